@@ -1,0 +1,183 @@
+//! Where a stream is: its URL from options and environment, and what may be shown of it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, header};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::options::Options;
+
+const BASE_VARIABLES: [&str; 2] = ["DURABLE_STREAMS_URL", "services__streams__http__0"];
+const SECRET_VARIABLES: [&str; 2] = ["STREAMS_SECRET", "DURABLE_STREAMS_SECRET"];
+const DEFAULT_PREFIX: &str = "/v1/stream";
+
+/// A stream's address and the headers every request to it carries.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) url: Url,
+    /// The URL for error texts: without user info and query, where secrets may be.
+    pub(crate) shown: Arc<str>,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Endpoint {
+    /// Finds the stream from `url`, or from `stream_path` below a base.
+    pub(crate) fn resolve(options: &Options) -> Result<Self> {
+        Self::resolve_in(options, |name| std::env::var(name).ok().filter(|v| !v.is_empty()))
+    }
+
+    fn resolve_in(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let url = match (&options.url, &options.stream_path) {
+            (Some(_), Some(_)) => {
+                return Err(Error::option("url", "give either `url` or `stream_path`, not both"));
+            }
+            (Some(url), None) => parse("url", url)?,
+            (None, Some(path)) => below_base(path, options, &env)?,
+            (None, None) => {
+                return Err(Error::option("url", "no stream: give `url` or `stream_path`"));
+            }
+        };
+        let mut headers = options.header_map()?;
+        let authorized = headers.contains_key(header::AUTHORIZATION) || !url.username().is_empty();
+        if let (false, Some(secret)) = (authorized, SECRET_VARIABLES.iter().find_map(|n| env(n))) {
+            let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| {
+                Error::option("headers", "the secret in the environment cannot be sent")
+            })?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        let shown = shown(&url);
+        Ok(Endpoint { url, shown, headers })
+    }
+
+    /// The same stream with a producer's own headers on top.
+    pub(crate) fn with_headers(&self, own: HeaderMap) -> Self {
+        let mut endpoint = self.clone();
+        for (name, value) in own.iter() {
+            endpoint.headers.insert(name.clone(), value.clone());
+        }
+        endpoint
+    }
+}
+
+fn shown(url: &Url) -> Arc<str> {
+    let mut shown = url.clone();
+    // These fail only for URLs without a host, which `parse` refuses.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.as_str().into()
+}
+
+fn parse(option: &'static str, text: &str) -> Result<Url> {
+    let wrong = |why: &str| {
+        // The text itself may hold a password, so it is not repeated.
+        Error::option(option, format!("`{option}` is not an http or https URL: {why}"))
+    };
+    let mut url = Url::parse(text.trim()).map_err(|e| wrong(&e.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(&format!("its scheme is `{}`", url.scheme())));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("it has no host"));
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn below_base(path: &str, options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Url> {
+    if path.trim_matches('/').is_empty() {
+        return Err(Error::option("stream_path", "`stream_path` is empty"));
+    }
+    if path.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Error::option(
+            "stream_path",
+            "`stream_path` has white space or control characters",
+        ));
+    }
+    if path.contains(['?', '#']) || path.split('/').any(|part| part == "." || part == "..") {
+        return Err(Error::option(
+            "stream_path",
+            "`stream_path` is a plain path: no `?`, `#`, `.` or `..`",
+        ));
+    }
+    let base = match &options.endpoints {
+        Some(list) => {
+            list.split(',').map(str::trim).find(|part| !part.is_empty()).map(str::to_owned)
+        }
+        None => BASE_VARIABLES.iter().find_map(|name| env(name)),
+    };
+    let Some(base) = base else {
+        return Err(Error::option(
+            "url",
+            format!(
+                "no server for stream path `{path}`: set `url` or `endpoints`, or the environment \
+                 variable {} or {}",
+                BASE_VARIABLES[0], BASE_VARIABLES[1]
+            ),
+        ));
+    };
+    let mut url = parse("endpoints", &base)?;
+    let prefix = match url.path() {
+        "" | "/" => options.path_prefix.as_deref().unwrap_or(DEFAULT_PREFIX).to_owned(),
+        own => own.to_owned(),
+    };
+    let joined = format!("/{}/{}", prefix.trim_matches('/'), path.trim_start_matches('/'));
+    url.set_path(joined.strip_prefix("//").map_or(joined.as_str(), |rest| rest));
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(options: Options, env: &[(&str, &str)]) -> Result<Endpoint> {
+        Endpoint::resolve_in(&options, |name| {
+            env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        })
+    }
+
+    #[test]
+    fn paths_go_below_the_base() {
+        let base =
+            [("DURABLE_STREAMS_URL", "http://h:1"), ("services__streams__http__0", "http://x")];
+        for (path, env, expected) in [
+            ("/shipments", &base[..1], "http://h:1/v1/stream/shipments"),
+            ("shipments", &base[1..], "http://x/v1/stream/shipments"),
+            ("/a/b", &[("DURABLE_STREAMS_URL", "http://h/own/")][..], "http://h/own/a/b"),
+        ] {
+            assert_eq!(url(Options::new().stream_path(path), env).unwrap().url.as_str(), expected);
+        }
+        let own = Options::new().stream_path("/a").endpoints("http://e").path_prefix("/");
+        assert_eq!(url(own, &base).unwrap().url.as_str(), "http://e/a");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = url(Options::new().stream_path("/a"), &[]).unwrap_err();
+        assert!(error.message().contains("DURABLE_STREAMS_URL"));
+        assert_eq!(url(Options::new(), &[]).unwrap_err().option_name(), Some("url"));
+        for bad in ["", "nonsense", "ftp://h/a", "http://", "/relative"] {
+            let error = url(Options::new().url(bad), &[]).unwrap_err();
+            assert_eq!(error.option_name(), Some("url"), "{bad}");
+        }
+        for bad in ["", "/", "/a/../b", "/a?b", "/a b"] {
+            let error =
+                url(Options::new().stream_path(bad).endpoints("http://h"), &[]).unwrap_err();
+            assert_eq!(error.option_name(), Some("stream_path"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_sent_but_not_shown() {
+        let env = [("STREAMS_SECRET", "s3")];
+        let endpoint = url(Options::new().url("http://u:pw@h/a?token=t"), &env).unwrap();
+        assert_eq!(&*endpoint.shown, "http://h/a");
+        assert!(!endpoint.headers.contains_key("authorization"));
+        let endpoint = url(Options::new().url("http://h/a"), &env).unwrap();
+        assert_eq!(endpoint.headers["authorization"], "Bearer s3");
+        let own = Options::new().url("http://h/a").header("Authorization", "Basic x");
+        assert_eq!(url(own, &env).unwrap().headers["authorization"], "Basic x");
+    }
+}

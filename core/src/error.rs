@@ -1,0 +1,352 @@
+//! The one error type. Its [`ErrorKind`] has fixed numbers that every binding shows unchanged.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $code:literal;)*) => {
+        /// What went wrong, and so what the caller can do about it.
+        ///
+        /// The numbers are the C ABI's `durstream_code`; they are never changed or used again.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(i32)]
+        pub enum ErrorKind { $($(#[$doc])* $variant = $number,)* }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the numbers.
+            pub const ALL: &'static [ErrorKind] = &[$(ErrorKind::$variant,)*];
+
+            /// The name shown as `code` in Python and Node, e.g. `STALE_EPOCH`.
+            pub fn code(self) -> &'static str {
+                match self { $(ErrorKind::$variant => $code,)* }
+            }
+
+            /// The class of this kind in Python and Node, e.g. `StaleEpochError`.
+            pub fn class_name(self) -> &'static str {
+                match self { $(ErrorKind::$variant => concat!(stringify!($variant), "Error"),)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// An option, URL, schema or argument is missing or wrong. The error names it.
+    InvalidArgument = 1, "INVALID_ARGUMENT";
+    /// A value was refused before it was accepted: by the schema, for its key, or as no JSON.
+    Validation = 2, "VALIDATION";
+    /// A write is larger than the producer or the server takes.
+    TooLarge = 3, "TOO_LARGE";
+    /// The producer's buffer has no room for the write now.
+    BufferFull = 4, "BUFFER_FULL";
+    /// The producer is closed, detached or stopped.
+    ProducerClosed = 5, "PRODUCER_CLOSED";
+    /// Another producer with the same id took over (PROTOCOL.md 5.2.1, zombie fencing).
+    StaleEpoch = 6, "STALE_EPOCH";
+    /// The server expects another sequence number of this producer.
+    SequenceGap = 7, "SEQUENCE_GAP";
+    /// A `Stream-Seq` was not greater than the last one.
+    SequenceConflict = 8, "SEQUENCE_CONFLICT";
+    /// The stream has ended; nothing can be appended.
+    StreamClosed = 9, "STREAM_CLOSED";
+    /// There is no stream at this URL.
+    StreamNotFound = 10, "STREAM_NOT_FOUND";
+    /// The stream was deleted and its URL is blocked.
+    StreamGone = 11, "STREAM_GONE";
+    /// A stream with another configuration is at this URL.
+    StreamExists = 12, "STREAM_EXISTS";
+    /// The server refused the request as conflicting, e.g. for its content type.
+    Conflict = 13, "CONFLICT";
+    /// The server did not accept the credentials.
+    Unauthorized = 14, "UNAUTHORIZED";
+    /// The server or this library does not do what was asked.
+    NotSupported = 15, "NOT_SUPPORTED";
+    /// The server's answer breaks the protocol.
+    Protocol = 16, "PROTOCOL";
+    /// No usable answer: connection refused or cut, or a server-side failure that persisted.
+    Transport = 17, "TRANSPORT";
+    /// A time limit ran out.
+    Timeout = 18, "TIMEOUT";
+    /// Some writes since the last flush were not delivered: counts and first cause.
+    Delivery = 19, "DELIVERY";
+    /// The handle was inherited through `fork`; open another one in the child.
+    Forked = 20, "FORKED";
+    /// A bug in this library, caught at the boundary.
+    Internal = 21, "INTERNAL";
+}
+
+/// One finding of a validator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// Where in the value, as a JSON Pointer (`/address/city`); empty for the whole value.
+    pub path: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// What a kind of error carries beyond its text.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Detail {
+    /// [`ErrorKind::InvalidArgument`]: the option, in the core's spelling (`linger_ms`).
+    Option(&'static str),
+    /// [`ErrorKind::Validation`].
+    Validation {
+        /// The collection, empty for plain appends.
+        collection: String,
+        /// The entity's key, where it was known.
+        key: Option<String>,
+        /// What the validator found.
+        issues: Vec<Issue>,
+    },
+    /// [`ErrorKind::StaleEpoch`]: the epoch the server has now.
+    StaleEpoch {
+        /// `Producer-Epoch` of the answer.
+        current_epoch: u64,
+    },
+    /// [`ErrorKind::SequenceGap`].
+    SequenceGap {
+        /// `Producer-Expected-Seq` of the answer.
+        expected: u64,
+        /// The sequence number that was sent.
+        received: u64,
+    },
+    /// [`ErrorKind::StreamClosed`]: where the stream ended, if the server said so.
+    StreamClosed {
+        /// `Stream-Next-Offset` of the answer.
+        final_offset: Option<Arc<str>>,
+    },
+    /// [`ErrorKind::Delivery`]: what became of the writes since the last flush.
+    Delivery {
+        /// Writes delivered.
+        delivered: u64,
+        /// Writes refused, cancelled, unknown, or turned away by a full buffer.
+        undelivered: u64,
+        /// The first failure.
+        cause: Error,
+    },
+}
+
+/// An error of this library. Cheap to clone.
+#[derive(Clone, PartialEq)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone, PartialEq)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    reason: Option<&'static str>,
+    url: Option<Arc<str>>,
+    status: Option<u16>,
+    retryable: bool,
+    definite: bool,
+    detail: Option<Detail>,
+}
+
+impl Error {
+    /// An error of a kind with its text; `definite`, not `retryable`, until said otherwise.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let retryable =
+            matches!(kind, ErrorKind::BufferFull | ErrorKind::Transport | ErrorKind::Timeout);
+        let definite = !matches!(
+            kind,
+            ErrorKind::Transport | ErrorKind::Timeout | ErrorKind::Delivery | ErrorKind::Internal
+        );
+        let (reason, url, status, detail) = (None, None, None, None);
+        let message = message.into();
+        Error(Arc::new(Inner { kind, message, reason, url, status, retryable, definite, detail }))
+    }
+
+    pub(crate) fn option(option: &'static str, message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::InvalidArgument, message).with_detail(Detail::Option(option))
+    }
+
+    pub(crate) fn closed() -> Self {
+        Error::new(ErrorKind::ProducerClosed, "the producer is closed")
+    }
+
+    pub(crate) fn validation(
+        reason: &'static str,
+        collection: &str,
+        key: Option<&str>,
+        issues: Vec<Issue>,
+        message: impl Into<String>,
+    ) -> Self {
+        Error::new(ErrorKind::Validation, message).with_reason(reason).with_detail(
+            Detail::Validation {
+                collection: collection.to_owned(),
+                key: key.map(str::to_owned),
+                issues,
+            },
+        )
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    pub(crate) fn with_detail(self, detail: Detail) -> Self {
+        self.change(|e| e.detail = Some(detail))
+    }
+
+    pub(crate) fn with_reason(self, reason: &'static str) -> Self {
+        self.change(|e| e.reason = Some(reason))
+    }
+
+    pub(crate) fn with_url(self, url: &Arc<str>) -> Self {
+        self.change(|e| e.url = Some(url.clone()))
+    }
+
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        self.change(|e| e.status = Some(status))
+    }
+
+    pub(crate) fn with_definite(self, definite: bool) -> Self {
+        self.change(|e| e.definite = definite)
+    }
+
+    pub(crate) fn with_retryable(self, retryable: bool) -> Self {
+        self.change(|e| e.retryable = retryable)
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The text for a person, without the URL.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The reason a write was refused at the call (`invalid-key`, ...), see [`crate::Reason`].
+    pub fn reason(&self) -> Option<&'static str> {
+        self.0.reason
+    }
+
+    /// The stream's URL, without user info and query.
+    pub fn url(&self) -> Option<&str> {
+        self.0.url.as_deref()
+    }
+
+    /// The HTTP status, where there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// Whether it is certain that the data is *not* in the stream.
+    pub fn definite(&self) -> bool {
+        self.0.definite
+    }
+
+    /// What this kind of error carries beyond its text.
+    pub fn detail(&self) -> Option<&Detail> {
+        self.0.detail.as_ref()
+    }
+
+    /// The option an [`ErrorKind::InvalidArgument`] is about, in the core's spelling.
+    pub fn option_name(&self) -> Option<&'static str> {
+        match self.detail() {
+            Some(Detail::Option(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Everything above as one JSON object: the form in which Python and Node receive errors.
+    pub fn to_json(&self) -> Value {
+        let mut out = json!({
+            "name": self.kind().class_name(),
+            "code": self.kind().code(),
+            "message": self.message(),
+            "reason": self.reason(),
+            "url": self.url(),
+            "status": self.status(),
+            "retryable": self.retryable(),
+            "definite": self.definite(),
+        });
+        let extra = match self.detail() {
+            None => json!({}),
+            Some(Detail::Option(option)) => json!({ "option": option }),
+            Some(Detail::Validation { collection, key, issues }) => json!({
+                "collection": collection,
+                "key": key,
+                "issues": issues.iter().map(|i| json!({ "path": i.path, "message": i.message }))
+                    .collect::<Vec<_>>(),
+            }),
+            Some(Detail::StaleEpoch { current_epoch }) => json!({ "current_epoch": current_epoch }),
+            Some(Detail::SequenceGap { expected, received }) => {
+                json!({ "expected_seq": expected, "received_seq": received })
+            }
+            Some(Detail::StreamClosed { final_offset }) => {
+                json!({ "final_offset": final_offset.as_deref() })
+            }
+            Some(Detail::Delivery { delivered, undelivered, cause }) => json!({
+                "delivered": delivered, "undelivered": undelivered, "cause": cause.to_json(),
+            }),
+        };
+        if let (Value::Object(out), Value::Object(extra)) = (&mut out, extra) {
+            out.extend(extra);
+        }
+        out
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())?;
+        if let Some(url) = self.url() {
+            write!(f, " ({url})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.kind().class_name())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.detail() {
+            Some(Detail::Delivery { cause, .. }) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_fixed() {
+        let numbers: Vec<i32> = ErrorKind::ALL.iter().map(|k| *k as i32).collect();
+        assert_eq!(numbers, (1..=21).collect::<Vec<_>>());
+        assert_eq!(ErrorKind::Internal as i32, 21);
+    }
+
+    #[test]
+    fn json_form_carries_the_detail() {
+        let e = Error::new(ErrorKind::StaleEpoch, "taken over")
+            .with_detail(Detail::StaleEpoch { current_epoch: 7 })
+            .with_status(403);
+        let json = e.to_json();
+        assert_eq!(json["name"], "StaleEpochError");
+        assert_eq!(json["current_epoch"], 7);
+        assert_eq!(json["status"], 403);
+        assert_eq!(json["definite"], true);
+    }
+}

@@ -1,0 +1,418 @@
+//! The options table: every option's name, type, default, range, unit and meaning, once.
+//!
+//! The typed builder, the parser the bindings use, the checks, their error texts and the
+//! reference page (`docs/options.md`) all come from it.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{Error, Result};
+
+/// What an option's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptionKind {
+    /// A whole number within an inclusive range.
+    Number {
+        /// The smallest value.
+        min: u64,
+        /// The largest value.
+        max: u64,
+    },
+    /// A decimal number of at least 1.
+    Factor,
+    /// `true` or `false`.
+    Flag,
+    /// Text.
+    Text,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+}
+
+/// Which constructors take an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// `DurableStream`: create and connect.
+    Stream,
+    /// `IdempotentProducer`.
+    Producer,
+    /// `create_durable_stream`.
+    State,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct OptionSpec {
+    /// The name in snake case; bindings spell it their own way.
+    pub name: &'static str,
+    /// Its type and range.
+    pub kind: OptionKind,
+    /// The default, as text; empty for none.
+    pub default: &'static str,
+    /// Who takes it.
+    pub scopes: &'static [Scope],
+    /// What it means, unit included.
+    pub meaning: &'static str,
+}
+
+const ALL: &[Scope] = &[Scope::Stream, Scope::Producer, Scope::State];
+const WRITERS: &[Scope] = &[Scope::Producer, Scope::State];
+const PLACES: &[Scope] = &[Scope::Stream, Scope::State];
+const STREAM: &[Scope] = &[Scope::Stream];
+const STATE: &[Scope] = &[Scope::State];
+
+const BYTES: u64 = 1 << 31;
+const DAY_MS: u64 = 86_400_000;
+/// The largest integer the protocol's numbers may have (PROTOCOL.md 5.2.1).
+pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+macro_rules! options {
+    (@type number) => { u64 };
+    (@type factor) => { f64 };
+    (@type flag) => { bool };
+    (@type text) => { String };
+    (@type choice) => { String };
+    (@kind number, $min:expr, $max:expr) => { OptionKind::Number { min: $min, max: $max } };
+    (@kind factor) => { OptionKind::Factor };
+    (@kind flag) => { OptionKind::Flag };
+    (@kind text) => { OptionKind::Text };
+    (@kind choice, $($word:literal),*) => { OptionKind::Choice(&[$($word),*]) };
+    ($($type:ident $name:ident $(($($arg:expr),*))? = $default:literal, $scopes:ident, $meaning:literal;)*) => {
+        /// The table.
+        pub const OPTIONS: &[OptionSpec] = &[$(OptionSpec {
+            name: stringify!($name),
+            kind: options!(@kind $type $(, $($arg),*)?),
+            default: $default,
+            scopes: $scopes,
+            meaning: $meaning,
+        },)*];
+
+        /// Options for a stream or producer: a typed builder, or [`set`](Options::set) by name.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct Options {
+            $(pub(crate) $name: Option<options!(@type $type)>,)*
+            headers: Vec<(String, String)>,
+        }
+
+        impl Options {
+            $(
+                #[doc = $meaning]
+                pub fn $name(mut self, value: impl Into<options!(@type $type)>) -> Self {
+                    self.$name = Some(value.into());
+                    self
+                }
+            )*
+
+            /// Sets an option by its name from text: what the bindings call.
+            ///
+            /// # Errors
+            /// `InvalidArgument` naming the option: unknown, or not a value it takes.
+            pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = Some(Parse::parse(find(stringify!($name)), value)?);
+                    })*
+                    _ => return Err(unknown(name)),
+                }
+                Ok(())
+            }
+
+            fn each_set(&self, mut visit: impl FnMut(&'static OptionSpec, String) -> Result<()>) -> Result<()> {
+                $(if let Some(value) = &self.$name {
+                    visit(find(stringify!($name)), value.to_string())?;
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+options! {
+    text url = "", ALL, "The stream's full URL (http or https). Either this or `stream_path`.";
+    text stream_path = "", PLACES, "The stream's path below a base URL, e.g. `/shipments`.";
+    text endpoints = "", PLACES, "Base URLs, separated by commas; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
+    text path_prefix = "/v1/stream", PLACES, "What a base URL without a path gets before `stream_path`.";
+    text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`).";
+    number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1).";
+    text expires_at = "", PLACES, "RFC 3339 time at which the stream expires, set at creation; not with `ttl_seconds`.";
+    text producer_id = "", STATE, "The stable identity for deduplication: 1 to 256 visible ASCII characters.";
+    number epoch(0, MAX_SAFE_INTEGER) = "", WRITERS, "A fixed first epoch; the caller then owns the identity and `auto_claim` is off unless set.";
+    flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
+    flag shared = "false", WRITERS, "Add a random suffix to the producer id, so that several workers write side by side.";
+    number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds.";
+    number max_batch_bytes(1, BYTES) = "1048576", WRITERS, "Upper bound for the body of one request, in bytes; a larger single write goes alone.";
+    number max_batch_items(1, 10_000_000) = "100000", WRITERS, "Upper bound for the writes in one request.";
+    number max_in_flight(1, 64) = "2", WRITERS, "How many requests may be under way at once.";
+    number max_write_bytes(1, BYTES) = "33554432", WRITERS, "Upper bound for one write, in bytes.";
+    number max_buffer_bytes(1, 1 << 40) = "67108864", WRITERS, "Upper bound for everything accepted and not settled, in bytes, overhead included.";
+    number max_buffer_items(0, 1 << 40) = "0", WRITERS, "Upper bound for the number of writes accepted and not settled; 0 is none.";
+    number max_block_ms(0, DAY_MS) = "60000", WRITERS, "How long a blocking append waits for room in a full buffer, in milliseconds.";
+    number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit.";
+    number request_timeout_ms(1, DAY_MS) = "10000", ALL, "How long one attempt may go without progress, in milliseconds.";
+    number max_retries(0, 1_000) = "8", STREAM, "How often create, append and close repeat a request after a transient failure.";
+    number retry_initial_delay_ms(1, DAY_MS) = "100", ALL, "Pause before the first repeat, in milliseconds.";
+    number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds.";
+    factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";
+    number retry_after_max_ms(0, DAY_MS) = "60000", ALL, "Longest `Retry-After` that is honoured, in milliseconds.";
+    choice on_uncertain("resend", "report") = "", WRITERS, "What to do where only the server could know whether a write is stored, and it forgot: `resend` (may double, flagged) or `report` (`delivery-unknown`). Default: resend for state producers, report otherwise.";
+    flag strict = "false", STATE, "Raise for a refused upsert or delete, in place of a rejected receipt.";
+}
+
+/// The row of an option.
+fn find(name: &'static str) -> &'static OptionSpec {
+    OPTIONS.iter().find(|spec| spec.name == name).expect("the macro wrote both")
+}
+
+fn unknown(name: &str) -> Error {
+    let near = OPTIONS.iter().find(|spec| {
+        let squeeze = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
+        squeeze(spec.name) == squeeze(name)
+    });
+    let hint = near.map(|s| format!("; did you mean `{}`?", s.name)).unwrap_or_default();
+    Error::option("options", format!("there is no option `{}`{hint}", name.escape_debug()))
+}
+
+fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
+    let takes = match spec.kind {
+        OptionKind::Number { min, max } => format!("a whole number from {min} to {max}"),
+        OptionKind::Factor => "a number of at least 1".to_owned(),
+        OptionKind::Flag => "true or false".to_owned(),
+        OptionKind::Text => "text".to_owned(),
+        OptionKind::Choice(words) => format!("one of {}", words.join(", ")),
+    };
+    let shown: String = value.chars().take(60).collect();
+    Error::option(
+        spec.name,
+        format!("`{}` takes {takes}, not `{}`", spec.name, shown.escape_debug()),
+    )
+}
+
+/// A value from its text form, checked against its row.
+trait Parse: Sized {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self>;
+}
+
+impl Parse for u64 {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        let OptionKind::Number { min, max } = spec.kind else { return Err(wrong(spec, text)) };
+        match text.parse() {
+            Ok(value) if (min..=max).contains(&value) => Ok(value),
+            _ => Err(wrong(spec, text)),
+        }
+    }
+}
+
+impl Parse for f64 {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() && value >= 1.0 => Ok(value),
+            _ => Err(wrong(spec, text)),
+        }
+    }
+}
+
+impl Parse for bool {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(wrong(spec, text)),
+        }
+    }
+}
+
+impl Parse for String {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        match spec.kind {
+            OptionKind::Choice(words) if !words.contains(&text) => Err(wrong(spec, text)),
+            _ => Ok(text.to_owned()),
+        }
+    }
+}
+
+/// Headers that carry the protocol: the library sets them, and nobody else.
+fn is_reserved(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("producer-")
+        || name.starts_with("stream-")
+        || matches!(name, "content-type" | "host" | "content-length" | "transfer-encoding")
+}
+
+fn parse_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
+    let wrong = |text: String| Error::option("headers", text);
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| wrong(format!("`{}` is not a header name", name.escape_debug())))?;
+    if is_reserved(&parsed) {
+        return Err(wrong(format!("header `{name}` is set by the library itself")));
+    }
+    if value.chars().any(|c| c.is_control()) {
+        return Err(wrong(format!("the value of header `{name}` has control characters")));
+    }
+    let mut value = HeaderValue::from_str(value)
+        .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
+        .map_err(|_| wrong(format!("the value of header `{name}` cannot be sent")))?;
+    value.set_sensitive(parsed == http::header::AUTHORIZATION);
+    Ok((parsed, value))
+}
+
+impl Options {
+    /// Options with every default.
+    pub fn new() -> Self {
+        Options::default()
+    }
+
+    /// Adds a header to every request. Checked when the options are used.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a header to every request: what the bindings call.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`headers`): not a header, reserved, or control characters in it.
+    pub fn set_header(&mut self, name: &str, value: &str) -> Result<()> {
+        parse_header(name, value)?;
+        self.headers.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// These options, with a stream's limits where they set none of their own.
+    pub(crate) fn or_limits_of(mut self, stream: &Options) -> Self {
+        self.request_timeout_ms = self.request_timeout_ms.or(stream.request_timeout_ms);
+        self.retry_initial_delay_ms = self.retry_initial_delay_ms.or(stream.retry_initial_delay_ms);
+        self.retry_max_delay_ms = self.retry_max_delay_ms.or(stream.retry_max_delay_ms);
+        self.retry_multiplier = self.retry_multiplier.or(stream.retry_multiplier);
+        self.retry_after_max_ms = self.retry_after_max_ms.or(stream.retry_after_max_ms);
+        self
+    }
+
+    pub(crate) fn header_map(&self) -> Result<HeaderMap> {
+        let mut map = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let (name, value) = parse_header(name, value)?;
+            map.insert(name, value);
+        }
+        Ok(map)
+    }
+
+    /// Refuses what the builder let through: values out of range, options of someone else.
+    pub(crate) fn check(&self, scope: Scope) -> Result<()> {
+        self.header_map()?;
+        self.each_set(|spec, value| {
+            if !spec.scopes.contains(&scope) {
+                return Err(Error::option(
+                    spec.name,
+                    format!("`{}` is not an option here ({scope:?} options)", spec.name),
+                ));
+            }
+            match spec.kind {
+                OptionKind::Number { .. } => u64::parse(spec, &value).map(drop),
+                OptionKind::Factor => f64::parse(spec, &value).map(drop),
+                OptionKind::Choice(_) => String::parse(spec, &value).map(drop),
+                OptionKind::Flag | OptionKind::Text => Ok(()),
+            }
+        })
+    }
+
+    pub(crate) fn number(&self, name: &'static str, value: Option<u64>) -> u64 {
+        value.unwrap_or_else(|| find(name).default.parse().expect("the table's default is one"))
+    }
+
+    pub(crate) fn factor(&self) -> f64 {
+        let default = || find("retry_multiplier").default.parse();
+        self.retry_multiplier.map_or_else(default, Ok).expect("the table's default is one")
+    }
+}
+
+/// The reference page, in Markdown.
+#[cfg(test)]
+fn reference() -> String {
+    let mut page = String::from(
+        "# Options\n\nGenerated from the table in `core/src/options.rs`; a test keeps it so \
+         (`DURSTREAM_REWRITE=1 cargo test -p durstream-core` rewrites it).\n\n\
+         | option | takes | default | for | meaning |\n|---|---|---|---|---|\n",
+    );
+    for spec in OPTIONS {
+        let takes = match spec.kind {
+            OptionKind::Number { min, max } => format!("{min} to {max}"),
+            OptionKind::Factor => "1 or more".into(),
+            OptionKind::Flag => "true, false".into(),
+            OptionKind::Text => "text".into(),
+            OptionKind::Choice(words) => words.join(", "),
+        };
+        let scopes: Vec<_> = spec.scopes.iter().map(|s| format!("{s:?}").to_lowercase()).collect();
+        let default = if spec.default.is_empty() { "" } else { &format!("`{}`", spec.default) };
+        page += &format!(
+            "| `{}` | {takes} | {default} | {} | {} |\n",
+            spec.name,
+            scopes.join(", "),
+            spec.meaning
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_option() {
+        for spec in OPTIONS.iter().filter(|spec| !spec.default.is_empty()) {
+            Options::new().set(spec.name, spec.default).unwrap();
+        }
+    }
+
+    #[test]
+    fn wrong_values_name_the_option() {
+        let mut options = Options::new();
+        for (name, value) in [
+            ("linger_ms", "-1"),
+            ("linger_ms", "600001"),
+            ("max_in_flight", "0"),
+            ("auto_claim", "yes"),
+            ("on_uncertain", "maybe"),
+            ("retry_multiplier", "NaN"),
+            ("epoch", "9007199254740992"),
+        ] {
+            let error = options.set(name, value).unwrap_err();
+            assert_eq!(error.option_name(), Some(name), "{error}");
+        }
+        assert!(options.set("lingerMs", "1").unwrap_err().message().contains("`linger_ms`"));
+    }
+
+    #[test]
+    fn the_builder_is_checked_too() {
+        let error = Options::new().max_in_flight(65u64).check(Scope::Producer).unwrap_err();
+        assert_eq!(error.option_name(), Some("max_in_flight"));
+        let error = Options::new().ttl_seconds(1u64).check(Scope::Producer).unwrap_err();
+        assert_eq!(error.option_name(), Some("ttl_seconds"));
+    }
+
+    #[test]
+    fn headers_are_checked() {
+        let mut options = Options::new();
+        for (name, value) in [
+            ("Producer-Epoch", "1"),
+            ("Stream-Seq", "1"),
+            ("content-type", "x"),
+            ("x", "a\r\nb: c"),
+            ("", "x"),
+            ("a b", "x"),
+        ] {
+            assert!(options.set_header(name, value).is_err(), "{name}: {value}");
+        }
+        options.set_header("Authorization", "Bearer ünï").unwrap();
+    }
+
+    #[test]
+    fn the_reference_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/options.md");
+        if std::env::var_os("DURSTREAM_REWRITE").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), reference());
+    }
+}

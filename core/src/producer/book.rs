@@ -1,0 +1,378 @@
+//! The accounts behind one producer's lock: what was accepted, what became of it, and who waits.
+
+use super::batch::{Batch, Builder};
+use super::queue::Queue;
+use super::receipts::{Ledger, Outcome, Status};
+use crate::error::{Detail, Error, ErrorKind, Result};
+use crate::pending::Completer;
+use crate::stats::Stats;
+
+/// Where a producer stands. Set through [`Book::set_state`] alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum ProducerState {
+    /// Nothing was acknowledged yet.
+    Connecting = 1,
+    /// Writes go through.
+    Ready = 2,
+    /// The first contact failed; waiting to try again.
+    Backoff = 3,
+    /// Contact was lost; waiting to try again.
+    Reconnecting = 4,
+    /// No new writes; the accepted ones are being delivered.
+    Stopping = 5,
+    /// At its end, everything settled.
+    Stopped = 6,
+    /// At its end for a reason that will not go away.
+    Failed = 7,
+    /// Another producer with the same id took over.
+    Fenced = 8,
+}
+
+impl ProducerState {
+    /// The name shown in every language.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProducerState::Connecting => "connecting",
+            ProducerState::Ready => "ready",
+            ProducerState::Backoff => "backoff",
+            ProducerState::Reconnecting => "reconnecting",
+            ProducerState::Stopping => "stopping",
+            ProducerState::Stopped => "stopped",
+            ProducerState::Failed => "failed",
+            ProducerState::Fenced => "fenced",
+        }
+    }
+
+    fn is_final(self) -> bool {
+        matches!(self, ProducerState::Stopped | ProducerState::Failed | ProducerState::Fenced)
+    }
+
+    fn may_become(self, next: ProducerState) -> bool {
+        // A failed or fenced producer stays so; a stopping one only ends.
+        !self.is_final() && (self != ProducerState::Stopping || next.is_final())
+    }
+}
+
+/// What a flush found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// Writes delivered since the last flush.
+    pub delivered: u64,
+    /// Of these, the ones the server said it had already.
+    pub duplicates: u64,
+    /// Of the delivered, the ones that may be there twice.
+    pub uncertain: u64,
+}
+
+/// Running totals a flush is the difference of.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    report: FlushReport,
+    undelivered: u64,
+}
+
+/// Somebody waiting for everything up to an id.
+pub(crate) struct Flush {
+    up_to: u64,
+    since: Totals,
+    cause: Option<Error>,
+    /// Whether the report is a user's: then the next flush starts after it.
+    consumes: bool,
+    completer: Completer<FlushReport>,
+}
+
+/// How a stop was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Stop {
+    No,
+    /// Deliver what was accepted, then end.
+    Drain,
+    /// End now.
+    Now,
+}
+
+/// What is worth waking the task for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// Nothing: it is busy, and looks by itself when it is not.
+    Nothing,
+    /// Any write.
+    Data,
+    /// A full batch: it lingers.
+    FullBatch,
+}
+
+/// What the handle and the owner task share, under one short lock.
+pub(crate) struct Book {
+    pub(crate) state: ProducerState,
+    /// Why no more writes are taken, once that is so.
+    pub(crate) terminal: Option<Error>,
+    pub(crate) stop: Stop,
+    /// A close is under way: no new writes until it succeeded or failed.
+    pub(crate) closing: bool,
+    pub(crate) wants: Wants,
+    pub(crate) open: Builder,
+    pub(crate) queue: Queue,
+    pub(crate) next_id: u64,
+    pub(crate) ledger: Ledger,
+    pub(crate) stats: Stats,
+    pub(crate) last_error: Option<Error>,
+    pub(crate) gauges: Gauges,
+    totals: Totals,
+    reported: Totals,
+    first_cause: Option<Error>,
+    flushes: Vec<Flush>,
+}
+
+/// What the task shows of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gauges {
+    pub(crate) epoch: u64,
+    pub(crate) next_seq: u64,
+    pub(crate) in_flight: usize,
+    pub(crate) attempt: u32,
+    pub(crate) last_offset: Option<std::sync::Arc<str>>,
+}
+
+/// Completions to run once the lock is released.
+#[derive(Default)]
+pub(crate) struct Due {
+    waiters: Vec<(Completer<Outcome>, Outcome)>,
+    flushes: Vec<(Completer<FlushReport>, Result<FlushReport>)>,
+}
+
+impl Due {
+    pub(crate) fn complete(self) {
+        for (completer, outcome) in self.waiters {
+            completer.complete(Ok(outcome));
+        }
+        for (completer, report) in self.flushes {
+            completer.complete(report);
+        }
+    }
+}
+
+impl Book {
+    pub(crate) fn new(json: bool) -> Self {
+        Book {
+            state: ProducerState::Connecting,
+            terminal: None,
+            stop: Stop::No,
+            closing: false,
+            wants: Wants::Nothing,
+            open: Builder::new(json),
+            queue: Queue::default(),
+            next_id: 1,
+            ledger: Ledger::default(),
+            stats: Stats::default(),
+            last_error: None,
+            gauges: Gauges::default(),
+            totals: Totals::default(),
+            reported: Totals::default(),
+            first_cause: None,
+            flushes: Vec::new(),
+        }
+    }
+
+    /// Steps to another state where that is legal; whatever ends a producer is kept.
+    pub(crate) fn set_state(&mut self, next: ProducerState) {
+        if self.state != next && self.state.may_become(next) {
+            self.state = next;
+        }
+    }
+
+    /// Moves the open batch to the queue.
+    pub(crate) fn seal(&mut self) {
+        if let Some(batch) = self.open.seal() {
+            self.queue.push_back(batch);
+        }
+    }
+
+    pub(crate) fn flush_waits(&self) -> bool {
+        !self.flushes.is_empty()
+    }
+
+    /// Books the end of a batch's writes; `release` gives their room back.
+    pub(crate) fn settle(&mut self, batch: &Batch, outcome: Outcome, release: bool) -> Due {
+        let count = batch.writes;
+        self.stats.pending -= count;
+        match outcome.status {
+            Status::Delivered => {
+                self.stats.delivered += count;
+                self.totals.report.delivered += count;
+                let flagged = |flag: bool| if flag { count } else { 0 };
+                self.stats.duplicates += flagged(outcome.duplicate);
+                self.totals.report.duplicates += flagged(outcome.duplicate);
+                self.stats.uncertain += flagged(outcome.maybe_duplicate);
+                self.totals.report.uncertain += flagged(outcome.maybe_duplicate);
+            }
+            Status::Rejected => self.stats.rejected += count,
+            Status::Cancelled => self.stats.cancelled += count,
+            Status::DeliveryUnknown | Status::Forgotten => self.stats.unknown += count,
+        }
+        if let Some(error) = &outcome.error {
+            self.count_failure(count, error);
+        }
+        if release {
+            self.release(batch.cost());
+        }
+        let waiters = self.ledger.settle(batch.first_id, count, &outcome);
+        let waiters = waiters.into_iter().map(|w| (w, outcome.clone())).collect();
+        Due { waiters, flushes: self.due_flushes() }
+    }
+
+    pub(crate) fn release(&mut self, cost: u64) {
+        self.stats.buffered_bytes -= cost;
+    }
+
+    /// Counts writes a flush has to report as undelivered.
+    pub(crate) fn count_failure(&mut self, count: u64, error: &Error) {
+        self.totals.undelivered += count;
+        self.first_cause.get_or_insert_with(|| error.clone());
+        for flush in &mut self.flushes {
+            flush.cause.get_or_insert_with(|| error.clone());
+        }
+    }
+
+    /// Registers a flush of everything accepted so far.
+    pub(crate) fn flush(&mut self, completer: Completer<FlushReport>) -> Due {
+        self.wait_for_all(completer, true)
+    }
+
+    /// The same without taking anything from what the next flush reports.
+    pub(crate) fn watch(&mut self, completer: Completer<FlushReport>) -> Due {
+        self.wait_for_all(completer, false)
+    }
+
+    fn wait_for_all(&mut self, completer: Completer<FlushReport>, consumes: bool) -> Due {
+        let (since, cause) = (self.reported, self.first_cause.clone());
+        self.flushes.push(Flush { up_to: self.next_id - 1, since, cause, consumes, completer });
+        Due { waiters: Vec::new(), flushes: self.due_flushes() }
+    }
+
+    fn due_flushes(&mut self) -> Vec<(Completer<FlushReport>, Result<FlushReport>)> {
+        let settled_to = self.ledger.settled_to();
+        let mut due = Vec::new();
+        for n in (0..self.flushes.len()).rev() {
+            if self.flushes[n].up_to > settled_to {
+                continue;
+            }
+            let flush = self.flushes.swap_remove(n);
+            // A flush nobody waits for any more consumes nothing: the next one reports it.
+            if flush.completer.is_abandoned() {
+                continue;
+            }
+            due.push((flush.completer, report(&flush.since, &self.totals, flush.cause)));
+            if flush.consumes {
+                self.reported = self.totals;
+                self.first_cause = None;
+            }
+        }
+        due
+    }
+}
+
+fn report(since: &Totals, now: &Totals, cause: Option<Error>) -> Result<FlushReport> {
+    let delivered = now.report.delivered - since.report.delivered;
+    let undelivered = now.undelivered - since.undelivered;
+    if undelivered == 0 {
+        return Ok(FlushReport {
+            delivered,
+            duplicates: now.report.duplicates - since.report.duplicates,
+            uncertain: now.report.uncertain - since.report.uncertain,
+        });
+    }
+    let cause = cause.unwrap_or_else(|| Error::new(ErrorKind::Internal, "the cause was lost"));
+    let text = format!(
+        "{undelivered} of {} writes were not delivered: {}",
+        delivered + undelivered,
+        cause.message()
+    );
+    let mut error = Error::new(ErrorKind::Delivery, text);
+    if let Some(url) = cause.url() {
+        error = error.with_url(&url.into());
+    }
+    if let Some(status) = cause.status() {
+        error = error.with_status(status);
+    }
+    Err(error.with_detail(Detail::Delivery { delivered, undelivered, cause }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::receipts::Reason;
+    use super::*;
+    use crate::pending::pending;
+
+    fn accept(book: &mut Book, count: u64) -> Batch {
+        for _ in 0..count {
+            book.open.push(book.next_id, &[b"x"]);
+            book.next_id += 1;
+            book.stats.accepted += 1;
+            book.stats.pending += 1;
+            book.stats.buffered_bytes += 1 + super::super::batch::OVERHEAD;
+        }
+        book.open.seal().unwrap()
+    }
+
+    fn refused() -> Outcome {
+        Outcome::failed(Status::Rejected, Reason::Refused, Error::new(ErrorKind::Protocol, "no"))
+    }
+
+    fn flush(book: &mut Book) -> crate::Pending<FlushReport> {
+        let (completer, waiting) = pending();
+        book.flush(completer).complete();
+        waiting
+    }
+
+    #[test]
+    fn concurrent_flushes_all_report_and_the_next_one_starts_afresh() {
+        let mut book = Book::new(false);
+        let batch = accept(&mut book, 3);
+        let (first, second) = (flush(&mut book), flush(&mut book));
+        book.settle(&batch, refused(), true).complete();
+        for waiting in [first, second] {
+            let error = waiting.wait().unwrap_err();
+            assert!(matches!(error.detail(), Some(Detail::Delivery { undelivered: 3, .. })));
+        }
+        assert_eq!(flush(&mut book).wait().unwrap(), FlushReport::default());
+        assert_eq!(book.stats.buffered_bytes, 0);
+    }
+
+    #[test]
+    fn an_abandoned_flush_consumes_nothing() {
+        let mut book = Book::new(false);
+        let batch = accept(&mut book, 1);
+        drop(flush(&mut book));
+        book.settle(&batch, refused(), true).complete();
+        assert!(flush(&mut book).wait().is_err());
+    }
+
+    #[test]
+    fn a_flush_does_not_wait_for_later_writes() {
+        let mut book = Book::new(false);
+        let first = accept(&mut book, 1);
+        let waiting = flush(&mut book);
+        let _later = accept(&mut book, 1);
+        book.settle(&first, Outcome::delivered(), true).complete();
+        assert_eq!(waiting.wait().unwrap().delivered, 1);
+    }
+
+    #[test]
+    fn what_ended_a_producer_stays() {
+        let mut book = Book::new(false);
+        for (next, expected) in [
+            (ProducerState::Ready, ProducerState::Ready),
+            (ProducerState::Stopping, ProducerState::Stopping),
+            (ProducerState::Ready, ProducerState::Stopping),
+            (ProducerState::Fenced, ProducerState::Fenced),
+            (ProducerState::Stopped, ProducerState::Fenced),
+        ] {
+            book.set_state(next);
+            assert_eq!(book.state, expected);
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! The shared half of a producer: accepts writes under a short lock, settles them, and wakes
+//! the owner task. The task ([`super::task`]) owns the session and the wire.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::batch::{Batch, OVERHEAD};
+use super::book::{Book, Due, FlushReport, ProducerState, Stop, Wants};
+use super::config::Config;
+use super::receipts::{Outcome, Reason, Status};
+use super::task::Task;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pending::{Completer, Pending, pending};
+use crate::runtime::{self, Runtime};
+use crate::stats::Stats;
+
+/// A write that was not delivered, as `on_error` receives it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The write's receipt id; 0 for failures that are not about one write.
+    pub id: u64,
+    /// Its bytes as they would have gone out, without framing.
+    pub payload: Bytes,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why.
+    pub error: Error,
+}
+
+/// Receives every write that was not delivered, on the library's dispatcher thread.
+pub type ErrorCallback = Arc<dyn Fn(Failure) + Send + Sync>;
+
+/// How a stream was ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CloseResult {
+    /// The stream's final offset, where the server said it.
+    pub final_offset: Option<Arc<str>>,
+}
+
+pub(crate) struct Engine {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) config: Config,
+    generation: u64,
+    runtime: Arc<Runtime>,
+    book: Mutex<Book>,
+    room: Condvar,
+    on_error: Option<ErrorCallback>,
+    /// Reasons already logged, as bits, where there is no `on_error`.
+    logged: AtomicU64,
+    pub(crate) wake: Notify,
+    closes: Mutex<Closes>,
+    ended: watch::Sender<bool>,
+}
+
+/// The end of the stream: asked for, and reached.
+#[derive(Default)]
+pub(crate) struct Closes {
+    pub(crate) result: Option<CloseResult>,
+    pub(crate) waiters: Vec<Completer<CloseResult>>,
+}
+
+impl Engine {
+    /// Starts a producer. `after` is one whose end the first request has to wait for.
+    pub(crate) fn start(
+        endpoint: Endpoint,
+        config: Config,
+        on_error: Option<ErrorCallback>,
+        after: Option<Arc<Engine>>,
+    ) -> Result<Arc<Self>> {
+        let process = runtime::process();
+        let runtime = process.runtime()?;
+        let engine = Arc::new(Engine::new(endpoint, config, on_error, runtime.clone()));
+        process.register(&engine);
+        let task = Task::new(engine.clone(), runtime.transport.clone());
+        runtime.spawn(async move {
+            if let Some(before) = after {
+                before.ended().await;
+            }
+            task.run().await;
+        });
+        Ok(engine)
+    }
+
+    fn new(
+        endpoint: Endpoint,
+        config: Config,
+        on_error: Option<ErrorCallback>,
+        runtime: Arc<Runtime>,
+    ) -> Self {
+        Engine {
+            endpoint: Arc::new(endpoint),
+            generation: runtime::generation(),
+            runtime,
+            book: Mutex::new(Book::new(config.json)),
+            room: Condvar::new(),
+            on_error,
+            logged: AtomicU64::new(0),
+            wake: Notify::new(),
+            closes: Mutex::default(),
+            ended: watch::channel(false).0,
+            config,
+        }
+    }
+
+    /// Refuses to go on in a forked child: the parent's locks and threads are not its own.
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        if self.is_foreign() {
+            return Err(Error::new(
+                ErrorKind::Forked,
+                "this producer was opened before fork; open another one in the child",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.generation != runtime::generation()
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        runtime::lock(&self.book)
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// Accepts one write, given in parts, or says why not.
+    pub(crate) fn accept(&self, parts: &[&[u8]]) -> Result<u64> {
+        let size = self.check_size(parts)?;
+        let mut book = self.book();
+        self.check_open(&mut book)?;
+        self.reserve(&mut book, size)?;
+        Ok(self.push(book, parts, size))
+    }
+
+    /// The same, waiting up to `max_block_ms` for room.
+    pub(crate) fn accept_blocking(&self, parts: &[&[u8]]) -> Result<u64> {
+        let size = self.check_size(parts)?;
+        let deadline = std::time::Instant::now() + self.config.max_block;
+        let mut book = self.book();
+        loop {
+            self.check_open(&mut book)?;
+            if self.fits(&book, size).is_ok() || runtime::on_own_thread() {
+                break;
+            }
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            book = match self.room.wait_timeout(book, left) {
+                Ok((book, _)) => book,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        self.reserve(&mut book, size)?;
+        Ok(self.push(book, parts, size))
+    }
+
+    fn check_size(&self, parts: &[&[u8]]) -> Result<usize> {
+        self.check_fork()?;
+        let size = parts.iter().map(|part| part.len()).sum();
+        let largest = self.config.max_write_bytes.min(
+            (self.config.max_buffer_bytes - OVERHEAD.min(self.config.max_buffer_bytes)) as usize,
+        );
+        if size > largest {
+            let text = format!("a write of {size} bytes is larger than the {largest} allowed");
+            let error = Error::new(ErrorKind::TooLarge, text);
+            let mut book = self.book();
+            let error = self.refuse(&mut book, error, Reason::TooLarge);
+            book.count_failure(1, &error);
+            return Err(error);
+        }
+        Ok(size)
+    }
+
+    fn check_open(&self, book: &mut Book) -> Result<()> {
+        let stopping = book.stop != Stop::No || book.closing;
+        let (error, reason) = match (&book.terminal, book.state) {
+            (Some(error), ProducerState::Stopped) => (error.clone(), Reason::ProducerStopped),
+            (Some(error), _) => (error.clone(), Reason::ProducerFailed),
+            (None, _) if stopping => (Error::closed(), Reason::ProducerStopping),
+            (None, _) => return Ok(()),
+        };
+        let error = self.refuse(book, error, reason);
+        if reason == Reason::ProducerFailed {
+            book.count_failure(1, &error);
+        }
+        Err(error)
+    }
+
+    fn fits(&self, book: &Book, size: usize) -> Result<(), Reason> {
+        let config = &self.config;
+        if config.max_buffer_items > 0 && book.stats.pending >= config.max_buffer_items {
+            return Err(Reason::BufferCountExceeded);
+        }
+        if book.stats.buffered_bytes + size as u64 + OVERHEAD > config.max_buffer_bytes {
+            return Err(Reason::BufferBytesExceeded);
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
+        let Err(reason) = self.fits(book, size) else { return Ok(()) };
+        let text = match reason {
+            Reason::BufferCountExceeded => {
+                format!("the buffer is full: {} writes are pending", book.stats.pending)
+            }
+            _ => format!("the buffer is full: {} bytes are pending", book.stats.buffered_bytes),
+        };
+        let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
+        book.count_failure(1, &error);
+        Err(error)
+    }
+
+    fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {
+        book.stats.refused += 1;
+        error.with_reason(reason.as_str()).with_url(&self.endpoint.shown)
+    }
+
+    /// Accepts the stream's last message, to be sent alone and with the end of the stream.
+    pub(crate) fn accept_last(&self, message: &[u8]) -> Result<u64> {
+        self.check_size(&[message])?;
+        let mut book = self.book();
+        if let Some(error) = &book.terminal {
+            return Err(error.clone());
+        }
+        book.seal();
+        let id = self.push(book, &[message], message.len());
+        let mut book = self.book();
+        book.seal();
+        book.queue.close_with_last();
+        drop(book);
+        self.wake.notify_one();
+        Ok(id)
+    }
+
+    /// Counts a call that was turned away for its value: a skip, which flush does not report.
+    pub(crate) fn count_invalid(&self) {
+        self.book().stats.refused_invalid += 1;
+    }
+
+    fn push(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize) -> u64 {
+        let config = &self.config;
+        let full = book.open.bytes() + size + 2 > config.max_batch_bytes
+            || book.open.items() >= config.max_batch_items;
+        if full {
+            book.seal();
+        }
+        if book.open.is_empty() {
+            book.queue.open_since = Some(Instant::now());
+        }
+        let id = book.next_id;
+        book.next_id += 1;
+        book.open.push(id, parts);
+        book.stats.accepted += 1;
+        book.stats.pending += 1;
+        book.stats.buffered_bytes += size as u64 + OVERHEAD;
+        let wake = book.wants == Wants::Data || (full && book.wants == Wants::FullBatch);
+        if wake {
+            book.wants = Wants::Nothing;
+        }
+        drop(book);
+        if wake {
+            self.wake.notify_one();
+        }
+        id
+    }
+
+    /// Settles a batch and tells everyone who waits for it.
+    pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome) {
+        let failed = outcome.error.clone().filter(|_| !outcome.is_delivered());
+        let report = failed.is_some() && self.on_error.is_some();
+        let due = self.book().settle(batch, outcome.clone(), !report);
+        self.room.notify_all();
+        if let Some(error) = failed {
+            self.report(batch, outcome, error);
+        }
+        due.complete();
+    }
+
+    fn report(self: &Arc<Self>, batch: &Batch, outcome: Outcome, error: Error) {
+        let Some(callback) = self.on_error.clone() else {
+            return self.log_once(&outcome, &error, batch.writes);
+        };
+        let (engine, batch) = (self.clone(), batch.clone());
+        // The bytes stay reserved until the host has seen them.
+        self.runtime.dispatch(move || {
+            let _release = Release { engine: &engine, cost: batch.cost() };
+            for (id, payload) in batch.payloads() {
+                let (outcome, error) = (outcome.clone(), error.clone());
+                callback(Failure { id, payload, outcome, error });
+            }
+        });
+    }
+
+    fn log_once(&self, outcome: &Outcome, error: &Error, writes: u64) {
+        let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
+        if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            let status = outcome.status.as_str();
+            let id = &self.config.producer_id;
+            crate::log::warn(&format!("producer {id}: {writes} writes {status}: {error}"));
+        }
+    }
+
+    /// Waits for the outcome of a write.
+    pub(crate) fn wait(&self, id: u64) -> Pending<Outcome> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let mut book = self.book();
+        if id == 0 || id >= book.next_id {
+            let text = format!("there is no write with receipt id {id}");
+            return Pending::ready(Err(Error::option("id", text)));
+        }
+        if let Some(outcome) = book.ledger.outcome(id) {
+            return Pending::ready(Ok(outcome));
+        }
+        let (completer, waiting) = pending();
+        book.ledger.wait(id, completer);
+        waiting
+    }
+
+    pub(crate) fn flush(&self) -> Pending<FlushReport> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let (completer, waiting) = pending();
+        let due: Due = self.book().flush(completer);
+        due.complete();
+        self.wake.notify_one();
+        waiting
+    }
+
+    /// No new writes; what was accepted is delivered, then the producer ends by itself.
+    pub(crate) fn begin_stop(&self) {
+        self.ask(Stop::Drain);
+    }
+
+    /// Ends now: what is pending settles as cancelled or unknown.
+    pub(crate) fn stop_now(&self) {
+        self.ask(Stop::Now);
+    }
+
+    fn ask(&self, stop: Stop) {
+        if self.is_foreign() {
+            return;
+        }
+        let mut book = self.book();
+        if stop > book.stop {
+            book.stop = stop;
+        }
+        book.set_state(ProducerState::Stopping);
+        drop(book);
+        self.room.notify_all();
+        self.wake.notify_one();
+    }
+
+    /// The end of the task: nothing is settled or sent after it.
+    pub(crate) fn set_ended(&self) {
+        let mut book = self.book();
+        book.set_state(ProducerState::Stopped);
+        if book.terminal.is_none() {
+            book.terminal = Some(Error::closed());
+        }
+        drop(book);
+        self.room.notify_all();
+        let _ = self.ended.send_replace(true);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    /// Whether writes are taken, now or after a close that is under way failed.
+    pub(crate) fn takes_writes(&self) -> bool {
+        let book = self.book();
+        book.terminal.is_none() && book.stop == Stop::No
+    }
+
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.subscribe();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Waits until everything accepted so far is settled; consumes no flush report.
+    pub(crate) async fn settled(&self) {
+        let (completer, waiting) = pending();
+        let due = self.book().watch(completer);
+        due.complete();
+        self.wake.notify_one();
+        let _ = waiting.await;
+    }
+
+    pub(crate) fn pending_count(&self) -> u64 {
+        if self.is_foreign() { 0 } else { self.book().stats.pending }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.book().stats
+    }
+
+    pub(crate) fn closes(&self) -> MutexGuard<'_, Closes> {
+        runtime::lock(&self.closes)
+    }
+
+    /// Fails everything in `batch` with an outcome that tells the truth about `unsure`.
+    pub(crate) fn give_up(
+        self: &Arc<Self>,
+        batch: &Batch,
+        unsure: bool,
+        status: Status,
+        reason: Reason,
+        error: Error,
+    ) {
+        let (status, error) = if unsure {
+            (Status::DeliveryUnknown, error.with_definite(false))
+        } else {
+            (status, error.with_definite(true))
+        };
+        self.settle(batch, Outcome::failed(status, reason, error));
+    }
+}
+
+/// Gives a batch's room back when the callback has returned, or panicked.
+struct Release<'a> {
+    engine: &'a Engine,
+    cost: u64,
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        self.engine.book().release(self.cost);
+        self.engine.room.notify_all();
+    }
+}

@@ -1,0 +1,334 @@
+//! [`IdempotentProducer`]: the exactly-once writer of bytes or JSON.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub(crate) mod backoff;
+mod batch;
+mod book;
+pub(crate) mod config;
+pub(crate) mod engine;
+mod queue;
+mod receipts;
+mod session;
+mod task;
+
+pub use book::{FlushReport, ProducerState};
+pub use engine::{CloseResult, ErrorCallback, Failure};
+pub use receipts::{Outcome, Reason, Status};
+
+use crate::error::{Error, Issue, Result};
+use crate::options::{Options, Scope};
+use crate::pending::{Pending, pending};
+use crate::protocol::json;
+use crate::stats::Stats;
+use crate::stream::{DurableStream, wire};
+use config::Config;
+use engine::Engine;
+
+/// What a write returned: a number, or the reason it was turned away.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Receipt {
+    id: u64,
+    refused: Option<Outcome>,
+}
+
+impl Receipt {
+    pub(crate) fn accepted(id: u64) -> Self {
+        Receipt { id, refused: None }
+    }
+
+    pub(crate) fn refused(error: Error) -> Self {
+        let reason = error.reason().and_then(Reason::from_name).unwrap_or(Reason::ProducerFailed);
+        Receipt { id: 0, refused: Some(Outcome::failed(Status::Rejected, reason, error)) }
+    }
+
+    /// The number of the write, from 1 in call order; 0 if it was not accepted.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether the write was accepted; its outcome is then told by the producer's `wait`.
+    pub fn is_accepted(&self) -> bool {
+        self.refused.is_none()
+    }
+
+    /// The outcome of a write that was not accepted.
+    pub fn refusal(&self) -> Option<&Outcome> {
+        self.refused.as_ref()
+    }
+}
+
+/// Where a producer stands, for a person or a dashboard.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The lifecycle state.
+    pub state: ProducerState,
+    /// Failed attempts in a row; 0 when all is well.
+    pub attempt: u32,
+    /// Writes accepted and not settled.
+    pub buffered_writes: u64,
+    /// Bytes they reserve, overhead included.
+    pub buffered_bytes: u64,
+    /// The most recent failure, transient ones included.
+    pub last_error: Option<Error>,
+    /// The epoch in use (PROTOCOL.md 5.2.1).
+    pub epoch: u64,
+    /// The next sequence number in this epoch.
+    pub next_seq: u64,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// The stream's offset after the last acknowledged batch.
+    pub last_offset: Option<Arc<str>>,
+}
+
+pub(crate) fn snapshot(engine: &Engine) -> Snapshot {
+    let book = engine.book();
+    Snapshot {
+        state: book.state,
+        attempt: book.gauges.attempt,
+        buffered_writes: book.stats.pending,
+        buffered_bytes: book.stats.buffered_bytes,
+        last_error: book.last_error.clone(),
+        epoch: book.gauges.epoch,
+        next_seq: book.gauges.next_seq,
+        in_flight: book.gauges.in_flight,
+        last_offset: book.gauges.last_offset.clone(),
+    }
+}
+
+/// The outcome if it is `delivered`, else its error.
+pub(crate) fn or_error(outcome: Pending<Outcome>) -> Pending<Outcome> {
+    let (completer, result) = pending();
+    outcome.on_complete(move |outcome| {
+        completer.complete(outcome.and_then(|outcome| match outcome.error.clone() {
+            Some(error) => Err(error),
+            None => Ok(outcome),
+        }));
+    });
+    result
+}
+
+/// Writes messages to a stream, each exactly once, in the order of the calls.
+///
+/// Messages gather while requests are under way and go out in batches under
+/// `(Producer-Id, Producer-Epoch, Producer-Seq)` (PROTOCOL.md 5.2.1), repeated through failures
+/// under the same tuple. Any thread may use it. Dropping it delivers what was accepted in the
+/// background; use [`detach`](IdempotentProducer::detach) to know the end of it.
+pub struct IdempotentProducer {
+    engine: Arc<Engine>,
+}
+
+impl IdempotentProducer {
+    /// Opens a producer on a stream. Sends nothing before the first write.
+    ///
+    /// The id stays the same over restarts: a new producer takes over from an older one of the
+    /// same id, whatever that one had written stays, and nothing is written twice.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the id or an option is wrong.
+    pub fn open(stream: &DurableStream, producer_id: &str, options: Options) -> Result<Self> {
+        Self::open_with(stream, producer_id, options, None)
+    }
+
+    /// The same, with a callback for every write that is not delivered.
+    pub fn open_with(
+        stream: &DurableStream,
+        producer_id: &str,
+        options: Options,
+        on_error: Option<ErrorCallback>,
+    ) -> Result<Self> {
+        let headers = options.header_map()?;
+        let options = options.or_limits_of(stream.limits());
+        let config = Config::new(Scope::Producer, &options, producer_id, stream.content_type())?;
+        let endpoint = stream.endpoint().with_headers(headers);
+        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, on_error, None)? })
+    }
+
+    /// Accepts one message: one JSON value on a JSON stream, bytes on any other. Returns at
+    /// once; the outcome comes with [`wait`](Self::wait), `flush` or `on_error`.
+    ///
+    /// # Errors
+    /// `Validation` (empty, or no JSON), `TooLarge`, `BufferFull`, `ProducerClosed`,
+    /// `StaleEpoch` once fenced, or what the producer failed with.
+    pub fn append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
+        let message = message.as_ref();
+        self.check(message)?;
+        self.engine.accept(&[message]).map(Receipt::accepted)
+    }
+
+    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    pub fn blocking_append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
+        let message = message.as_ref();
+        self.check(message)?;
+        self.engine.accept_blocking(&[message]).map(Receipt::accepted)
+    }
+
+    /// The same as [`append`](Self::append); what would be an error is a rejected receipt.
+    pub fn try_append(&self, message: impl AsRef<[u8]>) -> Receipt {
+        self.append(message).unwrap_or_else(Receipt::refused)
+    }
+
+    /// Serialises a value as JSON and accepts it.
+    pub fn append_json(&self, value: &impl Serialize) -> Result<Receipt> {
+        let text = serde_json::to_vec(value).map_err(|error| {
+            self.engine.count_invalid();
+            invalid("serialization-failed", error.to_string())
+        })?;
+        self.append(text)
+    }
+
+    fn check(&self, message: &[u8]) -> Result<()> {
+        self.engine.check_fork()?;
+        let wrong = if message.is_empty() {
+            Some("the message is empty".to_owned())
+        } else if self.engine.config.json {
+            let wrong = json::check(message).err();
+            wrong.map(|e| format!("the message is not one JSON value: {e}"))
+        } else {
+            None
+        };
+        let Some(text) = wrong else { return Ok(()) };
+        self.engine.count_invalid();
+        Err(invalid("invalid-value", text).with_url(&self.engine.endpoint.shown))
+    }
+
+    /// Waits for the outcome of an accepted write.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id this producer never gave out.
+    pub fn wait(&self, id: u64) -> Pending<Outcome> {
+        self.engine.wait(id)
+    }
+
+    /// Waits until everything accepted before this call is settled, not for later writes.
+    ///
+    /// # Errors
+    /// `Delivery` with counts and first cause, if any call since the last flush ended
+    /// undelivered. Giving up the wait cancels nothing and consumes nothing.
+    pub fn flush(&self) -> Pending<FlushReport> {
+        self.engine.flush()
+    }
+
+    /// Flushes, then ends the *stream* for everybody, a last message in the same request.
+    ///
+    /// If the flush fails, the stream is not ended, and close may be called again. Repeats
+    /// return the first result.
+    pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
+        let checked = message.map_or(Ok(()), |message| self.check(message));
+        if let Err(error) = checked.and_then(|()| self.engine.check_fork()) {
+            return Pending::ready(Err(error));
+        }
+        close(&self.engine, message.map(<[u8]>::to_vec))
+    }
+
+    /// Flushes and lets go without ending the stream. Reports as `flush` does.
+    pub fn detach(&self) -> Pending<FlushReport> {
+        let report = self.engine.flush();
+        self.engine.begin_stop();
+        report
+    }
+
+    /// Takes no more writes, delivers the accepted ones and ends by itself.
+    pub fn begin_shutdown(&self) {
+        self.engine.begin_stop();
+    }
+
+    /// Ends now: pending writes settle as `cancelled`, or `delivery-unknown` where they were
+    /// under way.
+    pub fn stop(&self) {
+        self.engine.stop_now();
+    }
+
+    /// Where the producer stands.
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot(&self.engine)
+    }
+
+    /// Counters and gauges, in one consistent snapshot.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// The id as it goes on the wire: with its suffix if `shared`.
+    pub fn producer_id(&self) -> &str {
+        &self.engine.config.producer_id
+    }
+
+    /// The stream's URL, without user info and query.
+    pub fn url(&self) -> &str {
+        &self.engine.endpoint.shown
+    }
+}
+
+impl Drop for IdempotentProducer {
+    fn drop(&mut self) {
+        self.engine.begin_stop();
+    }
+}
+
+impl std::fmt::Debug for IdempotentProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IdempotentProducer({} on {})", self.producer_id(), self.url())
+    }
+}
+
+fn invalid(reason: &'static str, text: String) -> Error {
+    let issue = Issue { path: String::new(), message: text.clone() };
+    Error::validation(reason, "", None, vec![issue], text)
+}
+
+/// Ends the stream behind an engine: flush, then EOF, then let go.
+pub(crate) fn close(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Pending<CloseResult> {
+    let (completer, result) = pending();
+    {
+        let mut closes = engine.closes();
+        if let Some(result) = &closes.result {
+            return Pending::ready(Ok(result.clone()));
+        }
+        closes.waiters.push(completer);
+        let mut book = engine.book();
+        if book.closing {
+            return result; // one close is under way; it answers for all
+        }
+        book.closing = true;
+    }
+    let (engine, runtime) = (engine.clone(), engine.runtime().clone());
+    runtime.spawn(async move {
+        let outcome = end_stream(&engine, message).await;
+        let waiters = {
+            let mut closes = engine.closes();
+            closes.result = outcome.as_ref().ok().cloned();
+            std::mem::take(&mut closes.waiters)
+        };
+        engine.book().closing = false;
+        if outcome.is_ok() {
+            engine.begin_stop();
+        }
+        waiters.into_iter().for_each(|waiter| waiter.complete(outcome.clone()));
+    });
+    result
+}
+
+async fn end_stream(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Result<CloseResult> {
+    engine.flush().await?;
+    let final_offset = match message {
+        Some(message) => {
+            let id = engine.accept_last(&message)?;
+            let outcome = engine.wait(id).await?;
+            match outcome.error {
+                Some(error) => return Err(error),
+                None => outcome.offset,
+            }
+        }
+        None => {
+            let transport = engine.runtime().transport.clone();
+            let config = &engine.config;
+            let (timeout, retries) = (config.request_timeout, &config.retries);
+            wire::close(&*transport, engine.endpoint.clone(), timeout, retries).await?
+        }
+    };
+    Ok(CloseResult { final_offset })
+}

@@ -1,0 +1,311 @@
+//! Receipts as numbers: what became of every write, in memory that does not grow with them.
+//!
+//! Ids count up from 1 in call order and settle mostly in that order, so a watermark says
+//! "settled and delivered" for nearly all of them. Only what ended otherwise is kept, as ranges,
+//! and of those a bounded number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::pending::Completer;
+
+/// How many exceptional ranges are remembered; older ones answer `forgotten`.
+const EXCEPTIONS: usize = 4096;
+
+/// What finally became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum Status {
+    /// In the stream, once, in the order of the calls.
+    Delivered = 1,
+    /// Possibly in the stream: it was sent, and nothing decided whether it was stored.
+    DeliveryUnknown = 2,
+    /// Refused for good, certainly not in the stream.
+    Rejected = 3,
+    /// Accepted, certainly not in the stream, and nobody refused it.
+    Cancelled = 4,
+    /// Settled so long ago that only "not plainly delivered" could be remembered no more.
+    Forgotten = 5,
+}
+
+impl Status {
+    /// The name shown in every language, e.g. `delivery-unknown`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Delivered => "delivered",
+            Status::DeliveryUnknown => "delivery-unknown",
+            Status::Rejected => "rejected",
+            Status::Cancelled => "cancelled",
+            Status::Forgotten => "forgotten",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $text:literal;)*) => {
+        /// Why a write was not delivered. The numbers are fixed (`durstream_reason`).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(i32)]
+        pub enum Reason { $($(#[$doc])* $variant = $number,)* }
+
+        impl Reason {
+            /// Every reason, in the order of the numbers.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+
+            /// The name shown in every language, e.g. `invalid-key`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Reason::$variant => $text,)* }
+            }
+
+            /// The reason of a name.
+            pub fn from_name(name: &str) -> Option<Reason> {
+                match name { $($text => Some(Reason::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// There is no such collection.
+    InvalidEntity = 1, "invalid-entity";
+    /// The primary key is missing, empty, or no scalar.
+    InvalidKey = 2, "invalid-key";
+    /// The schema refused the value, or it is empty or no JSON.
+    InvalidValue = 3, "invalid-value";
+    /// The binding could not serialise the value.
+    SerializationFailed = 4, "serialization-failed";
+    /// Larger than `max_write_bytes`, the buffer, or what the server takes.
+    TooLarge = 5, "too-large";
+    /// `max_buffer_items` is reached.
+    BufferCountExceeded = 6, "buffer-count-exceeded";
+    /// `max_buffer_bytes` is reached.
+    BufferBytesExceeded = 7, "buffer-bytes-exceeded";
+    /// The producer is being closed.
+    ProducerStopping = 8, "producer-stopping";
+    /// The producer was stopped.
+    ProducerStopped = 9, "producer-stopped";
+    /// The producer failed for good.
+    ProducerFailed = 10, "producer-failed";
+    /// The server refused this write.
+    Refused = 11, "refused";
+    /// The server does not accept the credentials.
+    Unauthorized = 12, "unauthorized";
+    /// There is no such stream.
+    NotFound = 13, "not-found";
+    /// The server refused the batch as conflicting, e.g. for its content type.
+    Conflict = 14, "conflict";
+    /// The `Stream-Seq` was not greater than the last one.
+    SequenceConflict = 15, "sequence-conflict";
+    /// `delivery_timeout_ms` ran out.
+    Expired = 16, "expired";
+    /// Another producer took the identity over.
+    Fenced = 17, "fenced";
+    /// The stream was closed.
+    StreamClosed = 18, "stream-closed";
+    /// The stream was deleted.
+    Gone = 19, "gone";
+    /// The server lost its memory of the session and nothing else decides.
+    RetryExhausted = 20, "retry-exhausted";
+}
+
+/// The settled fate of one write.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// What became of it.
+    pub status: Status,
+    /// Why, where it was not delivered.
+    pub reason: Option<Reason>,
+    /// Delivered, and the server said it had it already.
+    pub duplicate: bool,
+    /// Delivered, and possibly twice: see `on_uncertain`.
+    pub maybe_duplicate: bool,
+    /// Requests it took; 0 where nobody asked before it settled.
+    pub attempts: u32,
+    /// The stream's offset after its batch, where somebody asked before it settled.
+    pub offset: Option<Arc<str>>,
+    /// The error, where it was not delivered.
+    pub error: Option<Error>,
+}
+
+impl Outcome {
+    pub(crate) fn delivered() -> Self {
+        Outcome {
+            status: Status::Delivered,
+            reason: None,
+            duplicate: false,
+            maybe_duplicate: false,
+            attempts: 0,
+            offset: None,
+            error: None,
+        }
+    }
+
+    pub(crate) fn failed(status: Status, reason: Reason, error: Error) -> Self {
+        Outcome { status, reason: Some(reason), error: Some(error), ..Outcome::delivered() }
+    }
+
+    /// Whether the write is in the stream.
+    pub fn is_delivered(&self) -> bool {
+        self.status == Status::Delivered
+    }
+
+    fn is_plain(&self) -> bool {
+        self.is_delivered() && !self.duplicate && !self.maybe_duplicate
+    }
+}
+
+/// The book of all receipts of one producer.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// Every id up to this one is settled.
+    settled_to: u64,
+    /// Settled ranges beyond the watermark: first id to last id.
+    ahead: BTreeMap<u64, u64>,
+    /// First id of a range that ended otherwise, to its last id and outcome.
+    exceptions: BTreeMap<u64, (u64, Outcome)>,
+    /// Up to this id, an exception may have been dropped.
+    forgotten_to: u64,
+    waiters: BTreeMap<u64, Vec<Completer<Outcome>>>,
+}
+
+impl Ledger {
+    /// Settles the ids `first..first + count`. Returns who waited for one of them; they are
+    /// completed outside the lock.
+    pub(crate) fn settle(
+        &mut self,
+        first: u64,
+        count: u64,
+        outcome: &Outcome,
+    ) -> Vec<Completer<Outcome>> {
+        let last = first + count - 1;
+        if !outcome.is_plain() {
+            let kept = Outcome { attempts: 0, offset: None, ..outcome.clone() };
+            self.except(first, last, kept);
+        }
+        self.ahead.insert(first, last);
+        while let Some(range) = self.ahead.first_entry() {
+            if *range.key() > self.settled_to + 1 {
+                break;
+            }
+            self.settled_to = self.settled_to.max(range.remove());
+        }
+        if self.waiters.is_empty() {
+            return Vec::new();
+        }
+        let mut rest = self.waiters.split_off(&first);
+        let mut later = rest.split_off(&(last + 1));
+        self.waiters.append(&mut later);
+        rest.into_values().flatten().collect()
+    }
+
+    fn except(&mut self, first: u64, last: u64, outcome: Outcome) {
+        if let Some((_, (end, before))) = self.exceptions.range_mut(..first).next_back()
+            && *end + 1 == first
+            && *before == outcome
+        {
+            *end = last;
+            return;
+        }
+        self.exceptions.insert(first, (last, outcome));
+        if self.exceptions.len() > EXCEPTIONS
+            && let Some((_, (end, _))) = self.exceptions.pop_first()
+        {
+            self.forgotten_to = self.forgotten_to.max(end);
+        }
+    }
+
+    /// The outcome of an id, if it is settled.
+    pub(crate) fn outcome(&self, id: u64) -> Option<Outcome> {
+        if let Some((_, (last, outcome))) = self.exceptions.range(..=id).next_back()
+            && id <= *last
+        {
+            return Some(outcome.clone());
+        }
+        let ahead = || self.ahead.range(..=id).next_back().is_some_and(|(_, last)| id <= *last);
+        if id > self.settled_to && !ahead() {
+            return None;
+        }
+        let mut outcome = Outcome::delivered();
+        if id <= self.forgotten_to {
+            outcome.status = Status::Forgotten;
+        }
+        Some(outcome)
+    }
+
+    /// Registers a wait for an id that is not settled yet.
+    pub(crate) fn wait(&mut self, id: u64, completer: Completer<Outcome>) {
+        self.waiters.entry(id).or_default().push(completer);
+    }
+
+    pub(crate) fn settled_to(&self) -> u64 {
+        self.settled_to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::pending::pending;
+
+    fn failed(reason: Reason) -> Outcome {
+        Outcome::failed(Status::Rejected, reason, Error::new(ErrorKind::Protocol, "x"))
+    }
+
+    #[test]
+    fn the_watermark_waits_for_gaps() {
+        let mut ledger = Ledger::default();
+        ledger.settle(1, 10, &Outcome::delivered());
+        ledger.settle(21, 5, &failed(Reason::Refused));
+        assert_eq!(ledger.settled_to(), 10);
+        assert_eq!(ledger.outcome(11), None);
+        assert_eq!(ledger.outcome(22).unwrap().reason, Some(Reason::Refused));
+        ledger.settle(11, 10, &Outcome::delivered());
+        assert_eq!(ledger.settled_to(), 25);
+        assert!(ledger.outcome(20).unwrap().is_delivered());
+        assert_eq!(ledger.outcome(26), None);
+    }
+
+    #[test]
+    fn exceptions_are_bounded_and_never_become_delivered() {
+        let mut ledger = Ledger::default();
+        for id in 1..=3 * EXCEPTIONS as u64 {
+            let outcome = if id % 2 == 0 { failed(Reason::Refused) } else { Outcome::delivered() };
+            ledger.settle(id, 1, &outcome);
+        }
+        assert!(ledger.exceptions.len() <= EXCEPTIONS);
+        assert_eq!(ledger.outcome(2).unwrap().status, Status::Forgotten);
+        assert_eq!(ledger.outcome(3 * EXCEPTIONS as u64).unwrap().status, Status::Rejected);
+    }
+
+    #[test]
+    fn neighbours_with_one_outcome_share_a_range() {
+        let mut ledger = Ledger::default();
+        for id in 1..=1000 {
+            ledger.settle(id, 1, &failed(Reason::Expired));
+        }
+        assert_eq!(ledger.exceptions.len(), 1);
+    }
+
+    #[test]
+    fn only_those_who_wait_are_told() {
+        let mut ledger = Ledger::default();
+        let (completer, _waiting) = pending();
+        ledger.wait(5, completer);
+        assert!(ledger.settle(1, 4, &Outcome::delivered()).is_empty());
+        assert_eq!(ledger.settle(5, 1, &Outcome::delivered()).len(), 1);
+    }
+
+    #[test]
+    fn numbers_are_fixed() {
+        let numbers: Vec<i32> = Reason::ALL.iter().map(|r| *r as i32).collect();
+        assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.as_str()), Some(*reason));
+        }
+    }
+}

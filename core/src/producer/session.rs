@@ -1,0 +1,338 @@
+//! One session: an epoch, its sequence numbers, and what each answer means for them. Pure.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::receipts::Reason;
+use crate::options::MAX_SAFE_INTEGER;
+use crate::protocol::answer::{Answer, Number};
+
+/// Random bits below the milliseconds of a fresh epoch.
+const EPOCH_RANDOM_BITS: u32 = 11;
+/// How often a first session outbids a newer epoch before it takes that as lost.
+const CLAIMS: u32 = 4;
+
+/// An epoch no earlier producer can have used: Unix milliseconds x 2048 plus 11 random bits,
+/// rising within the process. Fits 2^53 until the year 2109.
+pub(crate) fn fresh_epoch(unix_ms: u64, random: u64) -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let low = random & ((1 << EPOCH_RANDOM_BITS) - 1);
+    let epoch = ((unix_ms << EPOCH_RANDOM_BITS) | low).min(MAX_SAFE_INTEGER - (1 << 20));
+    let rising = |last| Some(epoch.max(last + 1));
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rising);
+    last.map_or(epoch, |last| epoch.max(last + 1))
+}
+
+/// How an attempt stood when its answer came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) seq: u64,
+    /// The sticky bit: some attempt under this tuple may have been stored.
+    pub(crate) maybe_stored: bool,
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Everything up to this sequence number is in the stream.
+    Delivered { up_to: u64, duplicate: bool },
+    /// The same tuple and bytes again, after a pause.
+    Repeat { maybe_stored: bool },
+    /// The same again once its predecessor has arrived.
+    AwaitPredecessor,
+    /// Outbid this epoch and start over: nothing of ours is stored.
+    Claim { current: u64 },
+    /// The server refuses these bytes. Halve the batch until the bad group is alone.
+    Split(Reason),
+    /// The server refuses, and smaller parts would not help.
+    Refuse(Reason),
+    /// The session is lost; go on in a new one. Undecided where the bit is set.
+    NewSession,
+    /// The server claims to have this already and cannot; only looking could tell.
+    Undecided,
+    /// Another producer took over.
+    Fenced { current: u64 },
+    /// The stream is not there; final once it stays so.
+    Vanished(Reason),
+    /// The producer cannot go on.
+    Fail(Reason),
+    /// Whatever answered does not know producers: it stores repeats twice.
+    NotAProducerServer,
+}
+
+/// The state of one session.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) epoch: u64,
+    pub(crate) next_seq: u64,
+    /// The highest acknowledged sequence number.
+    acked: Option<u64>,
+    /// Whether a 200 proved this session to be ours.
+    stored: bool,
+    /// Whether any session of this producer was acknowledged.
+    ever_acked: bool,
+    /// Attempts left to outbid a newer epoch; 0 once not allowed.
+    claims: u32,
+    /// The epoch was given by the caller, who replays: duplicates are expected.
+    replay: bool,
+}
+
+impl Session {
+    /// A producer's first session.
+    pub(crate) fn first(epoch: u64, auto_claim: bool, replay: bool) -> Self {
+        let claims = if auto_claim { CLAIMS } else { 0 };
+        Session {
+            epoch,
+            next_seq: 0,
+            acked: None,
+            stored: false,
+            ever_acked: false,
+            claims,
+            replay,
+        }
+    }
+
+    /// The session after this one: its own epoch + 1, and it claims over nobody.
+    pub(crate) fn next(&self) -> Self {
+        let epoch = (self.epoch + 1).min(MAX_SAFE_INTEGER);
+        let claims = if self.ever_acked { 0 } else { self.claims };
+        Session { epoch, next_seq: 0, acked: None, stored: false, claims, replay: false, ..*self }
+    }
+
+    /// This session again, over the epoch `current`: the greater of a fresh one and a random
+    /// step above, so that two who claim at once do not meet again.
+    pub(crate) fn claim(&self, current: u64, fresh: u64, random: u64) -> Self {
+        let above = current.saturating_add(1 + random % 2048);
+        let epoch = fresh.max(above).min(MAX_SAFE_INTEGER);
+        let claims = self.claims.saturating_sub(1);
+        Session { epoch, next_seq: 0, acked: None, claims, replay: false, ..*self }
+    }
+
+    pub(crate) fn take_seq(&mut self) -> u64 {
+        self.next_seq += 1;
+        self.next_seq - 1
+    }
+
+    /// Whether batches may follow without waiting: not before the first acknowledgement.
+    pub(crate) fn may_pipeline(&self) -> bool {
+        self.acked.is_some()
+    }
+
+    /// The table of answers.
+    pub(crate) fn on_answer(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
+        match answer.status {
+            200 | 204 => self.on_success(attempt, answer),
+            201..=299 => Decision::Repeat { maybe_stored: true },
+            400 | 422 if attempt.seq == 0 => Decision::Split(Reason::Refused),
+            400 | 422 => Decision::NewSession,
+            413 => Decision::Split(Reason::TooLarge),
+            403 if answer.epoch != Number::Absent => self.on_stale(attempt, answer),
+            401 | 403 if self.ever_acked => Decision::Repeat { maybe_stored: false },
+            401 | 403 => Decision::Fail(Reason::Unauthorized),
+            404 if !self.ever_acked => Decision::Fail(Reason::NotFound),
+            404 => Decision::Vanished(Reason::NotFound),
+            410 => Decision::Vanished(Reason::Gone),
+            405 | 501 => Decision::Vanished(Reason::ProducerFailed),
+            409 => self.on_conflict(attempt, answer),
+            _ if answer.is_transient() => Decision::Repeat { maybe_stored: answer.may_be_stored() },
+            _ => Decision::Refuse(Reason::Refused),
+        }
+    }
+
+    fn on_success(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
+        let (epoch, seq) = match (answer.epoch, answer.seq) {
+            (Number::Is(epoch), Number::Is(seq)) => (epoch, seq),
+            (Number::Malformed, _) | (_, Number::Malformed) => {
+                return Decision::Repeat { maybe_stored: true };
+            }
+            _ => return Decision::NotAProducerServer,
+        };
+        if epoch != self.epoch || seq < attempt.seq {
+            return Decision::NotAProducerServer;
+        }
+        if seq >= self.next_seq && !self.replay {
+            return Decision::Undecided; // somebody else writes under our epoch
+        }
+        let first = answer.status == 200;
+        let earned = first || attempt.maybe_stored || self.stored || self.replay;
+        if !earned {
+            return Decision::Undecided;
+        }
+        self.stored |= first;
+        self.ever_acked = true;
+        // A replay hears of sequence numbers it has not come to yet: only its own is decided.
+        let up_to = if self.replay { attempt.seq } else { seq };
+        self.acked = self.acked.max(Some(up_to));
+        Decision::Delivered { up_to, duplicate: !first }
+    }
+
+    fn on_stale(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
+        let Some(current) = answer.epoch.value() else {
+            return Decision::Repeat { maybe_stored: attempt.maybe_stored };
+        };
+        if self.ever_acked || attempt.maybe_stored || self.claims == 0 {
+            return Decision::Fenced { current };
+        }
+        Decision::Claim { current }
+    }
+
+    fn on_conflict(&self, attempt: Attempt, answer: &Answer) -> Decision {
+        if answer.closed {
+            return Decision::Fail(Reason::StreamClosed);
+        }
+        match (answer.expected_seq, self.acked) {
+            (Number::Malformed, _) => Decision::Repeat { maybe_stored: attempt.maybe_stored },
+            // Never rewind: what was acknowledged stays acknowledged.
+            (Number::Is(expected), Some(acked)) if expected <= acked => Decision::NewSession,
+            (Number::Is(expected), Some(_)) if expected < attempt.seq => Decision::AwaitPredecessor,
+            (Number::Is(_), _) => Decision::NewSession,
+            (Number::Absent, _) => Decision::Fail(Reason::Conflict),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Response;
+    use std::time::SystemTime;
+
+    const EPOCH: u64 = 5000;
+
+    fn answer(status: u16, headers: &[(&'static str, &str)]) -> Answer {
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        let response = Response { status, headers: map, body: bytes::Bytes::new() };
+        Answer::read(&response, SystemTime::UNIX_EPOCH)
+    }
+
+    fn echo(status: u16, epoch: u64, seq: u64) -> Answer {
+        let (epoch, seq) = (epoch.to_string(), seq.to_string());
+        answer(status, &[("producer-epoch", &epoch), ("producer-seq", &seq)])
+    }
+
+    fn session(acked: Option<u64>) -> Session {
+        let mut session = Session::first(EPOCH, true, false);
+        if let Some(acked) = acked {
+            (0..=acked).for_each(|_| assert!(session.take_seq() <= acked));
+            session.on_answer(at(acked), &echo(200, EPOCH, acked));
+        }
+        session.take_seq();
+        session
+    }
+
+    fn at(seq: u64) -> Attempt {
+        Attempt { seq, maybe_stored: false }
+    }
+
+    fn unsure(seq: u64) -> Attempt {
+        Attempt { seq, maybe_stored: true }
+    }
+
+    #[test]
+    fn a_fresh_epoch_rises_and_fits() {
+        let now = 4_000_000_000_000;
+        let (a, b, c) = (fresh_epoch(now, 7), fresh_epoch(now, 0), fresh_epoch(now - 5, 0));
+        assert!(a < b && b < c && c <= MAX_SAFE_INTEGER);
+        assert_eq!(a >> 11, now);
+        assert!(fresh_epoch(u64::MAX >> 12, 2047) < MAX_SAFE_INTEGER);
+    }
+
+    #[test]
+    fn success_needs_the_echo() {
+        let on = |answer: Answer| session(Some(2)).on_answer(at(3), &answer);
+        assert_eq!(on(echo(200, EPOCH, 3)), Decision::Delivered { up_to: 3, duplicate: false });
+        assert_eq!(on(answer(200, &[])), Decision::NotAProducerServer);
+        assert_eq!(on(answer(204, &[])), Decision::NotAProducerServer);
+        assert_eq!(on(echo(200, EPOCH + 1, 3)), Decision::NotAProducerServer);
+        assert_eq!(on(echo(200, EPOCH, 2)), Decision::NotAProducerServer);
+        assert_eq!(on(echo(200, EPOCH, 4)), Decision::Undecided);
+        let garbled = answer(200, &[("producer-epoch", "5000"), ("producer-seq", "-3")]);
+        assert_eq!(on(garbled), Decision::Repeat { maybe_stored: true });
+        assert_eq!(on(answer(202, &[])), Decision::Repeat { maybe_stored: true });
+    }
+
+    #[test]
+    fn a_204_must_be_earned() {
+        let duplicate = Decision::Delivered { up_to: 0, duplicate: true };
+        assert_eq!(session(None).on_answer(at(0), &echo(204, EPOCH, 0)), Decision::Undecided);
+        assert_eq!(session(None).on_answer(unsure(0), &echo(204, EPOCH, 0)), duplicate);
+        let later = session(Some(0)).on_answer(at(1), &echo(204, EPOCH, 1));
+        assert_eq!(later, Decision::Delivered { up_to: 1, duplicate: true });
+        let mut replay = Session::first(0, false, true);
+        replay.take_seq();
+        assert_eq!(replay.on_answer(at(0), &echo(204, 0, 9)), duplicate);
+    }
+
+    #[test]
+    fn a_newer_epoch_is_outbid_only_before_the_first_ack() {
+        let stale = answer(403, &[("producer-epoch", "9000")]);
+        let mut first = session(None);
+        assert_eq!(first.on_answer(at(0), &stale), Decision::Claim { current: 9000 });
+        assert_eq!(first.on_answer(unsure(0), &stale), Decision::Fenced { current: 9000 });
+        assert_eq!(session(Some(0)).on_answer(at(1), &stale), Decision::Fenced { current: 9000 });
+        let mut next = session(Some(0)).next();
+        assert_eq!((next.epoch, next.next_seq), (EPOCH + 1, 0));
+        assert_eq!(next.on_answer(at(0), &stale), Decision::Fenced { current: 9000 });
+        let mut modest = Session::first(EPOCH, false, false);
+        assert_eq!(modest.on_answer(at(0), &stale), Decision::Fenced { current: 9000 });
+        let mut claimed = session(None);
+        for _ in 0..CLAIMS {
+            assert_eq!(claimed.on_answer(at(0), &stale), Decision::Claim { current: 9000 });
+            claimed = claimed.claim(9000, 100, 3);
+            assert_eq!(claimed.epoch, 9004);
+        }
+        assert_eq!(claimed.on_answer(at(0), &stale), Decision::Fenced { current: 9000 });
+        assert_eq!(session(None).claim(9000, 100_000, 3).epoch, 100_000);
+    }
+
+    #[test]
+    fn a_gap_below_the_acknowledged_is_a_lost_session_and_above_it_a_predecessor() {
+        let gap = |expected: &str| answer(409, &[("producer-expected-seq", expected)]);
+        let on = |a: Answer| session(Some(4)).on_answer(at(7), &a);
+        for lost in ["0", "3", "4"] {
+            assert_eq!(on(gap(lost)), Decision::NewSession, "{lost}");
+        }
+        assert_eq!(on(gap("5")), Decision::AwaitPredecessor);
+        assert_eq!(on(gap("6")), Decision::AwaitPredecessor);
+        assert_eq!(on(answer(409, &[])), Decision::Fail(Reason::Conflict));
+        let closed = answer(409, &[("stream-closed", "true")]);
+        assert_eq!(on(closed), Decision::Fail(Reason::StreamClosed));
+    }
+
+    #[test]
+    fn refusals() {
+        assert_eq!(
+            session(None).on_answer(at(0), &answer(400, &[])),
+            Decision::Split(Reason::Refused)
+        );
+        assert_eq!(session(Some(0)).on_answer(at(1), &answer(400, &[])), Decision::NewSession);
+        assert_eq!(
+            session(Some(0)).on_answer(at(1), &answer(413, &[])),
+            Decision::Split(Reason::TooLarge)
+        );
+        assert_eq!(
+            session(Some(0)).on_answer(at(1), &answer(302, &[])),
+            Decision::Refuse(Reason::Refused)
+        );
+        for (status, before, after) in [
+            (401, Decision::Fail(Reason::Unauthorized), Decision::Repeat { maybe_stored: false }),
+            (403, Decision::Fail(Reason::Unauthorized), Decision::Repeat { maybe_stored: false }),
+            (404, Decision::Fail(Reason::NotFound), Decision::Vanished(Reason::NotFound)),
+        ] {
+            assert_eq!(session(None).on_answer(at(0), &answer(status, &[])), before);
+            assert_eq!(session(Some(0)).on_answer(at(1), &answer(status, &[])), after);
+        }
+    }
+
+    #[test]
+    fn transient_answers_repeat_and_remember_what_may_be_stored() {
+        for (status, maybe_stored) in
+            [(408, true), (425, false), (429, false), (500, true), (502, true), (503, true)]
+        {
+            let decision = session(None).on_answer(at(0), &answer(status, &[]));
+            assert_eq!(decision, Decision::Repeat { maybe_stored }, "{status}");
+        }
+    }
+}

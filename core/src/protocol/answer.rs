@@ -1,0 +1,194 @@
+//! What a server's answer says, as plain data. A server is untrusted input: numbers that are
+//! not non-negative integers up to 2^53-1 count as malformed, texts are cut and cleaned.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::headers::*;
+use crate::error::{Detail, Error, ErrorKind};
+use crate::options::MAX_SAFE_INTEGER;
+use crate::transport::Response;
+
+/// How much of an error body reaches an error text, in characters.
+const EXCERPT: usize = 200;
+
+/// A number in a header: there and good, there and malformed, or not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    Absent,
+    Malformed,
+    Is(u64),
+}
+
+impl Number {
+    pub(crate) fn value(self) -> Option<u64> {
+        match self {
+            Number::Is(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// An answer, reduced to what decisions are made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) epoch: Number,
+    pub(crate) seq: Number,
+    pub(crate) expected_seq: Number,
+    pub(crate) next_offset: Option<Arc<str>>,
+    pub(crate) closed: bool,
+    pub(crate) content_type: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+    excerpt: String,
+}
+
+impl Answer {
+    pub(crate) fn read(response: &Response, now: SystemTime) -> Self {
+        let headers = &response.headers;
+        let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+        Answer {
+            status: response.status,
+            epoch: number(headers, PRODUCER_EPOCH),
+            seq: number(headers, PRODUCER_SEQ),
+            expected_seq: number(headers, PRODUCER_EXPECTED_SEQ),
+            next_offset: text(STREAM_NEXT_OFFSET).map(Into::into),
+            closed: text(STREAM_CLOSED).is_some_and(|v| v.eq_ignore_ascii_case("true")),
+            content_type: text(header::CONTENT_TYPE).map(str::to_owned),
+            retry_after: text(header::RETRY_AFTER).and_then(|v| retry_after(v, now)),
+            excerpt: excerpt(&response.body),
+        }
+    }
+
+    /// Whether a repeat of the same request may well succeed. 503 proves nothing about storing.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self.status, 408 | 425 | 429 | 500 | 502..=599)
+    }
+
+    /// Whether the request may have been stored in spite of this answer.
+    pub(crate) fn may_be_stored(&self) -> bool {
+        matches!(self.status, 408 | 500..=599)
+    }
+
+    /// The answer as the error a caller sees.
+    pub(crate) fn error(&self, doing: &str, url: &Arc<str>) -> Error {
+        let status = self.status;
+        let kind = match status {
+            401 | 403 => ErrorKind::Unauthorized,
+            404 => ErrorKind::StreamNotFound,
+            405 | 501 => ErrorKind::NotSupported,
+            409 if self.closed => ErrorKind::StreamClosed,
+            409 => ErrorKind::Conflict,
+            410 => ErrorKind::StreamGone,
+            413 => ErrorKind::TooLarge,
+            _ if self.is_transient() => ErrorKind::Transport,
+            _ => ErrorKind::Protocol,
+        };
+        let meaning = match kind {
+            ErrorKind::Unauthorized => ": the server does not accept the credentials",
+            ErrorKind::StreamNotFound => ": there is no stream at this URL",
+            ErrorKind::StreamClosed => ": the stream is closed",
+            ErrorKind::StreamGone => ": the stream was deleted",
+            _ => "",
+        };
+        let said = match self.excerpt.as_str() {
+            "" => String::new(),
+            text => format!(", the server said: {text}"),
+        };
+        let error = Error::new(kind, format!("{doing} failed with status {status}{meaning}{said}"))
+            .with_url(url)
+            .with_status(status)
+            .with_retryable(self.is_transient())
+            .with_definite(!self.may_be_stored());
+        match kind {
+            ErrorKind::StreamClosed => {
+                error.with_detail(Detail::StreamClosed { final_offset: self.next_offset.clone() })
+            }
+            _ => error,
+        }
+    }
+}
+
+fn number(headers: &HeaderMap, name: HeaderName) -> Number {
+    let Some(value) = headers.get(name) else { return Number::Absent };
+    let digits = value.to_str().unwrap_or_default();
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Number::Malformed;
+    }
+    match digits.parse() {
+        Ok(value) if value <= MAX_SAFE_INTEGER => Number::Is(value),
+        _ => Number::Malformed,
+    }
+}
+
+/// `Retry-After`: seconds, or an HTTP date.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT * 4)]);
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.take(EXCERPT).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        let response = Response { status, headers: map, body: body.as_bytes().to_vec().into() };
+        Answer::read(&response, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn numbers_are_strict() {
+        for (text, expected) in [
+            ("0", Number::Is(0)),
+            ("9007199254740991", Number::Is(MAX_SAFE_INTEGER)),
+            ("9007199254740992", Number::Malformed),
+            ("-1", Number::Malformed),
+            ("+1", Number::Malformed),
+            ("1.0", Number::Malformed),
+            ("", Number::Malformed),
+            ("99999999999999999999999", Number::Malformed),
+        ] {
+            assert_eq!(answer(200, &[("producer-seq", text)], "").seq, expected, "{text}");
+        }
+        assert_eq!(answer(200, &[], "").seq, Number::Absent);
+    }
+
+    #[test]
+    fn retry_after_in_both_forms() {
+        let after = |v: &str| answer(503, &[("retry-after", v)], "").retry_after;
+        assert_eq!(after("3"), Some(Duration::from_secs(3)));
+        assert_eq!(after("Thu, 01 Jan 1970 00:00:05 GMT"), Some(Duration::from_secs(5)));
+        assert_eq!(after("soon"), None);
+    }
+
+    #[test]
+    fn errors_say_what_happened_in_clean_text() {
+        let url: Arc<str> = "http://h/a".into();
+        let e = answer(404, &[], "no\u{1b}[31m such\nstream").error("append", &url);
+        assert_eq!(e.kind(), ErrorKind::StreamNotFound);
+        assert_eq!(e.url(), Some("http://h/a"));
+        assert!(!e.message().contains('\u{1b}') && !e.message().contains('\n'));
+        let long = answer(400, &[], &"x".repeat(100_000)).error("append", &url);
+        assert!(long.message().len() < 400);
+        let e = answer(409, &[("stream-closed", "TRUE"), ("stream-next-offset", "7")], "");
+        assert!(matches!(e.error("append", &url).detail(),
+            Some(Detail::StreamClosed { final_offset: Some(o) }) if &**o == "7"));
+        assert!(!answer(502, &[], "").error("append", &url).definite());
+        assert!(answer(429, &[], "").error("append", &url).definite());
+    }
+}

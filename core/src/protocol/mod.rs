@@ -1,0 +1,5 @@
+//! The wire: header names, JSON framing, and what an answer says. Pure functions.
+
+pub(crate) mod answer;
+pub(crate) mod headers;
+pub(crate) mod json;

@@ -1,0 +1,344 @@
+//! The hidden runtime: one I/O thread for the process, a dispatcher thread for callbacks once
+//! somebody registers one, and what makes both safe across `fork` and `shutdown`.
+//!
+//! Everything process-wide hangs off one [`Process`] slot. After `fork` the child gets a new
+//! one; the parent's is leaked there, never dropped, because its epoll instance and its locks
+//! are shared with threads that do not exist in the child (docs/adr/runtime-and-fork.md).
+#![allow(unsafe_code, reason = "fork handlers, signal masks and the slot they replace")]
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use once_cell::sync::OnceCell;
+use tokio::sync::Notify;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::pending::{Pending, pending};
+use crate::producer::engine::Engine;
+use crate::state::registry::Registry;
+use crate::transport::Transport;
+use crate::transport::http::HttpTransport;
+
+/// How long names are looked up on threads of their own after the last one finished.
+const RESOLVER_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Names looked up at the same time.
+const RESOLVER_THREADS: usize = 4;
+
+/// Locks, whatever a panicking thread left: the data is guarded by its own invariants.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+static FORK_HANDLERS: OnceCell<()> = OnceCell::new();
+
+/// What exists once per process: per fork generation, that is.
+pub(crate) struct Process {
+    runtime: Mutex<Option<Arc<Runtime>>>,
+    engines: Mutex<Vec<Weak<Engine>>>,
+    pub(crate) registry: Registry,
+}
+
+/// The fork generation this thread runs in; a handle of another one must not be used.
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// The current process's slot, made at first use.
+pub(crate) fn process() -> &'static Process {
+    FORK_HANDLERS.get_or_init(register_fork_handler);
+    let mut slot = CURRENT.load(Ordering::Acquire);
+    if slot.is_null() {
+        let fresh = Box::into_raw(Box::new(Process {
+            runtime: Mutex::new(None),
+            engines: Mutex::new(Vec::new()),
+            registry: Registry::default(),
+        }));
+        match CURRENT.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => slot = fresh,
+            Err(other) => {
+                // SAFETY: `fresh` came from `Box::into_raw` above and was not shared.
+                drop(unsafe { Box::from_raw(fresh) });
+                slot = other;
+            }
+        }
+    }
+    // SAFETY: a slot is never freed once it is in `CURRENT`.
+    unsafe { &*slot }
+}
+
+#[cfg(unix)]
+fn register_fork_handler() {
+    extern "C" fn in_child() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+        CURRENT.store(ptr::null_mut(), Ordering::Release);
+    }
+    // SAFETY: the handler only stores to atomics. The library is linked with `-z nodelete`, so
+    // its address stays valid.
+    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+}
+
+#[cfg(not(unix))]
+fn register_fork_handler() {}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads, and what they work with.
+pub(crate) struct Runtime {
+    handle: tokio::runtime::Handle,
+    pub(crate) transport: Arc<dyn Transport>,
+    stop: Arc<Notify>,
+    io_thread: Mutex<Option<JoinHandle<()>>>,
+    dispatcher: Mutex<Option<Dispatcher>>,
+}
+
+struct Dispatcher {
+    jobs: mpsc::Sender<Job>,
+    thread: JoinHandle<()>,
+}
+
+thread_local! {
+    /// Set on the library's own threads: whoever blocks there would wait for itself.
+    static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is one of the library's own threads, as it is inside callbacks.
+pub(crate) fn on_own_thread() -> bool {
+    OWN_THREAD.with(Cell::get)
+}
+
+impl Process {
+    /// The running runtime, started if there is none.
+    pub(crate) fn runtime(&self) -> Result<Arc<Runtime>> {
+        let mut slot = lock(&self.runtime);
+        if let Some(runtime) = &*slot {
+            return Ok(runtime.clone());
+        }
+        let runtime = Arc::new(Runtime::start(Arc::new(HttpTransport::new()))?);
+        *slot = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    pub(crate) fn register(&self, engine: &Arc<Engine>) {
+        let mut engines = lock(&self.engines);
+        engines.retain(|known| known.strong_count() > 0);
+        engines.push(Arc::downgrade(engine));
+    }
+
+    fn live_engines(&self) -> Vec<Arc<Engine>> {
+        lock(&self.engines).iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Runtime {
+    /// Starts the I/O thread over a transport.
+    fn start(transport: Arc<dyn Transport>) -> Result<Self> {
+        let failed = |e: std::io::Error| {
+            Error::new(ErrorKind::Internal, format!("cannot start the I/O thread: {e}"))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(RESOLVER_THREADS)
+            .thread_keep_alive(RESOLVER_KEEP_ALIVE)
+            .thread_name("durstream-dns")
+            .build()
+            .map_err(failed)?;
+        let handle = runtime.handle().clone();
+        let stop = Arc::new(Notify::new());
+        let stopped = stop.clone();
+        let thread = spawn("durstream-io", move || {
+            runtime.block_on(stopped.notified());
+            runtime.shutdown_background();
+        })
+        .map_err(failed)?;
+        Ok(Runtime {
+            handle,
+            transport,
+            stop,
+            io_thread: Mutex::new(Some(thread)),
+            dispatcher: Mutex::new(None),
+        })
+    }
+
+    /// Runs a task on the I/O thread.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(task);
+    }
+
+    /// Runs a task on the I/O thread and hands its result out.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Pending<T> {
+        let (completer, pending) = pending();
+        self.spawn(async move { completer.complete(task.await) });
+        pending
+    }
+
+    /// Runs a callback on the dispatcher thread, which starts with the first one.
+    pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
+        let mut slot = lock(&self.dispatcher);
+        if slot.is_none() {
+            let (jobs, queue) = mpsc::channel::<Job>();
+            let run = move || queue.into_iter().for_each(guarded);
+            *slot = spawn("durstream-calls", run).ok().map(|thread| Dispatcher { jobs, thread });
+        }
+        if let Some(dispatcher) = &*slot {
+            let _ = dispatcher.jobs.send(Box::new(job));
+        }
+    }
+
+    fn stop(&self, deadline: Instant) {
+        self.stop.notify_one();
+        if let Some(thread) = lock(&self.io_thread).take() {
+            let _ = thread.join();
+        }
+        let Some(Dispatcher { jobs, thread }) = lock(&self.dispatcher).take() else { return };
+        drop(jobs);
+        // A callback of the host's may hang; it is given the rest of the time, then left alone.
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A callback that panics is reported; the dispatcher goes on.
+fn guarded(job: Job) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+        crate::log::warn("a callback panicked");
+    }
+}
+
+/// Starts one of the library's threads. Signals are the host's: they stay blocked here, SIGPIPE
+/// from a cut connection above all, which would end a host that does not ignore it.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    let _blocked = SignalsBlocked::new();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        OWN_THREAD.with(|own| own.set(true));
+        body();
+    })
+}
+
+/// Blocks every signal that is sent from outside, on this thread, until dropped; a thread
+/// started meanwhile inherits the mask.
+struct SignalsBlocked {
+    #[cfg(unix)]
+    before: libc::sigset_t,
+}
+
+impl SignalsBlocked {
+    #[cfg(unix)]
+    fn new() -> Self {
+        // SAFETY: plain libc calls on sets that live on this stack frame.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            let mut before = std::mem::zeroed();
+            libc::sigfillset(&mut set);
+            // These are raised by the thread's own instructions; blocked, they kill anyway,
+            // but past the host's crash reporter. Profilers need theirs on every thread.
+            for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
+                libc::sigdelset(&mut set, own);
+            }
+            libc::sigdelset(&mut set, libc::SIGPROF);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, &mut before);
+            SignalsBlocked { before }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> Self {
+        SignalsBlocked {}
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: `before` was filled by `pthread_sigmask`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
+    }
+}
+
+/// Writes of this process accepted and not settled, over all producers.
+pub fn pending_count() -> u64 {
+    process().live_engines().iter().map(|engine| engine.pending_count()).sum()
+}
+
+/// Waits until every write accepted so far, by any producer of this process, is settled.
+///
+/// The result counts what was settled undelivered while it waited as an error only where a
+/// producer's own `flush` would; use it at process exit, not in place of `flush`.
+pub fn flush_all(timeout: Duration) -> Pending<()> {
+    let engines = process().live_engines();
+    if engines.iter().all(|engine| engine.pending_count() == 0) {
+        return Pending::ready(Ok(()));
+    }
+    let runtime = match process().runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return Pending::ready(Err(error)),
+    };
+    runtime.run(async move {
+        let settle = async {
+            for engine in &engines {
+                engine.settled().await;
+            }
+        };
+        if tokio::time::timeout(timeout, settle).await.is_ok() {
+            return Ok(());
+        }
+        let left: u64 = engines.iter().map(|engine| engine.pending_count()).sum();
+        let text = format!("{left} writes were given up {} ms after exit", timeout.as_millis());
+        crate::log::warn(&text);
+        Err(Error::new(ErrorKind::Timeout, text))
+    })
+}
+
+/// Stops everything: no new writes, accepted ones get until `timeout` to be delivered, what is
+/// left settles as `producer-stopped`, and the library's threads end.
+///
+/// Handles stay safe to use and answer with `ProducerClosed`. A later open starts afresh. Blocks;
+/// must not be called from a callback. Without a running library it does nothing.
+pub fn shutdown(timeout: Duration) -> Result<()> {
+    if on_own_thread() {
+        return Err(would_deadlock());
+    }
+    let deadline = Instant::now() + timeout;
+    let engines = process().live_engines();
+    engines.iter().for_each(|engine| engine.begin_stop());
+    let drained = flush_all(timeout).wait();
+    for engine in &engines {
+        engine.stop_now();
+    }
+    let stopped = lock(&process().runtime).take();
+    if let Some(runtime) = stopped {
+        // Outcomes reach their callbacks before the threads end.
+        let grace = deadline.saturating_duration_since(Instant::now()).max(MIN_GRACE);
+        let ended = async move {
+            for engine in &engines {
+                engine.ended().await;
+            }
+        };
+        let _ =
+            runtime.run(async move { Ok(tokio::time::timeout(grace, ended).await.is_ok()) }).wait();
+        runtime.stop(deadline.max(Instant::now() + MIN_GRACE));
+    }
+    drained
+}
+
+/// What the threads get to end, even when the time is up.
+const MIN_GRACE: Duration = Duration::from_millis(200);
+
+pub(crate) fn would_deadlock() -> Error {
+    Error::new(ErrorKind::NotSupported, "would deadlock: a callback must not wait for the library")
+        .with_reason("would-deadlock")
+}

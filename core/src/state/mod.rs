@@ -1,0 +1,309 @@
+//! Entity state: collections with a schema, a type and a primary key, whose upserts and deletes
+//! become events of the State Protocol.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub(crate) mod registry;
+mod schema;
+
+pub use schema::{Collection, StreamSchema, ValidateFn, Validator};
+
+use crate::error::{Error, ErrorKind, Issue, Result};
+use crate::options::{Options, Scope};
+use crate::pending::{Pending, pending};
+use crate::producer::engine::Engine;
+use crate::producer::{self, CloseResult, ErrorCallback, FlushReport, Outcome, Receipt, Snapshot};
+use crate::protocol::json::{self, Key};
+use crate::runtime::process;
+use crate::stats::Stats;
+use registry::Entry;
+
+/// The content type of every stream of entity state (STATE-PROTOCOL.md 3).
+pub(crate) const CONTENT_TYPE: &str = "application/json";
+
+/// Opens the writer of entity state for a stream, or returns the one that is open already:
+/// there is one per stream in a process.
+///
+/// Sends nothing itself; the stream is created or checked in the background before the first
+/// batch, so a producer may start before its server does.
+///
+/// # Errors
+/// `InvalidArgument`: an option or the schema is wrong, no server is configured, or the open
+/// producer of this stream has other options or another schema.
+pub fn create_durable_stream(options: Options, schema: StreamSchema) -> Result<StateProducer> {
+    create_durable_stream_with(options, schema, None)
+}
+
+/// The same, with a callback for every accepted write that is not delivered. The callback of
+/// the first open is the one that is called.
+pub fn create_durable_stream_with(
+    options: Options,
+    schema: StreamSchema,
+    on_error: Option<ErrorCallback>,
+) -> Result<StateProducer> {
+    schema.check()?;
+    let entry = process().registry.open(options, schema, on_error)?;
+    Ok(StateProducer { entry })
+}
+
+/// Publishes the state of entities to one stream, each change exactly once, in call order.
+///
+/// Any thread may use it. Each open is a holder; letting the last one go drains the producer in
+/// the background.
+pub struct StateProducer {
+    entry: Arc<Entry>,
+}
+
+impl StateProducer {
+    fn engine(&self) -> &Arc<Engine> {
+        &self.entry.engine
+    }
+
+    /// Publishes an entity's whole new state. Returns at once.
+    ///
+    /// What cannot be accepted gives a rejected receipt (unknown collection `invalid-entity`,
+    /// missing primary key `invalid-key`, refused by the schema `invalid-value`, a full buffer,
+    /// ...): nothing is sent.
+    ///
+    /// # Errors
+    /// `Forked`; with `strict`, every refusal.
+    pub fn upsert(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
+        match serde_json::to_vec(value) {
+            Ok(text) => self.upsert_json(collection, &text),
+            Err(error) => self.refuse(
+                collection,
+                "serialization-failed",
+                None,
+                vec![Issue { path: String::new(), message: error.to_string() }],
+            ),
+        }
+    }
+
+    /// The same from JSON text, which reaches the stream as it is.
+    pub fn upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
+        self.write(self.try_upsert(collection, value, false))
+    }
+
+    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    pub fn blocking_upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
+        self.write(self.try_upsert(collection, value, true))
+    }
+
+    /// Publishes that an entity is gone. Returns at once; refuses as `upsert` does.
+    pub fn delete(&self, collection: &str, key: &str) -> Result<Receipt> {
+        self.write(self.try_delete(collection, key, false))
+    }
+
+    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    pub fn blocking_delete(&self, collection: &str, key: &str) -> Result<Receipt> {
+        self.write(self.try_delete(collection, key, true))
+    }
+
+    /// Books a value that a validator outside the core refused: the same receipt, error and
+    /// accounting as for a JSON Schema.
+    pub fn refuse(
+        &self,
+        collection: &str,
+        reason: &'static str,
+        key: Option<&str>,
+        issues: Vec<Issue>,
+    ) -> Result<Receipt> {
+        let text = match issues.first() {
+            Some(issue) => format!("the value was refused: {}", shown(issue)),
+            None => "the value was refused".to_owned(),
+        };
+        self.write(Err(Error::validation(reason, collection, key, issues, text)))
+    }
+
+    fn write(&self, id: Result<u64>) -> Result<Receipt> {
+        let error = match id {
+            Ok(id) => return Ok(Receipt::accepted(id)),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Forked {
+            return Err(error);
+        }
+        if error.kind() == ErrorKind::Validation {
+            self.engine().count_invalid();
+        }
+        let error = error.with_url(&self.engine().endpoint.shown);
+        if self.entry.strict { Err(error) } else { Ok(Receipt::refused(error)) }
+    }
+
+    fn try_upsert(&self, name: &str, value: &[u8], block: bool) -> Result<u64> {
+        self.engine().check_fork()?;
+        let collection = self.collection(name)?;
+        let refuse = |reason, key: Option<&str>, text: String| {
+            let issue = Issue { path: String::new(), message: text.clone() };
+            Error::validation(reason, name, key, vec![issue], text)
+        };
+        let key = match json::key_of(value, &collection.primary_key) {
+            Ok(Key::Text(key)) => key,
+            Ok(Key::Missing) => {
+                let text = format!("the primary key `{}` is missing", collection.primary_key);
+                return Err(refuse("invalid-key", None, text));
+            }
+            Ok(Key::NotAnObject) => {
+                let text = "the value is not an object".to_owned();
+                return Err(refuse("invalid-value", None, text));
+            }
+            Err(text) => {
+                let text = format!("the value is not one JSON value: {text}");
+                return Err(refuse("invalid-value", None, text));
+            }
+        };
+        collection.validate(name, &key, value)?;
+        let quoted = json::quote(&key);
+        let parts: [&[u8]; 5] = [
+            collection.prefix.as_bytes(),
+            quoted.as_bytes(),
+            b",\"value\":",
+            value.trim_ascii(),
+            b",\"headers\":{\"operation\":\"upsert\"}}",
+        ];
+        self.accept(&parts, block)
+    }
+
+    fn try_delete(&self, name: &str, key: &str, block: bool) -> Result<u64> {
+        self.engine().check_fork()?;
+        let collection = self.collection(name)?;
+        if key.is_empty() {
+            let text = "the key is empty".to_owned();
+            let issue = Issue { path: String::new(), message: text.clone() };
+            return Err(Error::validation("invalid-key", name, None, vec![issue], text));
+        }
+        let quoted = json::quote(key);
+        let parts: [&[u8]; 3] = [
+            collection.prefix.as_bytes(),
+            quoted.as_bytes(),
+            b",\"headers\":{\"operation\":\"delete\"}}",
+        ];
+        self.accept(&parts, block)
+    }
+
+    fn accept(&self, parts: &[&[u8]], block: bool) -> Result<u64> {
+        if block { self.engine().accept_blocking(parts) } else { self.engine().accept(parts) }
+    }
+
+    fn collection(&self, name: &str) -> Result<&schema::Compiled> {
+        self.entry.schema.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.entry.schema.names().collect();
+            let text = format!(
+                "there is no collection `{}`; the schema has {}",
+                name.escape_debug(),
+                known.join(", ")
+            );
+            Error::validation("invalid-entity", name, None, Vec::new(), text)
+        })
+    }
+
+    /// Waits for the outcome of an accepted write.
+    pub fn wait(&self, id: u64) -> Pending<Outcome> {
+        self.engine().wait(id)
+    }
+
+    /// Waits until everything accepted before this call is settled.
+    ///
+    /// # Errors
+    /// `Delivery`, as [`IdempotentProducer::flush`](crate::IdempotentProducer::flush).
+    pub fn flush(&self) -> Pending<FlushReport> {
+        self.engine().flush()
+    }
+
+    /// Flushes, leaves the registry and lets go, for all holders. The stream itself goes on:
+    /// it outlives a deploy.
+    pub fn close(&self) -> Pending<FlushReport> {
+        let report = self.engine().flush();
+        self.begin_shutdown();
+        report
+    }
+
+    /// Flushes, then ends the *stream* for everybody, and closes the producer.
+    pub fn close_stream(&self) -> Pending<CloseResult> {
+        if let Err(error) = self.engine().check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let (completer, result) = pending();
+        let entry = self.entry.clone();
+        producer::close(self.engine(), None).on_complete(move |closed| {
+            if closed.is_ok() {
+                process().registry.retire(&entry);
+            }
+            completer.complete(closed);
+        });
+        result
+    }
+
+    /// Takes no more writes from any holder, delivers the accepted ones and ends by itself:
+    /// what an abort signal does.
+    pub fn begin_shutdown(&self) {
+        if !self.engine().is_foreign() {
+            process().registry.retire(&self.entry);
+            self.engine().begin_stop();
+        }
+    }
+
+    /// Ends now: pending writes settle as `cancelled` or `delivery-unknown`.
+    pub fn stop(&self) {
+        if !self.engine().is_foreign() {
+            process().registry.retire(&self.entry);
+            self.engine().stop_now();
+        }
+    }
+
+    /// Where the producer stands.
+    pub fn snapshot(&self) -> Snapshot {
+        producer::snapshot(self.engine())
+    }
+
+    /// Counters and gauges, in one consistent snapshot.
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// The id as it goes on the wire: with its suffix if `shared`.
+    pub fn producer_id(&self) -> &str {
+        &self.engine().config.producer_id
+    }
+
+    /// The stream's URL, without user info and query.
+    pub fn url(&self) -> &str {
+        &self.engine().endpoint.shown
+    }
+
+    /// Whether both are holders of the same producer.
+    pub fn is_same(&self, other: &StateProducer) -> bool {
+        Arc::ptr_eq(&self.entry, &other.entry)
+    }
+}
+
+impl Drop for StateProducer {
+    fn drop(&mut self) {
+        if !self.engine().is_foreign() && self.entry.let_go() {
+            process().registry.retire(&self.entry);
+            self.engine().begin_stop();
+        }
+    }
+}
+
+impl std::fmt::Debug for StateProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StateProducer({} on {})", self.producer_id(), self.url())
+    }
+}
+
+fn shown(issue: &Issue) -> String {
+    match issue.path.as_str() {
+        "" => issue.message.clone(),
+        path => format!("{path}: {}", issue.message),
+    }
+}
+
+fn check_scope(options: &Options) -> Result<String> {
+    options.check(Scope::State)?;
+    options.producer_id.clone().ok_or_else(|| {
+        Error::option("producer_id", "`producer_id` is missing: a stable identity for this service")
+    })
+}

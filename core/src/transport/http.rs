@@ -1,0 +1,170 @@
+//! HTTP on reqwest.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use once_cell::sync::OnceCell;
+use reqwest::Client;
+
+use super::{Request, Response, SendError, Sending, Transport};
+
+/// How much of an answer's body is kept.
+const BODY_CAP: usize = 16 * 1024;
+/// How much of a request's body is handed to the socket at a time: the grain of "progress".
+const CHUNK: usize = 64 * 1024;
+
+/// One client for http and one for https, each built at first use: only https pays for loading
+/// the platform's root certificates.
+pub(crate) struct HttpTransport {
+    plain: OnceCell<Client>,
+    tls: OnceCell<Client>,
+}
+
+impl HttpTransport {
+    pub(crate) fn new() -> Self {
+        HttpTransport { plain: OnceCell::new(), tls: OnceCell::new() }
+    }
+
+    fn client(&self, scheme: &str) -> Result<Client, String> {
+        let (cell, https) = match scheme {
+            "https" => (&self.tls, true),
+            _ => (&self.plain, false),
+        };
+        cell.get_or_try_init(|| build(https)).cloned()
+    }
+}
+
+fn build(https: bool) -> Result<Client, String> {
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(ring)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
+    let tls = if https {
+        let verifier = rustls_platform_verifier::Verifier::new(builder.crypto_provider().clone())
+            .map_err(|e| e.to_string())?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    } else {
+        builder.with_root_certificates(rustls::RootCertStore::empty())
+    };
+    Client::builder()
+        .tls_backend_preconfigured(tls.with_no_client_auth())
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .tcp_nodelay(true)
+        .user_agent(concat!("durstream/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| reason(&e))
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: Request) -> Sending {
+        let client = self.client(request.endpoint.url.scheme());
+        Box::pin(async move {
+            let client = client.map_err(|message| SendError { sent: false, message })?;
+            let progress = Arc::new(AtomicU64::new(0));
+            let attempt = exchange(client, &request, progress.clone());
+            tokio::pin!(attempt);
+            let mut seen = 0;
+            loop {
+                tokio::select! {
+                    outcome = &mut attempt => return outcome,
+                    () = tokio::time::sleep(request.timeout) => {
+                        let now = progress.load(Ordering::Relaxed);
+                        if now == seen {
+                            let ms = request.timeout.as_millis();
+                            // Without a body nothing shows when the head left: assume it did.
+                            let sent = now > 0 || request.body.is_empty();
+                            let message = format!("no progress for {ms} ms");
+                            return Err(SendError { sent, message });
+                        }
+                        seen = now;
+                    }
+                }
+            }
+        })
+    }
+}
+
+async fn exchange(
+    client: Client,
+    request: &Request,
+    progress: Arc<AtomicU64>,
+) -> Result<Response, SendError> {
+    let mut headers = request.endpoint.headers.clone();
+    for (name, value) in &request.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    let empty = request.body.is_empty();
+    let mut call =
+        client.request(request.method.clone(), request.endpoint.url.clone()).headers(headers);
+    if !empty {
+        let body = TrackedBody { rest: request.body.clone(), progress: progress.clone() };
+        call = call.body(reqwest::Body::wrap(body));
+    } else if request.method == http::Method::POST {
+        call = call.header(http::header::CONTENT_LENGTH, 0);
+    }
+    let failed = |e: reqwest::Error| SendError {
+        sent: !e.is_connect() && !e.is_builder() && (empty || progress.load(Ordering::Relaxed) > 0),
+        message: reason(&e),
+    };
+    let mut response = call.send().await.map_err(failed)?;
+    progress.fetch_add(1, Ordering::Relaxed);
+    let mut body = BytesMut::new();
+    while body.len() < BODY_CAP {
+        // Status and headers are complete: a body cut short takes nothing from what they say.
+        let Ok(Some(chunk)) = response.chunk().await else { break };
+        progress.fetch_add(1, Ordering::Relaxed);
+        body.extend_from_slice(&chunk[..chunk.len().min(BODY_CAP - body.len())]);
+    }
+    Ok(Response {
+        status: response.status().as_u16(),
+        headers: std::mem::take(response.headers_mut()),
+        body: body.freeze(),
+    })
+}
+
+/// The innermost cause: "Connection refused (os error 111)", not "error sending request".
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// A body of known length that counts what it hands over.
+struct TrackedBody {
+    rest: Bytes,
+    progress: Arc<AtomicU64>,
+}
+
+impl Body for TrackedBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.rest.len().min(CHUNK);
+        let chunk = self.rest.split_to(length);
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}

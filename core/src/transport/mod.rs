@@ -1,0 +1,60 @@
+//! How requests travel: one trait, HTTP on reqwest behind it, and a scripted one for tests.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderMap, Method};
+use bytes::Bytes;
+
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind};
+
+pub(crate) mod http;
+pub(crate) mod plain;
+#[cfg(test)]
+pub(crate) mod scripted;
+
+/// One attempt at one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// The protocol's own headers; they win over the endpoint's.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The longest time without progress.
+    pub(crate) timeout: Duration,
+}
+
+/// A complete answer. The body is cut at a cap: writers need it for error texts only.
+#[derive(Debug, Clone)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// No complete answer.
+#[derive(Debug, Clone)]
+pub(crate) struct SendError {
+    /// Whether any byte of the request may have left: then the server may have stored it.
+    pub(crate) sent: bool,
+    pub(crate) message: String,
+}
+
+impl SendError {
+    pub(crate) fn error(&self, doing: &str, url: &Arc<str>) -> Error {
+        Error::new(ErrorKind::Transport, format!("{doing} failed: {}", self.message))
+            .with_url(url)
+            .with_definite(!self.sent)
+    }
+}
+
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send>>;
+
+/// Sends one request once: no retries, no redirects, no decisions.
+pub(crate) trait Transport: Send + Sync + 'static {
+    fn send(&self, request: Request) -> Sending;
+}

@@ -1,0 +1,47 @@
+//! Requests outside a producer's session (create, HEAD, close without a message): idempotent,
+//! so transient failures are simply repeated, within limits.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Request, Transport};
+use crate::error::Error;
+use crate::producer::backoff::Backoff;
+use crate::protocol::answer::Answer;
+
+/// When to give up.
+#[derive(Debug, Clone)]
+pub(crate) struct Retries {
+    pub(crate) backoff: Backoff,
+    pub(crate) max_retries: u64,
+    pub(crate) retry_after_max: Duration,
+}
+
+/// Sends until an answer that is not transient, or the retries are used up.
+pub(crate) async fn send(
+    transport: &dyn Transport,
+    request: Request,
+    retries: &Retries,
+    doing: &str,
+) -> Result<Answer, Error> {
+    let mut attempt = 0;
+    loop {
+        let url = &request.endpoint.shown;
+        let (error, retry_after) = match transport.send(request.clone()).await {
+            Ok(response) => {
+                let answer = Answer::read(&response, SystemTime::now());
+                if !answer.is_transient() {
+                    return Ok(answer);
+                }
+                (answer.error(doing, url), answer.retry_after)
+            }
+            Err(failure) => (failure.error(doing, url), None),
+        };
+        if attempt >= retries.max_retries {
+            return Err(error);
+        }
+        let pause = retries.backoff.delay(attempt as u32, rand::random());
+        let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
+        tokio::time::sleep(pause.max(asked)).await;
+        attempt += 1;
+    }
+}

@@ -1,0 +1,138 @@
+//! `demo`: the shipment service in five languages, side by side, restarted half way, and then a count
+//! of what arrived.
+
+mod audit;
+mod readback;
+mod report;
+mod runner;
+mod services;
+
+use std::time::{Duration, Instant};
+
+use crate::artefacts;
+use crate::console;
+use crate::failure::{Context, Result};
+use crate::server::Server;
+use crate::signals;
+use crate::table::grouped;
+use crate::toolchain::{self, Languages};
+use crate::tree::Tree;
+use report::Outcome;
+use services::Service;
+
+const DEFAULT_SHIPMENTS: usize = 2000;
+
+struct Options {
+    keep: bool,
+    shipments: usize,
+}
+
+/// `demo [--keep] [--shipments N]`
+pub(crate) fn demo(tree: &Tree, arguments: &[String]) -> Result<u8> {
+    let options = parse(arguments)?;
+    let started = Instant::now();
+    console::line("Toolchains");
+    toolchain::check(Languages::ALL)?;
+    console::line("Building");
+    let services = build(tree)?;
+    let binary = Server::install(tree)?;
+    let mut server = Server::start(tree, &binary)?;
+    let built = started.elapsed();
+
+    announce(services.len(), options.shipments, &server.url());
+    let runs = runner::run(tree, &services, &server.url(), options.shipments)?;
+    let outcomes: Vec<Outcome> = services
+        .iter()
+        .zip(runs)
+        .map(|(service, run)| Outcome::new(service, run, options.shipments, server.address()))
+        .collect();
+    let clean = report::show(&outcomes);
+    let total = started.elapsed();
+    let (build_seconds, run_seconds) = (built.as_secs_f64(), (total - built).as_secs_f64());
+    console::line(&format!(
+        "Took {:.1} s: {build_seconds:.1} s to build, {run_seconds:.1} s to run and check.",
+        total.as_secs_f64()
+    ));
+    if options.keep {
+        hold(&mut server, &services)?;
+    }
+    Ok(if clean { 0 } else { 1 })
+}
+
+fn parse(arguments: &[String]) -> Result<Options> {
+    let mut options = Options { keep: false, shipments: DEFAULT_SHIPMENTS };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--keep" => options.keep = true,
+            "--shipments" => {
+                let number = rest.next().ok_or("--shipments needs a number")?;
+                options.shipments = number.parse().context("--shipments")?;
+            }
+            other => return Err(format!("demo does not know {other:?}").into()),
+        }
+    }
+    if options.shipments == 0 {
+        return Err("--shipments: at least 1".into());
+    }
+    Ok(options)
+}
+
+/// Builds everything the five services need; what is built already stays.
+fn build(tree: &Tree) -> Result<Vec<Service>> {
+    artefacts::c_library(tree)?;
+    let rust = artefacts::rust_example(tree)?;
+    let c = artefacts::c_example(tree, "C", "shipments.c")?;
+    let cpp = artefacts::c_example(tree, "C++", "shipments.cpp")?;
+    artefacts::python_wheel(tree)?;
+    artefacts::node_package(tree)?;
+    let script = |path: &str| Some(tree.root.join(path));
+    let python = script("bindings-python/examples/shipments.py");
+    let node = script("bindings-node/examples/shipments.mjs");
+    Ok(vec![
+        Service::new("Rust", "rust", rust, None),
+        Service::new("C", "c", c, None),
+        Service::new("C++", "cpp", cpp, None),
+        Service::new("Python", "python", tree.venv_python(), python),
+        Service::new("Node", "node", "node".into(), node),
+    ])
+}
+
+fn announce(services: usize, shipments: usize, url: &str) {
+    let each = format!("{} shipments and one restart each", grouped(shipments));
+    console::line(&format!("Running {services} services with {each}, on {url}"));
+}
+
+/// Keeps the server until Ctrl-C.
+fn hold(server: &mut Server, services: &[Service]) -> Result {
+    let url = server.url();
+    console::line(&format!("\nThe server stays up at {url} until Ctrl-C. To follow a stream:"));
+    for service in services {
+        let path = service.stream_path();
+        console::line(&format!("  curl -N \"{url}/v1/stream{path}?offset=-1&live=sse\""));
+    }
+    while !signals::interrupted() {
+        if !server.is_running() {
+            return Err("the server ended".into());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    console::line("Stopping the server.");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_checked() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let options = parse(&words("--shipments 20 --keep")).unwrap();
+        assert!(options.keep && options.shipments == 20);
+        assert_eq!(parse(&[]).unwrap().shipments, DEFAULT_SHIPMENTS);
+        for wrong in ["--shipments", "--shipments many", "--shipments 0", "--fast"] {
+            assert!(parse(&words(wrong)).is_err(), "{wrong} was taken");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The project's commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask with-server`.
+#![allow(clippy::print_stdout, reason = "its output is what a person runs it for")]
+
+mod artefacts;
+mod console;
+mod demo;
+mod failure;
+mod http;
+mod process;
+mod server;
+mod signals;
+mod stage;
+mod stamp;
+mod step;
+mod suites;
+mod table;
+mod toolchain;
+mod tree;
+
+use std::process::ExitCode;
+
+use failure::Result;
+use tree::Tree;
+
+struct Command {
+    name: &'static str,
+    usage: &'static str,
+    about: &'static str,
+    run: fn(&Tree, &[String]) -> Result<u8>,
+}
+
+const COMMANDS: [Command; 3] = [
+    Command {
+        name: "demo",
+        usage: "demo [--keep] [--shipments N]",
+        about: "a shipment service in five languages, restarted half way; counts what arrived\n\
+                --keep leaves the server up until Ctrl-C; N is 2000 unless told",
+        run: demo::demo,
+    },
+    Command {
+        name: "test",
+        usage: "test [rust|c|python|node|docs …]",
+        about: "every test of every language against a real server; all suites unless told",
+        run: suites::test,
+    },
+    Command {
+        name: "with-server",
+        usage: "with-server -- CMD ARGS…",
+        about: "runs a command with DURABLE_STREAMS_URL set to a fresh server",
+        run: server::with_server,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let name = arguments.first().map_or("help", String::as_str);
+    if matches!(name, "help" | "--help" | "-h") {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprint!("xtask has no command {name:?}.\n\n{}", help());
+        return ExitCode::from(2);
+    };
+    signals::watch();
+    // Returning, not exiting, so that what guards hold is let go.
+    match Tree::find().and_then(|tree| (command.run)(&tree, &arguments[1..])) {
+        Ok(status) => ExitCode::from(status),
+        Err(_) if signals::interrupted() => {
+            console::line("Interrupted.");
+            ExitCode::from(signals::INTERRUPTED_STATUS)
+        }
+        Err(failure) => {
+            console::status("");
+            eprintln!("{name}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> String {
+    let mut text = "cargo xtask COMMAND\n".to_owned();
+    for command in &COMMANDS {
+        text += &format!("\n  {}\n", command.usage);
+        text.extend(command.about.lines().map(|line| format!("      {line}\n")));
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! Child processes that are waited for with an eye on Ctrl-C, and never left behind.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use crate::failure::{Context, Failure, Result};
+use crate::signals;
+
+/// How long a child may take to end by itself after Ctrl-C, which the terminal sends to it too.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const LOG_TAIL_LINES: usize = 40;
+
+/// A child that is killed when its owner goes, whatever the reason.
+pub(crate) struct Guarded(Child);
+
+impl Guarded {
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
+        let name = describe(command);
+        command.spawn().map(Self).context(format!("`{name}` did not start"))
+    }
+
+    /// The status, when the child has ended.
+    pub(crate) fn poll(&mut self) -> Result<Option<ExitStatus>> {
+        self.0.try_wait().context("waiting for a program")
+    }
+
+    /// Waits for the end; kills the child at `limit` and, after a grace time, on Ctrl-C.
+    pub(crate) fn wait(
+        &mut self,
+        limit: Option<Duration>,
+        mut tick: impl FnMut(),
+    ) -> Result<ExitStatus> {
+        let started = Instant::now();
+        let mut interrupted_at = None;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(status) = self.poll()? {
+                return Ok(status);
+            }
+            if signals::interrupted() {
+                let since: &Instant = interrupted_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > INTERRUPT_GRACE {
+                    return Err("interrupted".into());
+                }
+            }
+            if let Some(limit) = limit.filter(|limit| started.elapsed() > *limit) {
+                return Err(format!("not done after {} s: killed", limit.as_secs()).into());
+            }
+            tick();
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Both fail only when the child has ended and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a command with its output shown; an error when it fails.
+pub(crate) fn shown(command: &mut Command, limit: Option<Duration>) -> Result {
+    let name = describe(command);
+    let status = Guarded::spawn(command)?.wait(limit, || ()).context(format!("`{name}`"))?;
+    signals::check()?;
+    expect_success(&name, status)
+}
+
+/// Runs a command with its output added to a log; the error carries the end of it.
+pub(crate) fn logged(command: &mut Command, log: &Path, tick: impl FnMut()) -> Result {
+    use std::io::Write;
+
+    let name = describe(command);
+    let mut file = append_to(log)?;
+    writeln!(file, "$ {name}").context(log.display())?;
+    let errors = file.try_clone().context(log.display())?;
+    command.stdin(std::process::Stdio::null()).stdout(file).stderr(errors);
+    let status = Guarded::spawn(command)?.wait(None, tick)?;
+    signals::check()?;
+    expect_success(&name, status).map_err(|failure| with_tail(&failure, log))
+}
+
+fn expect_success(name: &str, status: ExitStatus) -> Result {
+    if status.success() { Ok(()) } else { Err(format!("`{name}` failed: {status}").into()) }
+}
+
+fn append_to(log: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(log).context(log.display())
+}
+
+pub(crate) fn with_tail(failure: &Failure, log: &Path) -> Failure {
+    format!("{failure}\nThe end of {}:\n{}", log.display(), tail(log)).into()
+}
+
+/// The last lines of a file, indented.
+pub(crate) fn tail(log: &Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(LOG_TAIL_LINES);
+    lines[from..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+/// The command as a person would type it.
+pub(crate) fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The exit status to pass on, in the way of shells: 128 and the signal's number for a killed program.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    }
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+/// The program an environment variable names, or the default. `CC="ccache cc"` is two words.
+pub(crate) fn program(variable: &str, default: &str) -> Command {
+    let chosen = std::env::var(variable).ok().filter(|text| !text.trim().is_empty());
+    let text = chosen.unwrap_or_else(|| default.to_owned());
+    let mut words = text.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or(default));
+    command.args(words);
+    command
+}
+
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    // CARGO is one path and may hold spaces, so it is not split.
+    let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(arguments);
+    command
+}

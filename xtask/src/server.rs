@@ -1,0 +1,146 @@
+//! The official server that the demo and the tests write to: installed once, started per use.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Context, Result};
+use crate::process::{self, Guarded};
+use crate::step::step;
+use crate::tree::Tree;
+use crate::{http, signals};
+
+/// The crate and its version; the binary has another name.
+const CRATE: &str = "durable-streams";
+const VERSION: &str = "0.1.5";
+const BINARY: &str = "durable-streams-server";
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// A port found free may be taken by the time the server binds it.
+const START_ATTEMPTS: usize = 3;
+
+/// A running server with its own empty data; both end with this value.
+pub(crate) struct Server {
+    address: SocketAddr,
+    // Declared before the data: the process ends first.
+    process: Guarded,
+    _data: Data,
+}
+
+struct Data(PathBuf);
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        // What is left is below target/ and harms nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Server {
+    /// Installs the server when it is missing.
+    pub(crate) fn install(tree: &Tree) -> Result<PathBuf> {
+        let (root, binary) = place(tree);
+        step(tree, "server", |step| {
+            if binary.exists() {
+                return Ok(());
+            }
+            let build = tree.fresh_directory("tools/build")?;
+            let mut install = process::cargo(&tree.root, &["install", CRATE, "--version", VERSION]);
+            install.arg("--locked").arg("--root").arg(&root).arg("--target-dir").arg(&build);
+            step.run(&mut install)?;
+            std::fs::remove_dir_all(&build).context(build.display())
+        })?;
+        Ok(binary)
+    }
+
+    /// Starts the installed server on a free port and waits until it answers.
+    pub(crate) fn start(tree: &Tree, binary: &Path) -> Result<Self> {
+        let mut last = None;
+        for attempt in 0..START_ATTEMPTS {
+            signals::check()?;
+            let name = format!("servers/{}-{attempt}", std::process::id());
+            match Self::start_once(tree.fresh_directory(&name)?, binary) {
+                Ok(server) => return Ok(server),
+                Err(failure) => last = Some(failure),
+            }
+        }
+        Err(last.unwrap_or_else(|| "the server did not start".into()))
+    }
+
+    fn start_once(directory: PathBuf, binary: &Path) -> Result<Self> {
+        let data = Data(directory);
+        let log = data.0.join("server.log");
+        let output = std::fs::File::create(&log).context(log.display())?;
+        let errors = output.try_clone().context(log.display())?;
+        let address = free_address()?;
+        let mut command = Command::new(binary);
+        command.args(["--port", &address.port().to_string(), "--durability", "memory"]);
+        command.arg("--data-dir").arg(data.0.join("data"));
+        command.stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
+        signals::own_group(signals::die_with_us(&mut command));
+        let mut process = Guarded::spawn(&mut command)?;
+        wait_until_ready(&mut process, address)
+            .map_err(|failure| process::with_tail(&failure, &log))?;
+        Ok(Self { address, process, _data: data })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.process.poll(), Ok(None))
+    }
+}
+
+/// The root the server is installed below, and its binary.
+fn place(tree: &Tree) -> (PathBuf, PathBuf) {
+    let root = tree.target.join("tools").join(format!("{CRATE}-{VERSION}"));
+    let binary = root.join("bin").join(format!("{BINARY}{}", std::env::consts::EXE_SUFFIX));
+    (root, binary)
+}
+
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a port")?;
+    listener.local_addr().context("looking for a port")
+}
+
+fn wait_until_ready(process: &mut Guarded, address: SocketAddr) -> Result {
+    let started = Instant::now();
+    loop {
+        signals::check()?;
+        if let Some(status) = process.poll()? {
+            return Err(format!("the server ended at once: {status}").into());
+        }
+        if http::get(address, "/health").is_ok_and(|answer| answer.status == 200) {
+            return Ok(());
+        }
+        if started.elapsed() > START_LIMIT {
+            return Err(format!("no answer from the server at {address}").into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `with-server -- CMD ARGS…`: runs a command beside a fresh server and passes its status on.
+pub(crate) fn with_server(tree: &Tree, arguments: &[String]) -> Result<u8> {
+    let words = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
+    let Some((program, rest)) = words.split_first() else {
+        return Err("with-server needs a command: cargo xtask with-server -- CMD ARGS…".into());
+    };
+    // The output belongs to the command: nothing is said when there is nothing to install.
+    let (_, mut binary) = place(tree);
+    if !binary.exists() {
+        binary = Server::install(tree)?;
+    }
+    let server = Server::start(tree, &binary)?;
+    let mut command = Command::new(program);
+    command.args(rest).env("DURABLE_STREAMS_URL", server.url());
+    let status = Guarded::spawn(&mut command)?.wait(None, || ())?;
+    Ok(process::exit_code(status))
+}

@@ -1,0 +1,211 @@
+//! The C library as it would be installed: a prefix with headers, libraries, pkg-config and CMake files.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Context, Result};
+use crate::process;
+use crate::step::Step;
+use crate::toolchain;
+use crate::tree::Tree;
+
+const HEADERS: [&str; 2] = ["durstream.h", "durstream.hpp"];
+
+/// What the library's files are called here, and what a program adds to link it statically.
+struct Names {
+    /// As cargo calls it.
+    built: &'static str,
+    /// As programs look it up when they start.
+    shared: &'static str,
+    /// As the linker looks it up.
+    import: &'static str,
+    archive: &'static str,
+    system_libs: &'static str,
+}
+
+const NAMES: Names = if cfg!(target_os = "macos") {
+    Names {
+        built: "libdurstream.dylib",
+        shared: "libdurstream.0.dylib",
+        import: "libdurstream.dylib",
+        archive: "libdurstream.a",
+        system_libs: "-framework Security -framework SystemConfiguration \
+                      -framework CoreFoundation -liconv -lm",
+    }
+} else if cfg!(windows) {
+    Names {
+        built: "durstream.dll",
+        shared: "durstream.dll",
+        import: "durstream.dll.lib",
+        archive: "durstream.lib",
+        system_libs: "-lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp -lbcrypt -lcrypt32",
+    }
+} else {
+    Names {
+        built: "libdurstream.so",
+        shared: "libdurstream.so.0",
+        import: "libdurstream.so",
+        archive: "libdurstream.a",
+        system_libs: "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc",
+    }
+};
+
+/// Fills the prefix from what cargo built.
+pub(crate) fn fill(tree: &Tree) -> Result {
+    let include = tree.directory("stage/include")?;
+    for header in HEADERS {
+        install(&tree.root.join("include").join(header), &include.join(header))?;
+    }
+    let lib = tree.directory("stage/lib")?;
+    install(&tree.release(NAMES.built), &lib.join(NAMES.shared))?;
+    install(&tree.release(NAMES.archive), &lib.join(NAMES.archive))?;
+    if cfg!(windows) {
+        install(&tree.release(NAMES.import), &lib.join(NAMES.import))?;
+    } else {
+        link(NAMES.shared, &lib.join(NAMES.import))?;
+    }
+    for (folder, name, template) in [
+        ("pkgconfig", "durstream.pc", include_str!("../templates/durstream.pc.in")),
+        (
+            "cmake/durstream",
+            "durstreamConfig.cmake",
+            include_str!("../templates/durstreamConfig.cmake.in"),
+        ),
+        (
+            "cmake/durstream",
+            "durstreamConfigVersion.cmake",
+            include_str!("../templates/durstreamConfigVersion.cmake.in"),
+        ),
+    ] {
+        let path = tree.directory(&format!("stage/lib/{folder}"))?.join(name);
+        std::fs::write(&path, filled(template)).context(path.display())?;
+    }
+    Ok(())
+}
+
+pub(crate) fn shared_library(tree: &Tree) -> PathBuf {
+    tree.stage().join("lib").join(NAMES.shared)
+}
+
+fn filled(template: &str) -> String {
+    // The workspace has one version: this crate's is the library's.
+    let soname = if cfg!(target_os = "macos") {
+        format!("@rpath/{}", NAMES.shared)
+    } else {
+        NAMES.shared.to_owned()
+    };
+    template
+        .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+        .replace("@MAJOR@", env!("CARGO_PKG_VERSION_MAJOR"))
+        .replace("@MINOR@", env!("CARGO_PKG_VERSION_MINOR"))
+        .replace("@SHARED@", NAMES.shared)
+        .replace("@SONAME@", &soname)
+        .replace("@IMPORT@", NAMES.import)
+        .replace("@STATIC@", NAMES.archive)
+        .replace("@SYSTEM_LIBS@", NAMES.system_libs)
+}
+
+/// Copies a file under its new name in one move: a program may be running from the old one.
+pub(crate) fn install(from: &Path, to: &Path) -> Result {
+    let bytes = std::fs::read(from).context(from.display())?;
+    if std::fs::read(to).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    let partial = to.with_extension("partial");
+    std::fs::copy(from, &partial).context(partial.display())?;
+    std::fs::rename(&partial, to).context(to.display())
+}
+
+#[cfg(unix)]
+fn link(name: &str, at: &Path) -> Result {
+    if std::fs::read_link(at).is_ok_and(|present| present == Path::new(name)) {
+        return Ok(());
+    }
+    if at.symlink_metadata().is_ok() {
+        std::fs::remove_file(at).context(at.display())?;
+    }
+    std::os::unix::fs::symlink(name, at).context(at.display())
+}
+
+#[cfg(not(unix))]
+fn link(_name: &str, _at: &Path) -> Result {
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linkage {
+    Shared,
+    Static,
+}
+
+/// Compiles a C or C++ program against the prefix, as a user of the library would.
+pub(crate) fn compile(
+    tree: &Tree,
+    step: &Step,
+    source: &Path,
+    program: &Path,
+    linkage: Linkage,
+) -> Result {
+    let is_c = source.extension().is_some_and(|extension| extension == "c");
+    let mut compiler = if is_c { toolchain::c_compiler() } else { toolchain::cpp_compiler() };
+    let lib = tree.stage().join("lib");
+    compiler.arg(if is_c { "-std=c11" } else { "-std=c++17" });
+    compiler.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", "-g", "-pthread", "-I"]);
+    compiler.arg(tree.stage().join("include")).arg(source).arg("-o").arg(program);
+    match linkage {
+        Linkage::Shared => {
+            compiler.arg("-L").arg(&lib).arg("-ldurstream");
+            compiler.arg(format!("-Wl,-rpath,{}", lib.display()));
+        }
+        Linkage::Static => {
+            compiler.arg(lib.join(NAMES.archive)).args(NAMES.system_libs.split_whitespace());
+        }
+    }
+    step.run(&mut compiler)
+}
+
+/// The names a shared library offers, one a line; none where the system has no tool we know.
+pub(crate) fn exported_names(tree: &Tree) -> Result<Option<Vec<String>>> {
+    if cfg!(windows) {
+        return Ok(None);
+    }
+    let mut nm = process::program("NM", "nm");
+    let arguments: &[&str] =
+        if cfg!(target_os = "macos") { &["-gU"] } else { &["-D", "--defined-only"] };
+    let output = nm.args(arguments).arg(shared_library(tree)).output().context("running nm")?;
+    if !output.status.success() {
+        return Err(format!("nm failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(Some(names_in(&String::from_utf8_lossy(&output.stdout))))
+}
+
+/// The last word of each line of `nm`, without a symbol version and macOS's leading underscore.
+fn names_in(listing: &str) -> Vec<String> {
+    let names = listing.lines().filter_map(|line| line.split_whitespace().last());
+    let plain = names.map(|name| name.split('@').next().unwrap_or(name));
+    let prefix = if cfg!(target_os = "macos") { "_" } else { "" };
+    plain.map(|name| name.strip_prefix(prefix).unwrap_or(name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_open_in_the_templates() {
+        for template in [
+            include_str!("../templates/durstream.pc.in"),
+            include_str!("../templates/durstreamConfig.cmake.in"),
+            include_str!("../templates/durstreamConfigVersion.cmake.in"),
+        ] {
+            let text = filled(template);
+            assert!(!text.replace("@rpath", "").contains('@'), "{text}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(target_os = "macos"))]
+    fn names_are_taken_from_nm() {
+        let listing = "0000000000012340 T durstream_version\n0000000000012350 T other@@V1\n";
+        assert_eq!(names_in(listing), ["durstream_version", "other"]);
+    }
+}

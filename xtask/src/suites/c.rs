@@ -1,0 +1,133 @@
+//! The C and C++ suite: each program is a test that exits with 0.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::runner::Suite;
+use crate::artefacts;
+use crate::console;
+use crate::failure::{Context, Result};
+use crate::stage::{self, Linkage};
+use crate::step::step;
+use crate::tree::Tree;
+
+const EXPORT_PREFIX: &str = "durstream_";
+const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
+/// Programs run some twenty times slower under valgrind.
+const VALGRIND_LIMIT: Duration = Duration::from_secs(600);
+const VALGRIND_ARGUMENTS: [&str; 4] = [
+    "--error-exitcode=99",
+    "--leak-check=full",
+    "--errors-for-leak-kinds=definite",
+    "--show-leak-kinds=definite",
+];
+
+pub(crate) fn suite(suite: &mut Suite<'_>) {
+    let Some(folder) = suite.folder("ffi-c/tests") else { return };
+    if !suite.step("library", artefacts::c_library) {
+        return suite.blocked("exported names, examples and programs");
+    }
+    suite.step("exported names", check_exports);
+    suite.step("examples", |tree| {
+        artefacts::c_example(tree, "C", "shipments.c")?;
+        artefacts::c_example(tree, "C++", "shipments.cpp").map(drop)
+    });
+    let valgrind = valgrind_is_here();
+    if !valgrind {
+        console::line(
+            "valgrind is not here: the programs run without it, leaks are not looked for",
+        );
+    }
+    match programs(&folder) {
+        Ok(sources) => sources.iter().for_each(|source| test(suite, source, valgrind)),
+        Err(failure) => drop(suite.step("programs", |_| Err(failure))),
+    }
+}
+
+fn valgrind_is_here() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// The sources of the folder in the order of their names; none is an error.
+fn programs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).context(folder.display())?.flatten();
+    let is_source = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "c" || extension == "cpp")
+    };
+    let mut sources: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_source).collect();
+    sources.sort();
+    if sources.is_empty() {
+        return Err(format!("{} holds no program", folder.display()).into());
+    }
+    Ok(sources)
+}
+
+/// Runs one program linked both ways, and under valgrind where that is.
+fn test(suite: &mut Suite<'_>, source: &Path, valgrind: bool) {
+    let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some(shared) = compiled(suite, source, &name, Linkage::Shared) else { return };
+    suite.run_within(&name, Command::new(&shared), Some(PROGRAM_LIMIT));
+    if let Some(linked) = compiled(suite, source, &name, Linkage::Static) {
+        suite.run_within(&format!("{name} static"), Command::new(linked), Some(PROGRAM_LIMIT));
+    }
+    if valgrind {
+        let mut command = Command::new("valgrind");
+        command.args(VALGRIND_ARGUMENTS).arg(&shared);
+        suite.run_within(&format!("{name} valgrind"), command, Some(VALGRIND_LIMIT));
+    }
+}
+
+/// The program, or a recorded failure.
+fn compiled(suite: &mut Suite<'_>, source: &Path, name: &str, linkage: Linkage) -> Option<PathBuf> {
+    let kind = if linkage == Linkage::Shared { "shared" } else { "static" };
+    let title = format!("compile {name} {kind}");
+    let work = |tree: &Tree| {
+        let file = format!("{}-{kind}{}", name.replace('.', "-"), std::env::consts::EXE_SUFFIX);
+        let program = tree.directory("c-tests")?.join(file);
+        step(tree, &title, |step| stage::compile(tree, step, source, &program, linkage))?;
+        Ok(program)
+    };
+    match work(suite.tree) {
+        Ok(program) => Some(program),
+        Err(failure) => {
+            suite.step(&title, |_| Err(failure));
+            None
+        }
+    }
+}
+
+/// Only our own names may be seen in the shared library.
+fn check_exports(tree: &Tree) -> Result {
+    let Some(names) = stage::exported_names(tree)? else {
+        console::line("exported names are not looked at on this system");
+        return Ok(());
+    };
+    judge_exports(&names)
+}
+
+fn judge_exports(names: &[String]) -> Result {
+    let foreign: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !name.starts_with(EXPORT_PREFIX)).collect();
+    match (names.len(), foreign.as_slice()) {
+        (0, _) => Err("the shared library exports nothing".into()),
+        (_, []) => Ok(()),
+        (_, some) => Err(format!("exported beside {EXPORT_PREFIX}*: {}", some.join(", ")).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_may_be_exported() {
+        let judge = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            judge_exports(&names).map_err(|failure| failure.to_string())
+        };
+        assert_eq!(judge(&["durstream_version", "durstream_shutdown"]), Ok(()));
+        assert!(judge(&["durstream_version", "rust_eh_personality"]).is_err());
+        assert!(judge(&[]).is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! `test`: every suite of every language, each beside its own fresh server.
+
+mod c;
+mod runner;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::artefacts;
+use crate::console;
+use crate::failure::Result;
+use crate::process;
+use crate::server::Server;
+use crate::signals;
+use crate::toolchain::{self, Languages};
+use crate::tree::Tree;
+use runner::{Runner, Suite};
+
+type Body = fn(&mut Suite<'_>);
+
+const SUITES: [(&str, Body); 5] =
+    [("rust", rust), ("c", c::suite), ("python", python), ("node", node), ("docs", docs)];
+
+/// `test [SUITE…]`
+pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
+    let chosen = choose(arguments)?;
+    let started = Instant::now();
+    let includes = |name: &str| chosen.iter().any(|(chosen, _)| *chosen == name);
+    console::line("Toolchains");
+    toolchain::check(Languages {
+        c: includes("c"),
+        python: includes("python"),
+        node: includes("node") || includes("docs"),
+    })?;
+    let binary = Server::install(tree)?;
+    let mut runner = Runner::default();
+    for (name, body) in chosen {
+        console::line(&format!("\n== {name}"));
+        let server = Server::start(tree, &binary);
+        let url = server.as_ref().map(Server::url).unwrap_or_default();
+        let mut suite = Suite::new(&mut runner, tree, name, url);
+        match &server {
+            Ok(_) => body(&mut suite),
+            Err(failure) => drop(suite.step("server", |_| Err(failure.to_string().into()))),
+        }
+        signals::check()?;
+    }
+    Ok(if runner.report(started.elapsed()) { 0 } else { 1 })
+}
+
+fn choose(arguments: &[String]) -> Result<Vec<(&'static str, Body)>> {
+    let known = SUITES.map(|(name, _)| name);
+    if let Some(other) = arguments.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("no suite {other:?}: there are {}", known.join(", ")).into());
+    }
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|given| given == name);
+    Ok(SUITES.into_iter().filter(|(name, _)| wanted(name)).collect())
+}
+
+fn rust(suite: &mut Suite<'_>) {
+    let root = suite.tree.root.clone();
+    let cargo = |arguments: &[&str]| process::cargo(&root, arguments);
+    suite.run("format", cargo(&["fmt", "--all", "--check"]));
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    suite.run("clippy", cargo(&clippy));
+    suite.run("core and xtask", cargo(&["test", "-p", "durstream-core", "-p", "xtask"]));
+    if suite.step("C library", artefacts::c_library) {
+        suite.run("across artefacts", cargo(&["test", "-p", "durstream-tests"]));
+    } else {
+        suite.blocked("across artefacts");
+    }
+}
+
+fn python(suite: &mut Suite<'_>) {
+    let Some(folder) = suite.folder("bindings-python/tests") else { return };
+    if !suite.step("wheel", artefacts::python_wheel) {
+        suite.blocked("pytest");
+        suite.blocked("mypy");
+        return;
+    }
+    let python = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(suite.tree.venv_python());
+        command.arg("-m").args(arguments);
+        command
+    };
+    let mut pytest = python(&["pytest", "-p", "no:cacheprovider"]);
+    pytest.current_dir(&suite.tree.root).arg(&folder);
+    let mut mypy = python(&["mypy", "--strict", "--cache-dir"]);
+    // From here it finds its configuration.
+    mypy.current_dir(suite.tree.root.join("bindings-python"));
+    mypy.arg(suite.tree.target.join("mypy-cache")).args(["python", "examples"]);
+    suite.run("pytest", pytest);
+    suite.run("mypy", mypy);
+}
+
+fn node(suite: &mut Suite<'_>) {
+    let Some(file) = suite.folder("bindings-node/package.json") else { return };
+    if !suite.step("package", artefacts::node_package) {
+        return suite.blocked("npm test");
+    }
+    suite.run("npm test", npm(&["test"], file.parent().map(PathBuf::from)));
+}
+
+fn docs(suite: &mut Suite<'_>) {
+    let Some(folder) = suite.folder("tests/comparison") else { return };
+    let packages = suite
+        .step("packages", |tree| artefacts::npm_packages(tree, "comparison packages", &folder));
+    // The official client's half needs no build of ours, and says something without it.
+    suite.step("package", artefacts::node_package);
+    if !packages {
+        return suite.blocked("comparison");
+    }
+    suite.run("comparison", npm(&["test"], Some(folder)));
+}
+
+fn npm(arguments: &[&str], folder: Option<PathBuf>) -> std::process::Command {
+    let mut command = toolchain::npm();
+    command.args(arguments).current_dir(folder.unwrap_or_default());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_are_chosen_by_name_and_all_without_one() {
+        let names = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|name| (*name).to_owned()).collect();
+            let chosen = choose(&arguments).map_err(|failure| failure.to_string())?;
+            Ok(chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]), Ok(vec!["rust", "c", "python", "node", "docs"]));
+        assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
+        let unknown = "no suite \"go\": there are rust, c, python, node, docs";
+        assert_eq!(names(&["go"]), Err::<Vec<&str>, _>(unknown.to_owned()));
+    }
+}

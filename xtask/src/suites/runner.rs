@@ -1,0 +1,154 @@
+//! Runs the steps of suites, goes on after a failure, and keeps the score.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::console;
+use crate::failure::Result;
+use crate::process;
+use crate::signals;
+use crate::table;
+use crate::tree::Tree;
+
+/// The result of one step.
+struct Entry {
+    name: String,
+    passed: bool,
+    took: Duration,
+}
+
+/// The score of all suites.
+#[derive(Default)]
+pub(crate) struct Runner {
+    entries: Vec<Entry>,
+}
+
+impl Runner {
+    /// Prints the table and the counts; whether everything passed.
+    pub(crate) fn report(&self, took: Duration) -> bool {
+        let row = |entry: &Entry| {
+            let result = if entry.passed { "passed" } else { "FAILED" };
+            vec![entry.name.clone(), result.to_owned(), format!("{:.1}", entry.took.as_secs_f64())]
+        };
+        let rows: Vec<Vec<String>> = self.entries.iter().map(row).collect();
+        console::line(&format!("\n{}", table::render(&["suite", "result", "seconds"], &rows)));
+        console::line(&format!("Took {:.1} s.", took.as_secs_f64()));
+        let (passed, failed) = self.counts();
+        console::line(&format!("{passed} passed, {failed} failed"));
+        failed == 0 && passed > 0
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        let passed = self.entries.iter().filter(|entry| entry.passed).count();
+        (passed, self.entries.len() - passed)
+    }
+}
+
+/// One suite that runs beside its server.
+pub(crate) struct Suite<'a> {
+    runner: &'a mut Runner,
+    pub(crate) tree: &'a Tree,
+    name: &'static str,
+    url: String,
+}
+
+impl<'a> Suite<'a> {
+    pub(crate) fn new(
+        runner: &'a mut Runner,
+        tree: &'a Tree,
+        name: &'static str,
+        url: String,
+    ) -> Self {
+        Self { runner, tree, name, url }
+    }
+
+    /// Does one step; whether it passed. Nothing is started any more after Ctrl-C.
+    pub(crate) fn step(&mut self, name: &str, work: impl FnOnce(&Tree) -> Result) -> bool {
+        let started = Instant::now();
+        let result = signals::check().and_then(|()| work(self.tree));
+        if let Err(failure) = &result {
+            console::line(&format!("{}: {name}: {failure}", self.name));
+        }
+        self.record(name, result.is_ok(), started.elapsed())
+    }
+
+    /// Runs a test program with its output shown and the server in its environment.
+    pub(crate) fn run(&mut self, name: &str, command: Command) -> bool {
+        self.run_within(name, command, None)
+    }
+
+    pub(crate) fn run_within(
+        &mut self,
+        name: &str,
+        mut command: Command,
+        limit: Option<Duration>,
+    ) -> bool {
+        console::line(&format!("-- {}: {name}", self.name));
+        command.env("DURABLE_STREAMS_URL", &self.url);
+        command.env("DURSTREAM_STAGE", self.tree.stage());
+        command.env("DURSTREAM_TARGET", &self.tree.target);
+        self.step(name, |_| process::shown(&mut command, limit))
+    }
+
+    /// A step that cannot run because what it needs failed: that is a failure too.
+    pub(crate) fn blocked(&mut self, name: &str) {
+        self.record(&format!("{name} (not run)"), false, Duration::ZERO);
+    }
+
+    /// A file or folder of the repository; without it the suite has failed.
+    pub(crate) fn folder(&mut self, name: &str) -> Option<PathBuf> {
+        let path = self.tree.root.join(name);
+        if path.exists() {
+            return Some(path);
+        }
+        console::line(&format!("{}: {name} does not exist", self.name));
+        self.record(&format!("{name} (missing)"), false, Duration::ZERO);
+        None
+    }
+
+    fn record(&mut self, name: &str, passed: bool, took: Duration) -> bool {
+        let name = format!("{}: {name}", self.name);
+        self.runner.entries.push(Entry { name, passed, took });
+        passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_counted_and_the_rest_goes_on() {
+        let tree = Tree { root: "/nowhere".into(), target: "/nowhere".into() };
+        let mut runner = Runner::default();
+        let mut suite = Suite::new(&mut runner, &tree, "c", "http://127.0.0.1:1".into());
+        assert!(!suite.step("first", |_| Err("it is broken".into())));
+        assert!(suite.step("second", |_| Ok(())));
+        assert!(suite.folder("tests").is_none());
+        suite.blocked("third");
+        assert_eq!(runner.counts(), (1, 3));
+        assert!(!runner.report(Duration::ZERO));
+    }
+
+    #[test]
+    fn nothing_run_is_no_success() {
+        assert!(!Runner::default().report(Duration::ZERO));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn programs_see_the_server_and_where_things_are() {
+        let tree = Tree { root: "/nowhere".into(), target: "/made".into() };
+        let mut runner = Runner::default();
+        let mut suite = Suite::new(&mut runner, &tree, "c", "http://127.0.0.1:1".into());
+        let script = "[ $DURABLE_STREAMS_URL = http://127.0.0.1:1 ] && \
+                      [ $DURSTREAM_STAGE = /made/stage ] && [ $DURSTREAM_TARGET = /made ]";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        assert!(suite.run("environment", shell));
+        let mut sleeper = Command::new("sleep");
+        sleeper.arg("60");
+        assert!(!suite.run_within("a hang", sleeper, Some(Duration::from_millis(50))));
+    }
+}
