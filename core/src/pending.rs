@@ -119,9 +119,15 @@ impl<T> Pending<T> {
 
     /// Blocks this thread for at most `timeout`; `None` if the result is not there by then, and
     /// the wait may be taken up again.
+    ///
+    /// # Errors
+    /// The operation's; `NotSupported` (`would-deadlock`) inside a callback of this library.
     pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<T>> {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.shared.lock();
+        if matches!(*state, State::Waiting { .. }) && crate::runtime::on_own_thread() {
+            return Some(Err(crate::runtime::would_deadlock()));
+        }
         loop {
             if matches!(*state, State::Done(_)) {
                 return take(&mut state);
@@ -161,6 +167,19 @@ impl<T> Pending<T> {
         drop(state);
         if let Some(result) = result {
             callback(result);
+        }
+    }
+}
+
+impl<T: Send + 'static> Pending<T> {
+    /// Calls back with the result on the dispatcher thread, where it may take its time: for
+    /// hosts whose results need a lock of theirs, such as Python's GIL.
+    pub fn on_dispatcher(self, callback: impl FnOnce(Result<T>) + Send + 'static) {
+        match crate::runtime::process().runtime() {
+            Ok(runtime) => {
+                self.on_complete(move |result| runtime.dispatch(move || callback(result)));
+            }
+            Err(_) => self.on_complete(callback),
         }
     }
 }
