@@ -167,6 +167,18 @@ impl Runtime {
         })
     }
 
+    /// A runtime over the test's own executor, whose clock the test drives.
+    #[cfg(test)]
+    pub(crate) fn for_test(transport: Arc<dyn Transport>) -> Arc<Self> {
+        Arc::new(Runtime {
+            handle: tokio::runtime::Handle::current(),
+            transport,
+            stop: Arc::default(),
+            io_thread: Mutex::new(None),
+            dispatcher: Mutex::new(None),
+        })
+    }
+
     /// Runs a task on the I/O thread.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);

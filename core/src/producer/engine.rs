@@ -75,9 +75,20 @@ impl Engine {
         after: Option<Arc<Engine>>,
     ) -> Result<Arc<Self>> {
         let process = runtime::process();
-        let runtime = process.runtime()?;
-        let engine = Arc::new(Engine::new(endpoint, config, on_error, runtime.clone()));
+        let engine = Self::start_on(process.runtime()?, endpoint, config, on_error, after);
         process.register(&engine);
+        Ok(engine)
+    }
+
+    /// The same on a given runtime.
+    pub(crate) fn start_on(
+        runtime: Arc<Runtime>,
+        endpoint: Endpoint,
+        config: Config,
+        on_error: Option<ErrorCallback>,
+        after: Option<Arc<Engine>>,
+    ) -> Arc<Self> {
+        let engine = Arc::new(Engine::new(endpoint, config, on_error, runtime.clone()));
         let task = Task::new(engine.clone(), runtime.transport.clone());
         runtime.spawn(async move {
             if let Some(before) = after {
@@ -85,7 +96,7 @@ impl Engine {
             }
             task.run().await;
         });
-        Ok(engine)
+        engine
     }
 
     fn new(

@@ -13,6 +13,8 @@ mod queue;
 mod receipts;
 mod session;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use book::{FlushReport, ProducerState};
 pub use engine::{CloseResult, ErrorCallback, Failure};

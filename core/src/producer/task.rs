@@ -56,8 +56,9 @@ impl Slot {
 
 /// What is done once no request is under way any more.
 enum Turn {
-    /// Go on under another session; the first slot's fate may need deciding.
-    Session(Session),
+    /// Go on under another session. With `settle_first`, what was sent before the batch this is
+    /// about and may be stored is repeated under the old one, whose memory decides it.
+    Session { next: Session, settle_first: bool },
     /// End: the first slot's reason, and everybody else's.
     End { state: ProducerState, first: Reason, rest: Reason, error: Error },
 }
@@ -206,20 +207,37 @@ impl Task {
             drop(book);
             self.cancel(&queued.batch, queued.maybe_duplicate, Reason::Expired, &error);
         }
-        for slot in self.window.iter_mut().filter(|slot| !slot.expired) {
-            if now >= slot.queued.born + limit {
-                let error = expiry(&engine, engine.book().last_error.clone(), limit);
-                let unsure = slot.unsure() || slot.flying;
-                let batch = &slot.queued.batch;
-                engine.give_up(batch, unsure, Status::Cancelled, Reason::Expired, error);
-                slot.expired = true;
-            }
-        }
+        self.expire_sent(now, limit);
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
             // Nobody asks for these any more; what follows goes out under a new session.
             self.window.clear();
             self.flights.abort_all();
-            self.turn.get_or_insert(Turn::Session(self.session.next()));
+            let next = self.session.next();
+            self.turn.get_or_insert(Turn::Session { next, settle_first: false });
+        }
+    }
+
+    /// A batch that may be stored keeps its place and is repeated, since those behind it depend
+    /// on it; one that certainly is not leaves, and what is behind goes into a new session.
+    fn expire_sent(&mut self, now: Instant, limit: Duration) {
+        let mut n = 0;
+        while n < self.window.len() {
+            let slot = &mut self.window[n];
+            if slot.expired || now < slot.queued.born + limit {
+                n += 1;
+                continue;
+            }
+            let error = expiry(&self.engine, self.engine.book().last_error.clone(), limit);
+            let unsure = slot.unsure() || slot.flying;
+            let batch = &slot.queued.batch;
+            self.engine.give_up(batch, unsure, Status::Cancelled, Reason::Expired, error);
+            slot.expired = true;
+            if slot.maybe_stored || slot.flying {
+                n += 1;
+            } else {
+                self.turn_session(n);
+                self.window.remove(n);
+            }
         }
     }
 
@@ -258,7 +276,13 @@ impl Task {
         if self.paused_until.is_some_and(|until| Instant::now() >= until) {
             self.paused_until = None;
         }
-        if self.paused_until.is_some() || self.turn.is_some() {
+        if self.paused_until.is_some() {
+            return;
+        }
+        if self.turn.is_some() {
+            if self.unsettled() && !self.window[0].flying {
+                self.fly(0);
+            }
             return;
         }
         if self.unopened {
@@ -423,15 +447,15 @@ impl Task {
             }
             Decision::AwaitPredecessor => self.window[n].after_predecessor = true,
             Decision::Claim { current } => {
-                let claimed = self.session.claim(current, fresh(), rand::random());
-                self.turn = Some(Turn::Session(claimed));
+                let next = self.session.claim(current, fresh(), rand::random());
+                self.turn = Some(Turn::Session { next, settle_first: false });
             }
             Decision::Split(reason) => self.on_refused(n, reason, error, true),
             Decision::Refuse(reason) => self.on_refused(n, reason, error, false),
-            Decision::NewSession => self.renew(error),
+            Decision::NewSession => self.renew(n, error),
             Decision::Undecided => {
                 self.window[n].maybe_stored = true;
-                self.renew(error);
+                self.renew(0, error);
             }
             Decision::Fenced { current } => {
                 let text = format!(
@@ -515,9 +539,17 @@ impl Task {
 
     /// Goes on in another session, after a pause: a server that answers so every time must not
     /// be asked in a loop.
-    fn renew(&mut self, error: Error) {
-        self.turn = Some(Turn::Session(self.session.next()));
+    fn renew(&mut self, n: usize, error: Error) {
+        self.turn_session(n);
         self.pause(error, None);
+    }
+
+    /// Decides to go on in another session, for what came back about slot `n`.
+    fn turn_session(&mut self, n: usize) {
+        self.window[n].seq = NO_TUPLE;
+        if !matches!(self.turn, Some(Turn::End { .. })) {
+            self.turn = Some(Turn::Session { next: self.session.next(), settle_first: n > 0 });
+        }
     }
 
     fn on_vanished(&mut self, reason: Reason, error: Error) {
@@ -532,8 +564,8 @@ impl Task {
     /// everything behind go out under a new session.
     fn on_refused(&mut self, n: usize, reason: Reason, error: Error, split: bool) {
         self.on_contact();
+        self.turn_session(n);
         let slot = &self.window[n];
-        self.turn = Some(Turn::Session(self.session.next()));
         if slot.maybe_stored {
             return; // no refusal makes it certain that an earlier attempt was not stored
         }
@@ -573,16 +605,22 @@ impl Task {
 
     /// Does what was decided once every request under way has told its fate.
     fn take_turn(&mut self) {
-        if self.turn.is_none() || self.window.iter().any(|slot| slot.flying) {
+        if self.turn.is_none() || self.window.iter().any(|slot| slot.flying) || self.unsettled() {
             return;
         }
         match self.turn.take() {
-            Some(Turn::Session(session)) => self.begin(session),
+            Some(Turn::Session { next, .. }) => self.begin(next),
             Some(Turn::End { state, first, rest, error }) => {
                 self.finish(state, first, rest, error);
             }
             None => {}
         }
+    }
+
+    /// Whether the turn has to wait for the first batch to be settled under the old session.
+    fn unsettled(&self) -> bool {
+        matches!(self.turn, Some(Turn::Session { settle_first: true, .. }))
+            && self.window.front().is_some_and(|slot| slot.maybe_stored && slot.seq != NO_TUPLE)
     }
 
     fn begin(&mut self, session: Session) {

@@ -1,1 +1,192 @@
+//! A model server in memory that follows PROTOCOL.md 5.2.1, with faults from a script: what the
+//! engine is tested against, under virtual time.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method};
+
+use super::{Request, Response, SendError, Sending, Transport};
+use crate::protocol::headers::*;
+use crate::runtime::lock;
+
+/// What happens to one request.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Nothing: the server answers.
+    None,
+    /// Refused connections: not a byte is sent.
+    Refuse,
+    /// The connection is cut before the server sees the request.
+    CutBefore,
+    /// The connection is cut after the server stored it.
+    CutAfter,
+    /// The server answers so without storing.
+    Answer(u16, Vec<(&'static str, String)>),
+    /// The request arrives late, or its answer does.
+    Delay(Box<Fault>, Duration, Duration),
+    /// The server loses its producers' memory first, then handles the request.
+    Amnesia(Box<Fault>),
+}
+
+/// The server's state, and what it saw.
+#[derive(Default)]
+pub(crate) struct Model {
+    /// Messages stored, in order: for JSON streams the array's elements.
+    pub(crate) stored: Vec<String>,
+    pub(crate) closed: bool,
+    /// Nobody listens.
+    pub(crate) down: bool,
+    /// Producer id to epoch and last sequence number.
+    pub(crate) producers: HashMap<String, (u64, u64)>,
+    /// Every request: id, epoch, sequence, body.
+    pub(crate) seen: Vec<(u64, u64, Bytes)>,
+    /// A message that makes the server refuse its batch.
+    pub(crate) poison: Option<&'static str>,
+    /// Whether answers echo the tuple.
+    pub(crate) mute: bool,
+    offset: u64,
+}
+
+/// The scripted transport: faults in order, then none.
+#[derive(Clone, Default)]
+pub(crate) struct Scripted {
+    pub(crate) model: Arc<Mutex<Model>>,
+    script: Arc<Mutex<VecDeque<Fault>>>,
+}
+
+impl Scripted {
+    pub(crate) fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
+        let script = Arc::new(Mutex::new(faults.into_iter().collect()));
+        Scripted { model: Arc::default(), script }
+    }
+
+    pub(crate) fn stored(&self) -> Vec<String> {
+        lock(&self.model).stored.clone()
+    }
+}
+
+impl Transport for Scripted {
+    fn send(&self, request: Request) -> Sending {
+        let fault = lock(&self.script).pop_front().unwrap_or(Fault::None);
+        let model = self.model.clone();
+        Box::pin(async move { play(fault, &model, &request).await })
+    }
+}
+
+async fn play(
+    mut fault: Fault,
+    model: &Mutex<Model>,
+    request: &Request,
+) -> Result<Response, SendError> {
+    // A little time passes on every wire, so that several requests are under way at once.
+    let (mut before, mut after) = (Duration::from_millis(1), Duration::from_millis(1));
+    loop {
+        fault = match fault {
+            Fault::Delay(inner, there, back) => {
+                (before, after) = (before + there, after + back);
+                *inner
+            }
+            Fault::Amnesia(inner) => {
+                lock(model).producers.clear();
+                *inner
+            }
+            other => {
+                fault = other;
+                break;
+            }
+        };
+    }
+    if matches!(fault, Fault::Refuse) || lock(model).down {
+        return Err(SendError { sent: false, message: "connection refused".into() });
+    }
+    let outcome = tokio::time::timeout(request.timeout, async {
+        tokio::time::sleep(before).await;
+        let answer = match fault {
+            Fault::CutBefore => Err("connection reset"),
+            Fault::CutAfter => {
+                lock(model).handle(request);
+                Err("connection reset")
+            }
+            Fault::Answer(status, headers) => Ok(response(status, &headers)),
+            _ => Ok(lock(model).handle(request)),
+        };
+        tokio::time::sleep(after).await;
+        answer
+    });
+    match outcome.await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(text)) => Err(SendError { sent: true, message: text.into() }),
+        Err(_) => Err(SendError { sent: true, message: "no progress".into() }),
+    }
+}
+
+fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(HeaderName::from_static(name), value.parse().unwrap());
+    }
+    Response { status, headers: map, body: Bytes::new() }
+}
+
+impl Model {
+    fn handle(&mut self, request: &Request) -> Response {
+        if request.method != Method::POST {
+            return response(200, &[("content-type", "application/json".into())]);
+        }
+        let headers = &request.headers;
+        let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
+        let (Some(epoch), Some(seq)) = (number(PRODUCER_EPOCH), number(PRODUCER_SEQ)) else {
+            self.closed |= headers.contains_key(STREAM_CLOSED);
+            return response(204, &[("stream-next-offset", self.offset.to_string())]);
+        };
+        let id = headers[PRODUCER_ID].to_str().unwrap().to_owned();
+        self.seen.push((epoch, seq, request.body.clone()));
+        if self.closed {
+            return response(409, &[("stream-closed", "true".into())]);
+        }
+        let messages = messages(request);
+        if messages.iter().any(|message| Some(message.as_str()) == self.poison) {
+            return response(400, &[]);
+        }
+        let last = match self.producers.get(&id) {
+            Some((known, _)) if epoch < *known => {
+                return response(403, &[("producer-epoch", known.to_string())]);
+            }
+            Some((known, last)) if epoch == *known => Some(*last),
+            Some(_) if seq != 0 => return response(400, &[]),
+            _ => None,
+        };
+        let expected = last.map_or(0, |last| last + 1);
+        if seq > expected {
+            return response(409, &[("producer-expected-seq", expected.to_string())]);
+        }
+        let status = if seq == expected { 200 } else { 204 };
+        if seq == expected {
+            self.producers.insert(id, (epoch, seq));
+            self.offset += request.body.len() as u64;
+            self.stored.extend(messages);
+            self.closed |= headers.contains_key(STREAM_CLOSED);
+        }
+        if self.mute {
+            return response(status, &[]);
+        }
+        let highest = last.unwrap_or(0).max(seq);
+        response(
+            status,
+            &[
+                ("producer-epoch", epoch.to_string()),
+                ("producer-seq", highest.to_string()),
+                ("stream-next-offset", self.offset.to_string()),
+            ],
+        )
+    }
+}
+
+fn messages(request: &Request) -> Vec<String> {
+    let elements: Vec<Box<serde_json::value::RawValue>> =
+        serde_json::from_slice(&request.body).unwrap();
+    elements.iter().map(|element| element.get().to_owned()).collect()
+}
