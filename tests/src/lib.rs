@@ -1,1 +1,36 @@
-//! stub
+//! What tests and project commands share: reading a stream back with nothing of ours between,
+//! and finding the server a fixture started.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub mod failure;
+pub mod http;
+pub mod readback;
+
+/// The base URL of the server `cargo xtask with-server` started.
+///
+/// # Panics
+/// If there is none: these tests have no meaning without a server.
+pub fn server_url() -> String {
+    std::env::var("DURABLE_STREAMS_URL")
+        .expect("run these tests with `cargo xtask test`, or below `cargo xtask with-server --`")
+}
+
+/// The same as an address to connect to.
+///
+/// # Panics
+/// If the URL is not `http://` and an address.
+pub fn server_address() -> SocketAddr {
+    let url = server_url();
+    let address =
+        url.strip_prefix("http://").and_then(|rest| rest.trim_end_matches('/').parse().ok());
+    address.expect("DURABLE_STREAMS_URL is http://ADDRESS:PORT")
+}
+
+/// A stream path nobody else uses.
+pub fn fresh_path(name: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("/test/{name}-{}-{n}", std::process::id())
+}

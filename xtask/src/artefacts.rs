@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::failure::{Context, Result};
 use crate::process;
 use crate::stage::{self, Linkage};
 use crate::stamp::Stamp;
 use crate::step::{Step, step};
 use crate::toolchain;
 use crate::tree::Tree;
+use durstream_tests::failure::{Context, Result};
 
 /// Used when `bindings-python/requirements-dev.txt` does not name it.
 const MATURIN: &str = "maturin==1.16.0";

@@ -4,8 +4,6 @@
 mod artefacts;
 mod console;
 mod demo;
-mod failure;
-mod http;
 mod process;
 mod server;
 mod signals;
@@ -19,7 +17,7 @@ mod tree;
 
 use std::process::ExitCode;
 
-use failure::Result;
+use durstream_tests::failure::Result;
 use tree::Tree;
 
 struct Command {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use crate::failure::{Context, Failure, Result};
 use crate::signals;
+use durstream_tests::failure::{Context, Failure, Result};
 
 /// How long a child may take to end by itself after Ctrl-C, which the terminal sends to it too.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::failure::{Context, Result};
 use crate::process::{self, Guarded};
+use crate::signals;
 use crate::step::step;
 use crate::tree::Tree;
-use crate::{http, signals};
+use durstream_tests::failure::{Context, Result};
+use durstream_tests::http;
 
 /// The crate and its version; the binary has another name.
 const CRATE: &str = "durable-streams";

@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::failure::Result;
+use durstream_tests::failure::Result;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 

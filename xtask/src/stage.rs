@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Context, Result};
 use crate::process;
 use crate::step::Step;
 use crate::toolchain;
 use crate::tree::Tree;
+use durstream_tests::failure::{Context, Result};
 
 const HEADERS: [&str; 2] = ["durstream.h", "durstream.hpp"];
 

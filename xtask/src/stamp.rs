@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Context, Result};
+use durstream_tests::failure::{Context, Result};
 
 /// Folders that hold products or things that do not go into products.
 const SKIPPED: [&str; 7] =

@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::console;
-use crate::failure::{Context, Result};
 use crate::process;
 use crate::stamp::Stamp;
 use crate::tree::Tree;
+use durstream_tests::failure::{Context, Result};
 
 pub(crate) struct Step {
     name: String,

@@ -4,8 +4,8 @@ use std::fmt;
 use std::process::Command;
 
 use crate::console;
-use crate::failure::Result;
 use crate::process;
+use durstream_tests::failure::Result;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Context, Result};
+use durstream_tests::failure::{Context, Result};
 
 /// The checkout and its target directory, both absolute.
 pub(crate) struct Tree {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde_json::Value;
 
-use crate::failure::{Context, Result};
+use durstream_tests::failure::{Context, Result};
 
 /// How many events of each kind are shown to a person.
 const SHOWN: usize = 3;

@@ -2,7 +2,6 @@
 //! of what arrived.
 
 mod audit;
-mod readback;
 mod report;
 mod runner;
 mod services;
@@ -11,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::artefacts;
 use crate::console;
-use crate::failure::{Context, Result};
 use crate::server::Server;
 use crate::signals;
 use crate::table::grouped;
 use crate::toolchain::{self, Languages};
 use crate::tree::Tree;
+use durstream_tests::failure::{Context, Result};
 use report::Outcome;
 use services::Service;
 

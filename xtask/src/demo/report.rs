@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::audit::{Audit, Finding, parse_ledger};
-use super::readback::read_stream;
 use super::runner::Run;
 use super::services::{Service, Summary, expected_writes};
 use crate::console;
-use crate::failure::Result;
 use crate::table::{self, grouped};
+use durstream_tests::failure::Result;
+use durstream_tests::readback::read_stream;
 
 const HEADINGS: [&str; 8] = [
     "service",

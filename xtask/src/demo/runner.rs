@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::services::{Service, Summary, expected_writes};
 use crate::console;
-use crate::failure::{Context, Result};
 use crate::process::{self, Guarded};
 use crate::signals;
 use crate::table::grouped;
 use crate::tree::Tree;
+use durstream_tests::failure::{Context, Result};
 
 /// A run that writes nothing more and does not end for so long is stuck.
 const STALL_LIMIT: Duration = Duration::from_secs(120);

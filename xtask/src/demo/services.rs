@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::failure::{Context, Result};
+use durstream_tests::failure::{Context, Result};
 
 pub(crate) struct Service {
     /// As people call the language.

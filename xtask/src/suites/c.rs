@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::runner::Suite;
 use crate::artefacts;
 use crate::console;
-use crate::failure::{Context, Result};
 use crate::stage::{self, Linkage};
 use crate::step::step;
 use crate::tree::Tree;
+use durstream_tests::failure::{Context, Result};
 
 const EXPORT_PREFIX: &str = "durstream_";
 const PROGRAM_LIMIT: Duration = Duration::from_secs(120);

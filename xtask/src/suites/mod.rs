@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use crate::artefacts;
 use crate::console;
-use crate::failure::Result;
 use crate::process;
 use crate::server::Server;
 use crate::signals;
 use crate::toolchain::{self, Languages};
 use crate::tree::Tree;
+use durstream_tests::failure::Result;
 use runner::{Runner, Suite};
 
 type Body = fn(&mut Suite<'_>);

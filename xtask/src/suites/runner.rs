@@ -5,11 +5,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::console;
-use crate::failure::Result;
 use crate::process;
 use crate::signals;
 use crate::table;
 use crate::tree::Tree;
+use durstream_tests::failure::Result;
 
 /// The result of one step.
 struct Entry {

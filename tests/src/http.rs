@@ -9,22 +9,26 @@ use crate::failure::{Context, Result};
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_HEAD_BYTES: u64 = 64 * 1024;
 
+/// An answer, whole.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    /// The status code.
+    pub status: u16,
     headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    /// The body, decoded from its transfer coding.
+    pub body: Vec<u8>,
 }
 
 impl Response {
     /// The value of a header; names match in any case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let matching = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         matching.map(|(_, value)| value.as_str())
     }
 }
 
-pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response> {
+/// One GET on a connection of its own.
+pub fn get(address: SocketAddr, path: &str) -> Result<Response> {
     let doing = || format!("GET http://{address}{path}");
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT).context(doing())?;
     socket.set_read_timeout(Some(TIMEOUT)).context(doing())?;

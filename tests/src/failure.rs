@@ -4,9 +4,10 @@ use std::fmt;
 
 /// What went wrong, in words that say what to do.
 #[derive(Debug)]
-pub(crate) struct Failure(String);
+pub struct Failure(String);
 
-pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
+/// `Result` with a [`Failure`].
+pub type Result<T = ()> = std::result::Result<T, Failure>;
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,11 +28,13 @@ impl From<&str> for Failure {
 }
 
 /// Adds what was being done to an error that only knows what happened.
-pub(crate) trait Context<T> {
+pub trait Context<T> {
+    /// Says what was being done.
     fn context(self, doing: impl fmt::Display) -> Result<T>;
 }
 
 impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    /// Says what was being done.
     fn context(self, doing: impl fmt::Display) -> Result<T> {
         self.map_err(|error| Failure(format!("{doing}: {error}")))
     }

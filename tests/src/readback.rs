@@ -7,23 +7,36 @@ use serde_json::Value;
 use crate::failure::{Context, Result};
 use crate::http::{self, Response};
 
-/// Every event of a stream, in order. A stream that does not exist has none.
-pub(crate) fn read_stream(address: SocketAddr, stream_path: &str) -> Result<Vec<Value>> {
+/// Every event of a JSON stream, in order. A stream that does not exist has none.
+pub fn read_stream(address: SocketAddr, stream_path: &str) -> Result<Vec<Value>> {
     let mut events = Vec::new();
+    for page in read_pages(address, stream_path)? {
+        events.extend(serde_json::from_slice::<Vec<Value>>(&page).context(stream_path)?);
+    }
+    Ok(events)
+}
+
+/// Every byte of a stream. A stream that does not exist has none.
+pub fn read_bytes(address: SocketAddr, stream_path: &str) -> Result<Vec<u8>> {
+    Ok(read_pages(address, stream_path)?.concat())
+}
+
+fn read_pages(address: SocketAddr, stream_path: &str) -> Result<Vec<Vec<u8>>> {
+    let mut pages = Vec::new();
     let mut offset = "-1".to_owned();
     loop {
         let path = format!("/v1/stream{stream_path}?offset={}", encoded(&offset));
         let answer = http::get(address, &path)?;
         match answer.status {
             200 => {}
-            404 => return Ok(events),
+            404 => return Ok(pages),
             status => return Err(format!("GET {path} answered {status}").into()),
         }
-        let page: Vec<Value> = serde_json::from_slice(&answer.body).context(&path)?;
-        events.extend(page);
-        match next(&answer, &offset).context(&path)? {
+        let further = next(&answer, &offset).context(&path)?;
+        pages.push(answer.body);
+        match further {
             Some(further) => offset = further,
-            None => return Ok(events),
+            None => return Ok(pages),
         }
     }
 }

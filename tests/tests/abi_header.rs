@@ -1,0 +1,78 @@
+//! `include/durstream.h` is what cbindgen makes of the sources; `DURSTREAM_REWRITE=1` makes it so.
+
+use std::path::{Path, PathBuf};
+
+/// The nouns in the header's order: the file, what its functions begin with, the headline.
+const NOUNS: [(&str, &str, &str); 10] = [
+    ("options", "durstream_options_new(", "Options"),
+    ("error", "durstream_error_free(", "Errors"),
+    ("stream", "durstream_stream_create(", "Streams"),
+    ("producer", "durstream_producer_open(", "Producers"),
+    ("outcome", "durstream_outcome_free(", "Outcomes"),
+    ("outcome", "durstream_failure_id(", "Failures, inside the error callback"),
+    ("schema", "durstream_schema_new(", "Schemas"),
+    ("state", "durstream_state_open(", "Entity state"),
+    ("stats", "durstream_lifecycle_name(", "Where a producer stands"),
+    ("process", "durstream_version(", "The process"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn generated() -> String {
+    let ffi = root().join("ffi-c");
+    let config = cbindgen::Config::from_file(ffi.join("cbindgen.toml")).unwrap();
+    let mut files: Vec<&str> = NOUNS.iter().map(|(file, ..)| *file).collect();
+    files.dedup();
+    let builder =
+        files.iter().fold(cbindgen::Builder::new().with_config(config), |builder, file| {
+            builder.with_src(ffi.join(format!("src/{file}.rs")))
+        });
+    let mut bytes = Vec::new();
+    builder.generate().unwrap().write(&mut bytes);
+    NOUNS.iter().fold(String::from_utf8(bytes).unwrap(), |text, (_, first, headline)| {
+        with_headline(&text, first, headline)
+    })
+}
+
+/// Puts a headline above the comment of a function.
+fn with_headline(text: &str, function: &str, headline: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_declaration = |line: &&str| line.contains(function) && !line.starts_with("//");
+    let at = lines.iter().position(is_declaration).unwrap_or_else(|| panic!("no {function}"));
+    let comment = |n: &usize| lines[*n].starts_with("//");
+    let first = (0..at).rev().take_while(comment).last().unwrap_or(at);
+    let rule = "-".repeat(94 - headline.len());
+    let headline = format!("// --- {headline} {rule}");
+    let (before, after) = lines.split_at(first);
+    let parts = [before, &[headline.as_str(), ""], after].concat();
+    parts.join("\n") + "\n"
+}
+
+#[test]
+fn the_header_is_current() {
+    let path = root().join("include/durstream.h");
+    let generated = generated();
+    if std::env::var_os("DURSTREAM_REWRITE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &generated).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "include/durstream.h is not what the sources make: run \
+         `DURSTREAM_REWRITE=1 cargo test -p durstream-tests --test abi_header`"
+    );
+}
+
+#[test]
+fn every_source_with_exports_is_in_the_header() {
+    for entry in std::fs::read_dir(root().join("ffi-c/src")).unwrap() {
+        let path = entry.unwrap().path();
+        if std::fs::read_to_string(&path).unwrap().contains("#[unsafe(no_mangle)]") {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            assert!(NOUNS.iter().any(|(file, ..)| **file == *name), "{name} is missing");
+        }
+    }
+}
