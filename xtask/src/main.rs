@@ -37,7 +37,7 @@ const COMMANDS: [Command; 3] = [
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|docs …]",
+        usage: "test [rust|c|python|node|comparison|readme …]",
         about: "every test of every language against a real server; all suites unless told",
         run: suites::test,
     },

@@ -1,6 +1,7 @@
 //! `test`: every suite of every language, each beside its own fresh server.
 
 mod c;
+mod readme;
 mod runner;
 
 use std::path::PathBuf;
@@ -18,8 +19,14 @@ use runner::{Runner, Suite};
 
 type Body = fn(&mut Suite<'_>);
 
-const SUITES: [(&str, Body); 5] =
-    [("rust", rust), ("c", c::suite), ("python", python), ("node", node), ("docs", docs)];
+const SUITES: [(&str, Body); 6] = [
+    ("rust", rust),
+    ("c", c::suite),
+    ("python", python),
+    ("node", node),
+    ("comparison", comparison),
+    ("readme", readme::suite),
+];
 
 /// `test [SUITE…]`
 pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
@@ -28,9 +35,9 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let includes = |name: &str| chosen.iter().any(|(chosen, _)| *chosen == name);
     console::line("Toolchains");
     toolchain::check(Languages {
-        c: includes("c"),
-        python: includes("python"),
-        node: includes("node") || includes("docs"),
+        c: includes("c") || includes("readme"),
+        python: includes("python") || includes("readme"),
+        node: includes("node") || includes("comparison") || includes("readme"),
     })?;
     let binary = Server::install(tree)?;
     let mut runner = Runner::default();
@@ -101,7 +108,7 @@ fn node(suite: &mut Suite<'_>) {
     suite.run("npm test", npm(&["test"], file.parent().map(PathBuf::from)));
 }
 
-fn docs(suite: &mut Suite<'_>) {
+fn comparison(suite: &mut Suite<'_>) {
     let Some(folder) = suite.folder("tests/comparison") else { return };
     let packages = suite
         .step("packages", |tree| artefacts::npm_packages(tree, "comparison packages", &folder));
@@ -130,9 +137,9 @@ mod tests {
             let chosen = choose(&arguments).map_err(|failure| failure.to_string())?;
             Ok(chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]), Ok(vec!["rust", "c", "python", "node", "docs"]));
+        assert_eq!(names(&[]), Ok(vec!["rust", "c", "python", "node", "comparison", "readme"]));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
-        let unknown = "no suite \"go\": there are rust, c, python, node, docs";
+        let unknown = "no suite \"go\": there are rust, c, python, node, comparison, readme";
         assert_eq!(names(&["go"]), Err::<Vec<&str>, _>(unknown.to_owned()));
     }
 }

@@ -1,5 +1,6 @@
 //! Runs the steps of suites, goes on after a failure, and keeps the score.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use crate::process;
 use crate::signals;
 use crate::table;
 use crate::tree::Tree;
-use durstream_tests::failure::Result;
+use durstream_tests::failure::{Context, Result};
 
 /// The result of one step.
 struct Entry {
@@ -89,6 +90,12 @@ impl<'a> Suite<'a> {
         command.env("DURSTREAM_STAGE", self.tree.stage());
         command.env("DURSTREAM_TARGET", &self.tree.target);
         self.step(name, |_| process::shown(&mut command, limit))
+    }
+
+    /// Where the suite's server listens.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        let address = self.url.trim_start_matches("http://").parse();
+        address.context(&self.url)
     }
 
     /// A step that cannot run because what it needs failed: that is a failure too.
