@@ -1,5 +1,7 @@
 //! The Rust face against a real server.
 
+#![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 

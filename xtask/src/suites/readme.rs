@@ -37,13 +37,13 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
             command = Some(program(tree, block(&text, language)?)?);
             Ok(())
         });
-        match command {
-            Some(command) if prepared && suite.run(&title, command) => {
-                let address = suite.address();
-                suite.step(&format!("{title}, read back"), |_| arrived(address?, language));
-            }
-            Some(_) if prepared => {}
-            _ => suite.blocked(&title),
+        let Some(command) = command.filter(|_| prepared) else {
+            suite.blocked(&title);
+            continue;
+        };
+        if suite.run(&title, command) {
+            let address = suite.address();
+            suite.step(&format!("{title}, read back"), |_| arrived(address?, language));
         }
     }
 }
