@@ -89,7 +89,7 @@ macro_rules! options {
         },)*];
 
         /// Options for a stream or producer: a typed builder, or [`set`](Options::set) by name.
-        #[derive(Debug, Clone, Default, PartialEq)]
+        #[derive(Clone, Default, PartialEq)]
         pub struct Options {
             $(pub(crate) $name: Option<options!(@type $type)>,)*
             headers: Vec<(String, String)>,
@@ -129,7 +129,7 @@ macro_rules! options {
 }
 
 options! {
-    text url = "", ALL, "The stream's full URL (http or https). Either this or `stream_path`.";
+    text url = "", PLACES, "The stream's full URL (http or https). Either this or `stream_path`.";
     text stream_path = "", PLACES, "The stream's path below a base URL, e.g. `/shipments`.";
     text endpoints = "", PLACES, "Base URLs, separated by commas; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
     text path_prefix = "/v1/stream", PLACES, "What a base URL without a path gets before `stream_path`.";
@@ -137,7 +137,7 @@ options! {
     number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1).";
     text expires_at = "", PLACES, "RFC 3339 time at which the stream expires, set at creation; not with `ttl_seconds`.";
     text producer_id = "", STATE, "The stable identity for deduplication: 1 to 256 visible ASCII characters.";
-    number epoch(0, MAX_SAFE_INTEGER) = "", WRITERS, "A fixed first epoch; the caller then owns the identity and `auto_claim` is off unless set.";
+    number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. A write the server refuses moves the producer to the next epoch.";
     flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
     flag shared = "false", WRITERS, "Add a random suffix to the producer id, so that several workers write side by side.";
     number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds.";
@@ -150,7 +150,7 @@ options! {
     number max_block_ms(0, DAY_MS) = "60000", WRITERS, "How long a blocking append waits for room in a full buffer, in milliseconds.";
     number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit.";
     number request_timeout_ms(1, DAY_MS) = "10000", ALL, "How long one attempt may go without progress, in milliseconds.";
-    number max_retries(0, 1_000) = "8", STREAM, "How often create, append and close repeat a request after a transient failure.";
+    number max_retries(0, 1_000) = "8", STREAM, "How often create and close repeat a request after a transient failure; appends have `delivery_timeout_ms`.";
     number retry_initial_delay_ms(1, DAY_MS) = "100", ALL, "Pause before the first repeat, in milliseconds.";
     number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds.";
     factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";
@@ -323,6 +323,18 @@ impl Options {
     pub(crate) fn factor(&self) -> f64 {
         let default = || find("retry_multiplier").default.parse();
         self.retry_multiplier.map_or_else(default, Ok).expect("the table's default is one")
+    }
+}
+
+impl std::fmt::Debug for Options {
+    /// Names only: URLs and header values hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut names = f.debug_set();
+        let _ = self.each_set(|spec, _| {
+            names.entry(&spec.name);
+            Ok(())
+        });
+        names.entries(self.headers.iter().map(|(name, _)| name)).finish()
     }
 }
 

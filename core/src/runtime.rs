@@ -95,12 +95,18 @@ pub(crate) struct Runtime {
     pub(crate) transport: Arc<dyn Transport>,
     stop: Arc<Notify>,
     io_thread: Mutex<Option<JoinHandle<()>>>,
-    dispatcher: Mutex<Option<Dispatcher>>,
+    dispatcher: Mutex<Dispatcher>,
 }
 
-struct Dispatcher {
-    jobs: mpsc::Sender<Job>,
-    thread: JoinHandle<()>,
+/// The thread for the host's callbacks.
+enum Dispatcher {
+    NotStarted,
+    Running {
+        jobs: mpsc::Sender<Job>,
+        thread: JoinHandle<()>,
+    },
+    /// Callbacks that come later run where they come from.
+    Stopped,
 }
 
 thread_local! {
@@ -123,6 +129,11 @@ impl Process {
         let runtime = Arc::new(Runtime::start(Arc::new(HttpTransport::new()))?);
         *slot = Some(runtime.clone());
         Ok(runtime)
+    }
+
+    /// The runtime, if one is running.
+    pub(crate) fn running(&self) -> Option<Arc<Runtime>> {
+        lock(&self.runtime).clone()
     }
 
     pub(crate) fn register(&self, engine: &Arc<Engine>) {
@@ -163,7 +174,7 @@ impl Runtime {
             transport,
             stop,
             io_thread: Mutex::new(Some(thread)),
-            dispatcher: Mutex::new(None),
+            dispatcher: Mutex::new(Dispatcher::NotStarted),
         })
     }
 
@@ -175,7 +186,7 @@ impl Runtime {
             transport,
             stop: Arc::default(),
             io_thread: Mutex::new(None),
-            dispatcher: Mutex::new(None),
+            dispatcher: Mutex::new(Dispatcher::NotStarted),
         })
     }
 
@@ -196,14 +207,21 @@ impl Runtime {
 
     /// Runs a callback on the dispatcher thread, which starts with the first one.
     pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
-        let mut slot = lock(&self.dispatcher);
-        if slot.is_none() {
+        let mut dispatcher = lock(&self.dispatcher);
+        if matches!(*dispatcher, Dispatcher::NotStarted) {
             let (jobs, queue) = mpsc::channel::<Job>();
-            let run = move || queue.into_iter().for_each(guarded);
-            *slot = spawn("durstream-calls", run).ok().map(|thread| Dispatcher { jobs, thread });
+            let run = move || queue.into_iter().for_each(|job| guarded(job));
+            if let Ok(thread) = spawn("durstream-calls", run) {
+                *dispatcher = Dispatcher::Running { jobs, thread };
+            }
         }
-        if let Some(dispatcher) = &*slot {
-            let _ = dispatcher.jobs.send(Box::new(job));
+        let unsent = match &*dispatcher {
+            Dispatcher::Running { jobs, .. } => jobs.send(Box::new(job)).map_err(|e| e.0).err(),
+            _ => Some(Box::new(job) as Job),
+        };
+        drop(dispatcher);
+        if let Some(job) = unsent {
+            guarded(job);
         }
     }
 
@@ -212,7 +230,8 @@ impl Runtime {
         if let Some(thread) = lock(&self.io_thread).take() {
             let _ = thread.join();
         }
-        let Some(Dispatcher { jobs, thread }) = lock(&self.dispatcher).take() else { return };
+        let dispatcher = std::mem::replace(&mut *lock(&self.dispatcher), Dispatcher::Stopped);
+        let Dispatcher::Running { jobs, thread } = dispatcher else { return };
         drop(jobs);
         // A callback of the host's may hang; it is given the rest of the time, then left alone.
         while !thread.is_finished() && Instant::now() < deadline {
@@ -225,7 +244,7 @@ impl Runtime {
 }
 
 /// A callback that panics is reported; the dispatcher goes on.
-fn guarded(job: Job) {
+pub(crate) fn guarded(job: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
         crate::log::warn("a callback panicked");
     }
@@ -288,21 +307,23 @@ pub fn pending_count() -> u64 {
 
 /// Waits until every write accepted so far, by any producer of this process, is settled.
 ///
-/// The result counts what was settled undelivered while it waited as an error only where a
-/// producer's own `flush` would; use it at process exit, not in place of `flush`.
+/// For the end of a process, not in place of `flush`: it fails only if the time runs out, and
+/// leaves to each producer's own `flush` and `on_error` what was not delivered.
 pub fn flush_all(timeout: Duration) -> Pending<()> {
     let engines = process().live_engines();
+    let Some(runtime) = process().running() else { return Pending::ready(Ok(())) };
     if engines.iter().all(|engine| engine.pending_count() == 0) {
         return Pending::ready(Ok(()));
     }
-    let runtime = match process().runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return Pending::ready(Err(error)),
-    };
+    settle_all(&runtime, engines, timeout)
+}
+
+fn settle_all(runtime: &Runtime, engines: Vec<Arc<Engine>>, timeout: Duration) -> Pending<()> {
     runtime.run(async move {
         let settle = async {
             for engine in &engines {
                 engine.settled().await;
+                engine.closed().await;
             }
         };
         if tokio::time::timeout(timeout, settle).await.is_ok() {
@@ -324,28 +345,29 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
     if on_own_thread() {
         return Err(would_deadlock());
     }
-    let deadline = Instant::now() + timeout;
-    let engines = process().live_engines();
+    // Taken first: what is opened from here on starts afresh.
+    let Some(runtime) = lock(&process().runtime).take() else { return Ok(()) };
+    let now = Instant::now();
+    let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
+    let mut engines = process().live_engines();
+    engines.retain(|engine| Arc::ptr_eq(engine.runtime(), &runtime));
     engines.iter().for_each(|engine| engine.begin_stop());
-    let drained = flush_all(timeout).wait();
-    for engine in &engines {
-        engine.stop_now();
-    }
-    let stopped = lock(&process().runtime).take();
-    if let Some(runtime) = stopped {
-        // Outcomes reach their callbacks before the threads end.
-        let grace = deadline.saturating_duration_since(Instant::now()).max(MIN_GRACE);
-        let ended = async move {
-            for engine in &engines {
-                engine.ended().await;
-            }
-        };
-        let _ =
-            runtime.run(async move { Ok(tokio::time::timeout(grace, ended).await.is_ok()) }).wait();
-        runtime.stop(deadline.max(Instant::now() + MIN_GRACE));
-    }
+    let drained = settle_all(&runtime, engines.clone(), timeout.min(FOR_EVER)).wait();
+    engines.iter().for_each(|engine| engine.stop_now());
+    // Outcomes reach their callbacks before the threads end.
+    let grace = deadline.saturating_duration_since(Instant::now()).max(MIN_GRACE);
+    let ended = async move {
+        for engine in &engines {
+            engine.ended().await;
+        }
+    };
+    let _ = runtime.run(async move { Ok(tokio::time::timeout(grace, ended).await.is_ok()) }).wait();
+    runtime.stop(deadline.max(Instant::now() + MIN_GRACE));
     drained
 }
+
+/// As good as no limit, and no time overflows by it.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What the threads get to end, even when the time is up.
 const MIN_GRACE: Duration = Duration::from_millis(200);

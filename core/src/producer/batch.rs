@@ -96,8 +96,9 @@ impl Batch {
 
     /// What the batch counts against the buffer.
     pub(crate) fn cost(&self) -> u64 {
-        let bytes: usize = (0..self.groups.len()).map(|n| self.payload(n).len()).sum();
-        bytes as u64 + self.writes * OVERHEAD
+        let framed = self.groups.last().map_or(0, |group| u64::from(group.end));
+        let separators = if self.json { self.groups.len() as u64 } else { 0 };
+        framed - separators + self.writes * OVERHEAD
     }
 
     /// The bytes of group `n`, without framing.

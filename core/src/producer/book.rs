@@ -191,6 +191,12 @@ impl Book {
         }
     }
 
+    /// How many waits are kept.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.flushes.len() + self.ledger.waiting()
+    }
+
     pub(crate) fn flush_waits(&self) -> bool {
         !self.flushes.is_empty()
     }
@@ -249,6 +255,7 @@ impl Book {
 
     fn wait_for_all(&mut self, completer: Completer<FlushReport>, consumes: bool) -> Due {
         let (since, cause) = (self.reported, self.first_cause.clone());
+        self.flushes.retain(|flush| !flush.completer.is_abandoned());
         self.flushes.push(Flush { up_to: self.next_id - 1, since, cause, consumes, completer });
         Due { waiters: Vec::new(), flushes: self.due_flushes() }
     }

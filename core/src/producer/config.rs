@@ -49,6 +49,12 @@ impl Config {
         let ms = |name, value| Duration::from_millis(options.number(name, value));
         let bytes = |name, value| options.number(name, value) as usize;
         let delivery_timeout = ms("delivery_timeout_ms", options.delivery_timeout_ms);
+        let linger = ms("linger_ms", options.linger_ms);
+        if linger >= delivery_timeout && !linger.is_zero() && !delivery_timeout.is_zero() {
+            let text = "`linger_ms` has to be below `delivery_timeout_ms`: writes would expire \
+                        before they are sent";
+            return Err(Error::option("linger_ms", text));
+        }
         let resend = match options.on_uncertain.as_deref() {
             Some(choice) => choice == "resend",
             None => scope == Scope::State,
@@ -59,7 +65,7 @@ impl Config {
             json: crate::protocol::json::is_json(content_type),
             epoch: options.epoch,
             auto_claim: options.auto_claim.unwrap_or(options.epoch.is_none()),
-            linger: ms("linger_ms", options.linger_ms),
+            linger,
             max_batch_bytes: bytes("max_batch_bytes", options.max_batch_bytes),
             max_batch_items: options.number("max_batch_items", options.max_batch_items),
             max_in_flight: bytes("max_in_flight", options.max_in_flight),

@@ -36,6 +36,18 @@ pub struct Failure {
 /// Receives every write that was not delivered, on the library's dispatcher thread.
 pub type ErrorCallback = Arc<dyn Fn(Failure) + Send + Sync>;
 
+/// A callback and the number of the holder it belongs to.
+type Holder = (u64, ErrorCallback);
+
+/// What becomes of the room a settled batch had reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It is free for other writes.
+    Released,
+    /// The bytes are still held.
+    Kept,
+}
+
 /// How a stream was ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -51,7 +63,7 @@ pub(crate) struct Engine {
     runtime: Arc<Runtime>,
     book: Mutex<Book>,
     room: Condvar,
-    on_error: Option<ErrorCallback>,
+    callbacks: Mutex<Vec<Holder>>,
     /// Reasons already logged, as bits, where there is no `on_error`.
     logged: AtomicU64,
     pub(crate) wake: Notify,
@@ -88,15 +100,22 @@ impl Engine {
         on_error: Option<ErrorCallback>,
         after: Option<Arc<Engine>>,
     ) -> Arc<Self> {
-        let engine = Arc::new(Engine::new(endpoint, config, on_error, runtime.clone()));
-        let task = Task::new(engine.clone(), runtime.transport.clone());
-        runtime.spawn(async move {
-            if let Some(before) = after {
-                before.ended().await;
-            }
-            task.run().await;
-        });
+        let (engine, task) = Self::with_task(runtime.clone(), endpoint, config, on_error, after);
+        runtime.spawn(task.run());
         engine
+    }
+
+    /// An engine and its owner task, not running yet.
+    pub(super) fn with_task(
+        runtime: Arc<Runtime>,
+        endpoint: Endpoint,
+        config: Config,
+        on_error: Option<ErrorCallback>,
+        after: Option<Arc<Engine>>,
+    ) -> (Arc<Self>, Task) {
+        let engine = Arc::new(Engine::new(endpoint, config, on_error, runtime.clone()));
+        let task = Task::new(engine.clone(), runtime.transport.clone(), after);
+        (engine, task)
     }
 
     fn new(
@@ -111,7 +130,7 @@ impl Engine {
             runtime,
             book: Mutex::new(Book::new(config.json)),
             room: Condvar::new(),
-            on_error,
+            callbacks: Mutex::new(on_error.into_iter().map(|callback| (0, callback)).collect()),
             logged: AtomicU64::new(0),
             wake: Notify::new(),
             closes: Mutex::default(),
@@ -201,7 +220,8 @@ impl Engine {
             (None, _) => return Ok(()),
         };
         let error = self.refuse(book, error, reason);
-        if reason == Reason::ProducerFailed {
+        // A call that comes during a close knows from its error; the close must not fail of it.
+        if !book.closing {
             book.count_failure(1, &error);
         }
         Err(error)
@@ -244,8 +264,7 @@ impl Engine {
             return Err(error.clone());
         }
         book.seal();
-        let id = self.push(book, &[message], message.len());
-        let mut book = self.book();
+        let id = self.put(&mut book, &[message], message.len());
         book.seal();
         book.queue.close_with_last();
         drop(book);
@@ -255,14 +274,36 @@ impl Engine {
 
     /// Counts a call that was turned away for its value: a skip, which flush does not report.
     pub(crate) fn count_invalid(&self) {
-        self.book().stats.refused_invalid += 1;
+        if !self.is_foreign() {
+            self.book().stats.refused_invalid += 1;
+        }
     }
 
     fn push(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize) -> u64 {
-        let config = &self.config;
-        let full = book.open.bytes() + size + 2 > config.max_batch_bytes
-            || book.open.items() >= config.max_batch_items;
+        let id = self.put(&mut book, parts, size);
+        let full = book.open.bytes() >= self.config.max_batch_bytes
+            || book.open.items() >= self.config.max_batch_items;
         if full {
+            book.seal();
+        }
+        let worth = match book.wants {
+            Wants::Nothing => false,
+            Wants::Data => true,
+            Wants::FullBatch => !book.queue.is_empty(),
+        };
+        if worth {
+            book.wants = Wants::Nothing;
+        }
+        drop(book);
+        if worth {
+            self.wake.notify_one();
+        }
+        id
+    }
+
+    /// Copies a write into the open batch, whose predecessor is sealed if it does not fit.
+    fn put(&self, book: &mut Book, parts: &[&[u8]], size: usize) -> u64 {
+        if book.open.bytes() + size + 2 > self.config.max_batch_bytes {
             book.seal();
         }
         if book.open.is_empty() {
@@ -274,42 +315,62 @@ impl Engine {
         book.stats.accepted += 1;
         book.stats.pending += 1;
         book.stats.buffered_bytes += size as u64 + OVERHEAD;
-        let wake = book.wants == Wants::Data || (full && book.wants == Wants::FullBatch);
-        if wake {
-            book.wants = Wants::Nothing;
-        }
-        drop(book);
-        if wake {
-            self.wake.notify_one();
-        }
         id
     }
 
     /// Settles a batch and tells everyone who waits for it.
-    pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome) {
+    pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome, room: Room) {
         let failed = outcome.error.clone().filter(|_| !outcome.is_delivered());
-        let report = failed.is_some() && self.on_error.is_some();
-        let due = self.book().settle(batch, outcome.clone(), !report);
+        let callbacks = match &failed {
+            Some(_) => runtime::lock(&self.callbacks).clone(),
+            None => Vec::new(),
+        };
+        let release = room == Room::Released && callbacks.is_empty();
+        let due = self.book().settle(batch, outcome.clone(), release);
         self.room.notify_all();
         if let Some(error) = failed {
-            self.report(batch, outcome, error);
+            if callbacks.is_empty() {
+                self.log_once(&outcome, &error, batch.writes);
+            } else {
+                self.report(callbacks, batch, outcome, error, room);
+            }
         }
         due.complete();
     }
 
-    fn report(self: &Arc<Self>, batch: &Batch, outcome: Outcome, error: Error) {
-        let Some(callback) = self.on_error.clone() else {
-            return self.log_once(&outcome, &error, batch.writes);
-        };
+    fn report(
+        self: &Arc<Self>,
+        callbacks: Vec<Holder>,
+        batch: &Batch,
+        outcome: Outcome,
+        error: Error,
+        room: Room,
+    ) {
         let (engine, batch) = (self.clone(), batch.clone());
-        // The bytes stay reserved until the host has seen them.
         self.runtime.dispatch(move || {
-            let _release = Release { engine: &engine, cost: batch.cost() };
             for (id, payload) in batch.payloads() {
-                let (outcome, error) = (outcome.clone(), error.clone());
-                callback(Failure { id, payload, outcome, error });
+                for (_, callback) in &callbacks {
+                    let (outcome, error) = (outcome.clone(), error.clone());
+                    let failure = Failure { id, payload: payload.clone(), outcome, error };
+                    // One that panics takes the others' reports from nobody.
+                    runtime::guarded(|| callback(failure));
+                }
+            }
+            // The bytes stayed reserved until the host has seen them.
+            if room == Room::Released {
+                engine.release(batch.cost());
             }
         });
+    }
+
+    /// Adds a holder's callback; every failure is told to all of them.
+    pub(crate) fn add_callback(&self, holder: u64, callback: ErrorCallback) {
+        runtime::lock(&self.callbacks).push((holder, callback));
+    }
+
+    /// Forgets the callback of a holder that left while others stay.
+    pub(crate) fn remove_callback(&self, holder: u64) {
+        runtime::lock(&self.callbacks).retain(|(known, _)| *known != holder);
     }
 
     fn log_once(&self, outcome: &Outcome, error: &Error, writes: u64) {
@@ -376,14 +437,15 @@ impl Engine {
 
     /// The end of the task: nothing is settled or sent after it.
     pub(crate) fn set_ended(&self) {
-        let mut book = self.book();
-        book.set_state(ProducerState::Stopped);
-        if book.terminal.is_none() {
-            book.terminal = Some(Error::closed());
-        }
-        drop(book);
+        self.book().set_state(ProducerState::Stopped);
         self.room.notify_all();
         let _ = self.ended.send_replace(true);
+    }
+
+    /// Takes no more writes from here on; why.
+    pub(crate) fn close_books(&self) -> Error {
+        let mut book = self.book();
+        book.terminal.get_or_insert_with(Error::closed).clone()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -415,11 +477,32 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.book().stats
+        if self.is_foreign() { Stats::default() } else { self.book().stats }
+    }
+
+    /// Waits until a close that is under way has ended, one way or the other.
+    pub(crate) async fn closed(&self) {
+        let (completer, waiting) = pending();
+        {
+            let mut closes = self.closes();
+            if !self.book().closing {
+                return;
+            }
+            closes.waiters.push(completer);
+        }
+        let _ = waiting.await;
     }
 
     pub(crate) fn closes(&self) -> MutexGuard<'_, Closes> {
         runtime::lock(&self.closes)
+    }
+
+    /// The truth about a failure where `unsure`: not that it is not in the stream.
+    pub(crate) fn doubt(unsure: bool, status: Status, error: Error) -> (Status, Error) {
+        match unsure {
+            true => (Status::DeliveryUnknown, error.with_definite(false)),
+            false => (status, error.with_definite(true)),
+        }
     }
 
     /// Fails everything in `batch` with an outcome that tells the truth about `unsure`.
@@ -431,24 +514,13 @@ impl Engine {
         reason: Reason,
         error: Error,
     ) {
-        let (status, error) = if unsure {
-            (Status::DeliveryUnknown, error.with_definite(false))
-        } else {
-            (status, error.with_definite(true))
-        };
-        self.settle(batch, Outcome::failed(status, reason, error));
+        let (status, error) = Self::doubt(unsure, status, error);
+        self.settle(batch, Outcome::failed(status, reason, error), Room::Released);
     }
-}
 
-/// Gives a batch's room back when the callback has returned, or panicked.
-struct Release<'a> {
-    engine: &'a Engine,
-    cost: u64,
-}
-
-impl Drop for Release<'_> {
-    fn drop(&mut self) {
-        self.engine.book().release(self.cost);
-        self.engine.room.notify_all();
+    /// Gives room back to writers.
+    pub(crate) fn release(&self, cost: u64) {
+        self.book().release(cost);
+        self.room.notify_all();
     }
 }

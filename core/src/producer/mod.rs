@@ -26,7 +26,7 @@ use crate::pending::{Pending, pending};
 use crate::protocol::json;
 use crate::stats::Stats;
 use crate::stream::{DurableStream, wire};
-use config::Config;
+use config::{Config, retries};
 use engine::Engine;
 
 /// What a write returned: a number, or the reason it was turned away.
@@ -86,7 +86,27 @@ pub struct Snapshot {
     pub last_offset: Option<Arc<str>>,
 }
 
+impl Snapshot {
+    /// What a forked child sees of its parent's producer: its locks are not to be touched.
+    fn foreign() -> Self {
+        Snapshot {
+            state: ProducerState::Stopped,
+            attempt: 0,
+            buffered_writes: 0,
+            buffered_bytes: 0,
+            last_error: None,
+            epoch: 0,
+            next_seq: 0,
+            in_flight: 0,
+            last_offset: None,
+        }
+    }
+}
+
 pub(crate) fn snapshot(engine: &Engine) -> Snapshot {
+    if engine.is_foreign() {
+        return Snapshot::foreign();
+    }
     let book = engine.book();
     Snapshot {
         state: book.state,
@@ -144,7 +164,9 @@ impl IdempotentProducer {
     ) -> Result<Self> {
         let headers = options.header_map()?;
         let options = options.or_limits_of(stream.limits());
-        let config = Config::new(Scope::Producer, &options, producer_id, stream.content_type())?;
+        let mut config =
+            Config::new(Scope::Producer, &options, producer_id, stream.content_type())?;
+        config.retries.max_retries = retries(stream.limits()).max_retries; // for `close`
         let endpoint = stream.endpoint().with_headers(headers);
         Ok(IdempotentProducer { engine: Engine::start(endpoint, config, on_error, None)? })
     }
@@ -175,6 +197,7 @@ impl IdempotentProducer {
 
     /// Serialises a value as JSON and accepts it.
     pub fn append_json(&self, value: &impl Serialize) -> Result<Receipt> {
+        self.engine.check_fork()?;
         let text = serde_json::to_vec(value).map_err(|error| {
             self.engine.count_invalid();
             invalid("serialization-failed", error.to_string())
@@ -297,33 +320,63 @@ pub(crate) fn close(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Pending<C
         }
         book.closing = true;
     }
-    let (engine, runtime) = (engine.clone(), engine.runtime().clone());
+    let runtime = engine.runtime().clone();
+    let closing = Closing(engine.clone());
     runtime.spawn(async move {
-        let outcome = end_stream(&engine, message).await;
-        let waiters = {
-            let mut closes = engine.closes();
-            closes.result = outcome.as_ref().ok().cloned();
-            std::mem::take(&mut closes.waiters)
-        };
-        engine.book().closing = false;
-        if outcome.is_ok() {
-            engine.begin_stop();
-        }
-        waiters.into_iter().for_each(|waiter| waiter.complete(outcome.clone()));
+        let outcome = end_stream(&closing.0, message).await;
+        closing.end(outcome);
     });
     result
 }
 
+/// A close under way: dropped without an end, it fails for everybody who waits.
+struct Closing(Arc<Engine>);
+
+impl Closing {
+    fn end(&self, outcome: Result<CloseResult>) {
+        let waiters = {
+            let mut closes = self.0.closes();
+            if let Ok(done) = &outcome {
+                closes.result = Some(done.clone());
+            }
+            self.0.book().closing = false; // under `closes`: who comes now starts a close anew
+            std::mem::take(&mut closes.waiters)
+        };
+        if outcome.is_ok() {
+            self.0.begin_stop();
+        }
+        self.0.wake.notify_one();
+        waiters.into_iter().for_each(|waiter| waiter.complete(outcome.clone()));
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if self.0.book().closing {
+            self.end(Err(Error::closed()));
+        }
+    }
+}
+
 async fn end_stream(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Result<CloseResult> {
     engine.flush().await?;
+    let (terminal, state) = {
+        let book = engine.book();
+        (book.terminal.clone(), book.state)
+    };
+    // The stream is not ours to end any more: a fenced producer's successor writes to it.
+    if let (Some(error), ProducerState::Failed | ProducerState::Fenced) = (terminal, state) {
+        return Err(error);
+    }
     let final_offset = match message {
         Some(message) => {
             let id = engine.accept_last(&message)?;
             let outcome = engine.wait(id).await?;
-            match outcome.error {
-                Some(error) => return Err(error),
-                None => outcome.offset,
+            if let Some(error) = outcome.error {
+                let _ = engine.flush().await; // reported here, and not once more by the next one
+                return Err(error);
             }
+            outcome.offset
         }
         None => {
             let transport = engine.runtime().transport.clone();

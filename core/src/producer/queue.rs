@@ -1,6 +1,8 @@
 //! Sealed batches on their way to the wire, in order. Pure.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 
@@ -16,6 +18,36 @@ pub(crate) struct Queued {
     pub(crate) closes: bool,
     /// An earlier tuple of these bytes may have been stored.
     pub(crate) maybe_duplicate: bool,
+    /// What may still be spent on the refused batch that this is a part of.
+    pub(crate) splits: Option<Arc<SplitBudget>>,
+}
+
+/// How many requests taking one refused batch apart may cost with nothing accepted in between:
+/// a server that refuses everything is not asked about every write.
+#[derive(Debug)]
+pub(crate) struct SplitBudget {
+    full: u32,
+    left: AtomicU32,
+}
+
+impl SplitBudget {
+    pub(crate) fn new(groups: usize) -> Self {
+        let full = 2 * (groups.max(2).ilog2() + 1) + 8;
+        SplitBudget { full, left: AtomicU32::new(full) }
+    }
+
+    /// Takes one request; whether there are more.
+    pub(crate) fn spend(&self) -> bool {
+        let less = |left: u32| Some(left.saturating_sub(1));
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok_and(|left| left > 1)
+    }
+
+    /// A part was accepted.
+    pub(crate) fn refill(&self) {
+        self.left.store(self.full, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -28,7 +60,13 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn push_back(&mut self, batch: Batch) {
         let born = self.open_since.take().unwrap_or_else(Instant::now);
-        self.batches.push_back(Queued { batch, born, closes: false, maybe_duplicate: false });
+        self.batches.push_back(Queued {
+            batch,
+            born,
+            closes: false,
+            maybe_duplicate: false,
+            splits: None,
+        });
     }
 
     /// Ends the stream with the last batch, which holds the final message alone.

@@ -193,13 +193,8 @@ impl Ledger {
             }
             self.settled_to = self.settled_to.max(range.remove());
         }
-        if self.waiters.is_empty() {
-            return Vec::new();
-        }
-        let mut rest = self.waiters.split_off(&first);
-        let mut later = rest.split_off(&(last + 1));
-        self.waiters.append(&mut later);
-        rest.into_values().flatten().collect()
+        let ids: Vec<u64> = self.waiters.range(first..=last).map(|(id, _)| *id).collect();
+        ids.iter().filter_map(|id| self.waiters.remove(id)).flatten().collect()
     }
 
     fn except(&mut self, first: u64, last: u64, outcome: Outcome) {
@@ -238,7 +233,15 @@ impl Ledger {
 
     /// Registers a wait for an id that is not settled yet.
     pub(crate) fn wait(&mut self, id: u64, completer: Completer<Outcome>) {
-        self.waiters.entry(id).or_default().push(completer);
+        let waiters = self.waiters.entry(id).or_default();
+        // Who polls with short waits leaves one behind each time.
+        waiters.retain(|waiter| !waiter.is_abandoned());
+        waiters.push(completer);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.values().map(Vec::len).sum()
     }
 
     pub(crate) fn settled_to(&self) -> u64 {

@@ -91,20 +91,29 @@ impl Session {
         }
     }
 
-    /// The session after this one: its own epoch + 1, and it claims over nobody.
-    pub(crate) fn next(&self) -> Self {
-        let epoch = (self.epoch + 1).min(MAX_SAFE_INTEGER);
+    /// The session after this one: its own epoch + 1, and it claims over nobody. `None` at the
+    /// end of all epochs: the same one again would bind used tuples to other bytes.
+    pub(crate) fn next(&self) -> Option<Self> {
+        let epoch = Some(self.epoch + 1).filter(|epoch| *epoch <= MAX_SAFE_INTEGER)?;
         let claims = if self.ever_acked { 0 } else { self.claims };
-        Session { epoch, next_seq: 0, acked: None, stored: false, claims, replay: false, ..*self }
+        Some(Session {
+            epoch,
+            next_seq: 0,
+            acked: None,
+            stored: false,
+            claims,
+            replay: false,
+            ..*self
+        })
     }
 
     /// This session again, over the epoch `current`: the greater of a fresh one and a random
-    /// step above, so that two who claim at once do not meet again.
-    pub(crate) fn claim(&self, current: u64, fresh: u64, random: u64) -> Self {
-        let above = current.saturating_add(1 + random % 2048);
-        let epoch = fresh.max(above).min(MAX_SAFE_INTEGER);
+    /// step above, so that two who claim at once do not meet again. `None` where nothing is above.
+    pub(crate) fn claim(&self, current: u64, fresh: u64, random: u64) -> Option<Self> {
+        let above = current.saturating_add(1 + random % 2048).min(MAX_SAFE_INTEGER);
+        let epoch = Some(fresh.max(above)).filter(|epoch| *epoch > current)?;
         let claims = self.claims.saturating_sub(1);
-        Session { epoch, next_seq: 0, acked: None, claims, replay: false, ..*self }
+        Some(Session { epoch, next_seq: 0, acked: None, claims, replay: false, ..*self })
     }
 
     pub(crate) fn take_seq(&mut self) -> u64 {
@@ -272,7 +281,7 @@ mod tests {
         assert_eq!(first.on_answer(at(0), &stale), Decision::Claim { current: 9000 });
         assert_eq!(first.on_answer(unsure(0), &stale), Decision::Fenced { current: 9000 });
         assert_eq!(session(Some(0)).on_answer(at(1), &stale), Decision::Fenced { current: 9000 });
-        let mut next = session(Some(0)).next();
+        let mut next = session(Some(0)).next().unwrap();
         assert_eq!((next.epoch, next.next_seq), (EPOCH + 1, 0));
         assert_eq!(next.on_answer(at(0), &stale), Decision::Fenced { current: 9000 });
         let mut modest = Session::first(EPOCH, false, false);
@@ -280,11 +289,13 @@ mod tests {
         let mut claimed = session(None);
         for _ in 0..CLAIMS {
             assert_eq!(claimed.on_answer(at(0), &stale), Decision::Claim { current: 9000 });
-            claimed = claimed.claim(9000, 100, 3);
+            claimed = claimed.claim(9000, 100, 3).unwrap();
             assert_eq!(claimed.epoch, 9004);
         }
         assert_eq!(claimed.on_answer(at(0), &stale), Decision::Fenced { current: 9000 });
-        assert_eq!(session(None).claim(9000, 100_000, 3).epoch, 100_000);
+        assert_eq!(session(None).claim(9000, 100_000, 3).unwrap().epoch, 100_000);
+        assert!(session(None).claim(MAX_SAFE_INTEGER, 100_000, 3).is_none());
+        assert!(Session::first(MAX_SAFE_INTEGER, false, false).next().is_none());
     }
 
     #[test]

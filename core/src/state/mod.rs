@@ -36,16 +36,19 @@ pub fn create_durable_stream(options: Options, schema: StreamSchema) -> Result<S
     create_durable_stream_with(options, schema, None)
 }
 
-/// The same, with a callback for every accepted write that is not delivered. The callback of
-/// the first open is the one that is called.
+/// The same, with a callback for every accepted write that is not delivered. Each holder has its
+/// own, and all of them are called.
 pub fn create_durable_stream_with(
     options: Options,
     schema: StreamSchema,
     on_error: Option<ErrorCallback>,
 ) -> Result<StateProducer> {
     schema.check()?;
-    let entry = process().registry.open(options, schema, on_error)?;
-    Ok(StateProducer { entry })
+    let (entry, holder) = process().registry.open(options, schema)?;
+    if let Some(callback) = on_error {
+        entry.engine.add_callback(holder, callback);
+    }
+    Ok(StateProducer { entry, holder })
 }
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order.
@@ -54,6 +57,8 @@ pub fn create_durable_stream_with(
 /// the background.
 pub struct StateProducer {
     entry: Arc<Entry>,
+    /// The number of this holder.
+    holder: u64,
 }
 
 impl StateProducer {
@@ -110,6 +115,7 @@ impl StateProducer {
         key: Option<&str>,
         issues: Vec<Issue>,
     ) -> Result<Receipt> {
+        self.engine().check_fork()?;
         let text = match issues.first() {
             Some(issue) => format!("the value was refused: {}", shown(issue)),
             None => "the value was refused".to_owned(),
@@ -281,9 +287,8 @@ impl StateProducer {
 
 impl Drop for StateProducer {
     fn drop(&mut self) {
-        if !self.engine().is_foreign() && self.entry.let_go() {
-            process().registry.retire(&self.entry);
-            self.engine().begin_stop();
+        if !self.engine().is_foreign() {
+            process().registry.let_go(&self.entry, self.holder);
         }
     }
 }

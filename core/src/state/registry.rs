@@ -1,7 +1,6 @@
 //! One state producer per stream in a process (docs/adr/registry.md).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::schema::{Compiled, StreamSchema};
@@ -9,7 +8,6 @@ use super::{CONTENT_TYPE, check_scope};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
-use crate::producer::ErrorCallback;
 use crate::producer::config::Config;
 use crate::producer::engine::Engine;
 use crate::runtime::lock;
@@ -22,14 +20,13 @@ pub(crate) struct Entry {
     pub(super) schema: Schema,
     pub(super) strict: bool,
     pub(super) engine: Arc<Engine>,
-    holders: AtomicUsize,
+    /// How many hold it, and how many ever did. Changed under the registry's lock alone.
+    holders: Mutex<Holders>,
 }
 
-impl Entry {
-    /// Lets one holder go; true for the last one.
-    pub(super) fn let_go(&self) -> bool {
-        self.holders.fetch_sub(1, Ordering::AcqRel) == 1
-    }
+struct Holders {
+    now: usize,
+    ever: u64,
 }
 
 /// A schema's collections, ready to validate.
@@ -68,13 +65,8 @@ struct Slot {
 }
 
 impl Registry {
-    /// The producer of a stream: the open one, or a new one.
-    pub(super) fn open(
-        &self,
-        options: Options,
-        schema: StreamSchema,
-        on_error: Option<ErrorCallback>,
-    ) -> Result<Arc<Entry>> {
+    /// The producer of a stream, the open one or a new one, and the number of its new holder.
+    pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<(Arc<Entry>, u64)> {
         let producer_id = check_scope(&options)?;
         let endpoint = Endpoint::resolve(&options)?;
         let key = endpoint.url.to_string();
@@ -82,30 +74,55 @@ impl Registry {
         let slot = slots.entry(key.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
             entry.check_same(&options, &schema)?;
-            entry.holders.fetch_add(1, Ordering::AcqRel);
-            return Ok(entry);
+            let holder = {
+                let mut holders = lock(&entry.holders);
+                holders.now += 1;
+                holders.ever += 1;
+                holders.ever
+            };
+            return Ok((entry, holder));
         }
-        let retired = slot.open.take().map(|entry| entry.engine.clone());
-        let before = retired.or_else(|| slot.before.clone());
+        if let Some(retired) = slot.open.take() {
+            slot.before = Some(retired.engine.clone());
+        }
         let mut config = Config::new(Scope::State, &options, &producer_id, CONTENT_TYPE)?;
         config.create = Some(wire::create_headers(&options, CONTENT_TYPE)?);
         let schema = Schema::compile(schema)?;
-        let engine = Engine::start(endpoint, config, on_error, before)?;
+        let engine = Engine::start(endpoint, config, None, slot.before.clone())?;
         let entry = Arc::new(Entry {
             key,
             strict: options.strict.unwrap_or(false),
             options,
             schema,
             engine,
-            holders: AtomicUsize::new(1),
+            holders: Mutex::new(Holders { now: 1, ever: 1 }),
         });
         slot.open = Some(entry.clone());
-        Ok(entry)
+        Ok((entry, 1))
+    }
+
+    /// Lets one holder go; the last one lets the producer go, which then drains.
+    pub(super) fn let_go(&self, entry: &Arc<Entry>, holder: u64) {
+        let mut slots = lock(&self.slots);
+        let last = {
+            let mut holders = lock(&entry.holders);
+            holders.now -= 1;
+            holders.now == 0
+        };
+        if last {
+            Self::take_out(&mut slots, entry);
+            entry.engine.begin_stop();
+        } else {
+            entry.engine.remove_callback(holder);
+        }
     }
 
     /// Takes a producer out: it drains, and the next open gets a new one.
     pub(super) fn retire(&self, entry: &Arc<Entry>) {
-        let mut slots = lock(&self.slots);
+        Self::take_out(&mut lock(&self.slots), entry);
+    }
+
+    fn take_out(slots: &mut HashMap<String, Slot>, entry: &Arc<Entry>) {
         slots.retain(|_, slot| {
             slot.open.is_some() || slot.before.as_ref().is_some_and(|engine| !engine.has_ended())
         });

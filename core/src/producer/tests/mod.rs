@@ -1,16 +1,15 @@
-//! The engine over the model server, under virtual time: each promise of the delivery contract,
-//! and random schedules of faults against all of them at once.
+//! The engine over the model server, under virtual time: each promise of the delivery contract.
+
+mod lifecycle;
+mod schedules;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-
+use super::ProducerState;
 use super::config::Config;
 use super::engine::Engine;
 use super::receipts::{Outcome, Reason, Status};
-use super::{ProducerState, close};
 use crate::endpoint::Endpoint;
 use crate::error::{Detail, ErrorKind};
 use crate::options::{Options, Scope};
@@ -333,63 +332,6 @@ async fn an_idle_producer_lingers_and_flush_hurries_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_ends_the_stream_once_everything_is_in_it() {
-    let server = Scripted::new([Fault::None, status(503), Fault::CutAfter]);
-    let engine = open(&server, single());
-    write(&engine, 1..=2);
-    let (first, second) = (close(&engine, Some(b"3".to_vec())), close(&engine, None));
-    assert_eq!(engine.accept(&[b"4"]).unwrap_err().kind(), ErrorKind::ProducerClosed);
-    let result = first.await.unwrap();
-    assert!(result.final_offset.is_some());
-    assert_eq!(second.await.unwrap(), result);
-    assert_eq!(close(&engine, None).await.unwrap(), result);
-    assert_eq!(server.stored(), numbers(1..=3));
-    assert!(lock(&server.model).closed);
-    engine.ended().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failed_flush_sends_no_end_and_close_may_be_called_again() {
-    let server = Scripted::default();
-    lock(&server.model).poison = Some("1");
-    let engine = open(&server, single());
-    write(&engine, 1..=2);
-    assert_eq!(close(&engine, None).await.unwrap_err().kind(), ErrorKind::Delivery);
-    assert!(!lock(&server.model).closed);
-    write(&engine, 3..=3);
-    close(&engine, None).await.unwrap();
-    assert_eq!(server.stored(), ["2", "3"]);
-    assert!(lock(&server.model).closed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopping_drains_and_stop_settles_at_once() {
-    let server = Scripted::new([delay(Fault::None, 100, 0)]);
-    let engine = open(&server, single());
-    write(&engine, 1..=3);
-    engine.begin_stop();
-    assert_eq!(engine.accept(&[b"4"]).unwrap_err().reason(), Some("producer-stopping"));
-    engine.flush().await.unwrap();
-    engine.ended().await;
-    assert_eq!(server.stored(), numbers(1..=3));
-    assert_eq!(engine.book().state, ProducerState::Stopped);
-    engine.flush().await.unwrap();
-
-    let server = Scripted::new([delay(Fault::None, 1_000, 0)]);
-    let engine = open(&server, single());
-    write(&engine, 1..=2);
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    engine.stop_now();
-    engine.ended().await;
-    let under_way = outcome(&engine, 1).await;
-    assert_eq!(
-        (under_way.status, under_way.reason),
-        (Status::DeliveryUnknown, Some(Reason::ProducerStopped))
-    );
-    assert_eq!(outcome(&engine, 2).await.status, Status::Cancelled);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_replay_under_a_given_epoch_counts_duplicates() {
     let server = Scripted::default();
     for duplicates in [0, 3] {
@@ -415,79 +357,96 @@ async fn an_unearned_204_is_not_believed() {
     assert!(outcome(&taken, 1).await.maybe_duplicate);
 }
 
-/// A random fault. Amnesia is left to the schedules that allow doubt.
-fn random_fault(rng: &mut StdRng, amnesia: bool) -> Fault {
-    match rng.random_range(0..if amnesia { 14 } else { 13 }) {
-        0 => Fault::Refuse,
-        1 => Fault::CutBefore,
-        2 | 3 => Fault::CutAfter,
-        4 => status(503),
-        5 => Fault::Answer(429, vec![("retry-after", "1".into())]),
-        6 => status(500),
-        7 | 8 => {
-            let (there, back) = (rng.random_range(0..200), rng.random_range(0..200));
-            delay(random_fault(rng, amnesia), there, back)
-        }
-        13 => Fault::Amnesia(Box::new(Fault::None)),
-        _ => Fault::None,
-    }
-}
-
-async fn random_schedule(seed: u64) {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let amnesia = seed.is_multiple_of(3);
-    let faults: Vec<_> =
-        (0..rng.random_range(0..60)).map(|_| random_fault(&mut rng, amnesia)).collect();
-    let server = Scripted::new(faults.clone());
-    let poison = rng.random_bool(0.3);
-    lock(&server.model).poison = poison.then_some("13");
-    let options = Options::new()
-        .max_batch_items(rng.random_range(1..20u64))
-        .max_in_flight(rng.random_range(1..6u64))
-        .linger_ms(rng.random_range(0..3u64))
-        .delivery_timeout_ms(if rng.random_bool(0.2) { 2_000u64 } else { 0 })
-        .on_uncertain(if rng.random_bool(0.5) { "resend" } else { "report" });
-    let engine = open(&server, options);
-    let count = rng.random_range(1..120);
-    for n in 1..=count {
-        write(&engine, n..=n);
-        if rng.random_bool(0.2) {
-            tokio::time::sleep(Duration::from_millis(rng.random_range(0..20))).await;
-        }
-    }
-    let all = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
-    assert!(all.is_ok(), "seed {seed} is stuck: {faults:?}");
-    check_accounts(&engine);
-    assert_eq!(engine.stats().buffered_bytes, 0);
-    let stored = server.stored();
-    for n in 1..=count {
-        let outcome = outcome(&engine, n).await;
-        let copies = stored.iter().filter(|m| **m == n.to_string()).count();
-        // Without its memory a server stores a repeat again, and only looking could tell.
-        let most = if amnesia { usize::MAX } else { 1 };
-        let truthful = match outcome.status {
-            Status::Delivered => (1..=most).contains(&copies),
-            Status::DeliveryUnknown => copies <= most,
-            _ => copies == 0,
-        };
-        assert!(truthful, "seed {seed}: {n} is {outcome:?} and stored {copies} times: {faults:?}");
-    }
-    let mut first_seen: Vec<u64> = Vec::new();
-    for message in stored.iter().map(|m| m.parse().unwrap()) {
-        if !first_seen.contains(&message) {
-            first_seen.push(message);
-        }
-    }
-    assert!(amnesia || first_seen.is_sorted(), "seed {seed}: {first_seen:?}");
-}
-
-/// `DURSTREAM_SEED` and `DURSTREAM_SCHEDULES` replay one failure or go far beyond the default.
 #[tokio::test(start_paused = true)]
-async fn random_schedules_keep_every_promise() {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let first = number("DURSTREAM_SEED").unwrap_or(0);
-    let count = number("DURSTREAM_SCHEDULES").unwrap_or(2_000);
-    for seed in first..first + count {
-        random_schedule(seed).await;
+async fn every_refused_batch_has_a_budget_of_its_own() {
+    let server = Scripted::default();
+    lock(&server.model).poison = Some("666");
+    let engine = open(&server, Options::new());
+    for _ in 0..14 {
+        engine.accept(&[b"666"]).unwrap();
+        assert!(engine.flush().await.is_err());
     }
+    for n in 1..=100 {
+        engine.accept(&[n.to_string().as_bytes()]).unwrap();
+    }
+    engine.accept(&[b"666"]).unwrap();
+    assert!(engine.flush().await.is_err());
+    assert_eq!(engine.stats().delivered, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_between_two_404s_is_not_a_404_that_persists() {
+    let refused = std::iter::repeat_n(Fault::Refuse, 6);
+    let script = [Fault::None, status(404)].into_iter().chain(refused).chain([status(404)]);
+    let server = Scripted::new(script);
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    engine.flush().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_tuple_is_used_twice_at_the_end_of_all_epochs() {
+    let server = Scripted::default();
+    let last = crate::options::MAX_SAFE_INTEGER;
+    lock(&server.model).producers.insert("p".into(), (last, 0));
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    assert!(engine.flush().await.is_err());
+    assert_eq!(engine.book().state, ProducerState::Fenced);
+    assert!(server.stored().is_empty());
+    assert!(Options::new().epoch(last).check(Scope::Producer).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_of_the_clock_expires_nothing_before_one_more_attempt() {
+    let server = Scripted::new([Fault::None, delay(Fault::None, 0, 300)]);
+    let engine = open(&server, Options::new().delivery_timeout_ms(5_000u64));
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    write(&engine, 2..=2);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    write(&engine, 3..=3);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let _ = engine.flush().await;
+    assert!(outcome(&engine, 2).await.is_delivered());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_the_server_asked_for_outlives_another_answer() {
+    let wait = Fault::Answer(429, vec![("retry-after", "30".into())]);
+    let server = Scripted::new([Fault::None, delay(Fault::None, 0, 100), wait]);
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    let started = tokio::time::Instant::now();
+    write(&engine, 2..=3);
+    engine.flush().await.unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_beyond_what_was_sent_wedges_nothing() {
+    let echo =
+        Fault::Answer(204, vec![("producer-epoch", "7".into()), ("producer-seq", "99".into())]);
+    let server = Scripted::new([Fault::None, delay(Fault::None, 100, 0), echo]);
+    let forever = single().epoch(7u64).auto_claim(true).delivery_timeout_ms(0u64);
+    let engine = open(&server, forever);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    write(&engine, 2..=3);
+    let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
+    assert!(flushed.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_that_were_given_up_leave_nothing_behind() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let engine = open(&server, single().delivery_timeout_ms(0u64));
+    write(&engine, 1..=1);
+    for _ in 0..1_000 {
+        drop(engine.wait(1));
+        drop(engine.flush());
+    }
+    assert!(engine.book().waiting() < 5);
 }

@@ -1,0 +1,250 @@
+//! Answers: what each one does to the window and the session.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::super::book::ProducerState;
+use super::super::engine::Room;
+use super::super::queue::{Queued, SplitBudget};
+use super::super::receipts::{Outcome, Reason, Status};
+use super::super::session::{Attempt, Decision};
+use super::{Landed, NO_TUPLE, Slot, Task, Turn, fresh};
+use crate::error::{Detail, Error, ErrorKind};
+use crate::protocol::answer::Answer;
+use crate::stream::wire::Opened;
+use crate::transport::{Response, SendError};
+
+/// How long "there is no such stream" must persist before it is believed: a deploy's ingress
+/// says so too.
+const VANISHED: Duration = Duration::from_secs(5);
+
+impl Task {
+    pub(super) fn land(&mut self, landed: Landed) {
+        self.overslept = false;
+        match landed {
+            Landed::Open(opened) => self.on_opened(opened),
+            Landed::Batch { epoch, seq, result } if epoch == self.session.epoch => {
+                // A batch acknowledged through a later one is gone from the window already.
+                if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
+                    self.window[n].flying = false;
+                    self.on_result(n, result);
+                }
+            }
+            Landed::Batch { .. } => {}
+        }
+    }
+
+    fn on_opened(&mut self, opened: Opened) {
+        match opened {
+            Opened::Ready => {
+                self.unopened = false;
+                self.on_contact();
+            }
+            Opened::Later(error, retry_after) => self.pause(error, retry_after),
+            Opened::Never(error) => {
+                let reason = match error.kind() {
+                    ErrorKind::StreamClosed => Reason::StreamClosed,
+                    ErrorKind::Unauthorized => Reason::Unauthorized,
+                    ErrorKind::StreamNotFound => Reason::NotFound,
+                    ErrorKind::StreamGone => Reason::Gone,
+                    _ => Reason::Conflict,
+                };
+                self.end(ProducerState::Failed, reason, Reason::ProducerFailed, error);
+            }
+        }
+    }
+
+    fn on_result(&mut self, n: usize, result: Result<Response, SendError>) {
+        let url = &self.engine.endpoint.shown;
+        let response = match result {
+            Ok(response) => response,
+            Err(failure) => {
+                self.vanished_since = None;
+                self.window[n].maybe_stored |= failure.sent;
+                let error = failure.error("append", url);
+                return self.pause(error, None);
+            }
+        };
+        let answer = Answer::read(&response, SystemTime::now());
+        let slot = &self.window[n];
+        let attempt = Attempt { seq: slot.seq, maybe_stored: slot.maybe_stored };
+        let decision = self.session.on_answer(attempt, &answer);
+        let error = answer.error("append", url);
+        self.apply(n, decision, &answer, error);
+    }
+
+    fn apply(&mut self, n: usize, decision: Decision, answer: &Answer, error: Error) {
+        if !matches!(decision, Decision::Vanished(_)) {
+            self.vanished_since = None;
+        }
+        match decision {
+            Decision::Delivered { up_to, duplicate } => {
+                self.on_delivered(up_to, duplicate, answer);
+            }
+            Decision::Repeat { maybe_stored } => {
+                self.window[n].maybe_stored |= maybe_stored;
+                self.pause(error, answer.retry_after);
+            }
+            Decision::AwaitPredecessor => self.window[n].after_predecessor = true,
+            Decision::Claim { current } => {
+                match self.session.claim(current, fresh(), rand::random()) {
+                    Some(next) => self.turn = Some(Turn::Session { next, settle_first: false }),
+                    None => self.on_fenced(current, answer),
+                }
+            }
+            Decision::Split(reason) => self.on_refused(n, reason, error, true),
+            Decision::Refuse(reason) => self.on_refused(n, reason, error, false),
+            Decision::NewSession => self.renew(n, error),
+            Decision::Undecided => {
+                self.window[n].maybe_stored = true;
+                // A session somebody else writes in decides nothing about the batches before.
+                self.turn_next(n, false);
+                self.pause(error, None);
+            }
+            Decision::Fenced { current } => self.on_fenced(current, answer),
+            Decision::Vanished(reason) => self.on_vanished(reason, error),
+            Decision::Fail(reason) => {
+                let rest = match reason {
+                    Reason::StreamClosed => Reason::StreamClosed,
+                    _ => Reason::ProducerFailed,
+                };
+                self.end(ProducerState::Failed, reason, rest, error);
+            }
+            Decision::NotAProducerServer => {
+                self.window[n].maybe_stored = true;
+                let text = "the server does not echo Producer-Epoch and Producer-Seq: it does not \
+                            deduplicate, so nothing is sent again";
+                let error = Error::new(ErrorKind::Protocol, text)
+                    .with_url(&self.engine.endpoint.shown)
+                    .with_status(answer.status);
+                let failed = Reason::ProducerFailed;
+                self.end(ProducerState::Failed, failed, failed, error);
+            }
+        }
+    }
+
+    fn on_delivered(&mut self, up_to: u64, duplicate: bool, answer: &Answer) {
+        self.on_contact();
+        if let Some(offset) = &answer.next_offset {
+            self.engine.book().gauges.last_offset = Some(offset.clone());
+        }
+        while self.window.front().is_some_and(|slot| slot.seq <= up_to) {
+            let slot = self.window.pop_front().expect("just seen");
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            if let Some(splits) = &slot.queued.splits {
+                splits.refill();
+            }
+            let outcome = Outcome {
+                duplicate,
+                maybe_duplicate: slot.queued.maybe_duplicate,
+                attempts: slot.attempts,
+                offset: answer.next_offset.clone(),
+                ..Outcome::delivered()
+            };
+            self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+        }
+    }
+
+    /// The server answered: an outage is over.
+    fn on_contact(&mut self) {
+        self.failures = 0;
+        // A pause the server asked for stays one, whatever else it answers meanwhile.
+        self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
+        self.engine.book().set_state(ProducerState::Ready);
+    }
+
+    /// A transient failure: nothing new starts until the pause is over.
+    fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
+        let retries = &self.engine.config.retries;
+        let pause = retries.backoff.delay(self.failures, rand::random());
+        let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
+        let until = Instant::now() + pause.max(asked);
+        if !asked.is_zero() {
+            self.asked_until = self.asked_until.max(Some(until));
+        }
+        self.failures += 1;
+        self.paused_until = self.paused_until.max(Some(until));
+        let mut book = self.engine.book();
+        let next = match book.state {
+            ProducerState::Connecting | ProducerState::Backoff => ProducerState::Backoff,
+            _ => ProducerState::Reconnecting,
+        };
+        book.set_state(next);
+        book.last_error = Some(error);
+    }
+
+    /// Goes on in another session, after a pause: a server that answers so every time must not
+    /// be asked in a loop.
+    fn renew(&mut self, n: usize, error: Error) {
+        self.turn_session(n);
+        self.pause(error, None);
+    }
+
+    fn on_fenced(&mut self, current: u64, answer: &Answer) {
+        let text = format!(
+            "another producer took over the id `{}` (epoch {current}, ours was {}); give each \
+             worker an id of its own, or set `shared`",
+            self.engine.config.producer_id, self.session.epoch
+        );
+        let error = Error::new(ErrorKind::StaleEpoch, text)
+            .with_url(&self.engine.endpoint.shown)
+            .with_status(answer.status)
+            .with_detail(Detail::StaleEpoch { current_epoch: current });
+        self.end(ProducerState::Fenced, Reason::Fenced, Reason::Fenced, error);
+    }
+
+    fn on_vanished(&mut self, reason: Reason, error: Error) {
+        let since = *self.vanished_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < VANISHED {
+            return self.pause(error, None);
+        }
+        self.end(ProducerState::Failed, reason, Reason::Gone, error);
+    }
+
+    /// The server refuses these bytes for good: the bad group is rejected, its neighbours and
+    /// everything behind go out under a new session.
+    fn on_refused(&mut self, n: usize, reason: Reason, error: Error, split: bool) {
+        self.on_contact();
+        self.turn_session(n);
+        let slot = &self.window[n];
+        if slot.maybe_stored {
+            return; // no refusal makes it certain that an earlier attempt was not stored
+        }
+        let slot = &mut self.window[n];
+        let groups = slot.queued.batch.group_count();
+        let budget = slot.queued.splits.get_or_insert_with(|| Arc::new(SplitBudget::new(groups)));
+        let more = budget.spend();
+        let parts = slot.queued.batch.split().filter(|_| split && more);
+        if let Some((first, second)) = parts {
+            let behind = Slot {
+                seq: NO_TUPLE,
+                queued: Queued {
+                    batch: second,
+                    closes: slot.queued.closes,
+                    splits: slot.queued.splits.clone(),
+                    ..slot.queued
+                },
+                flying: false,
+                after_predecessor: false,
+                maybe_stored: false,
+                attempts: 0,
+                expired: slot.expired,
+            };
+            slot.queued.batch = first;
+            slot.queued.closes = false;
+            self.window.insert(n + 1, behind);
+            return;
+        }
+        let slot = self.window.remove(n).expect("the slot is there");
+        if slot.expired {
+            return self.leave(&slot);
+        }
+        let (batch, unsure) = (&slot.queued.batch, slot.queued.maybe_duplicate);
+        self.engine.give_up(batch, unsure, Status::Rejected, reason, error);
+    }
+}

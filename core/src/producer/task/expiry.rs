@@ -1,0 +1,121 @@
+//! Time: what has waited too long, and when to look again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::engine::{Engine, Room};
+use super::super::receipts::{Outcome, Reason, Status};
+use super::{Slot, Task};
+use crate::error::{Error, ErrorKind};
+
+/// Parts of a delivery timeout after which a gathering batch is sealed, so that the writes of
+/// one batch expire within that of each other.
+const AGE_GRAIN: u32 = 16;
+/// How late a timer may come before the clock is taken to have jumped.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+impl Task {
+    /// Settles what is older than `delivery_timeout_ms`.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let Some(limit) = self.engine.config.delivery_timeout.filter(|_| !self.overslept) else {
+            return;
+        };
+        let engine = self.engine.clone();
+        loop {
+            let mut book = engine.book();
+            if book.queue.open_since.is_some_and(|since| now >= since + limit / AGE_GRAIN)
+                && !self.can_take()
+            {
+                book.seal();
+            }
+            if book.queue.oldest().is_none_or(|born| now < born + limit) {
+                break;
+            }
+            book.seal();
+            let queued = book.queue.pop().expect("something is old");
+            let error = expiry(&engine, book.last_error.clone(), limit);
+            drop(book);
+            self.cancel(&queued.batch, queued.maybe_duplicate, Reason::Expired, &error);
+        }
+        self.expire_sent(now, limit);
+        if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
+            // Nobody asks for these any more; what follows goes out under a new session.
+            self.flights.abort_all();
+            self.turn_session(0);
+            std::mem::take(&mut self.window).iter().for_each(|slot| self.leave(slot));
+        }
+    }
+
+    /// A batch that may be stored keeps its place and is repeated, since those behind it depend
+    /// on it; one that certainly is not leaves, and what is behind goes into a new session.
+    fn expire_sent(&mut self, now: Instant, limit: Duration) {
+        let mut n = 0;
+        while n < self.window.len() {
+            let slot = &mut self.window[n];
+            if slot.expired || now < slot.queued.born + limit {
+                n += 1;
+                continue;
+            }
+            let error = expiry(&self.engine, self.engine.book().last_error.clone(), limit);
+            let unsure = slot.unsure() || slot.flying;
+            slot.expired = true;
+            let stays = slot.maybe_stored || slot.flying;
+            let (status, error) = Engine::doubt(unsure, Status::Cancelled, error);
+            let outcome = Outcome::failed(status, Reason::Expired, error);
+            // The bytes of a batch that stays are held, and so they stay counted.
+            let room = if stays { Room::Kept } else { Room::Released };
+            self.engine.settle(&slot.queued.batch, outcome, room);
+            if stays {
+                n += 1;
+            } else {
+                self.turn_session(n);
+                self.window.remove(n);
+            }
+        }
+    }
+
+    /// A batch whose writes had expired gives up its place, and the room it held.
+    pub(super) fn leave(&self, slot: &Slot) {
+        if slot.expired {
+            self.engine.release(slot.queued.batch.cost());
+        }
+    }
+
+    /// A process that was stopped or a machine that slept wakes up late: nothing expires then
+    /// before one more attempt has ended.
+    pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
+        self.overslept |= timer.is_some_and(|at| Instant::now() > at + OVERSLEPT);
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        let config = &self.engine.config;
+        let book = self.engine.book();
+        let mut timers = [self.paused_until, None, None, None];
+        if let Some(limit) = config.delivery_timeout.filter(|_| !self.overslept) {
+            let slots = self.window.iter().filter(|slot| !slot.expired);
+            timers[1] = slots.map(|slot| slot.queued.born + limit).min();
+            timers[2] = book.queue.oldest().map(|born| born + limit);
+            if let (Some(since), false) = (book.queue.open_since, self.can_take()) {
+                timers[2] = timers[2].min(Some(since + limit / AGE_GRAIN));
+            }
+        }
+        if !config.linger.is_zero() && self.can_take() {
+            timers[3] = book.queue.open_since.map(|since| since + config.linger);
+        }
+        timers.into_iter().flatten().min()
+    }
+}
+
+/// Why a write expired: the failure that kept it from being delivered, if there was one.
+fn expiry(engine: &Engine, cause: Option<Error>, limit: Duration) -> Error {
+    let text = format!("not delivered within {} ms", limit.as_millis());
+    match cause {
+        Some(cause) => {
+            let text = format!("{text}: {}", cause.message());
+            let error = Error::new(cause.kind(), text).with_url(&engine.endpoint.shown);
+            cause.status().map_or(error.clone(), |status| error.with_status(status))
+        }
+        None => Error::new(ErrorKind::Timeout, text).with_url(&engine.endpoint.shown),
+    }
+}

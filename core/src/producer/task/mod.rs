@@ -1,0 +1,371 @@
+//! The owner task: one per producer, the only one that touches its session and its wire.
+//!
+//! Each turn takes what the handles left, expires what is too old, starts the requests that may
+//! start, and sleeps until an answer, a wake-up or a timer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::batch::Batch;
+use super::book::{ProducerState, Stop, Wants};
+use super::engine::Engine;
+use super::queue::Queued;
+use super::receipts::{Reason, Status};
+use super::session::{Session, fresh_epoch};
+use crate::error::Error;
+use crate::protocol::headers::*;
+use crate::stream::wire::{self, Opened};
+use crate::transport::{Request, Response, SendError, Transport};
+
+mod answers;
+mod expiry;
+mod turns;
+
+/// The sequence number of a slot that has none any more.
+const NO_TUPLE: u64 = u64::MAX;
+
+/// A batch bound to a tuple.
+struct Slot {
+    seq: u64,
+    queued: Queued,
+    flying: bool,
+    /// Waits until it is the first of the window.
+    after_predecessor: bool,
+    maybe_stored: bool,
+    attempts: u32,
+    /// Its writes have expired; the bytes still hold the sequence together.
+    expired: bool,
+}
+
+impl Slot {
+    /// Whether its writes may be in the stream, under this tuple or an earlier one.
+    fn unsure(&self) -> bool {
+        self.maybe_stored || self.queued.maybe_duplicate
+    }
+}
+
+/// What is done once no request is under way any more.
+enum Turn {
+    /// Go on under another session. With `settle_first`, what was sent before the batch this is
+    /// about and may be stored is repeated under the old one, whose memory decides it.
+    Session { next: Session, settle_first: bool },
+    /// End: the first slot's reason, and everybody else's.
+    End { state: ProducerState, first: Reason, rest: Reason, error: Error },
+}
+
+enum Landed {
+    Batch { epoch: u64, seq: u64, result: Result<Response, SendError> },
+    Open(Opened),
+}
+
+pub(crate) struct Task {
+    engine: Arc<Engine>,
+    transport: Arc<dyn Transport>,
+    session: Session,
+    window: VecDeque<Slot>,
+    flights: JoinSet<Landed>,
+    turn: Option<Turn>,
+    /// Failed attempts in a row; while there are any, only the first batch is tried.
+    failures: u32,
+    paused_until: Option<Instant>,
+    /// Until when the server itself asked to be left alone.
+    asked_until: Option<Instant>,
+    /// A timer came so late that the clock must have jumped.
+    overslept: bool,
+    /// A producer of this stream in this process whose end the first request waits for.
+    before: Option<Arc<Engine>>,
+    /// The stream has to be created or checked before the first batch.
+    unopened: bool,
+    vanished_since: Option<Instant>,
+}
+
+/// However a task ends, by itself or with its runtime, nothing stays unsettled.
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.flights.abort_all();
+        let error = self.engine.close_books();
+        self.give_up_all(Reason::ProducerStopped, &error);
+        self.engine.set_ended();
+    }
+}
+
+impl Task {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        transport: Arc<dyn Transport>,
+        before: Option<Arc<Engine>>,
+    ) -> Self {
+        let config = &engine.config;
+        let replay = config.epoch.is_some() && !config.auto_claim;
+        let epoch = config.epoch.unwrap_or_else(fresh);
+        let session = Session::first(epoch, config.auto_claim, replay);
+        {
+            let mut book = engine.book();
+            book.stats.sessions = 1;
+            book.gauges.epoch = epoch;
+        }
+        Task {
+            transport,
+            session,
+            window: VecDeque::new(),
+            flights: JoinSet::new(),
+            turn: None,
+            failures: 0,
+            paused_until: None,
+            asked_until: None,
+            overslept: false,
+            before,
+            unopened: config.create.is_some(),
+            vanished_since: None,
+            engine,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.expire(Instant::now());
+            self.take_turn();
+            if self.is_done() {
+                break;
+            }
+            self.launch();
+            self.show();
+            let timer = self.next_timer();
+            let sleep = async {
+                match timer {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let predecessor = async {
+                match &self.before {
+                    Some(before) => before.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let engine = self.engine.clone();
+            let landed = tokio::select! {
+                biased;
+                Some(landed) = self.flights.join_next(), if !self.flights.is_empty() => Some(landed),
+                () = predecessor => {
+                    self.before = None;
+                    None
+                }
+                () = engine.wake.notified() => None,
+                () = sleep => None,
+            };
+            match landed {
+                Some(Ok(landed)) => self.land(landed),
+                Some(Err(_)) => self.on_lost_flight(),
+                None => self.notice_oversleep(timer),
+            }
+        }
+    }
+
+    /// A request's own task was aborted or panicked: what it carried may have been stored.
+    fn on_lost_flight(&mut self) {
+        if self.flights.is_empty() {
+            for slot in self.window.iter_mut().filter(|slot| slot.flying) {
+                (slot.flying, slot.maybe_stored) = (false, true);
+            }
+        }
+    }
+
+    /// Whether the task ends here: stopped at once, drained, or failed with nothing left.
+    fn is_done(&mut self) -> bool {
+        let engine = self.engine.clone();
+        let mut book = engine.book();
+        if book.terminal.is_some() || book.stop == Stop::Now {
+            let (reason, error) = match (&book.terminal, book.state) {
+                (Some(error), ProducerState::Fenced) => (Reason::Fenced, error.clone()),
+                (Some(error), _) => (Reason::ProducerFailed, error.clone()),
+                (None, _) => (Reason::ProducerStopped, Error::closed()),
+            };
+            drop(book);
+            self.give_up_all(reason, &error);
+            return true;
+        }
+        let drained = book.open.is_empty() && book.queue.is_empty() && self.window.is_empty();
+        if book.stop == Stop::Drain && drained && !book.closing {
+            book.set_state(ProducerState::Stopped);
+            return true;
+        }
+        false
+    }
+
+    fn give_up_all(&mut self, reason: Reason, error: &Error) {
+        for slot in std::mem::take(&mut self.window) {
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            let unsure = slot.unsure() || slot.flying;
+            self.cancel(&slot.queued.batch, unsure, reason, error);
+        }
+        loop {
+            let mut book = self.engine.book();
+            book.seal();
+            let Some(queued) = book.queue.pop() else { break };
+            drop(book);
+            self.cancel(&queued.batch, queued.maybe_duplicate, reason, error);
+        }
+    }
+
+    fn cancel(&self, batch: &Batch, unsure: bool, reason: Reason, error: &Error) {
+        self.engine.give_up(batch, unsure, Status::Cancelled, reason, error.clone());
+    }
+
+    /// Whether another batch may be taken from the queue now.
+    fn can_take(&self) -> bool {
+        let alone = !self.session.may_pipeline() || self.failures > 0;
+        let limit = if alone { 1 } else { self.engine.config.max_in_flight };
+        !self.unopened
+            && self.before.is_none()
+            && self.turn.is_none()
+            && self.paused_until.is_none()
+            && self.window.len() < limit
+            && self.window.iter().all(|slot| slot.flying)
+    }
+
+    fn launch(&mut self) {
+        if self.paused_until.is_some_and(|until| Instant::now() >= until) {
+            self.paused_until = None;
+        }
+        if self.paused_until.is_some() {
+            return;
+        }
+        if self.turn.is_some() {
+            if self.unsettled() && !self.window[0].flying {
+                self.fly(0);
+            }
+            return;
+        }
+        if self.unopened {
+            if self.flights.is_empty() && self.before.is_none() {
+                self.fly_open();
+            }
+            return;
+        }
+        let alone = self.failures > 0 || !self.session.may_pipeline();
+        for n in 0..self.window.len() {
+            let slot = &self.window[n];
+            let waits = n > 0 && (alone || slot.after_predecessor);
+            if !slot.flying && !waits {
+                self.fly(n);
+            }
+        }
+        while self.can_take() {
+            let Some(queued) = self.take() else { break };
+            let seq = self.session.take_seq();
+            self.window.push_back(Slot {
+                seq,
+                queued,
+                flying: false,
+                after_predecessor: false,
+                maybe_stored: false,
+                attempts: 0,
+                expired: false,
+            });
+            self.fly(self.window.len() - 1);
+        }
+    }
+
+    /// The next batch to send, unless an idle producer still lingers for more.
+    fn take(&self) -> Option<Queued> {
+        let linger = self.engine.config.linger;
+        let mut book = self.engine.book();
+        if let Some(queued) = book.queue.pop() {
+            return Some(queued);
+        }
+        let since = book.queue.open_since?;
+        let hurry = book.stop != Stop::No || book.closing || book.flush_waits();
+        if !hurry && self.window.is_empty() && Instant::now() < since + linger {
+            return None;
+        }
+        book.seal();
+        book.queue.pop()
+    }
+
+    fn fly(&mut self, n: usize) {
+        let slot = &mut self.window[n];
+        slot.flying = true;
+        slot.after_predecessor = false;
+        slot.attempts += 1;
+        {
+            let mut book = self.engine.book();
+            book.stats.requests += 1;
+            book.stats.retries += u64::from(slot.attempts > 1);
+        }
+        let request = self.request(&self.window[n]);
+        let (epoch, seq) = (self.session.epoch, self.window[n].seq);
+        let sending = self.transport.send(request);
+        self.flights.spawn(async move {
+            let result = sending.await;
+            Landed::Batch { epoch, seq, result }
+        });
+    }
+
+    fn request(&self, slot: &Slot) -> Request {
+        let config = &self.engine.config;
+        let value = |text: &str| HeaderValue::from_str(text).expect("checked at construction");
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::CONTENT_TYPE, value(&config.content_type));
+        headers.insert(PRODUCER_ID, value(&config.producer_id));
+        headers.insert(PRODUCER_EPOCH, self.session.epoch.into());
+        headers.insert(PRODUCER_SEQ, slot.seq.into());
+        if slot.queued.closes {
+            headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
+        }
+        Request {
+            method: Method::POST,
+            endpoint: self.engine.endpoint.clone(),
+            headers,
+            body: slot.queued.batch.body.clone(),
+            timeout: config.request_timeout,
+        }
+    }
+
+    fn fly_open(&mut self) {
+        let Some(headers) = self.engine.config.create.clone() else { return };
+        let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
+        let timeout = self.engine.config.request_timeout;
+        self.engine.book().stats.requests += 1;
+        self.flights.spawn(async move {
+            let request =
+                Request { method: Method::PUT, endpoint, headers, body: Bytes::new(), timeout };
+            Landed::Open(wire::ensure(&*transport, request).await)
+        });
+    }
+
+    /// Shows the gauges, and says what is worth a wake-up.
+    fn show(&self) {
+        let mut book = self.engine.book();
+        book.gauges.epoch = self.session.epoch;
+        book.gauges.next_seq = self.session.next_seq;
+        book.gauges.in_flight = self.window.iter().filter(|slot| slot.flying).count();
+        book.gauges.attempt = self.failures;
+        let idle = book.open.is_empty() && book.queue.is_empty();
+        let lingers =
+            !self.engine.config.linger.is_zero() && self.window.is_empty() && book.queue.is_empty();
+        book.wants = match (self.can_take(), idle) {
+            (false, _) => Wants::Nothing,
+            (true, true) => Wants::Data,
+            (true, false) if lingers => Wants::FullBatch,
+            (true, false) => {
+                self.engine.wake.notify_one();
+                Wants::Nothing
+            }
+        };
+    }
+}
+
+fn fresh() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    fresh_epoch(now.as_millis() as u64, rand::random())
+}

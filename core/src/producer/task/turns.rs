@@ -1,0 +1,115 @@
+//! Turns: what is done once every request under way has told its fate.
+
+use super::super::book::ProducerState;
+use super::super::receipts::{Reason, Status};
+use super::super::session::Session;
+use super::{NO_TUPLE, Task, Turn};
+use crate::error::{Error, ErrorKind};
+
+impl Task {
+    /// Decides to go on in another session, for what came back about slot `n`.
+    pub(super) fn turn_session(&mut self, n: usize) {
+        self.turn_next(n, n > 0);
+    }
+
+    /// The same; `settle_first` where the old session can still be trusted about the batches
+    /// before `n`.
+    pub(super) fn turn_next(&mut self, n: usize, settle_first: bool) {
+        self.window[n].seq = NO_TUPLE;
+        if matches!(self.turn, Some(Turn::End { .. })) {
+            return;
+        }
+        match self.session.next() {
+            Some(next) => self.turn = Some(Turn::Session { next, settle_first }),
+            None => {
+                let error = Error::new(ErrorKind::StaleEpoch, "there is no epoch after this one");
+                let failed = Reason::ProducerFailed;
+                self.end(ProducerState::Failed, failed, failed, error);
+            }
+        }
+    }
+
+    pub(super) fn end(&mut self, state: ProducerState, first: Reason, rest: Reason, error: Error) {
+        self.turn = Some(Turn::End { state, first, rest, error });
+    }
+
+    /// Does what was decided once every request under way has told its fate.
+    pub(super) fn take_turn(&mut self) {
+        if self.turn.is_none() || self.window.iter().any(|slot| slot.flying) || self.unsettled() {
+            return;
+        }
+        match self.turn.take() {
+            Some(Turn::Session { next, .. }) => self.begin(next),
+            Some(Turn::End { state, first, rest, error }) => {
+                self.finish(state, first, rest, error);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether the turn has to wait for the first batch to be settled under the old session.
+    pub(super) fn unsettled(&self) -> bool {
+        matches!(self.turn, Some(Turn::Session { settle_first: true, .. }))
+            && self.window.front().is_some_and(|slot| slot.maybe_stored && slot.seq != NO_TUPLE)
+    }
+
+    fn begin(&mut self, session: Session) {
+        self.session = session;
+        let resend = self.engine.config.resend_uncertain;
+        let mut again = Vec::new();
+        for mut slot in std::mem::take(&mut self.window) {
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            if slot.maybe_stored && !resend {
+                let text = "the server lost the session, and only it could tell whether this \
+                            was stored";
+                let error =
+                    Error::new(ErrorKind::Protocol, text).with_url(&self.engine.endpoint.shown);
+                let (unknown, reason) = (Status::DeliveryUnknown, Reason::RetryExhausted);
+                self.engine.give_up(&slot.queued.batch, true, unknown, reason, error);
+                continue;
+            }
+            slot.queued.maybe_duplicate |= slot.maybe_stored;
+            again.push(slot.queued);
+        }
+        let mut book = self.engine.book();
+        book.queue.put_back(again.into_iter());
+        book.stats.sessions += 1;
+    }
+
+    fn finish(&mut self, state: ProducerState, first: Reason, rest: Reason, error: Error) {
+        {
+            let mut book = self.engine.book();
+            book.set_state(state);
+            book.terminal = Some(error.clone());
+            book.last_error = Some(error.clone());
+        }
+        if !self.window.is_empty() || state == ProducerState::Failed {
+            self.finish_first(first, error.clone());
+        }
+        self.give_up_all(rest, &error);
+    }
+
+    /// The batch the answer was about is refused; what is behind it only shares its fate.
+    fn finish_first(&mut self, reason: Reason, error: Error) {
+        let (batch, unsure) = match self.window.pop_front() {
+            Some(slot) if slot.expired => return self.leave(&slot),
+            Some(slot) => (slot.queued.batch.clone(), slot.unsure()),
+            None => {
+                let mut book = self.engine.book();
+                book.seal();
+                match book.queue.pop() {
+                    Some(queued) => (queued.batch, queued.maybe_duplicate),
+                    None => return,
+                }
+            }
+        };
+        let status = match reason {
+            Reason::Unauthorized | Reason::NotFound | Reason::Conflict => Status::Rejected,
+            _ => Status::Cancelled,
+        };
+        self.engine.give_up(&batch, unsure, status, reason, error);
+    }
+}

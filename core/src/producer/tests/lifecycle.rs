@@ -1,0 +1,205 @@
+//! Beginning and end: stopping, closing, following one another.
+
+use super::*;
+use crate::producer::close;
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_the_stream_once_everything_is_in_it() {
+    let server = Scripted::new([Fault::None, status(503), Fault::CutAfter]);
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    let (first, second) = (close(&engine, Some(b"3".to_vec())), close(&engine, None));
+    assert_eq!(engine.accept(&[b"4"]).unwrap_err().kind(), ErrorKind::ProducerClosed);
+    let result = first.await.unwrap();
+    assert!(result.final_offset.is_some());
+    assert_eq!(second.await.unwrap(), result);
+    assert_eq!(close(&engine, None).await.unwrap(), result);
+    assert_eq!(server.stored(), numbers(1..=3));
+    assert!(lock(&server.model).closed);
+    engine.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_flush_sends_no_end_and_close_may_be_called_again() {
+    let server = Scripted::default();
+    lock(&server.model).poison = Some("1");
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    assert_eq!(close(&engine, None).await.unwrap_err().kind(), ErrorKind::Delivery);
+    assert!(!lock(&server.model).closed);
+    write(&engine, 3..=3);
+    close(&engine, None).await.unwrap();
+    assert_eq!(server.stored(), ["2", "3"]);
+    assert!(lock(&server.model).closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_drains_and_stop_settles_at_once() {
+    let server = Scripted::new([delay(Fault::None, 100, 0)]);
+    let engine = open(&server, single());
+    write(&engine, 1..=3);
+    engine.begin_stop();
+    assert_eq!(engine.accept(&[b"4"]).unwrap_err().reason(), Some("producer-stopping"));
+    assert!(engine.flush().await.is_err(), "the fourth was turned away");
+    engine.ended().await;
+    assert_eq!(server.stored(), numbers(1..=3));
+    assert_eq!(engine.book().state, ProducerState::Stopped);
+    engine.flush().await.unwrap();
+
+    let server = Scripted::new([delay(Fault::None, 1_000, 0)]);
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    engine.stop_now();
+    engine.ended().await;
+    let under_way = outcome(&engine, 1).await;
+    assert_eq!(
+        (under_way.status, under_way.reason),
+        (Status::DeliveryUnknown, Some(Reason::ProducerStopped))
+    );
+    assert_eq!(outcome(&engine, 2).await.status, Status::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_failed_has_ended_and_its_successor_goes_on() {
+    let server = Scripted::new([status(404)]);
+    let runtime = Runtime::for_test(Arc::new(server.clone()));
+    let first = start(&runtime, single(), None);
+    write(&first, 1..=1);
+    assert!(!outcome(&first, 1).await.is_delivered());
+    let second = start(&runtime, single(), Some(first.clone()));
+    write(&second, 1..=1);
+    second.flush().await.unwrap();
+    first.ended().await;
+}
+
+fn start(runtime: &Arc<Runtime>, options: Options, after: Option<Arc<Engine>>) -> Arc<Engine> {
+    let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
+    let config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
+    Engine::start_on(runtime.clone(), endpoint, config, None, after)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_predecessor_still_stops_and_expires() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let runtime = Runtime::for_test(Arc::new(server.clone()));
+    let first = start(&runtime, single().delivery_timeout_ms(0u64), None);
+    write(&first, 1..=1);
+    first.begin_stop();
+    let expires = start(&runtime, single().delivery_timeout_ms(500u64), Some(first.clone()));
+    write(&expires, 1..=1);
+    assert!(expires.flush().await.is_err());
+    let stops = start(&runtime, single().delivery_timeout_ms(0u64), Some(first));
+    write(&stops, 1..=1);
+    stops.stop_now();
+    assert!(stops.flush().await.is_err());
+    assert_eq!(outcome(&stops, 1).await.reason, Some(Reason::ProducerStopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_fails_lets_a_stopping_producer_end() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    lock(&server.model).down = true;
+    let closing = close(&engine, None);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    engine.begin_stop();
+    assert!(closing.await.is_err());
+    engine.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fenced_producer_does_not_end_the_stream_of_its_successor() {
+    let server = Scripted::default();
+    let old = open(&server, Options::new());
+    write(&old, 1..=1);
+    old.flush().await.unwrap();
+    let new = open(&server, Options::new());
+    write(&new, 1..=1);
+    new.flush().await.unwrap();
+    write(&old, 2..=2);
+    assert!(old.flush().await.is_err());
+    assert_eq!(close(&old, None).await.unwrap_err().kind(), ErrorKind::StaleEpoch);
+    assert!(!lock(&server.model).closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_message_that_fails_is_reported_once() {
+    let server = Scripted::default();
+    lock(&server.model).poison = Some("2");
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    assert!(close(&engine, Some(b"2".to_vec())).await.is_err());
+    close(&engine, None).await.unwrap();
+    assert!(lock(&server.model).closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_turned_away_while_stopping_is_reported() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    engine.begin_stop();
+    assert!(engine.accept(&[b"2"]).is_err());
+    assert!(engine.flush().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_dropped_leaves_nothing_unsettled() {
+    let server = Scripted::default();
+    let runtime = Runtime::for_test(Arc::new(server.clone()));
+    let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
+    let config = Config::new(Scope::Producer, &single(), "p", "application/json").unwrap();
+    let (engine, task) = Engine::with_task(runtime, endpoint, config, None, None);
+    write(&engine, 1..=1);
+    let flushing = engine.flush();
+    drop(task);
+    assert!(flushing.await.is_err());
+    assert!(engine.accept(&[b"2"]).is_err());
+    engine.ended().await;
+}
+
+/// Real threads: a write that comes between the task's look and its sleep is not left lying.
+#[test]
+fn no_wake_up_is_missed() {
+    let server = Scripted::default();
+    let (sender, engines) = std::sync::mpsc::channel();
+    let serve = move || {
+        let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        executor.block_on(async move {
+            for in_flight in [1u64, 2].repeat(20) {
+                let options = Options::new().max_in_flight(in_flight).delivery_timeout_ms(0u64);
+                let engine = open(&server, options);
+                sender.send(engine.clone()).unwrap();
+                engine.ended().await;
+            }
+        });
+    };
+    let io = std::thread::Builder::new().spawn(serve).unwrap();
+    for engine in engines {
+        for id in 1..=50 {
+            write(&engine, id..=id);
+            while engine.stats().pending > 0 {
+                std::hint::spin_loop();
+            }
+        }
+        engine.begin_stop();
+    }
+    io.join().unwrap();
+}
+
+#[test]
+fn a_close_ends_with_the_library() {
+    use crate::{DurableStream, IdempotentProducer};
+    // Accepts connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x", silent.local_addr().unwrap());
+    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let producer = IdempotentProducer::open(&stream, "a", Options::new()).unwrap();
+    let under_way = producer.close(None);
+    assert!(crate::shutdown(Duration::from_millis(50)).is_err());
+    assert!(under_way.wait().is_err());
+    assert!(producer.close(None).wait().is_err());
+    crate::shutdown(Duration::MAX).unwrap();
+}
