@@ -210,7 +210,7 @@ impl Runtime {
         let mut dispatcher = lock(&self.dispatcher);
         if matches!(*dispatcher, Dispatcher::NotStarted) {
             let (jobs, queue) = mpsc::channel::<Job>();
-            let run = move || queue.into_iter().for_each(|job| guarded(job));
+            let run = move || queue.into_iter().for_each(guarded);
             if let Ok(thread) = spawn("durstream-calls", run) {
                 *dispatcher = Dispatcher::Running { jobs, thread };
             }
