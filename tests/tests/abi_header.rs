@@ -1,4 +1,5 @@
 //! `include/durstream.h` is what cbindgen makes of the sources; `DURSTREAM_REWRITE=1` makes it so.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,175 @@
+//! What comes in from C and goes out to it: pointers, texts, bytes, time limits.
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr;
+use std::time::Duration;
+
+use crate::error::Problem;
+
+/// A handle.
+///
+/// # Safety
+/// `pointer` is NULL or a live handle.
+pub(crate) unsafe fn handle<'a, T>(
+    pointer: *const T,
+    name: &'static str,
+) -> Result<&'a T, Problem> {
+    // SAFETY: the caller's promise.
+    unsafe { pointer.as_ref() }.ok_or_else(|| Problem::null(name))
+}
+
+/// A NUL-terminated text.
+///
+/// # Safety
+/// `pointer` is NULL or leads to a NUL-terminated string.
+pub(crate) unsafe fn text<'a>(
+    pointer: *const c_char,
+    name: &'static str,
+) -> Result<&'a str, Problem> {
+    if pointer.is_null() {
+        return Err(Problem::null(name));
+    }
+    // SAFETY: not NULL, and then the caller's promise.
+    let text = unsafe { CStr::from_ptr(pointer) };
+    text.to_str()
+        .map_err(|error| Problem::argument(name, format!("`{name}` is not UTF-8: {error}")))
+}
+
+/// A text that may be left out.
+///
+/// # Safety
+/// As for [`text`].
+pub(crate) unsafe fn optional_text<'a>(
+    pointer: *const c_char,
+    name: &'static str,
+) -> Result<Option<&'a str>, Problem> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { text(pointer, name) }.map(Some)
+}
+
+/// Bytes; NULL without a length is none.
+///
+/// # Safety
+/// `pointer` is NULL or leads to `length` readable bytes.
+pub(crate) unsafe fn bytes<'a>(
+    pointer: *const u8,
+    length: usize,
+    name: &'static str,
+) -> Result<&'a [u8], Problem> {
+    if isize::try_from(length).is_err() {
+        let text = format!("`{name}` cannot be {length} bytes long");
+        return Err(Problem::argument(name, text));
+    }
+    match (pointer.is_null(), length) {
+        (true, 0) => Ok(&[]),
+        (true, _) => Err(Problem::argument(name, format!("`{name}` is NULL, but has a length"))),
+        // SAFETY: not NULL, not too long, and then the caller's promise.
+        (false, _) => Ok(unsafe { std::slice::from_raw_parts(pointer, length) }),
+    }
+}
+
+/// A message that may be left out, by NULL.
+///
+/// # Safety
+/// As for [`bytes`].
+pub(crate) unsafe fn optional_bytes<'a>(
+    pointer: *const u8,
+    length: usize,
+    name: &'static str,
+) -> Result<Option<&'a [u8]>, Problem> {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { bytes(pointer, length, name) }?;
+    Ok((!pointer.is_null()).then_some(bytes))
+}
+
+/// Where a result goes: written once, on success only.
+pub(crate) struct Out<T>(*mut T);
+
+/// A place for a result.
+pub(crate) fn out<T>(pointer: *mut T, name: &'static str) -> Result<Out<T>, Problem> {
+    if pointer.is_null() { Err(Problem::null(name)) } else { Ok(Out(pointer)) }
+}
+
+/// A place for a result that nobody may want.
+pub(crate) fn optional_out<T>(pointer: *mut T) -> Out<T> {
+    Out(pointer)
+}
+
+impl<T> Out<T> {
+    /// Hands the result over.
+    ///
+    /// # Safety
+    /// The pointer is NULL or may be written to.
+    pub(crate) unsafe fn set(self, value: impl FnOnce() -> T) {
+        if !self.0.is_null() {
+            // SAFETY: not NULL, and then the caller's promise.
+            unsafe { self.0.write(value()) };
+        }
+    }
+}
+
+/// A time limit in milliseconds; below 0 there is none.
+pub(crate) fn limit(timeout_ms: i64) -> Option<Duration> {
+    u64::try_from(timeout_ms).ok().map(Duration::from_millis)
+}
+
+/// A C string of a text that is not ours, where NUL may be: it is replaced.
+pub(crate) fn c_string(text: &str) -> CString {
+    let clean = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() };
+    CString::new(clean).unwrap_or_default()
+}
+
+/// The pointer of a text that may not be there.
+pub(crate) fn pointer(text: Option<&CString>) -> *const c_char {
+    text.map_or(ptr::null(), |text| text.as_ptr())
+}
+
+/// A text that becomes the caller's, for `durstream_string_free`.
+pub(crate) fn given(text: Option<&str>) -> *mut c_char {
+    text.map_or(ptr::null_mut(), |text| c_string(text).into_raw())
+}
+
+/// Gives an object to the caller.
+pub(crate) fn give<T>(value: T) -> *mut T {
+    Box::into_raw(Box::new(value))
+}
+
+/// Takes an object back.
+///
+/// # Safety
+/// `pointer` is NULL or came from [`give`], and is used no more.
+pub(crate) unsafe fn take<T>(pointer: *mut T) -> Option<Box<T>> {
+    // SAFETY: the caller's promise.
+    (!pointer.is_null()).then(|| unsafe { Box::from_raw(pointer) })
+}
+
+/// The process a handle was made in. In a forked child the parent's locks may be held by
+/// threads that do not exist there, so it neither looks at such a handle nor drops it.
+pub(crate) struct Home(u32);
+
+impl Home {
+    pub(crate) fn here() -> Self {
+        Home(std::process::id())
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        self.0 == std::process::id()
+    }
+
+    /// Drops a handle of this process, and leaves one of the parent's alone.
+    pub(crate) fn let_go<T>(handle: Box<T>, home: impl FnOnce(&T) -> &Home) {
+        if home(&handle).is_here() {
+            drop(handle);
+        } else {
+            std::mem::forget(handle);
+        }
+    }
+
+    /// Refuses where the handle came through `fork`.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        if self.is_here() { Ok(()) } else { Err(Problem::Forked) }
+    }
+}

@@ -1,0 +1,172 @@
+//! Options, by the names every language shares, and the callback for what was not delivered.
+
+use std::ffi::{c_char, c_void};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use durstream_core::{ErrorCallback, Failure, Options};
+
+use crate::args::{give, handle, take, text};
+use crate::doorway::{call, get};
+use crate::error::{Problem, durstream_code, durstream_error};
+use crate::outcome::durstream_failure;
+
+/// Options for a stream, a producer or a state producer. Copied by whatever is made with them:
+/// they may be changed, used again and freed afterwards.
+pub struct durstream_options {
+    set: Mutex<Set>,
+}
+
+#[derive(Default, Clone)]
+struct Set {
+    options: Options,
+    on_error: Option<Arc<OnError>>,
+}
+
+/// Receives a write that was not delivered. `failure`, and all that it leads to, is the
+/// library's and ends with the call. Runs on the library's own thread for callbacks, one at a
+/// time; it may run before the call that made the write has returned. Appending and reading are
+/// fine in it; what would wait answers `DURSTREAM_NOT_SUPPORTED` (`would-deadlock`). No exception
+/// may leave it.
+pub type durstream_error_callback =
+    Option<unsafe extern "C" fn(failure: *const durstream_failure, user_data: *mut c_void)>;
+
+/// Is told that `user_data` is used no more: once, on any thread. It must not block.
+pub type durstream_destroy_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+/// A host's callback; the last one who holds it tells the host.
+struct OnError {
+    callback: unsafe extern "C" fn(*const durstream_failure, *mut c_void),
+    user_data: *mut c_void,
+    destroy: durstream_destroy_callback,
+}
+
+// SAFETY: the header says that callbacks and `user_data` are used on the library's threads.
+unsafe impl Send for OnError {}
+// SAFETY: as above; calls never overlap, there is one dispatcher.
+unsafe impl Sync for OnError {}
+
+impl OnError {
+    fn run(&self, failure: Failure) {
+        let failure = durstream_failure::new(failure);
+        // SAFETY: the host's function with its own data, for a failure that lives until it ends.
+        unsafe { (self.callback)(&raw const failure, self.user_data) };
+    }
+}
+
+impl Drop for OnError {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.destroy {
+            // SAFETY: the host's function with its own data, for the last time.
+            unsafe { destroy(self.user_data) };
+        }
+    }
+}
+
+impl durstream_options {
+    fn lock(&self) -> MutexGuard<'_, Set> {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For a stream, which has no callbacks of its own.
+    pub(crate) fn for_stream(&self) -> Result<Options, Problem> {
+        let set = self.lock();
+        if set.on_error.is_some() {
+            let text = "`on_error` is for producers; a stream's calls return their errors";
+            return Err(Problem::argument("on_error", text.to_owned()));
+        }
+        Ok(set.options.clone())
+    }
+
+    /// For a producer.
+    pub(crate) fn for_producer(&self) -> (Options, Option<ErrorCallback>) {
+        let Set { options, on_error } = self.lock().clone();
+        let callback = on_error.map(|on_error| -> ErrorCallback {
+            Arc::new(move |failure: Failure| on_error.run(failure))
+        });
+        (options, callback)
+    }
+}
+
+/// Makes options with every default. The caller's, for `durstream_options_free`. Any thread;
+/// does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_new() -> *mut durstream_options {
+    get(std::ptr::null_mut(), || Some(give(durstream_options { set: Mutex::default() })))
+}
+
+/// Frees options. NULL is fine. What was made with them goes on. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_free(options: *mut durstream_options) {
+    // SAFETY: the caller gives back what `durstream_options_new` gave out.
+    unsafe { get((), || take(options).map(drop)) }
+}
+
+/// Sets an option by its name (`"linger_ms"`, `"5"`); the names are in core/docs/options.md. Both
+/// texts are copied. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option that is unknown or does not take this
+/// value.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_set(
+    options: *mut durstream_options,
+    name: *const c_char,
+    value: *const c_char,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let options = handle(options, "options")?;
+            let (name, value) = (text(name, "name")?, text(value, "value")?);
+            Ok(options.lock().options.set(name, value)?)
+        })
+    }
+}
+
+/// Adds a header to every request. Both texts are copied. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`: not a header, one the library sets itself, or control
+/// characters in it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_set_header(
+    options: *mut durstream_options,
+    name: *const c_char,
+    value: *const c_char,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let options = handle(options, "options")?;
+            let (name, value) = (text(name, "name")?, text(value, "value")?);
+            Ok(options.lock().options.set_header(name, value)?)
+        })
+    }
+}
+
+/// Sets the callback for each accepted write that is not delivered; NULL takes it away. Without
+/// one, the first of each reason is logged. `user_data` is handed to it and stays the caller's
+/// until `destroy` (may be NULL), which runs once: when neither these options nor a producer
+/// opened with them needs it any more. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_on_error(
+    options: *mut durstream_options,
+    callback: durstream_error_callback,
+    user_data: *mut c_void,
+    destroy: durstream_destroy_callback,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let options = handle(options, "options")?;
+            let fresh = callback.map(|callback| OnError { callback, user_data, destroy });
+            // The one before goes when the lock is gone: `destroy` is the host's code.
+            let before = std::mem::replace(&mut options.lock().on_error, fresh.map(Arc::new));
+            drop(before);
+            Ok(())
+        })
+    }
+}

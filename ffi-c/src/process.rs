@@ -1,0 +1,95 @@
+//! What concerns the whole process.
+
+use std::ffi::{c_char, c_void};
+use std::time::Duration;
+
+use crate::args::{c_string, limit};
+use crate::doorway::{call, get};
+use crate::error::{durstream_code, durstream_error};
+
+/// "No limit" for calls of the core that need one.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+fn bounded(timeout_ms: i64) -> Duration {
+    limit(timeout_ms).unwrap_or(FOREVER).min(FOREVER)
+}
+
+/// The library's version, e.g. `0.1.0`. Static. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_version() -> *const c_char {
+    get(c"".as_ptr(), || Some(concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()))
+}
+
+/// Writes of this process accepted and not settled, over all producers. Any thread; does not
+/// block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_pending_count() -> u64 {
+    get(0, || Some(durstream_core::pending_count()))
+}
+
+/// Waits until every write accepted so far, by any producer of this process, is settled, well or
+/// not: for the end of a process, not in place of a producer's flush. Any thread; blocks, at most
+/// `timeout_ms`.
+///
+/// Errors: `DURSTREAM_TIMEOUT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_flush_all(
+    timeout_ms: i64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: `error` is as the header asks.
+    unsafe { call(error, || Ok(durstream_core::flush_all(bounded(timeout_ms)).wait()?)) }
+}
+
+/// Stops everything: no new writes, accepted ones get until `timeout_ms` to be delivered, what is
+/// left settles as `producer-stopped`, and the library's threads end. Handles stay safe to use,
+/// answer `DURSTREAM_PRODUCER_CLOSED`, and are still to be freed; opening another one starts
+/// afresh. Any thread; blocks, at most `timeout_ms` and a moment.
+///
+/// Errors: `DURSTREAM_TIMEOUT` if writes were given up; `DURSTREAM_NOT_SUPPORTED`
+/// (`would-deadlock`) inside a callback, where nothing is stopped.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_shutdown(
+    timeout_ms: i64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: `error` is as the header asks.
+    unsafe { call(error, || Ok(durstream_core::shutdown(bounded(timeout_ms))?)) }
+}
+
+/// Receives a line of the log. `text` ends with the call. Runs on any thread, one at a time; it
+/// must not block and must not call this library.
+pub type durstream_log_callback =
+    Option<unsafe extern "C" fn(text: *const c_char, user_data: *mut c_void)>;
+
+/// A host's log.
+struct Log {
+    callback: unsafe extern "C" fn(*const c_char, *mut c_void),
+    user_data: *mut c_void,
+}
+
+// SAFETY: the header says that the callback and `user_data` are used on any thread.
+unsafe impl Send for Log {}
+
+impl Log {
+    fn line(&self, text: &str) {
+        let text = c_string(text);
+        // SAFETY: the host's function with its own data, for a text that lives until it ends.
+        unsafe { (self.callback)(text.as_ptr(), self.user_data) };
+    }
+}
+
+/// Sends what the library has to say when nobody asked to a callback in place of standard error;
+/// NULL silences it. `user_data` has to live as long as the process, or until the next call. Any
+/// thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_set_log(
+    callback: durstream_log_callback,
+    user_data: *mut c_void,
+) {
+    get((), || {
+        let log = callback.map(|callback| Log { callback, user_data });
+        durstream_core::set_log_sink(move |text| log.iter().for_each(|log| log.line(text)));
+        Some(())
+    })
+}

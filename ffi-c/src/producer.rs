@@ -1,0 +1,399 @@
+//! The exactly-once writer of bytes or JSON.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use durstream_core::{IdempotentProducer, Outcome, Pending, Receipt};
+
+use crate::args::{
+    Home, Out, bytes, c_string, give, given, handle, limit, optional_bytes, optional_out, out,
+    take, text,
+};
+use crate::doorway::{call, get};
+use crate::error::{Problem, durstream_code, durstream_error};
+use crate::options::durstream_options;
+use crate::outcome::durstream_outcome;
+use crate::stats::{
+    SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats, lifecycle_of,
+};
+use crate::stream::durstream_stream;
+
+/// Writes messages to a stream, each exactly once, in the order of the calls.
+pub struct durstream_producer {
+    home: Home,
+    producer: IdempotentProducer,
+    id: CString,
+    url: CString,
+}
+
+impl durstream_producer {
+    /// For what locks without looking whether this is a forked child.
+    fn here(&self) -> Option<&IdempotentProducer> {
+        self.home.is_here().then_some(&self.producer)
+    }
+}
+
+/// Hands over the id of an accepted write, or says why it was refused.
+///
+/// # Safety
+/// As for [`Out::set`].
+pub(crate) unsafe fn accepted(receipt: &Receipt, id: Out<u64>) -> Result<(), Problem> {
+    if let Some(outcome) = receipt.refusal() {
+        let error = outcome.error.clone().map(Problem::Core);
+        return Err(error.unwrap_or_else(|| Problem::Panic("refused without an error".to_owned())));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { id.set(|| receipt.id()) };
+    Ok(())
+}
+
+/// Waits for a write's outcome and hands it over.
+///
+/// # Safety
+/// `outcome` is NULL or may be written to.
+pub(crate) unsafe fn settled(
+    waiting: Pending<Outcome>,
+    timeout_ms: i64,
+    outcome: *mut *mut durstream_outcome,
+) -> Result<(), Problem> {
+    let settled = waiting.wait_or_timeout(limit(timeout_ms), "the write")?;
+    // SAFETY: the caller's promise.
+    unsafe { optional_out(outcome).set(|| give(durstream_outcome::new(settled))) };
+    Ok(())
+}
+
+/// Opens a producer on a stream, for `durstream_producer_free`. Sends nothing before the first
+/// write. `producer_id` stays the same over restarts: 1 to 256 visible ASCII characters; a new
+/// producer takes over from an older one of the same id, and what both wrote is in the stream
+/// once. `options` may be NULL. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_open(
+    stream: *const durstream_stream,
+    producer_id: *const c_char,
+    options: *const durstream_options,
+    producer: *mut *mut durstream_producer,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (stream, id) = (handle(stream, "stream")?, text(producer_id, "producer_id")?);
+            let producer = out(producer, "producer")?;
+            let (options, on_error) =
+                options.as_ref().map(durstream_options::for_producer).unwrap_or_default();
+            let opened = IdempotentProducer::open_with(&stream.stream, id, options, on_error)?;
+            producer.set(|| {
+                give(durstream_producer {
+                    home: Home::here(),
+                    id: c_string(opened.producer_id()),
+                    url: c_string(opened.url()),
+                    producer: opened,
+                })
+            });
+            Ok(())
+        })
+    }
+}
+
+/// Lets a producer go; what was accepted is delivered in the background, until
+/// `durstream_shutdown`. Use `durstream_producer_detach` before it to know the end of that. NULL
+/// is fine. Any thread, as its last use; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_free(producer: *mut durstream_producer) {
+    // SAFETY: the caller gives back what `durstream_producer_open` gave out.
+    unsafe {
+        get((), || take(producer).map(|producer| Home::let_go(producer, |producer| &producer.home)))
+    }
+}
+
+/// Accepts one message: one JSON value on a JSON stream, bytes on any other. `id` (may be NULL)
+/// receives its receipt: 1 and up in call order. Any thread; blocks only while the buffer is
+/// full, at most `max_block_ms`, and never inside a callback.
+///
+/// Errors: `DURSTREAM_VALIDATION` (empty, or no JSON), `_TOO_LARGE`, `_BUFFER_FULL`,
+/// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or what the producer failed with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_append(
+    producer: *const durstream_producer,
+    message: *const u8,
+    length: usize,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (producer, message) =
+                (handle(producer, "producer")?, bytes(message, length, "message")?);
+            accepted(&producer.producer.blocking_append(message)?, optional_out(id))
+        })
+    }
+}
+
+/// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
+/// does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_try_append(
+    producer: *const durstream_producer,
+    message: *const u8,
+    length: usize,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (producer, message) =
+                (handle(producer, "producer")?, bytes(message, length, "message")?);
+            accepted(&producer.producer.append(message)?, optional_out(id))
+        })
+    }
+}
+
+/// Waits for what becomes of an accepted write. `DURSTREAM_OK` says that it is settled, well or
+/// not: `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks,
+/// at most `timeout_ms`.
+///
+/// Errors: `DURSTREAM_TIMEOUT`; `DURSTREAM_INVALID_ARGUMENT` for an id never given out.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_wait(
+    producer: *const durstream_producer,
+    id: u64,
+    timeout_ms: i64,
+    outcome: *mut *mut durstream_outcome,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            settled(producer.producer.wait(id), timeout_ms, outcome)
+        })
+    }
+}
+
+/// Waits until everything accepted before this call is settled, not for later writes. `report`
+/// may be NULL. Any thread; blocks, at most `timeout_ms`. Giving up the wait cancels no write.
+///
+/// Errors: `DURSTREAM_DELIVERY`, with counts and first cause, if any call since the last flush
+/// ended undelivered; `DURSTREAM_TIMEOUT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_flush(
+    producer: *const durstream_producer,
+    timeout_ms: i64,
+    report: *mut durstream_flush_report,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            let report = SizedOut::optional(report, "report")?;
+            let found = producer.producer.flush().wait_or_timeout(limit(timeout_ms), "flush")?;
+            SizedOut::set_optional(report, found);
+            Ok(())
+        })
+    }
+}
+
+/// Flushes, then ends the *stream* for everybody, a last message (NULL for none) in the same
+/// request. If the flush fails the stream is not ended, and close may be called again; repeats
+/// give the first result. `final_offset` may be NULL; what it receives is for
+/// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
+/// `timeout_ms`. The handle is still to be freed.
+///
+/// Errors: as flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_close(
+    producer: *const durstream_producer,
+    message: *const u8,
+    length: usize,
+    timeout_ms: i64,
+    final_offset: *mut *mut c_char,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            let message = optional_bytes(message, length, "message")?;
+            let closed = producer.producer.close(message);
+            let closed = closed.wait_or_timeout(limit(timeout_ms), "close")?;
+            optional_out(final_offset).set(|| given(closed.final_offset.as_deref()));
+            Ok(())
+        })
+    }
+}
+
+/// Flushes and lets go without ending the stream: no new writes. `report` may be NULL. Any
+/// thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+///
+/// Errors: as flush.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_detach(
+    producer: *const durstream_producer,
+    timeout_ms: i64,
+    report: *mut durstream_flush_report,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            let report = SizedOut::optional(report, "report")?;
+            let found = producer.producer.detach().wait_or_timeout(limit(timeout_ms), "detach")?;
+            SizedOut::set_optional(report, found);
+            Ok(())
+        })
+    }
+}
+
+/// Begins the end: no new writes, accepted ones are delivered, then the producer stops by itself.
+/// Any thread, signal handlers excepted; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_begin_shutdown(
+    producer: *const durstream_producer,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            producer.home.check()?;
+            producer.producer.begin_shutdown();
+            Ok(())
+        })
+    }
+}
+
+/// Ends now: pending writes settle as cancelled, or as unknown where they were under way. Any
+/// thread; does not block. The handle is still to be freed.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_stop(
+    producer: *const durstream_producer,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            producer.home.check()?;
+            producer.producer.stop();
+            Ok(())
+        })
+    }
+}
+
+/// Fills `stats`, whose `size` the caller has set. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL or a `size` that was not set;
+/// `DURSTREAM_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_stats(
+    producer: *const durstream_producer,
+    stats: *mut durstream_stats,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            let stats = SizedOut::new(stats, "stats")?;
+            producer.home.check()?;
+            stats.set(producer.producer.stats());
+            Ok(())
+        })
+    }
+}
+
+/// Where the producer stands. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_state(
+    producer: *const durstream_producer,
+) -> durstream_lifecycle {
+    // SAFETY: NULL or a live producer.
+    unsafe {
+        get(durstream_lifecycle::DURSTREAM_LIFECYCLE_NONE, || {
+            Some(lifecycle_of(producer.as_ref()?.here()?.snapshot().state))
+        })
+    }
+}
+
+/// The epoch in use; 0 before the first write, for NULL and in a forked child. Any thread; does
+/// not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_epoch(producer: *const durstream_producer) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().epoch)) }
+}
+
+/// The next sequence number in this epoch. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_next_seq(producer: *const durstream_producer) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().next_seq)) }
+}
+
+/// Writes accepted and not settled. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_pending_count(
+    producer: *const durstream_producer,
+) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().buffered_writes)) }
+}
+
+/// The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL
+/// before the first. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_last_offset(
+    producer: *const durstream_producer,
+) -> *mut c_char {
+    // SAFETY: NULL or a live producer.
+    unsafe {
+        get(ptr::null_mut(), || {
+            Some(given(producer.as_ref()?.here()?.snapshot().last_offset.as_deref()))
+        })
+    }
+}
+
+/// The most recent failure, transient ones included, for `durstream_error_free`; NULL if there
+/// was none. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_last_error(
+    producer: *const durstream_producer,
+) -> *mut durstream_error {
+    // SAFETY: NULL or a live producer.
+    unsafe {
+        get(ptr::null_mut(), || {
+            let error = producer.as_ref()?.here()?.snapshot().last_error?;
+            Some(durstream_error::boxed(Problem::Core(error)))
+        })
+    }
+}
+
+/// The id as it goes on the wire: with its suffix if `shared`. Owned by the handle. Any thread;
+/// does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_id(
+    producer: *const durstream_producer,
+) -> *const c_char {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(ptr::null(), || Some(producer.as_ref()?.id.as_ptr())) }
+}
+
+/// The stream's URL, without user info and query. Owned by the handle. Any thread; does not
+/// block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_url(
+    producer: *const durstream_producer,
+) -> *const c_char {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(ptr::null(), || Some(producer.as_ref()?.url.as_ptr())) }
+}

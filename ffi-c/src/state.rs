@@ -1,0 +1,376 @@
+//! The entity-state writer, one per stream in a process.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use durstream_core::{StateProducer, create_durable_stream_with};
+
+use crate::args::{
+    Home, bytes, c_string, give, given, handle, limit, optional_out, out, take, text,
+};
+use crate::doorway::{call, get};
+use crate::error::{Problem, durstream_code, durstream_error};
+use crate::options::durstream_options;
+use crate::outcome::durstream_outcome;
+use crate::producer::{accepted, settled};
+use crate::schema::durstream_schema;
+use crate::stats::{
+    SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats, lifecycle_of,
+};
+
+/// Publishes the state of entities to one stream, each change exactly once, in call order.
+pub struct durstream_state {
+    home: Home,
+    producer: StateProducer,
+    id: CString,
+    url: CString,
+}
+
+impl durstream_state {
+    /// For what locks without looking whether this is a forked child.
+    fn here(&self) -> Option<&StateProducer> {
+        self.home.is_here().then_some(&self.producer)
+    }
+}
+
+/// Opens the writer of entity state for a stream, or one more handle on the one that is open:
+/// there is one per stream in a process. The options name the stream (`url` or `stream_path`) and
+/// `producer_id`. Sends nothing itself: the stream is created or checked in the background, so a
+/// producer may start before its server does. Each handle is for `durstream_state_free`. Of
+/// several handles' error callbacks the first is called. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`: an option or the schema is wrong, no server is
+/// configured, or the stream's open producer has other options or another schema.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_open(
+    options: *const durstream_options,
+    schema: *const durstream_schema,
+    state: *mut *mut durstream_state,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (options, schema) = (handle(options, "options")?, handle(schema, "schema")?);
+            let state = out(state, "state")?;
+            let (options, on_error) = options.for_producer();
+            let opened = create_durable_stream_with(options, schema.get(), on_error)?;
+            state.set(|| {
+                give(durstream_state {
+                    home: Home::here(),
+                    id: c_string(opened.producer_id()),
+                    url: c_string(opened.url()),
+                    producer: opened,
+                })
+            });
+            Ok(())
+        })
+    }
+}
+
+/// Lets a handle go. With the last one the producer goes: what was accepted is delivered in the
+/// background, until `durstream_shutdown`. NULL is fine. Any thread, as its last use; does not
+/// block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_free(state: *mut durstream_state) {
+    // SAFETY: the caller gives back what `durstream_state_open` gave out.
+    unsafe { get((), || take(state).map(|state| Home::let_go(state, |state| &state.home))) }
+}
+
+/// Publishes an entity's whole new state: `value` is a JSON object with its primary key, and
+/// reaches the stream as it is. `id` (may be NULL) receives its receipt: 1 and up in call order.
+/// Any thread; blocks only while the buffer is full, at most `max_block_ms`, and never inside a
+/// callback.
+///
+/// Errors: a refused value is not sent, gets no id, and the error's reason says why:
+/// `DURSTREAM_VALIDATION` (`invalid-entity`, `invalid-key`, `invalid-value`), `_TOO_LARGE`,
+/// `_BUFFER_FULL`, `_PRODUCER_CLOSED`, or what the producer failed with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_upsert(
+    state: *const durstream_state,
+    collection: *const c_char,
+    value: *const u8,
+    length: usize,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
+            let value = bytes(value, length, "value")?;
+            let receipt = state.producer.blocking_upsert_json(collection, value)?;
+            accepted(&receipt, optional_out(id))
+        })
+    }
+}
+
+/// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
+/// does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_try_upsert(
+    state: *const durstream_state,
+    collection: *const c_char,
+    value: *const u8,
+    length: usize,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
+            let value = bytes(value, length, "value")?;
+            accepted(&state.producer.upsert_json(collection, value)?, optional_out(id))
+        })
+    }
+}
+
+/// Publishes that an entity is gone, by its key. As `durstream_state_upsert` in all else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_delete(
+    state: *const durstream_state,
+    collection: *const c_char,
+    key: *const c_char,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
+            let key = text(key, "key")?;
+            accepted(&state.producer.blocking_delete(collection, key)?, optional_out(id))
+        })
+    }
+}
+
+/// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
+/// does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_try_delete(
+    state: *const durstream_state,
+    collection: *const c_char,
+    key: *const c_char,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
+            let key = text(key, "key")?;
+            accepted(&state.producer.delete(collection, key)?, optional_out(id))
+        })
+    }
+}
+
+/// Waits for what becomes of an accepted write. `DURSTREAM_OK` says that it is settled, well or
+/// not: `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks,
+/// at most `timeout_ms`.
+///
+/// Errors: `DURSTREAM_TIMEOUT`; `DURSTREAM_INVALID_ARGUMENT` for an id never given out.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_wait(
+    state: *const durstream_state,
+    id: u64,
+    timeout_ms: i64,
+    outcome: *mut *mut durstream_outcome,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let state = handle(state, "state")?;
+            settled(state.producer.wait(id), timeout_ms, outcome)
+        })
+    }
+}
+
+/// Waits until everything accepted before this call is settled, not for later writes. `report`
+/// may be NULL. Any thread; blocks, at most `timeout_ms`. Giving up the wait cancels no write.
+///
+/// Errors: `DURSTREAM_DELIVERY`, with counts and first cause, if any call since the last flush
+/// ended undelivered (refused values excepted); `DURSTREAM_TIMEOUT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_flush(
+    state: *const durstream_state,
+    timeout_ms: i64,
+    report: *mut durstream_flush_report,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let state = handle(state, "state")?;
+            let report = SizedOut::optional(report, "report")?;
+            let found = state.producer.flush().wait_or_timeout(limit(timeout_ms), "flush")?;
+            SizedOut::set_optional(report, found);
+            Ok(())
+        })
+    }
+}
+
+/// Flushes and closes the producer for all its handles; a later open makes a new one. The stream
+/// goes on, as it outlives a deploy, unless `end_stream`: then it is ended for everybody, if the
+/// flush succeeded, and `final_offset` (may be NULL) receives where, for `durstream_string_free`;
+/// else NULL. Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+///
+/// Errors: as flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_close(
+    state: *const durstream_state,
+    end_stream: bool,
+    timeout_ms: i64,
+    final_offset: *mut *mut c_char,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (state, limit) = (handle(state, "state")?, limit(timeout_ms));
+            let offset = if end_stream {
+                let closed = state.producer.close_stream();
+                closed.wait_or_timeout(limit, "close")?.final_offset
+            } else {
+                state.producer.close().wait_or_timeout(limit, "close")?;
+                None
+            };
+            optional_out(final_offset).set(|| given(offset.as_deref()));
+            Ok(())
+        })
+    }
+}
+
+/// Begins the end for all handles: no new writes, accepted ones are delivered, then the producer
+/// stops by itself. Any thread, signal handlers excepted; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_begin_shutdown(
+    state: *const durstream_state,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let state = handle(state, "state")?;
+            state.home.check()?;
+            state.producer.begin_shutdown();
+            Ok(())
+        })
+    }
+}
+
+/// Ends now, for all handles: pending writes settle as cancelled, or as unknown where they were
+/// under way. Any thread; does not block. The handle is still to be freed.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_stop(
+    state: *const durstream_state,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let state = handle(state, "state")?;
+            state.home.check()?;
+            state.producer.stop();
+            Ok(())
+        })
+    }
+}
+
+/// Fills `stats`, whose `size` the caller has set. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL or a `size` that was not set;
+/// `DURSTREAM_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_stats(
+    state: *const durstream_state,
+    stats: *mut durstream_stats,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let state = handle(state, "state")?;
+            let stats = SizedOut::new(stats, "stats")?;
+            state.home.check()?;
+            stats.set(state.producer.stats());
+            Ok(())
+        })
+    }
+}
+
+/// Where the producer stands. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_state(
+    state: *const durstream_state,
+) -> durstream_lifecycle {
+    // SAFETY: NULL or a live producer.
+    unsafe {
+        get(durstream_lifecycle::DURSTREAM_LIFECYCLE_NONE, || {
+            Some(lifecycle_of(state.as_ref()?.here()?.snapshot().state))
+        })
+    }
+}
+
+/// The epoch in use; 0 before the first write, for NULL and in a forked child. Any thread; does
+/// not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_epoch(state: *const durstream_state) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().epoch)) }
+}
+
+/// Writes accepted and not settled. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_pending_count(state: *const durstream_state) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().buffered_writes)) }
+}
+
+/// The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL
+/// before the first. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_last_offset(state: *const durstream_state) -> *mut c_char {
+    // SAFETY: NULL or a live producer.
+    unsafe {
+        get(ptr::null_mut(), || {
+            Some(given(state.as_ref()?.here()?.snapshot().last_offset.as_deref()))
+        })
+    }
+}
+
+/// The most recent failure, transient ones included, for `durstream_error_free`; NULL if there
+/// was none. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_last_error(
+    state: *const durstream_state,
+) -> *mut durstream_error {
+    // SAFETY: NULL or a live producer.
+    unsafe {
+        get(ptr::null_mut(), || {
+            let error = state.as_ref()?.here()?.snapshot().last_error?;
+            Some(durstream_error::boxed(Problem::Core(error)))
+        })
+    }
+}
+
+/// The producer id as it goes on the wire: with its suffix if `shared`. Owned by the handle. Any
+/// thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_id(state: *const durstream_state) -> *const c_char {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(ptr::null(), || Some(state.as_ref()?.id.as_ptr())) }
+}
+
+/// The stream's URL, without user info and query. Owned by the handle. Any thread; does not
+/// block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_url(state: *const durstream_state) -> *const c_char {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(ptr::null(), || Some(state.as_ref()?.url.as_ptr())) }
+}

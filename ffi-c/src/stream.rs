@@ -1,0 +1,146 @@
+//! A stream by its URL.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use durstream_core::DurableStream;
+
+use crate::args::{
+    Home, bytes, c_string, give, given, handle, limit, optional_bytes, optional_out, out, take,
+};
+use crate::doorway::{call, get};
+use crate::error::{durstream_code, durstream_error};
+use crate::options::durstream_options;
+use crate::outcome::durstream_outcome;
+
+/// A stream by its URL.
+pub struct durstream_stream {
+    home: Home,
+    pub(crate) stream: DurableStream,
+    url: CString,
+}
+
+impl durstream_stream {
+    fn new(stream: DurableStream) -> Self {
+        durstream_stream { home: Home::here(), url: c_string(stream.url()), stream }
+    }
+}
+
+/// Creates a stream with `length` bytes as its first content (NULL and 0 for none), and gives a
+/// handle on it, for `durstream_stream_free`. One with the same configuration that is there
+/// already is fine. Any thread; blocks, up to `max_retries` attempts of `request_timeout_ms`.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`, `_STREAM_EXISTS`, `_UNAUTHORIZED`, `_TRANSPORT`, ...
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_create(
+    options: *const durstream_options,
+    body: *const u8,
+    length: usize,
+    stream: *mut *mut durstream_stream,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (options, body) = (handle(options, "options")?, bytes(body, length, "body")?);
+            let stream = out(stream, "stream")?;
+            let made = DurableStream::create(options.for_stream()?, body.to_vec()).wait()?;
+            stream.set(|| give(durstream_stream::new(made)));
+            Ok(())
+        })
+    }
+}
+
+/// Gives a handle on a stream that exists or will exist, for `durstream_stream_free`. Sends
+/// nothing. The option `content_type` has to be the stream's own; without it bytes are assumed.
+/// Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_connect(
+    options: *const durstream_options,
+    stream: *mut *mut durstream_stream,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (options, stream) = (handle(options, "options")?, out(stream, "stream")?);
+            let made = DurableStream::connect(options.for_stream()?)?;
+            stream.set(|| give(durstream_stream::new(made)));
+            Ok(())
+        })
+    }
+}
+
+/// Lets a stream's handle go; what was appended is delivered in the background. NULL is fine.
+/// Producers opened on it go on. Any thread, as its last use; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_free(stream: *mut durstream_stream) {
+    // SAFETY: the caller gives back what create or connect gave out.
+    unsafe { get((), || take(stream).map(|stream| Home::let_go(stream, |stream| &stream.home))) }
+}
+
+/// The stream's URL, without user info and query. Owned by the handle. Any thread; does not
+/// block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_url(stream: *const durstream_stream) -> *const c_char {
+    // SAFETY: NULL or a live stream.
+    unsafe { get(ptr::null(), || Some(stream.as_ref()?.url.as_ptr())) }
+}
+
+/// Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it
+/// is delivered. `outcome` may be NULL; what it receives is for `durstream_outcome_free`. Any
+/// thread; blocks until the outcome, at most `timeout_ms`. For more than a few messages use a
+/// producer.
+///
+/// Errors: `DURSTREAM_VALIDATION` for an empty message or broken JSON; `DURSTREAM_TIMEOUT`, and
+/// the message may still be delivered; else why it was not.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_append(
+    stream: *const durstream_stream,
+    message: *const u8,
+    length: usize,
+    timeout_ms: i64,
+    outcome: *mut *mut durstream_outcome,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (stream, message) = (handle(stream, "stream")?, bytes(message, length, "message")?);
+            let appended = stream.stream.append(message);
+            let settled = appended.wait_or_timeout(limit(timeout_ms), "append")?;
+            optional_out(outcome).set(|| give(durstream_outcome::new(settled)));
+            Ok(())
+        })
+    }
+}
+
+/// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
+/// none) goes in the same request. `final_offset` may be NULL; what it receives is for
+/// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
+/// `timeout_ms`.
+///
+/// Errors: why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on: call again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_close(
+    stream: *const durstream_stream,
+    message: *const u8,
+    length: usize,
+    timeout_ms: i64,
+    final_offset: *mut *mut c_char,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let stream = handle(stream, "stream")?;
+            let message = optional_bytes(message, length, "message")?;
+            let closed = stream.stream.close(message);
+            let closed = closed.wait_or_timeout(limit(timeout_ms), "close")?;
+            optional_out(final_offset).set(|| given(closed.final_offset.as_deref()));
+            Ok(())
+        })
+    }
+}

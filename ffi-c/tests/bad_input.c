@@ -1,0 +1,281 @@
+/* Whatever comes in: a typed error, never a crash. Needs no server. */
+#define _POSIX_C_SOURCE 200809L
+#include "check.h"
+
+static const char *const BROKEN = "\xff\xfe";
+
+/* Ends the program unless the error names the argument or option. */
+#define NAMES(name, code, error)                                                                  \
+    do {                                                                                          \
+        CHECK((code) == DURSTREAM_INVALID_ARGUMENT);                                              \
+        CHECK(is(durstream_error_option(error), name));                                           \
+        durstream_error_free(error);                                                              \
+        (error) = NULL;                                                                           \
+    } while (0)
+
+static void null_is_an_error_everywhere(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = durstream_options_new();
+    durstream_schema *schema = durstream_schema_new();
+    NAMES("options", durstream_options_set(NULL, "url", "x", &error), error);
+    NAMES("name", durstream_options_set(options, NULL, "x", &error), error);
+    NAMES("value", durstream_options_set(options, "url", NULL, &error), error);
+    NAMES("options", durstream_options_set_header(NULL, "a", "b", &error), error);
+    NAMES("name", durstream_options_set_header(options, NULL, "b", &error), error);
+    NAMES("value", durstream_options_set_header(options, "a", NULL, &error), error);
+    NAMES("options", durstream_options_on_error(NULL, NULL, NULL, NULL, &error), error);
+    NAMES("options", durstream_stream_create(NULL, NULL, 0, NULL, &error), error);
+    NAMES("stream", durstream_stream_create(options, NULL, 0, NULL, &error), error);
+    NAMES("options", durstream_stream_connect(NULL, NULL, &error), error);
+    NAMES("stream", durstream_stream_connect(options, NULL, &error), error);
+    NAMES("stream", durstream_stream_append(NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("stream", durstream_stream_close(NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("stream", durstream_producer_open(NULL, "id", NULL, NULL, &error), error);
+    NAMES("producer", durstream_producer_append(NULL, NULL, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_try_append(NULL, NULL, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_wait(NULL, 1, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_flush(NULL, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_close(NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_detach(NULL, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_begin_shutdown(NULL, &error), error);
+    NAMES("producer", durstream_producer_stop(NULL, &error), error);
+    NAMES("producer", durstream_producer_stats(NULL, NULL, &error), error);
+    NAMES("schema", durstream_schema_add(NULL, "a", "a", "a", NULL, &error), error);
+    NAMES("name", durstream_schema_add(schema, NULL, "a", "a", NULL, &error), error);
+    NAMES("entity_type", durstream_schema_add(schema, "a", NULL, "a", NULL, &error), error);
+    NAMES("primary_key", durstream_schema_add(schema, "a", "a", NULL, NULL, &error), error);
+    NAMES("options", durstream_state_open(NULL, schema, NULL, &error), error);
+    NAMES("schema", durstream_state_open(options, NULL, NULL, &error), error);
+    NAMES("state", durstream_state_open(options, schema, NULL, &error), error);
+    NAMES("state", durstream_state_upsert(NULL, "a", NULL, 0, NULL, &error), error);
+    NAMES("state", durstream_state_try_upsert(NULL, "a", NULL, 0, NULL, &error), error);
+    NAMES("state", durstream_state_delete(NULL, "a", "b", NULL, &error), error);
+    NAMES("state", durstream_state_try_delete(NULL, "a", "b", NULL, &error), error);
+    NAMES("state", durstream_state_wait(NULL, 1, 0, NULL, &error), error);
+    NAMES("state", durstream_state_flush(NULL, 0, NULL, &error), error);
+    NAMES("state", durstream_state_close(NULL, true, 0, NULL, &error), error);
+    NAMES("state", durstream_state_begin_shutdown(NULL, &error), error);
+    NAMES("state", durstream_state_stop(NULL, &error), error);
+    NAMES("state", durstream_state_stats(NULL, NULL, &error), error);
+    /* Nobody has to look at the error. */
+    CHECK(durstream_options_set(NULL, NULL, NULL, NULL) == DURSTREAM_INVALID_ARGUMENT);
+    durstream_options_free(options);
+    durstream_schema_free(schema);
+}
+
+static void getters_and_frees_take_null(void) {
+    durstream_options_free(NULL);
+    durstream_error_free(NULL);
+    durstream_stream_free(NULL);
+    durstream_producer_free(NULL);
+    durstream_outcome_free(NULL);
+    durstream_schema_free(NULL);
+    durstream_state_free(NULL);
+    durstream_string_free(NULL);
+    CHECK(durstream_error_code(NULL) == DURSTREAM_OK && durstream_error_message(NULL) == NULL);
+    CHECK(durstream_error_json(NULL) == NULL && durstream_error_reason(NULL) == NULL);
+    CHECK(durstream_error_option(NULL) == NULL && durstream_error_url(NULL) == NULL);
+    CHECK(durstream_error_status(NULL) == 0 && !durstream_error_retryable(NULL));
+    CHECK(!durstream_error_definite(NULL) && durstream_error_current_epoch(NULL) == 0);
+    CHECK(durstream_error_final_offset(NULL) == NULL && durstream_error_cause(NULL) == NULL);
+    CHECK(durstream_error_delivered(NULL) == 0 && durstream_error_undelivered(NULL) == 0);
+    CHECK(durstream_stream_url(NULL) == NULL && durstream_producer_url(NULL) == NULL);
+    CHECK(durstream_producer_id(NULL) == NULL && durstream_producer_epoch(NULL) == 0);
+    CHECK(durstream_producer_next_seq(NULL) == 0 && durstream_producer_pending_count(NULL) == 0);
+    CHECK(durstream_producer_state(NULL) == DURSTREAM_LIFECYCLE_NONE);
+    CHECK(durstream_producer_last_offset(NULL) == NULL);
+    CHECK(durstream_producer_last_error(NULL) == NULL);
+    CHECK(durstream_outcome_status(NULL) == DURSTREAM_STATUS_FORGOTTEN);
+    CHECK(durstream_outcome_reason(NULL) == DURSTREAM_REASON_NONE);
+    CHECK(!durstream_outcome_duplicate(NULL) && !durstream_outcome_maybe_duplicate(NULL));
+    CHECK(durstream_outcome_attempts(NULL) == 0 && durstream_outcome_offset(NULL) == NULL);
+    CHECK(durstream_outcome_error(NULL) == NULL && durstream_failure_id(NULL) == 0);
+    CHECK(durstream_failure_payload(NULL, NULL) == NULL);
+    CHECK(durstream_failure_outcome(NULL) == NULL && durstream_failure_error(NULL) == NULL);
+    CHECK(durstream_state_id(NULL) == NULL && durstream_state_url(NULL) == NULL);
+    CHECK(durstream_state_state(NULL) == DURSTREAM_LIFECYCLE_NONE);
+    CHECK(durstream_state_epoch(NULL) == 0 && durstream_state_pending_count(NULL) == 0);
+    CHECK(durstream_state_last_offset(NULL) == NULL && durstream_state_last_error(NULL) == NULL);
+}
+
+static void names_of_any_number(void) {
+    CHECK(is(durstream_code_name(0), "OK"));
+    CHECK(is(durstream_code_name(DURSTREAM_STALE_EPOCH), "STALE_EPOCH"));
+    CHECK(is(durstream_code_name(-1), "UNKNOWN") && is(durstream_code_name(99), "UNKNOWN"));
+    CHECK(is(durstream_reason_name(DURSTREAM_REASON_INVALID_KEY), "invalid-key"));
+    CHECK(is(durstream_reason_name(0), "none") && is(durstream_reason_name(INT32_MIN), "unknown"));
+    CHECK(is(durstream_status_name(DURSTREAM_STATUS_DELIVERY_UNKNOWN), "delivery-unknown"));
+    CHECK(is(durstream_status_name(77), "unknown"));
+    CHECK(is(durstream_lifecycle_name(DURSTREAM_LIFECYCLE_FENCED), "fenced"));
+    CHECK(is(durstream_lifecycle_name(-7), "unknown"));
+}
+
+static void options_are_checked(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = durstream_options_new();
+    NAMES("linger_ms", durstream_options_set(options, "linger_ms", "soon", &error), error);
+    NAMES("linger_ms", durstream_options_set(options, "linger_ms", "-1", &error), error);
+    NAMES("max_in_flight", durstream_options_set(options, "max_in_flight", "65", &error), error);
+    NAMES("options", durstream_options_set(options, "lingerMs", "1", &error), error);
+    NAMES("name", durstream_options_set(options, BROKEN, "1", &error), error);
+    NAMES("value", durstream_options_set(options, "url", BROKEN, &error), error);
+    NAMES("headers", durstream_options_set_header(options, "Producer-Id", "x", &error), error);
+    NAMES("headers", durstream_options_set_header(options, "x", "a\r\nb: c", &error), error);
+
+    durstream_stream *stream = NULL;
+    NAMES("url", durstream_stream_connect(options, &stream, &error), error);
+    OK(durstream_options_set(options, "url", "ftp://example.com/x", &error), error);
+    NAMES("url", durstream_stream_connect(options, &stream, &error), error);
+    OK(durstream_options_set(options, "url", "http://127.0.0.1:1/x", &error), error);
+    OK(durstream_options_set(options, "linger_ms", "1", &error), error);
+    NAMES("linger_ms", durstream_stream_connect(options, &stream, &error), error);
+    CHECK(stream == NULL);
+    durstream_options_free(options);
+}
+
+static void see_nothing(const durstream_failure *failure, void *user_data) {
+    (void)failure;
+    (void)user_data;
+}
+
+static void count_one(void *user_data) { ++*(int *)user_data; }
+
+static void streams_have_no_callback(void) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = NULL;
+    int destroyed = 0;
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_set(options, "url", "http://127.0.0.1:1/x", &error), error);
+    OK(durstream_options_on_error(options, see_nothing, &destroyed, count_one, &error), error);
+    NAMES("on_error", durstream_stream_connect(options, &stream, &error), error);
+    OK(durstream_options_on_error(options, see_nothing, &destroyed, count_one, &error), error);
+    CHECK(destroyed == 1);
+    durstream_options_free(options);
+    CHECK(destroyed == 2);
+}
+
+static durstream_stream *nowhere(const char *content_type) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = NULL;
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_set(options, "url", "http://user:secret@127.0.0.1:1/x?token=secret",
+                             &error),
+       error);
+    OK(durstream_options_set(options, "content_type", content_type, &error), error);
+    OK(durstream_stream_connect(options, &stream, &error), error);
+    CHECK(is(durstream_stream_url(stream), "http://127.0.0.1:1/x"));
+    durstream_options_free(options);
+    return stream;
+}
+
+static void writes_are_checked(void) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = nowhere("application/json");
+    durstream_producer *producer = NULL;
+    const uint8_t byte = '1';
+    NAMES("producer_id", durstream_producer_open(stream, NULL, NULL, &producer, &error), error);
+    NAMES("producer_id", durstream_producer_open(stream, "", NULL, &producer, &error), error);
+    NAMES("producer_id", durstream_producer_open(stream, "a b", NULL, &producer, &error), error);
+    NAMES("producer_id", durstream_producer_open(stream, BROKEN, NULL, &producer, &error), error);
+    NAMES("producer", durstream_producer_open(stream, "id", NULL, NULL, &error), error);
+    CHECK(producer == NULL);
+    producer = open_producer(stream, "id", NULL);
+    NAMES("message", durstream_producer_append(producer, NULL, 1, NULL, &error), error);
+    NAMES("message", durstream_producer_append(producer, &byte, SIZE_MAX, NULL, &error), error);
+    NAMES("message", durstream_producer_try_append(producer, &byte, SIZE_MAX / 2 + 1, NULL, &error),
+          error);
+    NAMES("message", durstream_stream_append(stream, NULL, 1, 0, NULL, &error), error);
+    NAMES("message", durstream_producer_close(producer, NULL, 1, 0, NULL, &error), error);
+    FAILS(DURSTREAM_VALIDATION, durstream_producer_append(producer, NULL, 0, NULL, &error), error);
+    FAILS(DURSTREAM_VALIDATION,
+          durstream_producer_append(producer, (const uint8_t *)BROKEN, 2, NULL, &error), error);
+    FAILS(DURSTREAM_VALIDATION, durstream_stream_append(stream, NULL, 0, 0, NULL, &error), error);
+    FAILS(DURSTREAM_VALIDATION, durstream_producer_close(producer, &byte, 0, 0, NULL, &error),
+          error);
+    durstream_stats unset = {.size = 0}, absurd = {.size = SIZE_MAX};
+    NAMES("stats", durstream_producer_stats(producer, NULL, &error), error);
+    NAMES("stats", durstream_producer_stats(producer, &unset, &error), error);
+    NAMES("stats", durstream_producer_stats(producer, &absurd, &error), error);
+    durstream_flush_report small = {.size = 3};
+    NAMES("report", durstream_producer_flush(producer, 0, &small, &error), error);
+    OK(durstream_producer_flush(producer, 0, NULL, &error), error);
+    durstream_producer_free(producer);
+    durstream_stream_free(stream);
+}
+
+static void schemas_are_checked(void) {
+    durstream_error *error = NULL;
+    durstream_schema *schema = durstream_schema_new();
+    NAMES("schema", durstream_schema_add(schema, "", "a", "id", NULL, &error), error);
+    NAMES("schema", durstream_schema_add(schema, "a", "", "id", NULL, &error), error);
+    NAMES("schema", durstream_schema_add(schema, "a", "a", "", NULL, &error), error);
+    NAMES("name", durstream_schema_add(schema, BROKEN, "a", "id", NULL, &error), error);
+    NAMES("json_schema", durstream_schema_add(schema, "a", "a", "id", "{", &error), error);
+    NAMES("schema", durstream_schema_add(schema, "a", "a", "id", "{\"type\":1}", &error), error);
+    durstream_state *state = NULL;
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_set(options, "url", "http://127.0.0.1:1/x", &error), error);
+    NAMES("schema", durstream_state_open(options, schema, &state, &error), error);
+    OK(durstream_schema_add(schema, "a", "a", "id", NULL, &error), error);
+    NAMES("schema", durstream_schema_add(schema, "a", "b", "id", NULL, &error), error);
+    NAMES("producer_id", durstream_state_open(options, schema, &state, &error), error);
+    CHECK(state == NULL);
+    OK(durstream_options_set(options, "producer_id", "id", &error), error);
+    OK(durstream_state_open(options, schema, &state, &error), error);
+    NAMES("collection", durstream_state_upsert(state, NULL, NULL, 0, NULL, &error), error);
+    NAMES("collection", durstream_state_upsert(state, BROKEN, NULL, 0, NULL, &error), error);
+    NAMES("value", durstream_state_upsert(state, "a", NULL, 5, NULL, &error), error);
+    NAMES("key", durstream_state_delete(state, "a", NULL, NULL, &error), error);
+    NAMES("key", durstream_state_delete(state, "a", BROKEN, NULL, &error), error);
+    FAILS(DURSTREAM_VALIDATION, durstream_state_upsert(state, "a", NULL, 0, NULL, &error), error);
+    durstream_state_free(state);
+    durstream_options_free(options);
+    durstream_schema_free(schema);
+}
+
+static void a_full_buffer_says_so(void) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = nowhere("text/plain");
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_set(options, "max_buffer_items", "2", &error), error);
+    OK(durstream_options_set(options, "max_block_ms", "50", &error), error);
+    OK(durstream_options_set(options, "max_write_bytes", "10", &error), error);
+    durstream_producer *producer = open_producer(stream, "full", options);
+    OK(append(producer, "a", &error), error);
+    OK(append(producer, "b", &error), error);
+    const double before = seconds();
+    CHECK(durstream_producer_try_append(producer, (const uint8_t *)"c", 1, NULL, &error) ==
+          DURSTREAM_BUFFER_FULL);
+    CHECK(is(durstream_error_reason(error), "buffer-count-exceeded"));
+    CHECK(durstream_error_retryable(error) && durstream_error_definite(error));
+    durstream_error_free(error);
+    error = NULL;
+    FAILS(DURSTREAM_BUFFER_FULL, append(producer, "c", &error), error);
+    CHECK(seconds() - before >= 0.05);
+    FAILS(DURSTREAM_TOO_LARGE, append(producer, "more than ten bytes", &error), error);
+    FAILS(DURSTREAM_TIMEOUT, durstream_producer_wait(producer, 1, 0, NULL, &error), error);
+    FAILS(DURSTREAM_TIMEOUT, durstream_producer_flush(producer, 20, NULL, &error), error);
+    FAILS(DURSTREAM_TIMEOUT, durstream_flush_all(20, &error), error);
+    OK(durstream_producer_stop(producer, &error), error);
+    OK(durstream_producer_wait(producer, 2, 30000, NULL, &error), error);
+    durstream_producer_free(producer);
+    durstream_options_free(options);
+    durstream_stream_free(stream);
+}
+
+int main(void) {
+    durstream_error *error = NULL;
+    unsetenv("DURABLE_STREAMS_URL");
+    unsetenv("services__streams__http__0");
+    CHECK(strlen(durstream_version()) >= 5);
+    null_is_an_error_everywhere();
+    getters_and_frees_take_null();
+    names_of_any_number();
+    options_are_checked();
+    streams_have_no_callback();
+    writes_are_checked();
+    schemas_are_checked();
+    a_full_buffer_says_so();
+    OK(durstream_shutdown(1000, &error), error);
+    return 0;
+}

@@ -1,0 +1,204 @@
+// The C++ face: RAII, receipts, exceptions, callbacks.
+#include <durstream.hpp>
+
+#include "http.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+static_assert(!std::is_copy_constructible_v<durstream::IdempotentProducer>);
+static_assert(std::is_nothrow_move_constructible_v<durstream::IdempotentProducer>);
+static_assert(!std::is_copy_constructible_v<durstream::StateProducer>);
+static_assert(std::is_nothrow_move_assignable_v<durstream::StateProducer>);
+static_assert(std::is_nothrow_destructible_v<durstream::StateProducer>);
+
+/// Ends the program unless `work` throws exactly this.
+template <class Expected, class Work>
+Expected thrown(Work work) {
+    try {
+        work();
+    } catch (const Expected &error) {
+        return error;
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "another exception: %s\n", error.what());
+    }
+    std::fprintf(stderr, "not thrown: %s\n", __PRETTY_FUNCTION__);
+    std::exit(1);
+}
+
+durstream::Options options_at(const std::string &path) {
+    durstream::Options options;
+    options.set("stream_path", path);
+    return options;
+}
+
+durstream::DurableStream json_stream(const std::string &path) {
+    auto options = options_at(path);
+    options.set("content_type", "application/json");
+    return durstream::DurableStream::create(options);
+}
+
+std::string contents(const std::string &path) {
+    char *body = read_stream(path.c_str());
+    std::string copy(body);
+    std::free(body);
+    return copy;
+}
+
+void producers_write() {
+    const std::string path = fresh_path("face");
+    const auto stream = json_stream(path);
+    CHECK(stream.url().find(path) != std::string::npos);
+    durstream::Options options;
+    options.set("linger_ms", 1).set("auto_claim", true);
+    durstream::IdempotentProducer producer(stream, "face", options);
+    const auto receipt = producer.append(R"({"n":0})");
+    CHECK(receipt.accepted() && receipt.id() == 1 && receipt.reason().empty());
+    CHECK(producer.try_append(R"({"n":1})").id() == 2);
+    const auto outcome = producer.wait(receipt, 30s);
+    CHECK(outcome.delivered() && !outcome.error);
+    CHECK(producer.flush(30s).delivered == 2);
+    CHECK(producer.stats().delivered == 2 && producer.pending_count() == 0);
+    CHECK(producer.state() == DURSTREAM_LIFECYCLE_READY);
+    CHECK(producer.epoch() > 0 && producer.last_offset() && producer.id() == "face");
+
+    const auto invalid = thrown<durstream::ValidationError>([&] { producer.append("{"); });
+    CHECK(invalid.reason() == "invalid-value" && invalid.definite() && !invalid.retryable());
+    CHECK(invalid.json().find("ValidationError") != std::string::npos);
+    thrown<durstream::ValidationError>([&] { producer.append({}); });
+    thrown<durstream::ValidationError>([&] { producer.close(""); });
+
+    auto moved = std::move(producer);
+    CHECK(moved.close(R"({"n":2})", 30s).has_value());
+    thrown<durstream::ProducerClosedError>([&] { moved.append("{}"); });
+    thrown<durstream::InvalidArgumentError>([&] { producer.append("{}"); });
+    check_numbers(path.c_str(), 3);
+
+    durstream::IdempotentProducer late(stream, "late");
+    late.append("{}");
+    const auto error = thrown<durstream::DeliveryError>([&] { late.flush(30s); });
+    CHECK(error.undelivered() == 1 && error.cause().code() == DURSTREAM_STREAM_CLOSED);
+}
+
+void streams_append() {
+    const std::string path = fresh_path("face-stream");
+    const auto stream = durstream::DurableStream::create(options_at(path), "a");
+    CHECK(stream.append("b", 30s).delivered());
+    stream.close("c", 30s);
+    CHECK(contents(path) == "abc");
+}
+
+durstream::StreamSchema shipments() {
+    durstream::StreamSchema schema;
+    schema.add("shipments", "shipment", "id",
+               R"({"properties":{"status":{"enum":["created"]}}})");
+    return schema;
+}
+
+void state_answers_with_receipts() {
+    const std::string path = fresh_path("face-state");
+    auto options = options_at(path);
+    options.set("producer_id", "face");
+    {
+        auto state = durstream::create_durable_stream(options, shipments());
+        CHECK(state.upsert("shipments", R"({"id":"a","status":"created"})").id() == 1);
+        const auto keyless = state.upsert("shipments", "{}");
+        CHECK(!keyless.accepted() && keyless.id() == 0 && keyless.reason() == "invalid-key");
+        CHECK(dynamic_cast<const durstream::ValidationError *>(keyless.error().get()));
+        CHECK(state.try_upsert("shipments", R"({"id":"a","status":"x"})").reason() ==
+              "invalid-value");
+        CHECK(state.remove("parcels", "a").reason() == "invalid-entity");
+        const auto removed = state.try_remove("shipments", "a");
+        CHECK(state.wait(removed, 30s).delivered());
+        state.close(30s);
+        CHECK(state.remove("shipments", "a").reason() == "producer-stopping" ||
+              state.remove("shipments", "a").reason() == "producer-stopped");
+        thrown<durstream::InvalidArgumentError>([&] { state.remove({"a\0b", 3}, "a"); });
+    }
+    {
+        // The scope's end delivers, and another open goes on under the same id.
+        durstream::StateProducer state(options, shipments());
+        state.upsert("shipments", R"({"id":"b"})");
+    }
+    CHECK(occurrences(contents(path).c_str(), "\"key\"") == 3);
+    options.set("strict", true);
+    durstream::StateProducer strict(options, shipments());
+    thrown<durstream::ValidationError>([&] { strict.upsert("shipments", "{}"); });
+    strict.close_stream(30s);
+}
+
+void callbacks_are_wrapped() {
+    std::atomic<int> writes{0}, reports{0};
+    {
+        durstream::Options options;
+        options.set("url", "http://127.0.0.1:1/v1/stream/x");
+        const auto stream = durstream::DurableStream::connect(options);
+        durstream::Options own;
+        own.set("delivery_timeout_ms", 300).on_error([&](const durstream::Failure &failure) {
+            if (failure.id == 0) {
+                CHECK(dynamic_cast<const durstream::DeliveryError *>(failure.error.get()));
+                reports++;
+            } else {
+                CHECK(failure.payload == "lost");
+                CHECK(failure.outcome.reason == DURSTREAM_REASON_EXPIRED);
+                CHECK(dynamic_cast<const durstream::TransportError *>(failure.error.get()));
+                writes++;
+            }
+            throw std::runtime_error("goes no further");
+        });
+        durstream::IdempotentProducer producer(stream, "face", own);
+        producer.append("lost");
+    }
+    durstream::shutdown(5s);
+    CHECK(writes == 1 && reports == 1);
+}
+
+void bad_input_throws() {
+    durstream::Options options;
+    const auto error = thrown<durstream::InvalidArgumentError>([&] { options.set("linger_ms", -1); });
+    CHECK(error.option() == "linger_ms" && error.code() == DURSTREAM_INVALID_ARGUMENT);
+    thrown<durstream::InvalidArgumentError>([&] { options.header("Producer-Id", "x"); });
+    thrown<durstream::InvalidArgumentError>([&] { options.set({"a\0b", 3}, "x"); });
+    thrown<durstream::InvalidArgumentError>([&] { durstream::DurableStream::connect(options); });
+    thrown<durstream::InvalidArgumentError>([&] { shipments().add("b", "shipment", "id"); });
+    thrown<durstream::TimeoutError>([] { // every leaf is an Error, and that a runtime_error
+        durstream::detail::raise(DURSTREAM_TIMEOUT, nullptr);
+    });
+    thrown<std::runtime_error>([] { durstream::detail::raise(DURSTREAM_FORKED, nullptr); });
+}
+
+void threads_share_a_producer() {
+    const std::string path = fresh_path("face-threads");
+    const auto stream = json_stream(path);
+    durstream::IdempotentProducer producer(stream, "threads");
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; t++)
+        threads.emplace_back([&] {
+            for (int n = 0; n < 250; n++) producer.append(R"({"n":0})");
+        });
+    for (auto &thread : threads) thread.join();
+    CHECK(producer.detach(30s).delivered == 1000);
+    CHECK(occurrences(contents(path).c_str(), "{\"n\":0}") == 1000);
+}
+
+} // namespace
+
+int main() {
+    durstream_set_log(nullptr, nullptr);
+    CHECK(durstream::version().size() >= 5);
+    producers_write();
+    streams_append();
+    state_answers_with_receipts();
+    callbacks_are_wrapped();
+    bad_input_throws();
+    threads_share_a_producer();
+    durstream::flush_all(30s);
+    CHECK(durstream::pending_count() == 0);
+    durstream::shutdown(5s);
+    return 0;
+}

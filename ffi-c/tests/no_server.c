@@ -1,0 +1,112 @@
+/* No server at all: everything ends within its limits, with an error that names the URL. */
+#define _POSIX_C_SOURCE 200809L
+#include "check.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+static char url[64];
+
+/* An address that nobody listens on. */
+static void choose_address(void) {
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/stream/x", ntohs(address.sin_port));
+    close(listener);
+}
+
+static durstream_options *options_here(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_set(options, "url", url, &error), error);
+    return options;
+}
+
+static void check_error(const durstream_error *error) {
+    CHECK(durstream_error_code(error) == DURSTREAM_DELIVERY);
+    CHECK(strstr(durstream_error_message(error), url) != NULL);
+    const durstream_error *cause = durstream_error_cause(error);
+    CHECK(durstream_error_code(cause) == DURSTREAM_TRANSPORT);
+    CHECK(is(durstream_error_url(cause), url));
+    CHECK(durstream_error_undelivered(error) == 1);
+}
+
+static void flush_fails_in_time(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = options_here();
+    durstream_stream *stream = NULL;
+    OK(durstream_stream_connect(options, &stream, &error), error);
+    durstream_options_free(options);
+
+    options = durstream_options_new();
+    OK(durstream_options_set(options, "delivery_timeout_ms", "500", &error), error);
+    durstream_producer *producer = open_producer(stream, "nobody", options);
+    const double before = seconds();
+    OK(append(producer, "x", &error), error);
+    CHECK(durstream_producer_flush(producer, -1, NULL, &error) == DURSTREAM_DELIVERY);
+    CHECK(seconds() - before < 10);
+    check_error(error);
+    durstream_error_free(error);
+    error = NULL;
+    durstream_outcome *outcome = NULL;
+    OK(durstream_producer_wait(producer, 1, 0, &outcome, &error), error);
+    CHECK(durstream_outcome_status(outcome) == DURSTREAM_STATUS_CANCELLED);
+    CHECK(durstream_outcome_reason(outcome) == DURSTREAM_REASON_EXPIRED);
+    CHECK(durstream_error_definite(durstream_outcome_error(outcome)));
+    durstream_outcome_free(outcome);
+    CHECK(durstream_producer_state(producer) == DURSTREAM_LIFECYCLE_BACKOFF);
+    error = durstream_producer_last_error(producer);
+    CHECK(durstream_error_code(error) == DURSTREAM_TRANSPORT);
+    durstream_error_free(error);
+    durstream_producer_free(producer);
+    durstream_options_free(options);
+    durstream_stream_free(stream);
+}
+
+static void entity_state_too(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = options_here();
+    OK(durstream_options_set(options, "producer_id", "nobody", &error), error);
+    OK(durstream_options_set(options, "delivery_timeout_ms", "500", &error), error);
+    durstream_schema *schema = durstream_schema_new();
+    OK(durstream_schema_add(schema, "a", "a", "id", NULL, &error), error);
+    durstream_state *state = NULL;
+    OK(durstream_state_open(options, schema, &state, &error), error);
+    OK(durstream_state_upsert(state, "a", (const uint8_t *)"{\"id\":\"1\"}", 10, NULL, &error),
+       error);
+    CHECK(durstream_state_close(state, false, -1, NULL, &error) == DURSTREAM_DELIVERY);
+    check_error(error);
+    durstream_error_free(error);
+    durstream_state_free(state);
+    durstream_schema_free(schema);
+    durstream_options_free(options);
+}
+
+static void create_gives_up(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = options_here();
+    OK(durstream_options_set(options, "max_retries", "2", &error), error);
+    durstream_stream *stream = NULL;
+    CHECK(durstream_stream_create(options, NULL, 0, &stream, &error) == DURSTREAM_TRANSPORT);
+    CHECK(strstr(durstream_error_message(error), url) != NULL && stream == NULL);
+    durstream_error_free(error);
+    durstream_options_free(options);
+}
+
+int main(void) {
+    durstream_error *error = NULL;
+    durstream_set_log(NULL, NULL);
+    choose_address();
+    flush_fails_in_time();
+    entity_state_too();
+    create_gives_up();
+    OK(durstream_shutdown(5000, &error), error);
+    return 0;
+}

@@ -1,0 +1,769 @@
+// durstream.hpp: the C++17 face of libdurstream, header-only over durstream.h.
+//
+//   durstream::Options options;
+//   options.set("url", "http://localhost:4437/v1/stream/events")
+//          .set("content_type", "application/json");
+//   auto stream = durstream::DurableStream::create(options);
+//   durstream::IdempotentProducer producer(stream, "my-service");
+//   producer.append(R"({"type":"order.created","orderId":"123"})");
+//   producer.flush();
+//
+// What fails throws a leaf of durstream::Error; only writes of a StateProducer answer a refusal
+// with a Receipt (accepted() false), unless the option `strict` is set. Classes are move-only and
+// safe to use from any thread, their moving and destruction excepted. Time limits are
+// std::chrono::milliseconds, `no_limit` by default. A destructor of a producer delivers what was
+// accepted, for at most `destructor_limit`, and never throws: it reports to the error callback,
+// on its own thread. Callbacks run on the library's thread; what they throw ends there.
+#ifndef DURSTREAM_HPP
+#define DURSTREAM_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "durstream.h"
+
+namespace durstream {
+
+using Code = durstream_code;
+using Status = durstream_status;
+using Reason = durstream_reason;
+using Lifecycle = durstream_lifecycle;
+using FlushReport = durstream_flush_report;
+using Stats = durstream_stats;
+using Limit = std::chrono::milliseconds;
+
+inline constexpr Limit no_limit{-1};
+/// How long the destructor of a producer waits for what was accepted.
+inline constexpr Limit destructor_limit{5000};
+
+inline std::string_view name_of(Status status) { return durstream_status_name(status); }
+inline std::string_view name_of(Reason reason) { return durstream_reason_name(reason); }
+inline std::string_view name_of(Code code) { return durstream_code_name(code); }
+inline std::string_view name_of(Lifecycle state) { return durstream_lifecycle_name(state); }
+
+// --- Errors ----------------------------------------------------------------------------------
+
+/// What a call failed with. Cheap to copy.
+class Error : public std::runtime_error {
+public:
+    /// A copy of the library's error; `raw` may be null.
+    Error(Code code, const durstream_error *raw)
+        : std::runtime_error(raw ? durstream_error_message(raw) : durstream_code_name(code)),
+          data_(std::make_shared<const Data>(code, raw)) {}
+
+    Code code() const noexcept { return data_->code; }
+    /// Why a write was refused (`invalid-key`, ...); empty for other errors.
+    const std::string &reason() const noexcept { return data_->reason; }
+    /// The stream's URL, without user info and query; may be empty.
+    const std::string &url() const noexcept { return data_->url; }
+    /// The HTTP status, 0 where there was no answer.
+    int status() const noexcept { return data_->status; }
+    /// Whether the same call may succeed later.
+    bool retryable() const noexcept { return data_->retryable; }
+    /// Whether it is certain that the data is not in the stream.
+    bool definite() const noexcept { return data_->definite; }
+    /// Everything known, as a JSON object.
+    const std::string &json() const noexcept { return data_->json; }
+
+protected:
+    /// An argument that does not get as far as the library.
+    Error(const char *argument, const std::string &message)
+        : std::runtime_error(message) {
+        auto data = std::make_shared<Data>(DURSTREAM_INVALID_ARGUMENT, nullptr);
+        data->option = argument;
+        data->definite = true;
+        data_ = std::move(data);
+    }
+
+    static std::string text(const char *raw) { return raw ? raw : ""; }
+
+    struct Data {
+        Data(Code from, const durstream_error *raw)
+            : code(from), reason(text(durstream_error_reason(raw))),
+              option(text(durstream_error_option(raw))), url(text(durstream_error_url(raw))),
+              final_offset(text(durstream_error_final_offset(raw))),
+              json(text(durstream_error_json(raw))), status(durstream_error_status(raw)),
+              retryable(durstream_error_retryable(raw)), definite(durstream_error_definite(raw)),
+              current_epoch(durstream_error_current_epoch(raw)),
+              delivered(durstream_error_delivered(raw)),
+              undelivered(durstream_error_undelivered(raw)) {
+            if (const durstream_error *first = durstream_error_cause(raw))
+                cause = std::make_shared<const Error>(durstream_error_code(first), first);
+        }
+        Code code;
+        std::string reason, option, url, final_offset, json;
+        int status;
+        bool retryable, definite;
+        std::uint64_t current_epoch, delivered, undelivered;
+        std::shared_ptr<const Error> cause;
+    };
+    std::shared_ptr<const Data> data_;
+};
+
+/// An option, URL, schema or argument is missing or wrong: option() names it.
+class InvalidArgumentError final : public Error {
+public:
+    using Error::Error;
+    /// A text of C++ that C cannot take.
+    explicit InvalidArgumentError(const char *argument)
+        : Error(argument, std::string("`") + argument + "` holds a NUL character") {}
+    const std::string &option() const noexcept { return data_->option; }
+};
+/// Another producer with the same id took over.
+class StaleEpochError final : public Error {
+public:
+    using Error::Error;
+    std::uint64_t current_epoch() const noexcept { return data_->current_epoch; }
+};
+/// The stream has ended.
+class StreamClosedError final : public Error {
+public:
+    using Error::Error;
+    /// Where it ended; empty if the server did not say.
+    const std::string &final_offset() const noexcept { return data_->final_offset; }
+};
+/// Writes since the last flush were not delivered.
+class DeliveryError final : public Error {
+public:
+    using Error::Error;
+    std::uint64_t delivered() const noexcept { return data_->delivered; }
+    std::uint64_t undelivered() const noexcept { return data_->undelivered; }
+    /// The first failure.
+    const Error &cause() const noexcept { return data_->cause ? *data_->cause : *this; }
+};
+class ValidationError final : public Error { using Error::Error; };
+class TooLargeError final : public Error { using Error::Error; };
+class BufferFullError final : public Error { using Error::Error; };
+class ProducerClosedError final : public Error { using Error::Error; };
+class SequenceGapError final : public Error { using Error::Error; };
+class SequenceConflictError final : public Error { using Error::Error; };
+class StreamNotFoundError final : public Error { using Error::Error; };
+class StreamGoneError final : public Error { using Error::Error; };
+class StreamExistsError final : public Error { using Error::Error; };
+class ConflictError final : public Error { using Error::Error; };
+class UnauthorizedError final : public Error { using Error::Error; };
+class NotSupportedError final : public Error { using Error::Error; };
+class ProtocolError final : public Error { using Error::Error; };
+class TransportError final : public Error { using Error::Error; };
+class TimeoutError final : public Error { using Error::Error; };
+class ForkedError final : public Error { using Error::Error; };
+class InternalError final : public Error { using Error::Error; };
+
+namespace detail {
+
+/// Calls `use` with the leaf of a code.
+template <class Use>
+auto with_leaf(Code code, const durstream_error *raw, Use use) {
+    switch (code) {
+    case DURSTREAM_INVALID_ARGUMENT: return use(InvalidArgumentError(code, raw));
+    case DURSTREAM_VALIDATION: return use(ValidationError(code, raw));
+    case DURSTREAM_TOO_LARGE: return use(TooLargeError(code, raw));
+    case DURSTREAM_BUFFER_FULL: return use(BufferFullError(code, raw));
+    case DURSTREAM_PRODUCER_CLOSED: return use(ProducerClosedError(code, raw));
+    case DURSTREAM_STALE_EPOCH: return use(StaleEpochError(code, raw));
+    case DURSTREAM_SEQUENCE_GAP: return use(SequenceGapError(code, raw));
+    case DURSTREAM_SEQUENCE_CONFLICT: return use(SequenceConflictError(code, raw));
+    case DURSTREAM_STREAM_CLOSED: return use(StreamClosedError(code, raw));
+    case DURSTREAM_STREAM_NOT_FOUND: return use(StreamNotFoundError(code, raw));
+    case DURSTREAM_STREAM_GONE: return use(StreamGoneError(code, raw));
+    case DURSTREAM_STREAM_EXISTS: return use(StreamExistsError(code, raw));
+    case DURSTREAM_CONFLICT: return use(ConflictError(code, raw));
+    case DURSTREAM_UNAUTHORIZED: return use(UnauthorizedError(code, raw));
+    case DURSTREAM_NOT_SUPPORTED: return use(NotSupportedError(code, raw));
+    case DURSTREAM_PROTOCOL: return use(ProtocolError(code, raw));
+    case DURSTREAM_TRANSPORT: return use(TransportError(code, raw));
+    case DURSTREAM_TIMEOUT: return use(TimeoutError(code, raw));
+    case DURSTREAM_DELIVERY: return use(DeliveryError(code, raw));
+    case DURSTREAM_FORKED: return use(ForkedError(code, raw));
+    case DURSTREAM_INTERNAL: return use(InternalError(code, raw));
+    default: return use(Error(code, raw));
+    }
+}
+
+inline std::shared_ptr<const Error> leaf(Code code, const durstream_error *raw) {
+    return with_leaf(code, raw, [](auto error) -> std::shared_ptr<const Error> {
+        return std::make_shared<decltype(error)>(std::move(error));
+    });
+}
+
+[[noreturn]] inline void raise(Code code, const durstream_error *raw) {
+    with_leaf(code, raw, [](auto error) { throw error; });
+    std::terminate(); // not reached: every leaf throws
+}
+
+/// Where a call puts its error.
+class Slot {
+public:
+    Slot() = default;
+    Slot(const Slot &) = delete;
+    Slot &operator=(const Slot &) = delete;
+    ~Slot() { durstream_error_free(raw_); }
+    durstream_error **out() noexcept { return &raw_; }
+    const durstream_error *get() const noexcept { return raw_; }
+    void check(Code code) const {
+        if (code != DURSTREAM_OK) raise(code, raw_);
+    }
+
+private:
+    durstream_error *raw_ = nullptr;
+};
+
+template <auto Free>
+struct Deleter {
+    template <class T>
+    void operator()(T *raw) const noexcept { Free(raw); }
+};
+template <class T, auto Free>
+using Handle = std::unique_ptr<T, Deleter<Free>>;
+
+/// A text as C takes it: it must not hold NUL.
+class Text {
+public:
+    Text(std::string_view text, const char *what) : text_(text) {
+        if (text_.find('\0') != std::string::npos) throw InvalidArgumentError(what);
+    }
+    const char *get() const noexcept { return text_.c_str(); }
+
+private:
+    std::string text_;
+};
+
+inline const std::uint8_t *bytes(std::string_view text) noexcept {
+    return reinterpret_cast<const std::uint8_t *>(text.data());
+}
+
+/// A message that was given is never NULL, an empty one neither.
+inline const std::uint8_t *bytes(const std::optional<std::string_view> &text) noexcept {
+    if (!text) return nullptr;
+    return bytes(text->data() ? *text : std::string_view(""));
+}
+
+inline std::string text(const char *raw) { return raw ? raw : ""; }
+
+/// A text that is ours to free.
+inline std::optional<std::string> taken(char *raw) {
+    Handle<char, durstream_string_free> owner(raw);
+    return raw ? std::optional<std::string>(raw) : std::nullopt;
+}
+
+inline FlushReport report() noexcept {
+    FlushReport report{};
+    report.size = sizeof report;
+    return report;
+}
+
+} // namespace detail
+
+// --- Outcomes --------------------------------------------------------------------------------
+
+/// What became of a write.
+struct Outcome {
+    Status status = DURSTREAM_STATUS_DELIVERED;
+    Reason reason = DURSTREAM_REASON_NONE;
+    bool duplicate = false;
+    bool maybe_duplicate = false;
+    std::uint32_t attempts = 0;
+    /// The stream's offset after its batch; empty where nobody waited before it settled.
+    std::string offset;
+    /// Null if it was delivered.
+    std::shared_ptr<const Error> error;
+
+    bool delivered() const noexcept { return status == DURSTREAM_STATUS_DELIVERED; }
+
+    Outcome() = default;
+    explicit Outcome(const durstream_outcome *raw)
+        : status(durstream_outcome_status(raw)), reason(durstream_outcome_reason(raw)),
+          duplicate(durstream_outcome_duplicate(raw)),
+          maybe_duplicate(durstream_outcome_maybe_duplicate(raw)),
+          attempts(durstream_outcome_attempts(raw)),
+          offset(detail::text(durstream_outcome_offset(raw))) {
+        if (const durstream_error *why = durstream_outcome_error(raw))
+            error = detail::leaf(durstream_error_code(why), why);
+    }
+};
+
+/// What a write returned: an id, or why it was refused.
+class Receipt {
+public:
+    explicit Receipt(std::uint64_t id) noexcept : id_(id) {}
+    explicit Receipt(std::shared_ptr<const Error> error) noexcept : error_(std::move(error)) {}
+
+    /// From 1 in call order; 0 if it was refused.
+    std::uint64_t id() const noexcept { return id_; }
+    bool accepted() const noexcept { return !error_; }
+    /// Why it was refused (`invalid-key`, ...); empty if it was not.
+    std::string_view reason() const noexcept {
+        return error_ ? std::string_view(error_->reason()) : std::string_view();
+    }
+    /// Null if it was accepted.
+    const std::shared_ptr<const Error> &error() const noexcept { return error_; }
+
+private:
+    std::uint64_t id_ = 0;
+    std::shared_ptr<const Error> error_;
+};
+
+/// A write that was not delivered, as the error callback receives it.
+struct Failure {
+    /// 0 for what is not about one write, such as a destructor's report.
+    std::uint64_t id;
+    /// The write's bytes; they end with the callback.
+    std::string_view payload;
+    Outcome outcome;
+    /// A leaf: `dynamic_cast` tells which. Never null.
+    std::shared_ptr<const Error> error;
+};
+
+using ErrorCallback = std::function<void(const Failure &)>;
+
+namespace detail {
+
+using SharedCallback = std::shared_ptr<const ErrorCallback>;
+
+/// Nothing leaves a callback.
+inline void call(const ErrorCallback &callback, const Failure &failure) noexcept {
+    try {
+        callback(failure);
+    } catch (const std::exception &thrown) {
+        std::fprintf(stderr, "durstream: an error callback threw: %s\n", thrown.what());
+    } catch (...) {
+        std::fputs("durstream: an error callback threw\n", stderr);
+    }
+}
+
+inline void on_error(const durstream_failure *raw, void *user_data) noexcept {
+    std::size_t length = 0;
+    const void *payload = durstream_failure_payload(raw, &length);
+    const durstream_error *error = durstream_failure_error(raw);
+    call(**static_cast<SharedCallback *>(user_data),
+         Failure{durstream_failure_id(raw),
+                 std::string_view(static_cast<const char *>(payload), length),
+                 Outcome(durstream_failure_outcome(raw)),
+                 leaf(durstream_error_code(error), error)});
+}
+
+inline void destroy(void *user_data) noexcept { delete static_cast<SharedCallback *>(user_data); }
+
+/// What a destructor has to say goes to the callback, if there is one.
+inline void report(const SharedCallback &callback, Code code, const Slot &slot) noexcept {
+    if (code == DURSTREAM_OK || code == DURSTREAM_FORKED || !callback || !*callback) return;
+    try {
+        call(*callback, Failure{0, {}, {}, leaf(code, slot.get())});
+    } catch (...) {
+        std::fputs("durstream: no memory to report a failure\n", stderr);
+    }
+}
+
+} // namespace detail
+
+// --- Options ---------------------------------------------------------------------------------
+
+/// Settings by name, the same in every language. Copied by whatever is made with them.
+class Options {
+public:
+    Options() : raw_(durstream_options_new()) {}
+
+    Options &set(std::string_view name, std::string_view value) {
+        detail::Text n(name, "name"), v(value, "value");
+        detail::Slot error;
+        error.check(durstream_options_set(raw_.get(), n.get(), v.get(), error.out()));
+        if (name == "strict") strict_ = value == "true";
+        return *this;
+    }
+    template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
+    Options &set(std::string_view name, T value) {
+        if constexpr (std::is_same_v<T, bool>) return set(name, value ? "true" : "false");
+        else return set(name, std::string_view(std::to_string(value)));
+    }
+    Options &header(std::string_view name, std::string_view value) {
+        detail::Text n(name, "name"), v(value, "value");
+        detail::Slot error;
+        error.check(durstream_options_set_header(raw_.get(), n.get(), v.get(), error.out()));
+        return *this;
+    }
+    /// Receives each accepted write that is not delivered.
+    Options &on_error(ErrorCallback callback) {
+        auto shared = std::make_shared<const ErrorCallback>(std::move(callback));
+        auto boxed = std::make_unique<detail::SharedCallback>(shared);
+        detail::Slot error;
+        error.check(durstream_options_on_error(raw_.get(), detail::on_error, boxed.get(),
+                                               detail::destroy, error.out()));
+        boxed.release();
+        callback_ = std::move(shared);
+        return *this;
+    }
+
+    const durstream_options *get() const noexcept { return raw_.get(); }
+    bool strict() const noexcept { return strict_; }
+    const detail::SharedCallback &callback() const noexcept { return callback_; }
+
+private:
+    detail::Handle<durstream_options, durstream_options_free> raw_;
+    detail::SharedCallback callback_;
+    bool strict_ = false;
+};
+
+// --- Streams ---------------------------------------------------------------------------------
+
+/// A stream by its URL.
+class DurableStream {
+public:
+    /// Creates the stream; one with the same configuration is fine. Blocks.
+    static DurableStream create(const Options &options, std::string_view body = {}) {
+        detail::Slot error;
+        durstream_stream *raw = nullptr;
+        error.check(durstream_stream_create(options.get(), detail::bytes(body), body.size(), &raw,
+                                            error.out()));
+        return DurableStream(raw);
+    }
+    /// A handle on a stream that exists or will exist. Sends nothing.
+    static DurableStream connect(const Options &options) {
+        detail::Slot error;
+        durstream_stream *raw = nullptr;
+        error.check(durstream_stream_connect(options.get(), &raw, error.out()));
+        return DurableStream(raw);
+    }
+
+    /// Appends one message and waits until it is delivered.
+    Outcome append(std::string_view message, Limit limit = no_limit) const {
+        detail::Slot error;
+        durstream_outcome *raw = nullptr;
+        error.check(durstream_stream_append(get(), detail::bytes(message), message.size(),
+                                            limit.count(), &raw, error.out()));
+        detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
+        return Outcome(raw);
+    }
+    /// Ends the stream for everybody; its final offset, where the server said it.
+    std::optional<std::string> close(std::optional<std::string_view> message = std::nullopt,
+                                     Limit limit = no_limit) const {
+        detail::Slot error;
+        char *offset = nullptr;
+        error.check(durstream_stream_close(get(), detail::bytes(message),
+                                           message ? message->size() : 0, limit.count(), &offset,
+                                           error.out()));
+        return detail::taken(offset);
+    }
+    std::string url() const { return detail::text(durstream_stream_url(get())); }
+    const durstream_stream *get() const noexcept { return raw_.get(); }
+
+private:
+    explicit DurableStream(durstream_stream *raw) noexcept : raw_(raw) {}
+    detail::Handle<durstream_stream, durstream_stream_free> raw_;
+};
+
+// --- Producers -------------------------------------------------------------------------------
+
+/// Writes messages to a stream, each exactly once, in the order of the calls.
+class IdempotentProducer {
+public:
+    IdempotentProducer(const DurableStream &stream, std::string_view producer_id,
+                       const Options &options = Options())
+        : callback_(options.callback()) {
+        detail::Text id(producer_id, "producer_id");
+        detail::Slot error;
+        durstream_producer *raw = nullptr;
+        error.check(
+            durstream_producer_open(stream.get(), id.get(), options.get(), &raw, error.out()));
+        raw_.reset(raw);
+    }
+    IdempotentProducer(IdempotentProducer &&) noexcept = default;
+    IdempotentProducer &operator=(IdempotentProducer &&other) noexcept {
+        if (this != &other) {
+            let_go();
+            raw_ = std::move(other.raw_);
+            callback_ = std::move(other.callback_);
+        }
+        return *this;
+    }
+    ~IdempotentProducer() { let_go(); }
+
+    /// Accepts one message, waiting up to `max_block_ms` for room in a full buffer.
+    Receipt append(std::string_view message) { return write(durstream_producer_append, message); }
+    /// The same without waiting: throws BufferFullError at once.
+    Receipt try_append(std::string_view message) {
+        return write(durstream_producer_try_append, message);
+    }
+    /// Waits for what becomes of an accepted write.
+    Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
+        detail::Slot error;
+        durstream_outcome *raw = nullptr;
+        error.check(durstream_producer_wait(get(), id, limit.count(), &raw, error.out()));
+        detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
+        return Outcome(raw);
+    }
+    Outcome wait(const Receipt &receipt, Limit limit = no_limit) const {
+        return wait(receipt.id(), limit);
+    }
+    /// Waits until everything accepted so far is settled; throws DeliveryError.
+    FlushReport flush(Limit limit = no_limit) {
+        FlushReport report = detail::report();
+        detail::Slot error;
+        error.check(durstream_producer_flush(get(), limit.count(), &report, error.out()));
+        return report;
+    }
+    /// Flushes, then ends the stream for everybody, a last message in the same request.
+    std::optional<std::string> close(std::optional<std::string_view> message = std::nullopt,
+                                     Limit limit = no_limit) {
+        detail::Slot error;
+        char *offset = nullptr;
+        error.check(durstream_producer_close(get(), detail::bytes(message),
+                                             message ? message->size() : 0, limit.count(), &offset,
+                                             error.out()));
+        return detail::taken(offset);
+    }
+    /// Flushes and lets go without ending the stream.
+    FlushReport detach(Limit limit = no_limit) {
+        FlushReport report = detail::report();
+        detail::Slot error;
+        error.check(durstream_producer_detach(get(), limit.count(), &report, error.out()));
+        return report;
+    }
+    /// No new writes; accepted ones are delivered, then the producer stops by itself.
+    void begin_shutdown() {
+        detail::Slot error;
+        error.check(durstream_producer_begin_shutdown(get(), error.out()));
+    }
+    /// Ends now: what is pending is cancelled, or unknown.
+    void stop() {
+        detail::Slot error;
+        error.check(durstream_producer_stop(get(), error.out()));
+    }
+
+    Stats stats() const {
+        Stats stats{};
+        stats.size = sizeof stats;
+        detail::Slot error;
+        error.check(durstream_producer_stats(get(), &stats, error.out()));
+        return stats;
+    }
+    Lifecycle state() const noexcept { return durstream_producer_state(get()); }
+    std::uint64_t epoch() const noexcept { return durstream_producer_epoch(get()); }
+    std::uint64_t next_seq() const noexcept { return durstream_producer_next_seq(get()); }
+    std::uint64_t pending_count() const noexcept { return durstream_producer_pending_count(get()); }
+    std::optional<std::string> last_offset() const {
+        return detail::taken(durstream_producer_last_offset(get()));
+    }
+    std::string id() const { return detail::text(durstream_producer_id(get())); }
+    std::string url() const { return detail::text(durstream_producer_url(get())); }
+    const durstream_producer *get() const noexcept { return raw_.get(); }
+
+private:
+    using Write = decltype(&durstream_producer_append);
+
+    Receipt write(Write write, std::string_view message) {
+        detail::Slot error;
+        std::uint64_t id = 0;
+        error.check(write(get(), detail::bytes(message), message.size(), &id, error.out()));
+        return Receipt(id);
+    }
+    void let_go() noexcept {
+        if (!raw_) return;
+        detail::Slot error;
+        const Code code =
+            durstream_producer_detach(get(), destructor_limit.count(), nullptr, error.out());
+        detail::report(callback_, code, error);
+        raw_.reset();
+    }
+
+    detail::Handle<durstream_producer, durstream_producer_free> raw_;
+    detail::SharedCallback callback_;
+};
+
+// --- Entity state ----------------------------------------------------------------------------
+
+/// The collections of a stream of entity state.
+class StreamSchema {
+public:
+    StreamSchema() : raw_(durstream_schema_new()) {}
+
+    /// Adds a collection; without a JSON Schema it takes any object that has its key.
+    StreamSchema &add(std::string_view name, std::string_view type, std::string_view primary_key,
+                      std::optional<std::string_view> json_schema = std::nullopt) {
+        detail::Text n(name, "name"), t(type, "entity_type"), k(primary_key, "primary_key");
+        detail::Text s(json_schema.value_or(""), "json_schema");
+        detail::Slot error;
+        error.check(durstream_schema_add(raw_.get(), n.get(), t.get(), k.get(),
+                                         json_schema ? s.get() : nullptr, error.out()));
+        return *this;
+    }
+    const durstream_schema *get() const noexcept { return raw_.get(); }
+
+private:
+    detail::Handle<durstream_schema, durstream_schema_free> raw_;
+};
+
+/// Publishes the state of entities to one stream, each change exactly once, in call order. One
+/// per stream in a process: a second one is a holder of the first.
+class StateProducer {
+public:
+    StateProducer(const Options &options, const StreamSchema &schema)
+        : callback_(options.callback()), strict_(options.strict()) {
+        detail::Slot error;
+        durstream_state *raw = nullptr;
+        error.check(durstream_state_open(options.get(), schema.get(), &raw, error.out()));
+        raw_.reset(raw);
+    }
+    StateProducer(StateProducer &&) noexcept = default;
+    StateProducer &operator=(StateProducer &&other) noexcept {
+        if (this != &other) {
+            let_go();
+            raw_ = std::move(other.raw_);
+            callback_ = std::move(other.callback_);
+            strict_ = other.strict_;
+        }
+        return *this;
+    }
+    ~StateProducer() { let_go(); }
+
+    /// Publishes an entity's whole new state, a JSON object, waiting up to `max_block_ms` for
+    /// room in a full buffer.
+    Receipt upsert(std::string_view collection, std::string_view value) {
+        return upsert(durstream_state_upsert, collection, value);
+    }
+    /// The same without waiting.
+    Receipt try_upsert(std::string_view collection, std::string_view value) {
+        return upsert(durstream_state_try_upsert, collection, value);
+    }
+    /// Publishes that an entity is gone (`delete` is a word of the language's).
+    Receipt remove(std::string_view collection, std::string_view key) {
+        return remove(durstream_state_delete, collection, key);
+    }
+    /// The same without waiting.
+    Receipt try_remove(std::string_view collection, std::string_view key) {
+        return remove(durstream_state_try_delete, collection, key);
+    }
+    /// Waits for what becomes of an accepted write.
+    Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
+        detail::Slot error;
+        durstream_outcome *raw = nullptr;
+        error.check(durstream_state_wait(get(), id, limit.count(), &raw, error.out()));
+        detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
+        return Outcome(raw);
+    }
+    Outcome wait(const Receipt &receipt, Limit limit = no_limit) const {
+        return wait(receipt.id(), limit);
+    }
+    /// Waits until everything accepted so far is settled; throws DeliveryError.
+    FlushReport flush(Limit limit = no_limit) {
+        FlushReport report = detail::report();
+        detail::Slot error;
+        error.check(durstream_state_flush(get(), limit.count(), &report, error.out()));
+        return report;
+    }
+    /// Flushes and closes the producer for all holders. The stream goes on.
+    void close(Limit limit = no_limit) {
+        detail::Slot error;
+        error.check(durstream_state_close(get(), false, limit.count(), nullptr, error.out()));
+    }
+    /// Flushes, ends the stream for everybody, and closes the producer.
+    std::optional<std::string> close_stream(Limit limit = no_limit) {
+        detail::Slot error;
+        char *offset = nullptr;
+        error.check(durstream_state_close(get(), true, limit.count(), &offset, error.out()));
+        return detail::taken(offset);
+    }
+    /// No new writes of any holder; accepted ones are delivered, then the producer stops.
+    void begin_shutdown() {
+        detail::Slot error;
+        error.check(durstream_state_begin_shutdown(get(), error.out()));
+    }
+    /// Ends now, for all holders: what is pending is cancelled, or unknown.
+    void stop() {
+        detail::Slot error;
+        error.check(durstream_state_stop(get(), error.out()));
+    }
+
+    Stats stats() const {
+        Stats stats{};
+        stats.size = sizeof stats;
+        detail::Slot error;
+        error.check(durstream_state_stats(get(), &stats, error.out()));
+        return stats;
+    }
+    Lifecycle state() const noexcept { return durstream_state_state(get()); }
+    std::uint64_t epoch() const noexcept { return durstream_state_epoch(get()); }
+    std::uint64_t pending_count() const noexcept { return durstream_state_pending_count(get()); }
+    std::optional<std::string> last_offset() const {
+        return detail::taken(durstream_state_last_offset(get()));
+    }
+    std::string id() const { return detail::text(durstream_state_id(get())); }
+    std::string url() const { return detail::text(durstream_state_url(get())); }
+    const durstream_state *get() const noexcept { return raw_.get(); }
+
+private:
+    using Upsert = decltype(&durstream_state_upsert);
+    using Delete = decltype(&durstream_state_delete);
+
+    Receipt upsert(Upsert write, std::string_view collection, std::string_view value) {
+        detail::Text name(collection, "collection");
+        detail::Slot error;
+        std::uint64_t id = 0;
+        const Code code =
+            write(get(), name.get(), detail::bytes(value), value.size(), &id, error.out());
+        return receipt(code, id, error);
+    }
+    Receipt remove(Delete write, std::string_view collection, std::string_view key) {
+        detail::Text name(collection, "collection"), text(key, "key");
+        detail::Slot error;
+        std::uint64_t id = 0;
+        const Code code = write(get(), name.get(), text.get(), &id, error.out());
+        return receipt(code, id, error);
+    }
+    /// A refusal has a reason; everything else that fails is no matter of the write.
+    Receipt receipt(Code code, std::uint64_t id, const detail::Slot &error) const {
+        if (code == DURSTREAM_OK) return Receipt(id);
+        if (strict_ || !durstream_error_reason(error.get())) detail::raise(code, error.get());
+        return Receipt(detail::leaf(code, error.get()));
+    }
+    void let_go() noexcept {
+        if (!raw_) return;
+        detail::Slot error;
+        const Code code =
+            durstream_state_flush(get(), destructor_limit.count(), nullptr, error.out());
+        detail::report(callback_, code, error);
+        raw_.reset();
+    }
+
+    detail::Handle<durstream_state, durstream_state_free> raw_;
+    detail::SharedCallback callback_;
+    bool strict_ = false;
+};
+
+/// The writer of entity state for a stream.
+inline StateProducer create_durable_stream(const Options &options, const StreamSchema &schema) {
+    return StateProducer(options, schema);
+}
+
+// --- The process -----------------------------------------------------------------------------
+
+inline std::string_view version() { return durstream_version(); }
+
+/// Writes of this process accepted and not settled, over all producers.
+inline std::uint64_t pending_count() { return durstream_pending_count(); }
+
+/// Waits until every write accepted so far, by any producer, is settled, well or not.
+inline void flush_all(Limit limit) {
+    detail::Slot error;
+    error.check(durstream_flush_all(limit.count(), error.out()));
+}
+
+/// Stops everything, within the limit. A later open starts afresh.
+inline void shutdown(Limit limit) {
+    detail::Slot error;
+    error.check(durstream_shutdown(limit.count(), error.out()));
+}
+
+} // namespace durstream
+
+#endif // DURSTREAM_HPP
