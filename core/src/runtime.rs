@@ -35,6 +35,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+/// The parent's slot, in a forked child: leaked, but not lost to those who look for leaks.
+static INHERITED: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 static FORK_HANDLERS: OnceCell<()> = OnceCell::new();
 
 /// What exists once per process: per fork generation, that is.
@@ -77,7 +79,8 @@ pub(crate) fn process() -> &'static Process {
 fn register_fork_handler() {
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
-        CURRENT.store(ptr::null_mut(), Ordering::Release);
+        let parents = CURRENT.swap(ptr::null_mut(), Ordering::AcqRel);
+        INHERITED.store(parents, Ordering::Relaxed);
     }
     // SAFETY: the handler only stores to atomics. The library is linked with `-z nodelete`, so
     // its address stays valid.
@@ -166,7 +169,7 @@ impl Runtime {
         let stopped = stop.clone();
         let thread = spawn("durstream-io", move || {
             runtime.block_on(stopped.notified());
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(MIN_GRACE); // a name may still be looked up
         })
         .map_err(failed)?;
         Ok(Runtime {
@@ -330,7 +333,7 @@ fn settle_all(runtime: &Runtime, engines: Vec<Arc<Engine>>, timeout: Duration) -
             return Ok(());
         }
         let left: u64 = engines.iter().map(|engine| engine.pending_count()).sum();
-        let text = format!("{left} writes were given up {} ms after exit", timeout.as_millis());
+        let text = format!("{left} writes were still pending after {} ms", timeout.as_millis());
         crate::log::warn(&text);
         Err(Error::new(ErrorKind::Timeout, text))
     })
