@@ -1,1 +1,14 @@
-//! stub
+//! The Node face of `durstream_core`: what the typed facade in `lib/` calls, and nothing else.
+//!
+//! Results and errors cross as JSON text, so that one place, the facade, makes JavaScript's
+//! classes of them. No promise made here is ever rejected: its text says what went wrong.
+
+pub mod crossing;
+pub mod failure;
+pub mod options;
+pub mod process;
+pub mod producer;
+pub mod schema;
+pub mod state;
+pub mod stream;
+pub mod wait;

@@ -1,0 +1,269 @@
+// The error classes: one per kind of the core's, same names in every language.
+
+import { camelText, toCamel } from "./names.cjs";
+
+/** One finding of a validator. */
+export interface Issue {
+  /** Where in the value, as a JSON Pointer (`/address/city`); empty for the whole value. */
+  readonly path: string;
+  /** What is wrong there. */
+  readonly message: string;
+}
+
+/**
+ * The form in which errors come from the core.
+ * @internal
+ */
+export interface ErrorFields {
+  name: string;
+  code: string;
+  message: string;
+  retryable: boolean;
+  definite: boolean;
+  reason?: string | null;
+  url?: string | null;
+  status?: number | null;
+  option?: string;
+  collection?: string;
+  key?: string | null;
+  issues?: Issue[];
+  current_epoch?: number;
+  expected_seq?: number;
+  received_seq?: number;
+  final_offset?: string | null;
+  delivered?: number;
+  undelivered?: number;
+  cause?: ErrorFields;
+}
+
+/** Every error of this library is one. */
+export class DurstreamError extends Error {
+  /** The kind as a constant, e.g. `STALE_EPOCH`. */
+  readonly code: string;
+  /** Whether the same call may succeed later. */
+  readonly retryable: boolean;
+  /** Whether it is certain that the data is *not* in the stream. */
+  readonly definite: boolean;
+  /** Why a write was turned away, e.g. `invalid-key`. */
+  readonly reason: string | undefined;
+  /** The HTTP status, where there was an answer. */
+  readonly status: number | undefined;
+  /** The stream's URL, without user info and query. */
+  readonly url: string | undefined;
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    const { message: text } = fields;
+    const options = fields.cause === undefined ? undefined : { cause: errorFrom(fields.cause) };
+    super(fields.url ? `${text} (${fields.url})` : text, options);
+    Object.defineProperty(this, "name", { value: fields.name, configurable: true, writable: true });
+    this.code = fields.code;
+    this.retryable = fields.retryable;
+    this.definite = fields.definite;
+    this.reason = fields.reason ?? undefined;
+    this.status = fields.status ?? undefined;
+    this.url = fields.url ?? undefined;
+  }
+}
+
+/** An option, URL, schema or argument is missing or wrong. */
+export class InvalidArgumentError extends DurstreamError {
+  /** Which one. */
+  readonly option: string;
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    super(fields);
+    this.option = fields.option ?? "";
+  }
+}
+
+/** A value was refused before it was accepted: by the schema, for its key, or as no JSON. */
+export class ValidationError extends DurstreamError {
+  /** The collection, empty for plain appends. */
+  readonly collection: string;
+  /** The entity's key, where it was known. */
+  readonly key: string | undefined;
+  /** What the validator found. */
+  readonly issues: readonly Issue[];
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    super(fields);
+    this.collection = fields.collection ?? "";
+    this.key = fields.key ?? undefined;
+    this.issues = fields.issues ?? [];
+  }
+}
+
+/** A write is larger than the producer or the server takes. */
+export class TooLargeError extends DurstreamError {}
+/** The producer's buffer has no room for the write now. */
+export class BufferFullError extends DurstreamError {}
+/** The producer is closed, detached or stopped. */
+export class ProducerClosedError extends DurstreamError {}
+
+/** Another producer with the same id took over. */
+export class StaleEpochError extends DurstreamError {
+  /** The epoch the server has now. */
+  readonly currentEpoch: number;
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    super(fields);
+    this.currentEpoch = fields.current_epoch ?? Number.NaN;
+  }
+}
+
+/** The server expects another sequence number of this producer. */
+export class SequenceGapError extends DurstreamError {
+  /** The number the server expects. */
+  readonly expectedSeq: number;
+  /** The number it was sent. */
+  readonly receivedSeq: number;
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    super(fields);
+    this.expectedSeq = fields.expected_seq ?? Number.NaN;
+    this.receivedSeq = fields.received_seq ?? Number.NaN;
+  }
+}
+
+/** A `Stream-Seq` was not greater than the last one. */
+export class SequenceConflictError extends DurstreamError {}
+
+/** The stream has ended; nothing can be appended. */
+export class StreamClosedError extends DurstreamError {
+  /** Where it ended, if the server said so. */
+  readonly finalOffset: string | undefined;
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    super(fields);
+    this.finalOffset = fields.final_offset ?? undefined;
+  }
+}
+
+/** There is no stream at this URL. */
+export class StreamNotFoundError extends DurstreamError {}
+/** The stream was deleted and its URL is blocked. */
+export class StreamGoneError extends DurstreamError {}
+/** A stream with another configuration is at this URL. */
+export class StreamExistsError extends DurstreamError {}
+/** The server refused the request as conflicting, e.g. for its content type. */
+export class ConflictError extends DurstreamError {}
+/** The server did not accept the credentials. */
+export class UnauthorizedError extends DurstreamError {}
+/** The server or this library does not do what was asked. */
+export class NotSupportedError extends DurstreamError {}
+/** The server's answer breaks the protocol. */
+export class ProtocolError extends DurstreamError {}
+/** No usable answer: connection refused or cut, or a server-side failure that persisted. */
+export class TransportError extends DurstreamError {}
+/** A time limit ran out. */
+export class TimeoutError extends DurstreamError {}
+
+/** Some writes since the last flush were not delivered; `cause` is the first reason. */
+export class DeliveryError extends DurstreamError {
+  /** Writes delivered. */
+  readonly delivered: number;
+  /** Writes refused, cancelled, unknown, or turned away by a full buffer. */
+  readonly undelivered: number;
+  declare readonly cause: DurstreamError;
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    super(fields);
+    this.delivered = fields.delivered ?? 0;
+    this.undelivered = fields.undelivered ?? 0;
+  }
+}
+
+/** The handle was inherited through `fork`; open another one in the child. */
+export class ForkedError extends DurstreamError {}
+/** A bug in this library, caught at the boundary. */
+export class InternalError extends DurstreamError {}
+
+/**
+ * Every class by its name.
+ * @internal
+ */
+export const CLASSES: Readonly<Record<string, typeof DurstreamError>> = {
+  InvalidArgumentError,
+  ValidationError,
+  TooLargeError,
+  BufferFullError,
+  ProducerClosedError,
+  StaleEpochError,
+  SequenceGapError,
+  SequenceConflictError,
+  StreamClosedError,
+  StreamNotFoundError,
+  StreamGoneError,
+  StreamExistsError,
+  ConflictError,
+  UnauthorizedError,
+  NotSupportedError,
+  ProtocolError,
+  TransportError,
+  TimeoutError,
+  DeliveryError,
+  ForkedError,
+  InternalError,
+};
+
+/**
+ * The error of the core's fields, with options spelled JavaScript's way.
+ * @internal
+ */
+export function errorFrom(fields: ErrorFields): DurstreamError {
+  const own = { ...fields, message: camelText(fields.message) };
+  if (fields.option !== undefined) own.option = toCamel(fields.option);
+  return new (CLASSES[fields.name] ?? DurstreamError)(own);
+}
+
+/**
+ * A wrong option or argument.
+ * @internal
+ */
+export function invalidArgument(option: string, message: string): InvalidArgumentError {
+  const fixed = { name: "InvalidArgumentError", code: "INVALID_ARGUMENT" };
+  return new InvalidArgumentError({ ...fixed, option, message, retryable: false, definite: true });
+}
+
+/** @internal */
+export function notSupported(message: string): NotSupportedError {
+  const fixed = { name: "NotSupportedError", code: "NOT_SUPPORTED" };
+  return new NotSupportedError({ ...fixed, message, retryable: false, definite: true });
+}
+
+/** @internal */
+export function timedOut(what: string, timeoutMs: number): TimeoutError {
+  const message = `${what} did not finish within ${timeoutMs} ms; it goes on`;
+  const fixed = { name: "TimeoutError", code: "TIMEOUT" };
+  return new TimeoutError({ ...fixed, message, retryable: true, definite: false });
+}
+
+/**
+ * Calls the native addon; what it throws becomes an error of this library.
+ * @internal
+ */
+export function calling<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (thrown) {
+    throw errorOf(thrown);
+  }
+}
+
+function errorOf(thrown: unknown): unknown {
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  let fields: ErrorFields;
+  try {
+    fields = JSON.parse(text) as ErrorFields;
+  } catch {
+    return thrown;
+  }
+  return errorFrom(fields);
+}

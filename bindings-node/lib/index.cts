@@ -1,0 +1,66 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * Publishes data to durable streams, exactly once.
+ *
+ * {@link IdempotentProducer} writes bytes or JSON, {@link createDurableStream} the state of
+ * entities, {@link DurableStream} is a stream by its URL. Importing does nothing: threads and
+ * sockets come with the first open.
+ */
+export { DurableStream } from "./stream.cjs";
+export type {
+  AppendOptions,
+  CloseOptions,
+  CreateOptions,
+  DurableStreamOptions,
+} from "./stream.cjs";
+export { IdempotentProducer } from "./producer.cjs";
+export type { IdempotentProducerOptions } from "./producer.cjs";
+export { StateProducer, createDurableStream } from "./state.cjs";
+export type { StateCloseOptions, StateProducerOptions } from "./state.cjs";
+export { StreamSchema, defineStreamSchema } from "./schema.cjs";
+export type {
+  CollectionDefinition,
+  Collections,
+  InferInput,
+  JsonSchema,
+  StandardSchema,
+} from "./schema.cjs";
+export { Receipt } from "./receipt.cjs";
+export type { Outcome, Reason, Status } from "./receipt.cjs";
+export { flushAll, shutdown } from "./lifecycle.cjs";
+export type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
+export type {
+  Failure,
+  HeadersRecord,
+  OnError,
+  PlaceOptions,
+  RequestOptions,
+  WriterOptions,
+} from "./options.cjs";
+export type { Message } from "./json.cjs";
+export type { WaitOptions } from "./wait.cjs";
+export {
+  BufferFullError,
+  ConflictError,
+  DeliveryError,
+  DurstreamError,
+  ForkedError,
+  InternalError,
+  InvalidArgumentError,
+  NotSupportedError,
+  ProducerClosedError,
+  ProtocolError,
+  SequenceConflictError,
+  SequenceGapError,
+  StaleEpochError,
+  StreamClosedError,
+  StreamExistsError,
+  StreamGoneError,
+  StreamNotFoundError,
+  TimeoutError,
+  TooLargeError,
+  TransportError,
+  UnauthorizedError,
+  ValidationError,
+} from "./errors.cjs";
+export type { Issue } from "./errors.cjs";

@@ -1,0 +1,90 @@
+// What is text already, what becomes JSON, and what JSON cannot say.
+
+import { types } from "node:util";
+import type { Payload } from "./native.cjs";
+
+/** A message: text and bytes are taken as serialised already, any other value becomes JSON. */
+export type Message = string | Uint8Array | object | number | boolean | null;
+
+/** Why a value cannot be written as JSON. */
+export class Unsayable extends Error {}
+
+/** Whether a value is taken as it is. */
+export function isSerialised(value: unknown): value is Payload {
+  return typeof value === "string" || types.isUint8Array(value);
+}
+
+/** Whether a stream of this content type holds JSON. */
+export function isJson(contentType: string): boolean {
+  return contentType.split(";")[0]?.trim().toLowerCase() === "application/json";
+}
+
+/** A message's text or bytes; throws {@link Unsayable}. */
+export function serialise(message: unknown, json: boolean): Payload {
+  if (isSerialised(message)) return message;
+  if (json) return stringify(message);
+  throw new Unsayable(
+    `a stream that is not JSON takes text or a Uint8Array, not ${nameOf(message)}`,
+  );
+}
+
+// What JSON.stringify leaves behind where it silently lost something: numbers without a value and
+// functions in arrays (null), maps, sets, promises and ArrayBuffers ({}), Uint8Array, Buffer.
+const SUSPICIOUS = /null|\{\}|\{"0":|"type":"Buffer"/;
+
+/** The JSON text of a value, as JSON.stringify writes it; throws {@link Unsayable}. */
+export function stringify(value: unknown): string {
+  if (isBinary(value)) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (error) {
+    throw new Unsayable(error instanceof Error ? error.message : String(error));
+  }
+  if (text === undefined) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
+  if (SUSPICIOUS.test(text)) refuseLosses(value);
+  return text;
+}
+
+/** Serialises once more, looking at every value before and after its `toJSON`. */
+function refuseLosses(value: unknown): void {
+  const paths = new Map<unknown, string>();
+  JSON.stringify(value, function (this: Record<string, unknown>, key: string, after: unknown) {
+    const before = this[key];
+    const holder = paths.get(this);
+    const path = holder === undefined ? "" : `${holder}/${escapePointer(key)}`;
+    const lost = lossOf(before, after, Array.isArray(this));
+    if (lost !== undefined) {
+      throw new Unsayable(`JSON cannot say ${lost}${path === "" ? "" : ` at ${path}`}`);
+    }
+    if (typeof after === "object" && after !== null) paths.set(after, path);
+    return after;
+  });
+}
+
+function lossOf(before: unknown, after: unknown, inArray: boolean): string | undefined {
+  if (before instanceof Date && Number.isNaN(before.getTime())) return "an invalid Date";
+  if (isBinary(before)) return nameOf(before);
+  const number = after instanceof Number ? Number(after) : after;
+  if (typeof number === "number" && !Number.isFinite(number)) return String(number);
+  if (inArray && (typeof after === "function" || typeof after === "symbol")) return nameOf(after);
+  const emptied =
+    types.isMap(after) || types.isSet(after) || types.isPromise(after) || types.isWeakMap(after);
+  return emptied ? nameOf(after) : undefined;
+}
+
+function isBinary(value: unknown): boolean {
+  return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
+}
+
+function nameOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value !== "object") return `a ${typeof value}`;
+  const name = (value.constructor as { name?: string } | undefined)?.name ?? "Object";
+  return name === "Object" ? "an object" : `a value of class ${name}`;
+}
+
+/** A part of a JSON Pointer (RFC 6901). */
+export function escapePointer(part: string): string {
+  return part.replace(/~/g, "~0").replace(/\//g, "~1");
+}

@@ -1,0 +1,188 @@
+// The process around the producers: pending writes at its end, and the end of everything.
+
+import { calling, errorFrom } from "./errors.cjs";
+import type { DurstreamError } from "./errors.cjs";
+import { native } from "./native.cjs";
+import type { NativeCallback, NativeWriter } from "./native.cjs";
+import type { OnError } from "./options.cjs";
+import { outcomeFrom } from "./receipt.cjs";
+import type { OutcomeFields } from "./receipt.cjs";
+import { checkTimeout, valueOf } from "./wait.cjs";
+
+/** What pending writes get when nothing else keeps Node alive. */
+const EXIT_FLUSH_MS = 3000;
+const SHUTDOWN_MS = 3000;
+const LONGEST_MS = 2 ** 32 - 1;
+
+let watching = false;
+
+/** Flushes pending writes before Node ends. Called at the first open. */
+export function flushBeforeExit(): void {
+  if (watching) return;
+  watching = true;
+  let gaveUp = false;
+  process.on("beforeExit", () => {
+    if (gaveUp || native.pendingCount() === 0) return;
+    flushAll({ timeoutMs: EXIT_FLUSH_MS }).catch(() => {
+      gaveUp = true; // the core has said how many
+    });
+  });
+}
+
+/**
+ * Waits until every write accepted so far, by any producer of this process, is settled. For
+ * outcomes use the producers' own `flush`.
+ */
+export async function flushAll(options: { timeoutMs?: number } = {}): Promise<void> {
+  const { timeoutMs = LONGEST_MS } = options;
+  checkTimeout(timeoutMs);
+  const text = await calling(() => native.flushAll(Math.min(timeoutMs, LONGEST_MS)));
+  await turn();
+  valueOf<null>(text);
+}
+
+/**
+ * Stops everything: no new writes, accepted ones get until `timeoutMs` (3 000) to be delivered, and
+ * the library's threads end. Handles stay safe to use; a later open starts afresh.
+ */
+export async function shutdown(options: { timeoutMs?: number } = {}): Promise<void> {
+  const { timeoutMs = SHUTDOWN_MS } = options;
+  checkTimeout(timeoutMs);
+  const text = await calling(() => native.shutdown(Math.min(timeoutMs, LONGEST_MS)));
+  await turn();
+  valueOf<null>(text);
+}
+
+/** Lets the event loop hand over what the core has queued for it. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Waits for work that may fail; `onError` hears of the writes before whoever waits does. */
+export async function reporting<T>(
+  writer: NativeWriter,
+  onError: OnError | undefined,
+  work: Promise<T>,
+): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (onError !== undefined) {
+      await writer.told();
+      await turn();
+    }
+    throw error;
+  }
+}
+
+/** What the core calls for a failure. Whatever `onError` does, it stops here. */
+export function nativeCallback(onError: OnError | undefined): NativeCallback | undefined {
+  if (onError === undefined) return undefined;
+  return (text, payload) => {
+    try {
+      const { id, outcome: fields } = JSON.parse(text) as { id: number; outcome: OutcomeFields };
+      const outcome = outcomeFrom(fields);
+      const result: unknown = onError(outcome.error as DurstreamError, { id, payload, outcome });
+      if (result instanceof Promise) result.catch(warnOf);
+    } catch (thrown) {
+      warnOf(thrown);
+    }
+  };
+}
+
+function warnOf(thrown: unknown): void {
+  const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+  process.emitWarning(`an onError callback failed: ${text}`, "DurstreamWarning");
+}
+
+/** Where a producer stands, as the core says it. */
+export interface Snapshot {
+  /** `connecting`, `ready`, `backoff`, `reconnecting`, `stopping`, `stopped`, `failed` or `fenced`. */
+  readonly state: ProducerState;
+  /** Failed attempts in a row; 0 when all is well. */
+  readonly attempt: number;
+  /** Writes accepted and not settled. */
+  readonly bufferedWrites: number;
+  /** Bytes they reserve, overhead included. */
+  readonly bufferedBytes: number;
+  /** The most recent failure, transient ones included. */
+  readonly lastError: DurstreamError | undefined;
+  /** The epoch in use. */
+  readonly epoch: number;
+  /** The next sequence number in this epoch. */
+  readonly nextSeq: number;
+  /** Requests under way. */
+  readonly inFlight: number;
+  /** The stream's offset after the last acknowledged batch. */
+  readonly lastOffset: string | undefined;
+}
+
+/** The lifecycle state of a producer. */
+export type ProducerState =
+  | "connecting"
+  | "ready"
+  | "backoff"
+  | "reconnecting"
+  | "stopping"
+  | "stopped"
+  | "failed"
+  | "fenced";
+
+export function snapshotOf(writer: NativeWriter): Snapshot {
+  const fields = JSON.parse(calling(() => writer.snapshot())) as Snapshot & {
+    lastError: Parameters<typeof errorFrom>[0] | null;
+    lastOffset: string | null;
+  };
+  return {
+    ...fields,
+    lastError: fields.lastError === null ? undefined : errorFrom(fields.lastError),
+    lastOffset: fields.lastOffset ?? undefined,
+  };
+}
+
+/** What a producer has done so far: `accepted` is the sum of the six fates of a write. */
+export interface Stats {
+  readonly accepted: number;
+  readonly delivered: number;
+  readonly duplicates: number;
+  readonly uncertain: number;
+  readonly rejected: number;
+  readonly cancelled: number;
+  readonly unknown: number;
+  readonly pending: number;
+  /** Calls turned away before accepting: invalid values. */
+  readonly refusedInvalid: number;
+  /** Calls turned away before accepting: buffer full, too large, producer closed. */
+  readonly refused: number;
+  readonly bufferedBytes: number;
+  readonly requests: number;
+  readonly retries: number;
+  readonly sessions: number;
+}
+
+export function statsOf(writer: NativeWriter): Stats {
+  const counters = JSON.parse(calling(() => writer.stats())) as Record<string, number>;
+  const { refused_invalid: refusedInvalid, buffered_bytes: bufferedBytes, ...rest } = counters;
+  return { ...rest, refusedInvalid, bufferedBytes } as unknown as Stats;
+}
+
+/** What a flush found. */
+export interface FlushReport {
+  /** Writes delivered since the last flush. */
+  readonly delivered: number;
+  /** Of these, the ones the server said it had already. */
+  readonly duplicates: number;
+  /** Of the delivered, the ones that may be there twice. */
+  readonly uncertain: number;
+}
+
+/** How a stream was ended. */
+export interface CloseResult {
+  /** The stream's final offset, where the server said it. */
+  readonly finalOffset: string | undefined;
+}
+
+/** @internal */
+export function closeResult(fields: { finalOffset: string | null }): CloseResult {
+  return { finalOffset: fields.finalOffset ?? undefined };
+}

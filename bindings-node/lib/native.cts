@@ -1,0 +1,90 @@
+// What the native addon shows (bindings-node/src). Results and errors cross as JSON text.
+
+/** A wait for one result. */
+export interface NativeWait {
+  /** The result's text; empty if the wait was cancelled. Never rejects. */
+  done(): Promise<string>;
+  cancel(): void;
+}
+
+/** The id of an accepted write, or JSON text: `{"refused":outcome}` or `{"error":error}`. */
+export type Written = number | string;
+export type Payload = string | Uint8Array;
+export type NativeCallback = (text: string, payload: Uint8Array) => void;
+
+export interface NativeStream {
+  create(body: Payload): NativeWait;
+  append(message: Payload): NativeWait;
+  close(message?: Payload): NativeWait;
+  readonly url: string;
+  readonly contentType: string;
+}
+
+/** What both producers have. */
+export interface NativeWriter {
+  wait(id: number): NativeWait;
+  flush(): NativeWait;
+  beginShutdown(): void;
+  stop(): void;
+  snapshot(): string;
+  stats(): string;
+  told(): Promise<string>;
+  readonly producerId: string;
+  readonly url: string;
+}
+
+export interface NativeProducer extends NativeWriter {
+  append(message: Payload): Written;
+  tryAppend(message: Payload): Written;
+  refuse(text: string): Written;
+  close(message?: Payload): NativeWait;
+  detach(): NativeWait;
+}
+
+export interface NativeSchema {
+  add(name: string, type: string, primaryKey: string, jsonSchema?: string): void;
+}
+
+export interface NativeState extends NativeWriter {
+  isSame(other: NativeState): boolean;
+  release(): void;
+  upsert(collection: string, value: Payload): Written;
+  delete(collection: string, key: string): Written;
+  refuse(collection: string, reason: string, key: string | undefined, issues: string[]): Written;
+  close(): NativeWait;
+  closeStream(): NativeWait;
+}
+
+export interface Native {
+  Stream: new (settings: string[], headers: string[]) => NativeStream;
+  Producer: new (
+    stream: NativeStream,
+    id: string,
+    settings: string[],
+    headers: string[],
+    onError?: NativeCallback,
+  ) => NativeProducer;
+  Schema: new () => NativeSchema;
+  State: new (
+    schema: NativeSchema,
+    settings: string[],
+    headers: string[],
+    onError?: NativeCallback,
+  ) => NativeState;
+  vocabulary(): string;
+  pendingCount(): number;
+  flushAll(timeoutMs: number): Promise<string>;
+  shutdown(timeoutMs: number): Promise<string>;
+}
+
+function load(): Native {
+  const path = "../native/durstream.node";
+  try {
+    return require(path) as Native;
+  } catch (cause) {
+    const place = `${process.platform}-${process.arch}, Node ${process.version}`;
+    throw new Error(`durstream: the native addon cannot be loaded on ${place}`, { cause });
+  }
+}
+
+export const native = load();

@@ -1,0 +1,183 @@
+// Options: their types here, their meaning, ranges and defaults in the core's table.
+
+import { invalidArgument, notSupported } from "./errors.cjs";
+import type { DurstreamError } from "./errors.cjs";
+import { optionTable } from "./names.cjs";
+import type { Outcome } from "./receipt.cjs";
+
+/** Headers for every request. A function in place of a value is refused. */
+export type HeadersRecord = Readonly<Record<string, string>> | Iterable<readonly [string, string]>;
+
+/** A write that was not delivered. */
+export interface Failure {
+  /** The write's receipt id; 0 for failures that are not about one write. */
+  readonly id: number;
+  /** Its bytes as they would have gone out. */
+  readonly payload: Uint8Array;
+  /** What became of it. */
+  readonly outcome: Outcome;
+}
+
+/** Receives every accepted write that was not delivered, on the event loop. */
+export type OnError = (error: DurstreamError, failure: Failure) => void;
+
+/** Where a stream is: a full `url`, or a `streamPath` below a base. */
+export interface PlaceOptions {
+  /** The stream's full URL (http or https). Either this or `streamPath`. */
+  url?: string | URL | undefined;
+  /** The stream's path below a base URL, e.g. `/shipments`. */
+  streamPath?: string | undefined;
+  /** Base URLs; by default `DURABLE_STREAMS_URL`, then `services__streams__http__0`. */
+  endpoints?: string | readonly string[] | undefined;
+  /** What a base URL without a path gets before `streamPath`; by default `/v1/stream`. */
+  pathPrefix?: string | undefined;
+  /** Lifetime in seconds since the last read or write, set at creation. */
+  ttlSeconds?: number | undefined;
+  /** When the stream expires, set at creation: RFC 3339 text or a Date; not with `ttlSeconds`. */
+  expiresAt?: string | Date | undefined;
+}
+
+/** How requests are made and repeated. */
+export interface RequestOptions {
+  /** Headers for every request. */
+  headers?: HeadersRecord | undefined;
+  /** How long one attempt may go without progress, in milliseconds; 10 000. */
+  requestTimeoutMs?: number | undefined;
+  /** Pause before the first repeat, in milliseconds; 100. */
+  retryInitialDelayMs?: number | undefined;
+  /** Longest pause between repeats, in milliseconds; 5 000. */
+  retryMaxDelayMs?: number | undefined;
+  /** Factor from one pause to the next, at least 1; 2. */
+  retryMultiplier?: number | undefined;
+  /** Longest `Retry-After` that is honoured, in milliseconds; 60 000. */
+  retryAfterMaxMs?: number | undefined;
+  /** Not taken: requests are made by the native core. */
+  fetch?: undefined;
+}
+
+/** How a producer writes. */
+export interface WriterOptions extends RequestOptions {
+  /** A fixed first epoch; the caller then owns the identity and `autoClaim` is off unless set. */
+  epoch?: number | undefined;
+  /** Take the id over when the server knows a newer epoch before the first acknowledgement; on. */
+  autoClaim?: boolean | undefined;
+  /** Add a random suffix to the producer id, so that several workers write side by side; off. */
+  shared?: boolean | undefined;
+  /** How long an idle producer waits for more writes before it sends, in milliseconds; 0. */
+  lingerMs?: number | undefined;
+  /** Upper bound for the body of one request, in bytes; a larger single write goes alone. */
+  maxBatchBytes?: number | undefined;
+  /** Upper bound for the writes in one request. */
+  maxBatchItems?: number | undefined;
+  /** How many requests may be under way at once. */
+  maxInFlight?: number | undefined;
+  /** Upper bound for one write, in bytes. */
+  maxWriteBytes?: number | undefined;
+  /** Upper bound for everything accepted and not settled, in bytes, overhead included. */
+  maxBufferBytes?: number | undefined;
+  /** Upper bound for the number of writes accepted and not settled; 0 is none. */
+  maxBufferItems?: number | undefined;
+  /** For other languages: in Node a full buffer answers at once. */
+  maxBlockMs?: number | undefined;
+  /** How long a write may take from call to outcome, in milliseconds; 0 is without limit. */
+  deliveryTimeoutMs?: number | undefined;
+  /** What to do where only the server could know whether a write is stored, and it forgot. */
+  onUncertain?: "resend" | "report" | undefined;
+  /** Aborting begins the shutdown: no new writes, the accepted ones are delivered. */
+  signal?: AbortSignal | undefined;
+  /** Called for every accepted write that was not delivered. */
+  onError?: OnError | undefined;
+}
+
+/** The options' lists in the form the core takes. */
+export interface Settings {
+  readonly settings: string[];
+  readonly headers: string[];
+}
+
+/** Options of the official client that mean something else here, and what to do instead. */
+const NOT_TAKEN: Readonly<Record<string, string>> = {
+  fetch: "`fetch` is not taken: requests are made by the native core; use `headers`, `url` and the proxy variables of the environment",
+};
+
+/**
+ * Checks options against the core's table and brings them into the core's form. `own` are handled
+ * by the caller.
+ */
+export function settingsOf(options: object, own: readonly string[]): Settings {
+  if (typeof options !== "object" || options === null) {
+    throw invalidArgument("options", "the options are an object");
+  }
+  const settings: string[] = [];
+  let headers: string[] = [];
+  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
+    if (value === undefined || own.includes(name)) continue;
+    const refusal = NOT_TAKEN[name];
+    if (refusal !== undefined) throw invalidArgument(name, refusal);
+    if (name === "headers") headers = headersOf(value);
+    else settings.push(...settingOf(name, value));
+  }
+  return { settings, headers };
+}
+
+function settingOf(name: string, given: unknown): [string, string] {
+  const row = optionTable().get(name);
+  if (row === undefined) throw unknownOption(name);
+  const value = plain(name, given);
+  if (typeof value !== row.kind) {
+    const article = row.kind === "boolean" ? "true or false" : `a ${row.kind}`;
+    throw invalidArgument(name, `\`${name}\` takes ${article}, not ${shown(value)}`);
+  }
+  return [row.name, String(value)];
+}
+
+/** The richer types some options take in JavaScript. */
+function plain(name: string, value: unknown): unknown {
+  if (name === "url" && value instanceof URL) return value.href;
+  if (name === "endpoints" && Array.isArray(value)) return value.join(",");
+  if (name === "expiresAt" && value instanceof Date && !Number.isNaN(value.getTime())) {
+    return value.toISOString();
+  }
+  return value;
+}
+
+function unknownOption(name: string): Error {
+  const squeeze = (text: string): string => text.toLowerCase().replace(/[_-]/g, "");
+  const near = [...optionTable().keys(), "headers", "signal", "onError"].find(
+    (known) => squeeze(known) === squeeze(name),
+  );
+  const hint = near === undefined ? "" : `; did you mean \`${near}\`?`;
+  return invalidArgument(name, `there is no option \`${name}\`${hint}`);
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+function headersOf(given: unknown): string[] {
+  if (typeof given !== "object" || given === null) {
+    throw invalidArgument("headers", "`headers` takes an object of names and values");
+  }
+  const pairs: Iterable<unknown> =
+    Symbol.iterator in given ? (given as Iterable<unknown>) : Object.entries(given);
+  const flat: string[] = [];
+  for (const pair of pairs) {
+    const [name, value] = Array.isArray(pair) ? (pair as unknown[]) : [];
+    if (value === undefined && typeof name === "string") continue;
+    if (typeof value === "function") {
+      throw notSupported(`header \`${String(name)}\`: give its value, functions are not supported`);
+    }
+    if (typeof name !== "string" || typeof value !== "string") {
+      throw invalidArgument("headers", `the value of header \`${String(name)}\` is not text`);
+    }
+    flat.push(name, value);
+  }
+  return flat;
+}
+
+/** A callback, checked. */
+export function onErrorOf(value: unknown): OnError | undefined {
+  if (value === undefined || typeof value === "function") return value as OnError | undefined;
+  throw invalidArgument("onError", "`onError` takes a function");
+}

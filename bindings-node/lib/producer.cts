@@ -1,0 +1,217 @@
+// The exactly-once writer of bytes or JSON.
+
+import { calling, invalidArgument } from "./errors.cjs";
+import { Unsayable, isJson, isSerialised, serialise, stringify } from "./json.cjs";
+import type { Message } from "./json.cjs";
+import {
+  closeResult,
+  nativeCallback,
+  reporting,
+  snapshotOf,
+  statsOf,
+} from "./lifecycle.cjs";
+import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
+import { native } from "./native.cjs";
+import type { NativeProducer, NativeWait, Payload, Written } from "./native.cjs";
+import { onErrorOf, settingsOf } from "./options.cjs";
+import type { OnError, WriterOptions } from "./options.cjs";
+import type { Receipt } from "./receipt.cjs";
+import { receiptOf, rejectedReceipt } from "./receipt.cjs";
+import { DurableStream } from "./stream.cjs";
+import { onAbort, settled, signalOf } from "./wait.cjs";
+import type { WaitOptions } from "./wait.cjs";
+
+/** How a producer writes. */
+export interface IdempotentProducerOptions extends WriterOptions {}
+
+const OWN = ["signal", "onError"];
+
+/**
+ * Writes messages to a stream, each exactly once, in the order of the calls.
+ *
+ * Calls answer at once with a {@link Receipt}; messages gather while requests are under way. The id
+ * stays the same over restarts: a new producer takes over from an older one of the same id, what
+ * that one had written stays, and nothing is written twice.
+ */
+export class IdempotentProducer {
+  readonly #native: NativeProducer;
+  readonly #json: boolean;
+  readonly #onError: OnError | undefined;
+  readonly #forgetSignal: (() => unknown) | undefined;
+
+  constructor(stream: DurableStream, producerId: string, options: IdempotentProducerOptions = {}) {
+    const target = DurableStream.native(stream);
+    if (typeof producerId !== "string") {
+      throw invalidArgument("producerId", "`producerId` is text");
+    }
+    const { settings, headers } = settingsOf(options, OWN);
+    const signal = signalOf(options.signal);
+    this.#onError = onErrorOf(options.onError);
+    this.#json = isJson(stream.contentType);
+    const callback = nativeCallback(this.#onError);
+    const own = calling(() => new native.Producer(target, producerId, settings, headers, callback));
+    this.#native = own;
+    if (signal?.aborted) own.beginShutdown();
+    else if (signal) this.#forgetSignal = onAbort(signal, () => own.beginShutdown());
+  }
+
+  /**
+   * Accepts one message: one JSON value on a JSON stream, text or bytes on any other. Throws where
+   * it cannot be accepted; its outcome comes with the receipt, `flush` or `onError`.
+   */
+  append(message: Message): Receipt {
+    return this.#write(message, (payload) => this.#native.append(payload));
+  }
+
+  /** The same; what would be thrown is a rejected receipt. */
+  tryAppend(message: Message): Receipt {
+    try {
+      return this.#write(message, (payload) => this.#native.tryAppend(payload));
+    } catch (error) {
+      return rejectedReceipt(error);
+    }
+  }
+
+  /** Serialises whatever it gets as JSON, text too, and accepts it. */
+  appendJson(value: unknown): Receipt {
+    let text: string;
+    try {
+      text = stringify(value);
+    } catch (error) {
+      return this.#refuse(error);
+    }
+    return this.append(text);
+  }
+
+  /**
+   * Accepts several messages in their order. All are serialised before the first is accepted; where
+   * one is refused, the ones before it stay accepted and the error is thrown.
+   */
+  appendMany(messages: Iterable<Message>): Receipt[] {
+    const payloads: Payload[] = [];
+    for (const message of messages) {
+      if (isSerialised(message)) {
+        payloads.push(message);
+        continue;
+      }
+      try {
+        payloads.push(serialise(message, this.#json));
+      } catch (error) {
+        this.#refuse(error);
+      }
+    }
+    return payloads.map((payload) => receiptOf(this.#native.append(payload), this.#native));
+  }
+
+  /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
+  flush(options?: WaitOptions): Promise<FlushReport> {
+    return this.#settled("flush", () => this.#native.flush(), options);
+  }
+
+  /** Flushes, then ends the *stream* for everybody, a last message in the same request. */
+  async close(lastMessage?: Message, options?: WaitOptions): Promise<CloseResult> {
+    let payload: Payload | undefined;
+    try {
+      payload = lastMessage === undefined ? undefined : serialise(lastMessage, this.#json);
+    } catch (error) {
+      this.#refuse(error);
+    }
+    const close = (): NativeWait => this.#native.close(payload);
+    const result = await this.#settled<{ finalOffset: string | null }>("close", close, options);
+    this.#forgetSignal?.();
+    return closeResult(result);
+  }
+
+  /** Flushes and lets go without ending the stream. */
+  async detach(options?: WaitOptions): Promise<FlushReport> {
+    this.#forgetSignal?.();
+    return this.#settled("detach", () => this.#native.detach(), options);
+  }
+
+  /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */
+  stop(): void {
+    this.#forgetSignal?.();
+    calling(() => this.#native.stop());
+  }
+
+  /** Detaches at the end of `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.detach();
+  }
+
+  /** The epoch in use. */
+  get epoch(): number {
+    return this.snapshot().epoch;
+  }
+
+  /** The next sequence number in this epoch. */
+  get nextSeq(): number {
+    return this.snapshot().nextSeq;
+  }
+
+  /** Writes accepted and not settled. */
+  get pendingCount(): number {
+    return this.snapshot().bufferedWrites;
+  }
+
+  /** Requests under way. */
+  get inFlightCount(): number {
+    return this.snapshot().inFlight;
+  }
+
+  /** The stream's offset after the last acknowledged batch. */
+  get lastSuccessfulOffset(): string | undefined {
+    return this.snapshot().lastOffset;
+  }
+
+  /** The lifecycle state. */
+  get state(): ProducerState {
+    return this.snapshot().state;
+  }
+
+  /** Everything about where the producer stands, at one instant. */
+  snapshot(): Snapshot {
+    return snapshotOf(this.#native);
+  }
+
+  /** Counters and gauges, in one consistent snapshot. */
+  stats(): Stats {
+    return statsOf(this.#native);
+  }
+
+  /** The id as it goes on the wire: with its suffix if `shared`. */
+  get producerId(): string {
+    return this.#native.producerId;
+  }
+
+  /** The stream's URL, without user info and query. */
+  get url(): string {
+    return this.#native.url;
+  }
+
+  #write(message: unknown, write: (payload: Payload) => Written): Receipt {
+    let payload: Payload;
+    try {
+      payload = serialise(message, this.#json);
+    } catch (error) {
+      return this.#refuse(error);
+    }
+    return receiptOf(write(payload), this.#native);
+  }
+
+  /** Books a value that cannot be written; throws what `append` would. */
+  #refuse(error: unknown): never {
+    if (!(error instanceof Unsayable)) throw error;
+    receiptOf(this.#native.refuse(error.message), this.#native);
+    throw error;
+  }
+
+  #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {
+    return reporting(this.#native, this.#onError, settled<T>(what, start, options));
+  }
+}
+
+// Node before 18.18 has no `Symbol.asyncDispose`, and made a method called "undefined" of it.
+if (Symbol.asyncDispose === undefined) {
+  Reflect.deleteProperty(IdempotentProducer.prototype, "undefined");
+}

@@ -1,0 +1,174 @@
+// What a stream of entity state holds: collections, and how their values are validated.
+
+import { calling, invalidArgument } from "./errors.cjs";
+import type { Issue } from "./errors.cjs";
+import { Unsayable, escapePointer, stringify } from "./json.cjs";
+import { native } from "./native.cjs";
+import type { NativeSchema } from "./native.cjs";
+
+/** A validator of the Standard Schema interface (zod, valibot, arktype and others). */
+export interface StandardSchema {
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => unknown;
+    readonly types?: { readonly input: unknown; readonly output: unknown } | undefined;
+  };
+}
+
+/** A JSON Schema (drafts 4 to 2020-12), validated in the core. `true` takes any object. */
+export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
+
+/** A collection of entities. */
+export interface CollectionDefinition {
+  /** How its values are validated. */
+  readonly schema: StandardSchema | JsonSchema;
+  /** The `type` of its events. */
+  readonly type: string;
+  /** The field that holds the primary key. */
+  readonly primaryKey: string;
+}
+
+/** Collections by their names. */
+export type Collections = Readonly<Record<string, CollectionDefinition>>;
+
+/** What `upsert` takes for a validator: its input type, where it tells. */
+export type InferInput<S> = S extends {
+  readonly "~standard": { readonly types?: { readonly input: infer Input } | undefined };
+}
+  ? unknown extends Input
+    ? object
+    : Input
+  : object;
+
+type Validate = StandardSchema["~standard"]["validate"];
+
+/** A collection ready to validate. */
+export interface Collection {
+  readonly primaryKey: string;
+  /** Missing where the core validates. */
+  readonly validate: Validate | undefined;
+}
+
+const TOKEN = Symbol("defineStreamSchema");
+
+/** The collections of a stream, checked. Made by {@link defineStreamSchema}. */
+export class StreamSchema<C extends Collections = Collections> {
+  /** The definitions as given. */
+  readonly collections: C;
+  readonly #native: NativeSchema;
+  readonly #ready = new Map<string, Collection>();
+
+  /** @internal */
+  constructor(token: symbol, collections: C) {
+    if (token !== TOKEN) throw invalidArgument("schema", "make a schema with defineStreamSchema");
+    if (typeof collections !== "object" || collections === null) {
+      throw invalidArgument("schema", "the schema is an object of collections by name");
+    }
+    this.collections = collections;
+    this.#native = new native.Schema();
+    for (const [name, definition] of Object.entries(collections)) this.#add(name, definition);
+    if (this.#ready.size === 0) throw invalidArgument("schema", "the schema has no collections");
+  }
+
+  #add(name: string, definition: CollectionDefinition): void {
+    const wrong = (what: string): Error =>
+      invalidArgument("schema", `collection \`${name}\` ${what}`);
+    if (typeof definition !== "object" || definition === null) throw wrong("is not a definition");
+    const { schema, type, primaryKey } = definition;
+    if (typeof type !== "string") throw wrong("has no `type`");
+    if (typeof primaryKey !== "string") throw wrong("has no `primaryKey`");
+    const validate = validatorOf(schema);
+    let text: string | undefined;
+    if (validate === undefined) {
+      if (!isJsonSchema(schema)) {
+        throw wrong("has no `schema`: neither a Standard Schema nor a JSON Schema");
+      }
+      try {
+        text = stringify(schema);
+      } catch (error) {
+        throw error instanceof Unsayable ? wrong(`has no JSON Schema: ${error.message}`) : error;
+      }
+    }
+    calling(() => this.#native.add(name, type, primaryKey, text));
+    this.#ready.set(name, { primaryKey, validate });
+  }
+
+  /** @internal */
+  get(name: string): Collection | undefined {
+    return this.#ready.get(name);
+  }
+
+  /** @internal */
+  static native(schema: unknown): NativeSchema {
+    if (schema instanceof StreamSchema) return schema.#native;
+    throw invalidArgument("schema", "`schema` is missing: make it with defineStreamSchema");
+  }
+}
+
+/** Declares the collections of a stream: for each its schema, event type and primary key. */
+export function defineStreamSchema<C extends Collections>(collections: C): StreamSchema<C> {
+  return new StreamSchema(TOKEN, collections);
+}
+
+function validatorOf(schema: unknown): Validate | undefined {
+  // arktype's schemas are functions.
+  if ((typeof schema !== "object" && typeof schema !== "function") || schema === null) {
+    return undefined;
+  }
+  const standard = (schema as Partial<StandardSchema>)["~standard"];
+  if (typeof standard?.validate !== "function") return undefined;
+  return (value) => standard.validate(value);
+}
+
+function isJsonSchema(schema: unknown): boolean {
+  if (typeof schema === "boolean") return true;
+  if (typeof schema !== "object" || schema === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(schema);
+  return prototype === null || prototype === Object.prototype;
+}
+
+/** The validated value, or what the validator found. */
+export type Verdict = { readonly value: unknown } | { readonly issues: Issue[] };
+
+/** Asks a Standard Schema. What it throws is a finding; a promise is a wrong schema. */
+export function validated(name: string, validate: Validate, value: unknown): Verdict {
+  let result: unknown;
+  try {
+    result = validate(value);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return { issues: [{ path: "", message }] };
+  }
+  if (result instanceof Promise) {
+    result.catch(() => undefined);
+    throw invalidArgument(
+      "schema",
+      `collection \`${name}\` validates asynchronously, upsert does not wait: validate before it`,
+    );
+  }
+  if (typeof result !== "object" || result === null) {
+    return { issues: [{ path: "", message: "the validator gave no result" }] };
+  }
+  const { issues } = result as { issues?: unknown };
+  if (issues === undefined || issues === null) return { value: (result as { value: unknown }).value };
+  return { issues: issuesOf(issues) };
+}
+
+function issuesOf(given: unknown): Issue[] {
+  const issues: Issue[] = [];
+  for (const issue of Array.isArray(given) ? (given as unknown[]) : []) {
+    const { message, path } = Object(issue) as { message?: unknown; path?: unknown };
+    const parts = Array.isArray(path) ? (path as unknown[]) : [];
+    issues.push({
+      path: parts.map((part) => `/${escapePointer(String(keyOf(part)))}`).join(""),
+      message: String(message ?? "the value was refused"),
+    });
+  }
+  return issues;
+}
+
+/** A step of an issue's path: a key, or an object that holds one. */
+function keyOf(part: unknown): unknown {
+  return typeof part === "object" && part !== null ? (part as { key?: unknown }).key : part;
+}

@@ -1,0 +1,277 @@
+// The writer of entity state: one per stream path in a process.
+
+import { calling, invalidArgument } from "./errors.cjs";
+import type { Issue } from "./errors.cjs";
+import { Unsayable, isSerialised, stringify } from "./json.cjs";
+import {
+  closeResult,
+  flushBeforeExit,
+  nativeCallback,
+  reporting,
+  snapshotOf,
+  statsOf,
+} from "./lifecycle.cjs";
+import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
+import { native } from "./native.cjs";
+import type { NativeState, NativeWait, Payload, Written } from "./native.cjs";
+import { onErrorOf, settingsOf } from "./options.cjs";
+import type { OnError, PlaceOptions, WriterOptions } from "./options.cjs";
+import { receiptOf } from "./receipt.cjs";
+import type { Receipt, Reason } from "./receipt.cjs";
+import { StreamSchema, validated } from "./schema.cjs";
+import type { Collection, Collections, InferInput } from "./schema.cjs";
+import { onAbort, settled, signalOf } from "./wait.cjs";
+import type { WaitOptions } from "./wait.cjs";
+
+/** Which stream, what it holds, and how to write. */
+export interface StateProducerOptions<C extends Collections> extends PlaceOptions, WriterOptions {
+  /** The stream's collections. */
+  schema: StreamSchema<C>;
+  /** The stable identity for deduplication: 1 to 256 visible ASCII characters. */
+  producerId: string;
+  /** Throw for a refused upsert or delete, in place of a rejected receipt. */
+  strict?: boolean | undefined;
+}
+
+/** How a state producer is closed. */
+export interface StateCloseOptions extends WaitOptions {
+  /** End the *stream* too, for everybody. */
+  endStream?: boolean | undefined;
+}
+
+const OWN = ["schema", "signal", "onError"];
+const TOKEN = Symbol("createDurableStream");
+
+/** Publishes the state of entities to one stream, each change exactly once, in call order. */
+export class StateProducer<C extends Collections = Collections> {
+  readonly #native: NativeState;
+  readonly #schema: StreamSchema<C>;
+  readonly #onError: OnError | undefined;
+  readonly #signals = new Map<AbortSignal, () => unknown>();
+  #holders = 1;
+
+  /** @internal */
+  constructor(token: symbol, own: NativeState, schema: StreamSchema<C>, onError?: OnError) {
+    if (token !== TOKEN) {
+      throw invalidArgument("options", "open a state producer with createDurableStream");
+    }
+    this.#native = own;
+    this.#schema = schema;
+    this.#onError = onError;
+  }
+
+  /** @internal */
+  static open<C extends Collections>(options: StateProducerOptions<C>): StateProducer<C> {
+    const { settings, headers } = settingsOf(options, OWN);
+    const schema = StreamSchema.native(options.schema);
+    const signal = signalOf(options.signal);
+    const onError = onErrorOf(options.onError);
+    const callback = nativeCallback(onError);
+    const own = calling(() => new native.State(schema, settings, headers, callback));
+    const url = own.url;
+    const others = (opened.get(url) ?? []).filter((other) => other.deref() !== undefined);
+    const known = others
+      .map((other) => other.deref())
+      .find((other) => other !== undefined && other.#native.isSame(own));
+    let producer = known as StateProducer<C> | undefined;
+    if (producer === undefined) {
+      producer = new StateProducer<C>(TOKEN, own, options.schema, onError);
+      others.push(new WeakRef(producer as unknown as StateProducer));
+    } else {
+      producer.#holders += 1;
+      own.release();
+    }
+    opened.set(url, others);
+    producer.#mind(signal);
+    flushBeforeExit();
+    return producer;
+  }
+
+  #mind(signal: AbortSignal | undefined): void {
+    if (signal === undefined || this.#signals.has(signal)) return;
+    if (signal.aborted) return this.#native.beginShutdown();
+    this.#signals.set(signal, onAbort(signal, () => this.#native.beginShutdown()));
+  }
+
+  #leave(): void {
+    for (const forget of this.#signals.values()) forget();
+    this.#signals.clear();
+    const others = (opened.get(this.url) ?? []).filter((other) => {
+      const producer: unknown = other.deref();
+      return producer !== undefined && producer !== this;
+    });
+    if (others.length === 0) opened.delete(this.url);
+    else opened.set(this.url, others);
+  }
+
+  /**
+   * Publishes an entity's whole new state. What cannot be accepted gives a rejected receipt, and
+   * nothing is sent: unknown collection, missing primary key, a value the schema refuses, a full
+   * buffer.
+   */
+  upsert<K extends keyof C & string>(collection: K, value: InferInput<C[K]["schema"]>): Receipt {
+    return this.#upsert(collection, value);
+  }
+
+  /** The same from JSON text, which reaches the stream as it is. */
+  upsertJson<K extends keyof C & string>(collection: K, text: string | Uint8Array): Receipt {
+    return this.#upsert(collection, text);
+  }
+
+  /** Publishes that an entity is gone. */
+  delete<K extends keyof C & string>(collection: K, key: string | number): Receipt {
+    const text = typeof key === "number" || typeof key === "bigint" ? String(key) : key;
+    if (typeof text !== "string") {
+      return this.#refuse(collection, "invalid-key", undefined, "the key is not text");
+    }
+    return this.#receipt(this.#native.delete(String(collection), text));
+  }
+
+  /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
+  flush(options?: WaitOptions): Promise<FlushReport> {
+    return this.#settled("flush", () => this.#native.flush(), options);
+  }
+
+  /** Flushes, leaves the registry and lets go, for all holders. With `endStream`, ends the stream. */
+  close(options: StateCloseOptions & { endStream: true }): Promise<CloseResult>;
+  close(options?: StateCloseOptions): Promise<FlushReport>;
+  async close(options: StateCloseOptions = {}): Promise<FlushReport | CloseResult> {
+    if (options.endStream) {
+      const end = (): NativeWait => this.#native.closeStream();
+      const result = await this.#settled<{ finalOffset: string | null }>("close", end, options);
+      this.#leave();
+      return closeResult(result);
+    }
+    this.#leave();
+    return this.#settled<FlushReport>("close", () => this.#native.close(), options);
+  }
+
+  /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */
+  stop(): void {
+    this.#leave();
+    calling(() => this.#native.stop());
+  }
+
+  /** Flushes and lets one holder go at the end of `await using`; the last one closes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#holders -= 1;
+    await (this.#holders > 0 ? this.flush() : this.close());
+  }
+
+  /** The lifecycle state. */
+  get state(): ProducerState {
+    return this.snapshot().state;
+  }
+
+  /** The epoch in use. */
+  get epoch(): number {
+    return this.snapshot().epoch;
+  }
+
+  /** Writes accepted and not settled. */
+  get pendingCount(): number {
+    return this.snapshot().bufferedWrites;
+  }
+
+  /** The stream's offset after the last acknowledged batch. */
+  get lastSuccessfulOffset(): string | undefined {
+    return this.snapshot().lastOffset;
+  }
+
+  /** Everything about where the producer stands, at one instant. */
+  snapshot(): Snapshot {
+    return snapshotOf(this.#native);
+  }
+
+  /** Counters and gauges, in one consistent snapshot. */
+  stats(): Stats {
+    return statsOf(this.#native);
+  }
+
+  /** The id as it goes on the wire: with its suffix if `shared`. */
+  get producerId(): string {
+    return this.#native.producerId;
+  }
+
+  /** The stream's URL, without user info and query. */
+  get url(): string {
+    return this.#native.url;
+  }
+
+  #upsert(name: string, given: unknown): Receipt {
+    const collection = this.#schema.get(name);
+    // The core says which collections there are.
+    if (collection === undefined) return this.#receipt(this.#native.upsert(String(name), "{}"));
+    let payload: Payload;
+    try {
+      if (collection.validate === undefined) {
+        payload = isSerialised(given) ? given : stringify(given);
+      } else {
+        const value = isSerialised(given) ? parse(given) : given;
+        const verdict = validated(name, collection.validate, value);
+        if ("issues" in verdict) return this.#invalid(name, collection, value, verdict.issues);
+        // Text the validator left alone stays as it came, byte for byte.
+        const untouched = isSerialised(given) && verdict.value === value;
+        payload = untouched ? given : stringify(verdict.value);
+      }
+    } catch (error) {
+      if (!(error instanceof Unsayable)) throw error;
+      return this.#refuse(name, "serialization-failed", keyOf(given, collection), error.message);
+    }
+    return this.#receipt(this.#native.upsert(name, payload));
+  }
+
+  #invalid(name: string, collection: Collection, value: unknown, issues: Issue[]): Receipt {
+    const key = keyOf(value, collection);
+    if (key === undefined && typeof value === "object" && value !== null) {
+      // The core looks for the key before it validates, and so says what is missing.
+      return this.#receipt(this.#native.upsert(name, "{}"));
+    }
+    const flat = issues.flatMap((issue) => [issue.path, issue.message]);
+    return this.#receipt(this.#native.refuse(name, "invalid-value", key, flat));
+  }
+
+  #refuse(name: string, reason: Reason, key: string | undefined, message: string): Receipt {
+    return this.#receipt(this.#native.refuse(String(name), reason, key, ["", message]));
+  }
+
+  #receipt(written: Written): Receipt {
+    return receiptOf(written, this.#native);
+  }
+
+  #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {
+    return reporting(this.#native, this.#onError, settled<T>(what, start, options));
+  }
+}
+
+if (Symbol.asyncDispose === undefined) {
+  Reflect.deleteProperty(StateProducer.prototype, "undefined");
+}
+
+/** The open producers of this thread by URL; whoever lets all of them go lets the entry go. */
+const opened = new Map<string, WeakRef<StateProducer>[]>();
+
+/**
+ * Opens the writer of entity state for a stream, or returns the one that is open already: there is
+ * one per stream. Sends nothing itself, so that it may start before its server does.
+ */
+export function createDurableStream<C extends Collections>(
+  options: StateProducerOptions<C>,
+): StateProducer<C> {
+  return StateProducer.open(options);
+}
+
+function keyOf(value: unknown, { primaryKey }: Collection): string | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const key = (value as Record<string, unknown>)[primaryKey];
+  if (typeof key === "string" && key !== "") return key;
+  return typeof key === "number" || typeof key === "boolean" ? String(key) : undefined;
+}
+
+function parse(given: Payload): unknown {
+  try {
+    return JSON.parse(typeof given === "string" ? given : new TextDecoder().decode(given));
+  } catch (error) {
+    throw new Unsayable(`the value is not one JSON value: ${(error as Error).message}`);
+  }
+}

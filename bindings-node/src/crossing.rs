@@ -1,0 +1,106 @@
+//! How things cross to JavaScript: receipts as numbers, everything else as JSON text.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use durstream_core::{CloseResult, Error, ErrorKind, FlushReport, Outcome, Receipt, Snapshot};
+use napi::bindgen_prelude::{Either, Uint8ArraySlice};
+use serde_json::{Value, json};
+
+/// Text or bytes, copied by the core before the call returns.
+pub type Payload<'a> = Either<String, Uint8ArraySlice<'a>>;
+
+/// The id of an accepted write, or JSON text: `{"refused":outcome}` or `{"error":error}`.
+pub type Written = Either<f64, String>;
+
+/// The bytes of a payload.
+pub fn bytes<'a>(payload: &'a Payload<'_>) -> &'a [u8] {
+    match payload {
+        Either::A(text) => text.as_bytes(),
+        Either::B(bytes) => bytes,
+    }
+}
+
+fn caught<T>(work: impl FnOnce() -> durstream_core::Result<T>) -> durstream_core::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Internal, "a panic was caught at the boundary to Node"))
+    })
+}
+
+/// Runs a call's body; an error or panic is thrown with the error's JSON text as its message.
+pub fn guarded<T>(work: impl FnOnce() -> durstream_core::Result<T>) -> napi::Result<T> {
+    caught(work).map_err(|error| napi::Error::from_reason(error.to_json().to_string()))
+}
+
+/// Runs a write's body. Nothing is thrown: most refusals are an answer, not an exception.
+pub fn written(work: impl FnOnce() -> durstream_core::Result<Receipt>) -> Written {
+    match caught(work) {
+        Ok(receipt) => match receipt.refusal() {
+            Some(refusal) => Either::B(json!({ "refused": outcome(refusal) }).to_string()),
+            // Ids count from 1 and stay far below 2^53.
+            None => Either::A(receipt.id() as f64),
+        },
+        Err(error) => Either::B(failed(&error)),
+    }
+}
+
+/// A failed result as text.
+pub fn failed(error: &Error) -> String {
+    json!({ "error": error.to_json() }).to_string()
+}
+
+/// A result as text: `{"value":...}` or `{"error":...}`.
+pub fn settled<T>(result: durstream_core::Result<T>, value: impl FnOnce(&T) -> Value) -> String {
+    match result {
+        Ok(result) => json!({ "value": value(&result) }).to_string(),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The fate of a write.
+pub fn outcome(outcome: &Outcome) -> Value {
+    json!({
+        "status": outcome.status.as_str(),
+        "reason": outcome.reason.map(|reason| reason.as_str()),
+        "duplicate": outcome.duplicate,
+        "maybeDuplicate": outcome.maybe_duplicate,
+        "attempts": outcome.attempts,
+        "offset": outcome.offset.as_deref(),
+        "error": outcome.error.as_ref().map(Error::to_json),
+    })
+}
+
+/// What a flush found.
+pub fn report(report: &FlushReport) -> Value {
+    json!({
+        "delivered": report.delivered,
+        "duplicates": report.duplicates,
+        "uncertain": report.uncertain,
+    })
+}
+
+/// How a stream ended.
+pub fn closed(result: &CloseResult) -> Value {
+    json!({ "finalOffset": result.final_offset.as_deref() })
+}
+
+/// Where a producer stands.
+pub fn snapshot(snapshot: &Snapshot) -> String {
+    let snapshot = json!({
+        "state": snapshot.state.as_str(),
+        "attempt": snapshot.attempt,
+        "bufferedWrites": snapshot.buffered_writes,
+        "bufferedBytes": snapshot.buffered_bytes,
+        "lastError": snapshot.last_error.as_ref().map(Error::to_json),
+        "epoch": snapshot.epoch,
+        "nextSeq": snapshot.next_seq,
+        "inFlight": snapshot.in_flight,
+        "lastOffset": snapshot.last_offset.as_deref(),
+    });
+    snapshot.to_string()
+}
+
+/// Counters by their names in the core's spelling.
+pub fn stats(stats: &durstream_core::Stats) -> String {
+    let entries = stats.entries().into_iter().map(|(name, count)| (name.to_owned(), count.into()));
+    Value::Object(entries.collect()).to_string()
+}

@@ -1,0 +1,138 @@
+//! The exactly-once writer of bytes or JSON.
+
+use durstream_core::IdempotentProducer;
+use napi::Env;
+use napi::bindgen_prelude::Object;
+use napi_derive::napi;
+use serde::ser::{Error as _, Serialize, Serializer};
+
+use crate::crossing::{self, Payload, Written, bytes, closed, guarded, outcome, report, written};
+use crate::failure::{Callback, callback};
+use crate::options::options;
+use crate::stream::Stream;
+use crate::wait::{NO_WRITE, Wait, told};
+
+/// A producer on a stream.
+#[napi]
+pub struct Producer {
+    producer: IdempotentProducer,
+}
+
+/// A value JavaScript could not say in JSON: serialising it fails with the reason.
+struct Unsayable(String);
+
+impl Serialize for Unsayable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom(&self.0))
+    }
+}
+
+#[napi]
+impl Producer {
+    /// Opens a producer; sends nothing.
+    #[napi(constructor)]
+    pub fn new(
+        stream: &Stream,
+        id: String,
+        settings: Vec<String>,
+        headers: Vec<String>,
+        on_error: Option<Callback<'_>>,
+    ) -> napi::Result<Self> {
+        let on_error = callback(on_error)?;
+        guarded(|| {
+            let options = options(&settings, &headers)?;
+            let producer = IdempotentProducer::open_with(&stream.stream, &id, options, on_error)?;
+            Ok(Producer { producer })
+        })
+    }
+
+    /// Accepts one message.
+    #[napi]
+    pub fn append(&self, message: Payload<'_>) -> Written {
+        written(|| self.producer.append(bytes(&message)))
+    }
+
+    /// The same; every refusal is a receipt.
+    #[napi]
+    pub fn try_append(&self, message: Payload<'_>) -> Written {
+        written(|| Ok(self.producer.try_append(bytes(&message))))
+    }
+
+    /// Books a value that could not be serialised, and answers as `append` would.
+    #[napi]
+    pub fn refuse(&self, text: String) -> Written {
+        written(|| self.producer.append_json(&Unsayable(text)))
+    }
+
+    /// Waits for the outcome of an accepted write.
+    #[napi]
+    pub fn wait(&self, id: f64) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.wait(id as u64), outcome)))
+    }
+
+    /// Waits for everything accepted so far.
+    #[napi]
+    pub fn flush(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.flush(), report)))
+    }
+
+    /// Flushes, then ends the stream.
+    #[napi]
+    pub fn close(&self, message: Option<Payload<'_>>) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.close(message.as_ref().map(bytes)), closed)))
+    }
+
+    /// Flushes and lets go.
+    #[napi]
+    pub fn detach(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.detach(), report)))
+    }
+
+    /// Takes no more writes, delivers the accepted ones.
+    #[napi]
+    pub fn begin_shutdown(&self) -> napi::Result<()> {
+        guarded(|| {
+            self.producer.begin_shutdown();
+            Ok(())
+        })
+    }
+
+    /// Ends now.
+    #[napi]
+    pub fn stop(&self) -> napi::Result<()> {
+        guarded(|| {
+            self.producer.stop();
+            Ok(())
+        })
+    }
+
+    /// Where the producer stands, as JSON text.
+    #[napi]
+    pub fn snapshot(&self) -> napi::Result<String> {
+        guarded(|| Ok(crossing::snapshot(&self.producer.snapshot())))
+    }
+
+    /// Its counters, as JSON text.
+    #[napi]
+    pub fn stats(&self) -> napi::Result<String> {
+        guarded(|| Ok(crossing::stats(&self.producer.stats())))
+    }
+
+    /// Resolves once every failure so far was handed to `onError`.
+    #[napi]
+    pub fn told<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        told(env, self.producer.wait(NO_WRITE))
+    }
+
+    /// The id as it goes on the wire.
+    #[napi(getter)]
+    pub fn producer_id(&self) -> String {
+        self.producer.producer_id().to_owned()
+    }
+
+    /// The URL without secrets.
+    #[napi(getter)]
+    pub fn url(&self) -> String {
+        self.producer.url().to_owned()
+    }
+}

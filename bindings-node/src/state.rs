@@ -1,0 +1,166 @@
+//! The writer of entity state.
+
+use durstream_core::{Error, ErrorKind, Issue, Reason, StateProducer, create_durable_stream_with};
+use napi::Env;
+use napi::bindgen_prelude::Object;
+use napi_derive::napi;
+
+use crate::crossing::{self, Payload, Written, bytes, closed, guarded, outcome, report, written};
+use crate::failure::{Callback, callback};
+use crate::options::options;
+use crate::schema::Schema;
+use crate::wait::{NO_WRITE, Wait, told};
+
+/// One holder of a state producer. Taking it back before JavaScript's collector does lets the
+/// holder go at a known time.
+#[napi]
+pub struct State {
+    producer: Option<StateProducer>,
+}
+
+impl State {
+    fn held(&self) -> durstream_core::Result<&StateProducer> {
+        self.producer.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::ProducerClosed, "this holder of the producer was let go")
+        })
+    }
+}
+
+#[napi]
+impl State {
+    /// Opens the producer of a stream, or becomes a holder of the open one.
+    #[napi(constructor)]
+    pub fn new(
+        schema: &Schema,
+        settings: Vec<String>,
+        headers: Vec<String>,
+        on_error: Option<Callback<'_>>,
+    ) -> napi::Result<Self> {
+        let on_error = callback(on_error)?;
+        guarded(|| {
+            let options = options(&settings, &headers)?;
+            let producer = create_durable_stream_with(options, schema.schema.clone(), on_error)?;
+            Ok(State { producer: Some(producer) })
+        })
+    }
+
+    /// Whether both hold the same producer.
+    #[napi]
+    pub fn is_same(&self, other: &State) -> bool {
+        match (&self.producer, &other.producer) {
+            (Some(one), Some(other)) => one.is_same(other),
+            _ => false,
+        }
+    }
+
+    /// Lets this holder go.
+    #[napi]
+    pub fn release(&mut self) -> napi::Result<()> {
+        guarded(|| {
+            self.producer = None;
+            Ok(())
+        })
+    }
+
+    /// Publishes an entity, given as JSON.
+    #[napi]
+    pub fn upsert(&self, collection: String, value: Payload<'_>) -> Written {
+        written(|| self.held()?.upsert_json(&collection, bytes(&value)))
+    }
+
+    /// Publishes that an entity is gone.
+    #[napi]
+    pub fn delete(&self, collection: String, key: String) -> Written {
+        written(|| self.held()?.delete(&collection, &key))
+    }
+
+    /// Books a value the facade refused. Issues are a flat list of paths and messages.
+    #[napi]
+    pub fn refuse(
+        &self,
+        collection: String,
+        reason: String,
+        key: Option<String>,
+        issues: Vec<String>,
+    ) -> Written {
+        written(|| {
+            let reason = Reason::from_name(&reason).unwrap_or(Reason::InvalidValue).as_str();
+            let issues = issues.chunks_exact(2);
+            let issues =
+                issues.map(|pair| Issue { path: pair[0].clone(), message: pair[1].clone() });
+            self.held()?.refuse(&collection, reason, key.as_deref(), issues.collect())
+        })
+    }
+
+    /// Waits for the outcome of an accepted write.
+    #[napi]
+    pub fn wait(&self, id: f64) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.held()?.wait(id as u64), outcome)))
+    }
+
+    /// Waits for everything accepted so far.
+    #[napi]
+    pub fn flush(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.held()?.flush(), report)))
+    }
+
+    /// Flushes, leaves the registry and lets go for all holders.
+    #[napi]
+    pub fn close(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.held()?.close(), report)))
+    }
+
+    /// Flushes, then ends the stream.
+    #[napi]
+    pub fn close_stream(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.held()?.close_stream(), closed)))
+    }
+
+    /// Takes no more writes from any holder, delivers the accepted ones.
+    #[napi]
+    pub fn begin_shutdown(&self) -> napi::Result<()> {
+        guarded(|| {
+            self.held()?.begin_shutdown();
+            Ok(())
+        })
+    }
+
+    /// Ends now.
+    #[napi]
+    pub fn stop(&self) -> napi::Result<()> {
+        guarded(|| {
+            self.held()?.stop();
+            Ok(())
+        })
+    }
+
+    /// Where the producer stands, as JSON text.
+    #[napi]
+    pub fn snapshot(&self) -> napi::Result<String> {
+        guarded(|| Ok(crossing::snapshot(&self.held()?.snapshot())))
+    }
+
+    /// Its counters, as JSON text.
+    #[napi]
+    pub fn stats(&self) -> napi::Result<String> {
+        guarded(|| Ok(crossing::stats(&self.held()?.stats())))
+    }
+
+    /// Resolves once every failure so far was handed to `onError`.
+    #[napi]
+    pub fn told<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        told(env, guarded(|| Ok(self.held()?.wait(NO_WRITE)))?)
+    }
+
+    /// The id as it goes on the wire.
+    #[napi(getter)]
+    pub fn producer_id(&self) -> napi::Result<String> {
+        guarded(|| Ok(self.held()?.producer_id().to_owned()))
+    }
+
+    /// The URL without secrets.
+    #[napi(getter)]
+    pub fn url(&self) -> napi::Result<String> {
+        guarded(|| Ok(self.held()?.url().to_owned()))
+    }
+}

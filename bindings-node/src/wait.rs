@@ -1,0 +1,117 @@
+//! Promises fed by the core, and waits that can be given up.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+
+use durstream_core::Pending;
+use napi::bindgen_prelude::Object;
+use napi::{Env, JsDeferred};
+use napi_derive::napi;
+use serde_json::Value;
+
+use crate::crossing::settled;
+
+type Resolver = Box<dyn FnOnce(Env) -> napi::Result<String> + Send>;
+type Text = Pin<Box<dyn Future<Output = String> + Send>>;
+
+/// A wait for one result. Giving it up drops the core's [`Pending`], so that a flush nobody
+/// waits for takes nothing from what the next one reports.
+#[napi]
+pub struct Wait {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+}
+
+struct State {
+    text: Option<Text>,
+    deferred: Option<JsDeferred<String, Resolver>>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn look(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let Some(text) = &mut state.text else { return };
+        let waker = Waker::from(self.clone());
+        if let Poll::Ready(text) = text.as_mut().poll(&mut Context::from_waker(&waker)) {
+            state.text = None;
+            let deferred = state.deferred.take();
+            drop(state);
+            resolve(deferred, text);
+        }
+    }
+}
+
+impl Wake for Shared {
+    /// Called by the core on its I/O thread.
+    fn wake(self: Arc<Self>) {
+        self.look();
+    }
+}
+
+fn resolve(deferred: Option<JsDeferred<String, Resolver>>, text: String) {
+    if let Some(deferred) = deferred {
+        deferred.resolve(Box::new(move |_| Ok(text)));
+    }
+}
+
+impl Wait {
+    /// A wait for what the core is doing.
+    pub fn new<T: Send + 'static>(pending: Pending<T>, value: fn(&T) -> Value) -> Self {
+        let text: Text = Box::pin(async move { settled(pending.await, value) });
+        let state = State { text: Some(text), deferred: None };
+        Wait { shared: Arc::new(Shared { state: Mutex::new(state) }) }
+    }
+}
+
+#[napi]
+impl Wait {
+    /// The promise of the result's text; empty if it was given up. Called once.
+    #[napi]
+    pub fn done<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        let (deferred, promise) = env.create_deferred::<String, Resolver>()?;
+        self.shared.lock().deferred = Some(deferred);
+        self.shared.look();
+        Ok(promise)
+    }
+
+    /// Gives the wait up. Whatever was waited for goes on.
+    #[napi]
+    pub fn cancel(&self) {
+        let (text, deferred) = {
+            let mut state = self.shared.lock();
+            (state.text.take(), state.deferred.take())
+        };
+        drop(text);
+        resolve(deferred, String::new());
+    }
+}
+
+/// A promise of text that comes from another thread.
+pub fn promise<'env>(
+    env: &'env Env,
+    start: impl FnOnce(Box<dyn FnOnce(String) + Send>),
+) -> napi::Result<Object<'env>> {
+    let (deferred, promise) = env.create_deferred::<String, Resolver>()?;
+    start(Box::new(move |text| resolve(Some(deferred), text)));
+    Ok(promise)
+}
+
+/// An id no write has: waiting for it is over at once.
+pub const NO_WRITE: u64 = 0;
+
+/// A promise that takes its turn on the dispatcher, behind the failures that wait there.
+pub fn told<'env, T: Send + 'static>(
+    env: &'env Env,
+    over: Pending<T>,
+) -> napi::Result<Object<'env>> {
+    promise(env, |done| over.on_dispatcher(move |_| done(String::new())))
+}

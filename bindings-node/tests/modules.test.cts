@@ -1,0 +1,12 @@
+// CommonJS with types.
+
+import assert = require("node:assert/strict");
+import { test } from "node:test";
+
+import durstream = require("durstream");
+
+test("require gives typed classes", () => {
+  const handle: durstream.DurableStream = new durstream.DurableStream({ url: "http://127.0.0.1:9/a" });
+  assert.equal(handle.url, "http://127.0.0.1:9/a");
+  assert.equal(handle.contentType, "application/octet-stream");
+});

@@ -1,0 +1,142 @@
+// Options: wrong ones name themselves, in JavaScript's spelling.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+
+import {
+  DurableStream,
+  IdempotentProducer,
+  InvalidArgumentError,
+  NotSupportedError,
+  createDurableStream,
+  defineStreamSchema,
+} from "durstream";
+import type { DurableStreamOptions, StateProducerOptions } from "durstream";
+import { fresh, freshPath, nowhere, readJson, rejectionOf, run, thrownBy } from "./support.ts";
+
+const stream = new DurableStream({ url: nowhere, contentType: "application/json" });
+const schema = defineStreamSchema({ a: { schema: true, type: "a", primaryKey: "id" } });
+const producer = (options: object) => () => new IdempotentProducer(stream, "id", options);
+const handle = (options: object) => () => new DurableStream(options as never);
+const state = (options: object) => () =>
+  createDurableStream({ url: nowhere, schema, producerId: "id", ...options });
+
+for (const [option, call] of [
+  ["lingerMs", producer({ lingerMs: -1 })],
+  ["lingerMs", producer({ lingerMs: "5" })],
+  ["lingerMs", producer({ lingerMs: NaN })],
+  ["lingerMs", producer({ lingerMs: null })],
+  ["maxInFlight", producer({ maxInFlight: 0 })],
+  ["maxBatchBytes", producer({ maxBatchBytes: 1.5 })],
+  ["epoch", producer({ epoch: 2 ** 53 })],
+  ["autoClaim", producer({ autoClaim: "true" })],
+  ["onUncertain", producer({ onUncertain: "maybe" })],
+  ["retryMultiplier", producer({ retryMultiplier: 0.5 })],
+  ["linger_ms", producer({ linger_ms: 5 })],
+  ["nonsense", producer({ nonsense: 1 })],
+  ["ttlSeconds", producer({ ttlSeconds: 1 })],
+  ["fetch", producer({ fetch })],
+  ["signal", producer({ signal: {} })],
+  ["onError", producer({ onError: "log" })],
+  ["headers", producer({ headers: { "Producer-Epoch": "1" } })],
+  ["headers", producer({ headers: { "X-A": "a\r\nb: c" } })],
+  ["headers", producer({ headers: { "X-A": 1 } })],
+  ["headers", producer({ headers: "X-A: 1" })],
+  ["options", producer(null as never)],
+  ["producerId", () => new IdempotentProducer(stream, "")],
+  ["producerId", () => new IdempotentProducer(stream, "ü")],
+  ["producerId", () => new IdempotentProducer(stream, undefined as never)],
+  ["stream", () => new IdempotentProducer({ url: nowhere } as never, "id")],
+  ["url", handle({})],
+  ["url", handle({ url: "nonsense" })],
+  ["url", handle({ url: "ftp://host/a" })],
+  ["url", handle({ url: 5 })],
+  ["url", handle({ url: nowhere, streamPath: "/a" })],
+  ["options", handle(undefined as never)],
+  ["streamPath", handle({ streamPath: "/a/../b" })],
+  ["fetch", handle({ url: nowhere, fetch })],
+  ["expiresAt", handle({ url: nowhere, expiresAt: new Date(), ttlSeconds: 1 })],
+  ["expiresAt", handle({ url: nowhere, expiresAt: new Date(NaN) })],
+  ["params", handle({ url: nowhere, params: { a: () => "b" } })],
+  ["producerId", state({ producerId: undefined })],
+  ["producerId", state({ producerId: "a b" })],
+  ["schema", state({ schema: undefined })],
+  ["schema", state({ schema: {} })],
+  ["contentType", state({ contentType: "text/plain" })],
+] as [string, () => unknown][]) {
+  test(`\`${option}\` is named: ${String(call).slice(0, 60)}`, () => {
+    const error = thrownBy(call);
+    assert.ok(error instanceof InvalidArgumentError, String(error));
+    assert.equal(error.option, option, error.message);
+    assert.equal(error.code, "INVALID_ARGUMENT");
+    if (option !== "linger_ms") assert.doesNotMatch(error.message, /`[a-z]+_[a-z]+`/);
+  });
+}
+
+test("a near miss is met with the right spelling", () => {
+  assert.match(thrownBy(producer({ linger_ms: 5 })).message, /did you mean `lingerMs`/);
+});
+
+test("header functions are refused with a clear text", () => {
+  const error = thrownBy(producer({ headers: { Authorization: () => "Bearer x" } }));
+  assert.ok(error instanceof NotSupportedError);
+  assert.match(error.message, /`Authorization`.*functions/);
+});
+
+test("a timeout has to be a number", async () => {
+  for (const timeoutMs of [-1, NaN, "5"]) {
+    const error = await rejectionOf(stream.append(1, { timeoutMs: timeoutMs as never }));
+    assert.equal(error.option, "timeoutMs");
+  }
+});
+
+test("without a server everything that was looked for is named", async () => {
+  const { code, stdout } = await run("no-server", [], {
+    DURABLE_STREAMS_URL: "",
+    services__streams__http__0: "",
+  });
+  assert.equal(code, 0);
+  assert.match(stdout, /InvalidArgumentError url .*DURABLE_STREAMS_URL.*services__streams__http__0/);
+});
+
+test("a stream path, a lifetime, parameters and headers reach the server", async () => {
+  const made = await DurableStream.create({
+    streamPath: freshPath("options"),
+    contentType: "application/json",
+    expiresAt: new Date(Date.now() + 60_000),
+    headers: new Headers({ "X-Trace": "1" }),
+    body: [1, 2],
+  });
+  assert.deepEqual(await readJson(made.url), [1, 2]);
+  const secret = new DurableStream({ url: new URL(`${fresh("secret")}?token=x`), params: { a: "b" } });
+  assert.doesNotMatch(secret.url, /token/);
+});
+
+test("the types know every option of the core's table, and no other", () => {
+  const require = createRequire(import.meta.url);
+  const { vocabulary, toCamel } = require("../../dist/names.cjs");
+  const stateOptions: Record<keyof StateProducerOptions<never>, true> = {
+    url: true, streamPath: true, endpoints: true, pathPrefix: true, ttlSeconds: true,
+    expiresAt: true, headers: true, requestTimeoutMs: true, retryInitialDelayMs: true,
+    retryMaxDelayMs: true, retryMultiplier: true, retryAfterMaxMs: true, fetch: true, epoch: true,
+    autoClaim: true, shared: true, lingerMs: true, maxBatchBytes: true, maxBatchItems: true,
+    maxInFlight: true, maxWriteBytes: true, maxBufferBytes: true, maxBufferItems: true,
+    maxBlockMs: true, deliveryTimeoutMs: true, onUncertain: true, signal: true, onError: true,
+    schema: true, producerId: true, strict: true,
+  };
+  const streamOptions: Record<keyof DurableStreamOptions, true> = {
+    url: true, streamPath: true, endpoints: true, pathPrefix: true, ttlSeconds: true,
+    expiresAt: true, headers: true, requestTimeoutMs: true, retryInitialDelayMs: true,
+    retryMaxDelayMs: true, retryMultiplier: true, retryAfterMaxMs: true, fetch: true,
+    contentType: true, maxRetries: true, params: true, signal: true, batching: true,
+    warnOnHttp: true,
+  };
+  const facade = ["headers", "signal", "onError", "fetch", "schema", "params", "batching", "warnOnHttp"];
+  for (const [scope, typed] of [["state", stateOptions], ["stream", streamOptions]] as const) {
+    const rows = vocabulary().options.filter(({ scopes }: any) => scopes.includes(scope));
+    const names = rows.map(({ name }: any) => toCamel(name));
+    const ours = Object.keys(typed).filter((name) => !facade.includes(name));
+    assert.deepEqual(ours.sort(), names.sort());
+  }
+});

@@ -1,0 +1,12 @@
+// Writes and ends without flush: the document's "Not calling flush() before shutdown", wrong.
+
+import { DurableStream, IdempotentProducer } from "durstream";
+
+const [url = "", count = "0"] = process.argv.slice(2);
+const events = Array.from({ length: Number(count) }, (_, n) => JSON.stringify({ n }));
+const handle = await DurableStream.create({ url, contentType: "application/json" });
+const producer = new IdempotentProducer(handle, "my-service");
+
+for (const event of events) {
+  producer.append(event)
+}

@@ -1,0 +1,101 @@
+// What the tests share: the server, streams of their own, reading them back, child processes.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const base = process.env.DURABLE_STREAMS_URL;
+assert.ok(base, "DURABLE_STREAMS_URL names the server; `cargo xtask with-server` sets it");
+
+/** A part of the server nobody else uses. */
+export const server = `${base}/v1/stream/node-${process.pid}-${Date.now()}`;
+
+/** A port where nobody listens. */
+export const nowhere = "http://127.0.0.1:9/v1/stream/nobody";
+
+let streams = 0;
+
+/** The URL of a stream nobody else uses. */
+export function fresh(name: string): string {
+  streams += 1;
+  return `${server}/${name}-${streams}`;
+}
+
+/** A stream path nobody else uses, below the configured server. */
+export function freshPath(name: string): string {
+  return fresh(name).slice(`${base}/v1/stream`.length);
+}
+
+/** Where a stream path is. */
+export function urlOf(path: string): string {
+  return `${base}/v1/stream${path}`;
+}
+
+/** Everything in a stream of bytes. */
+export async function readText(url: string): Promise<string> {
+  let text = "";
+  for (let offset = "-1", more = true; more; ) {
+    const response = await fetch(`${url}?offset=${encodeURIComponent(offset)}`);
+    assert.equal(response.status, 200, `GET ${url} answered ${response.status}`);
+    text += await response.text();
+    offset = response.headers.get("stream-next-offset") ?? "";
+    more = response.headers.get("stream-up-to-date") !== "true";
+  }
+  return text;
+}
+
+/** Everything in a JSON stream, as text of one part of the stream after the other. */
+export async function readJson(url: string): Promise<any[]> {
+  const text = await readText(url);
+  return text === "" ? [] : JSON.parse(`[${text.replaceAll("][", "],[")}]`).flat(1);
+}
+
+export async function isClosed(url: string): Promise<boolean> {
+  const response = await fetch(url, { method: "HEAD" });
+  return response.headers.get("stream-closed") === "true";
+}
+
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs one of `programs/` to its end; a program that hangs is a failure. */
+export function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const file = fileURLToPath(new URL(`programs/${program}.js`, import.meta.url));
+  const options = { timeout: 60_000, env: { ...process.env, ...env } };
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [file, ...args], options, (error, stdout, stderr) => {
+      if (error?.killed) reject(new Error(`${program} did not end\n${stdout}${stderr}`));
+      else resolve({ code: Number(error?.code ?? 0), stdout, stderr });
+    });
+  });
+}
+
+/** Runs a program that has to succeed; what it printed. */
+export async function succeed(program: string, args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(program, args);
+  assert.equal(code, 0, `${program} failed\n${stdout}${stderr}`);
+  return stdout;
+}
+
+/** The error a call throws. */
+export function thrownBy(call: () => unknown): any {
+  try {
+    call();
+  } catch (error) {
+    return error;
+  }
+  return assert.fail("nothing was thrown");
+}
+
+/** The error a promise is rejected with. */
+export async function rejectionOf(promise: Promise<unknown>): Promise<any> {
+  try {
+    await promise;
+  } catch (error) {
+    return error;
+  }
+  return assert.fail("it was not rejected");
+}
