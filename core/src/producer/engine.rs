@@ -373,12 +373,20 @@ impl Engine {
         runtime::lock(&self.callbacks).retain(|(known, _)| *known != holder);
     }
 
+    /// Says the first failure of each reason, where there is no callback to say it to.
     fn log_once(&self, outcome: &Outcome, error: &Error, writes: u64) {
         let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            let status = outcome.status.as_str();
-            let id = &self.config.producer_id;
-            crate::log::warn(&format!("producer {id}: {writes} writes {status}: {error}"));
+            let (status, id) = (outcome.status.as_str(), &self.config.producer_id);
+            let writes = if writes == 1 { "a write was" } else { &format!("{writes} writes were") };
+            crate::log::warn(&format!("producer {id}: {writes} {status}: {error}"));
+        }
+    }
+
+    /// The same for a write that was turned away with a receipt, which is easily overlooked.
+    pub(crate) fn log_refusal(&self, outcome: &Outcome) {
+        if let (Some(error), true) = (&outcome.error, runtime::lock(&self.callbacks).is_empty()) {
+            self.log_once(outcome, error, 1);
         }
     }
 

@@ -135,7 +135,12 @@ impl StateProducer {
             self.engine().count_invalid();
         }
         let error = error.with_url(&self.engine().endpoint.shown);
-        if self.entry.strict { Err(error) } else { Ok(Receipt::refused(error)) }
+        if self.entry.strict {
+            return Err(error);
+        }
+        let receipt = Receipt::refused(error);
+        receipt.refusal().into_iter().for_each(|outcome| self.engine().log_refusal(outcome));
+        Ok(receipt)
     }
 
     fn try_upsert(&self, name: &str, value: &[u8], block: bool) -> Result<u64> {

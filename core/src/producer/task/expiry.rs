@@ -22,6 +22,7 @@ impl Task {
             return;
         };
         let engine = self.engine.clone();
+        self.expire_sent(now, limit);
         loop {
             let mut book = engine.book();
             if book.queue.open_since.is_some_and(|since| now >= since + limit / AGE_GRAIN)
@@ -38,7 +39,6 @@ impl Task {
             drop(book);
             self.cancel(&queued.batch, queued.maybe_duplicate, Reason::Expired, &error);
         }
-        self.expire_sent(now, limit);
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
             // Nobody asks for these any more; what follows goes out under a new session.
             self.flights.abort_all();
