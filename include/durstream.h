@@ -882,8 +882,8 @@ durstream_code durstream_flush_all(int64_t timeout_ms, durstream_error **error);
 durstream_code durstream_shutdown(int64_t timeout_ms, durstream_error **error);
 
 // Sends what the library has to say when nobody asked to a callback in place of standard error;
-// NULL silences it. `user_data` has to live as long as the process, or until the next call. Any
-// thread; does not block.
+// NULL silences it. `user_data` has to live as long as the process: another thread may be
+// writing a line while this is called. Any thread; does not block.
 void durstream_set_log(durstream_log_callback callback, void *user_data);
 
 #ifdef __cplusplus

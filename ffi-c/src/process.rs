@@ -1,6 +1,7 @@
 //! What concerns the whole process.
 
 use std::ffi::{c_char, c_void};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::args::{c_string, limit};
@@ -80,16 +81,20 @@ impl Log {
 }
 
 /// Sends what the library has to say when nobody asked to a callback in place of standard error;
-/// NULL silences it. `user_data` has to live as long as the process, or until the next call. Any
-/// thread; does not block.
+/// NULL silences it. `user_data` has to live as long as the process: another thread may be
+/// writing a line while this is called. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_set_log(
     callback: durstream_log_callback,
     user_data: *mut c_void,
 ) {
     get((), || {
-        let log = callback.map(|callback| Log { callback, user_data });
-        durstream_core::set_log_sink(move |text| log.iter().for_each(|log| log.line(text)));
+        // The lock keeps the promise of one line at a time.
+        let log = callback.map(|callback| Mutex::new(Log { callback, user_data }));
+        durstream_core::set_log_sink(move |text| {
+            let log = log.as_ref().map(|log| log.lock().unwrap_or_else(|e| e.into_inner()));
+            log.iter().for_each(|log| log.line(text));
+        });
         Some(())
     })
 }
