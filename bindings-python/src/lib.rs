@@ -1,1 +1,43 @@
-//! stub
+//! `durstream._durstream`: the private half of the Python package `durstream`. It translates and
+//! nothing else; names, types and JSON are the Python half's, everything else is the core's.
+//!
+//! Locks and the GIL: the core's locks are short and never held while Python runs, so they are
+//! taken with the GIL held. Whatever waits lets go of the GIL first.
+
+mod callback;
+mod dispatcher;
+mod errors;
+mod fork;
+mod gil;
+mod log;
+mod options;
+mod payload;
+mod pending;
+mod process;
+mod producer;
+mod receipt;
+mod room;
+mod state;
+mod stream;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<pending::Pending>()?;
+    module.add_class::<receipt::Receipt>()?;
+    module.add_class::<stream::Stream>()?;
+    module.add_class::<producer::Producer>()?;
+    module.add_class::<state::Schema>()?;
+    module.add_class::<state::State>()?;
+    module.add_function(wrap_pyfunction!(options::options_table, module)?)?;
+    module.add_function(wrap_pyfunction!(process::error_classes, module)?)?;
+    module.add_function(wrap_pyfunction!(process::start, module)?)?;
+    module.add_function(wrap_pyfunction!(process::shutdown, module)?)?;
+    module.add_function(wrap_pyfunction!(process::end, module)?)?;
+    module.add_function(wrap_pyfunction!(process::flush_all, module)?)?;
+    module.add_function(wrap_pyfunction!(process::pending_count, module)?)?;
+    module.add_function(wrap_pyfunction!(process::in_forked_child, module)?)?;
+    Ok(())
+}

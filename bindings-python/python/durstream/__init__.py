@@ -1,0 +1,83 @@
+"""Publishes data to durable streams, exactly once.
+
+``DurableStream`` is a stream by its URL, ``IdempotentProducer`` writes bytes or JSON,
+``create_durable_stream`` writes the state of entities. Importing does nothing: threads start with
+the first open, and pending writes are delivered before the process ends.
+"""
+
+from __future__ import annotations
+
+from ._durstream import Receipt as Receipt
+from ._durstream import __version__ as __version__
+from ._errors import (
+    BufferFullError,
+    ConflictError,
+    DeliveryError,
+    DurstreamError,
+    ForkedError,
+    InternalError,
+    InvalidArgumentError,
+    NotSupportedError,
+    ProducerClosedError,
+    ProtocolError,
+    SequenceConflictError,
+    SequenceGapError,
+    StaleEpochError,
+    StreamClosedError,
+    StreamExistsError,
+    StreamGoneError,
+    StreamNotFoundError,
+    TimeoutError,
+    TooLargeError,
+    TransportError,
+    UnauthorizedError,
+    ValidationError,
+)
+from ._process import flush_all, pending_count, set_exit_timeout, shutdown
+from ._producer import IdempotentProducer
+from ._schema import StreamSchema, define_stream_schema
+from ._state import StateProducer, create_durable_stream
+from ._stream import DurableStream
+from ._types import CloseResult, Failure, FlushReport, Issue, Outcome, Stats
+
+__all__ = [
+    "BufferFullError",
+    "CloseResult",
+    "ConflictError",
+    "DeliveryError",
+    "DurableStream",
+    "DurstreamError",
+    "Failure",
+    "FlushReport",
+    "ForkedError",
+    "IdempotentProducer",
+    "InternalError",
+    "InvalidArgumentError",
+    "Issue",
+    "NotSupportedError",
+    "Outcome",
+    "ProducerClosedError",
+    "ProtocolError",
+    "Receipt",
+    "SequenceConflictError",
+    "SequenceGapError",
+    "StaleEpochError",
+    "StateProducer",
+    "Stats",
+    "StreamClosedError",
+    "StreamExistsError",
+    "StreamGoneError",
+    "StreamNotFoundError",
+    "StreamSchema",
+    "TimeoutError",
+    "TooLargeError",
+    "TransportError",
+    "UnauthorizedError",
+    "ValidationError",
+    "create_durable_stream",
+    "define_stream_schema",
+    "flush_all",
+    "pending_count",
+    "set_exit_timeout",
+    "shutdown",
+]

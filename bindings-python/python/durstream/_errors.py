@@ -1,0 +1,264 @@
+"""The errors, one class per kind. Each is built from what the core says about itself."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Type
+
+from ._types import Issue
+
+if TYPE_CHECKING:
+    from ._durstream import Receipt
+    from ._types import Failure
+
+
+class DurstreamError(Exception):
+    """The base of every error of this library."""
+
+    #: What went wrong, in one word, e.g. ``STALE_EPOCH``; the same in every language.
+    code: str = "INTERNAL"
+    #: The text without the URL.
+    message: str
+    #: Whether the same call may succeed later.
+    retryable: bool = False
+    #: Whether it is certain that the data is *not* in the stream.
+    definite: bool = True
+    #: The HTTP status, where there was an answer.
+    status: Optional[int] = None
+    #: The stream's URL, without user info and query.
+    url: Optional[str] = None
+    #: Why a write was refused at the call, e.g. ``invalid-key``.
+    reason: Optional[str] = None
+    #: What was not written, where ``on_error`` receives this error.
+    failure: Optional[Failure] = None
+    #: What ``append_many`` had accepted before this error.
+    receipts: Sequence[Receipt] = ()
+
+    def __init__(self, message: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self._details = details
+        for name, value in details.items():
+            setattr(self, name, value)
+        if isinstance(details.get("cause"), BaseException):
+            self.__cause__ = details["cause"]
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.url})" if self.url else self.message
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return _rebuilt, (type(self), self.message, self._details)
+
+
+def _rebuilt(kind: Type[DurstreamError], message: str, details: Dict[str, Any]) -> DurstreamError:
+    return kind(message, **details)
+
+
+class InvalidArgumentError(DurstreamError, ValueError):
+    """An option, URL, schema or argument is missing or wrong. The error names it."""
+
+    code = "INVALID_ARGUMENT"
+    #: The option or argument.
+    option: Optional[str] = None
+
+
+class ValidationError(DurstreamError, ValueError):
+    """A value was refused before it was accepted: by the schema, for its key, or as no JSON."""
+
+    code = "VALIDATION"
+    #: The collection, empty for plain appends.
+    collection: str = ""
+    #: The entity's key, where it was known.
+    key: Optional[str] = None
+    #: What the validator found.
+    issues: Tuple[Issue, ...] = ()
+
+
+class TooLargeError(DurstreamError):
+    """A write is larger than the producer or the server takes."""
+
+    code = "TOO_LARGE"
+
+
+class BufferFullError(DurstreamError):
+    """The producer's buffer has no room for the write now."""
+
+    code = "BUFFER_FULL"
+    retryable = True
+
+
+class ProducerClosedError(DurstreamError):
+    """The producer is closed, detached or stopped."""
+
+    code = "PRODUCER_CLOSED"
+
+
+class StaleEpochError(DurstreamError):
+    """Another producer with the same id took over."""
+
+    code = "STALE_EPOCH"
+    #: The epoch the server has now.
+    current_epoch: int = 0
+
+
+class SequenceGapError(DurstreamError):
+    """The server expects another sequence number of this producer."""
+
+    code = "SEQUENCE_GAP"
+    #: The sequence number the server expects.
+    expected_seq: int = 0
+    #: The sequence number that was sent.
+    received_seq: int = 0
+
+
+class SequenceConflictError(DurstreamError):
+    """A ``Stream-Seq`` was not greater than the last one."""
+
+    code = "SEQUENCE_CONFLICT"
+
+
+class StreamClosedError(DurstreamError):
+    """The stream has ended; nothing can be appended."""
+
+    code = "STREAM_CLOSED"
+    #: Where the stream ended, if the server said so.
+    final_offset: Optional[str] = None
+
+
+class StreamNotFoundError(DurstreamError):
+    """There is no stream at this URL."""
+
+    code = "STREAM_NOT_FOUND"
+
+
+class StreamGoneError(DurstreamError):
+    """The stream was deleted and its URL is blocked."""
+
+    code = "STREAM_GONE"
+
+
+class StreamExistsError(DurstreamError):
+    """A stream with another configuration is at this URL."""
+
+    code = "STREAM_EXISTS"
+
+
+class ConflictError(DurstreamError):
+    """The server refused the request as conflicting, e.g. for its content type."""
+
+    code = "CONFLICT"
+
+
+class UnauthorizedError(DurstreamError):
+    """The server did not accept the credentials."""
+
+    code = "UNAUTHORIZED"
+
+
+class NotSupportedError(DurstreamError):
+    """The server or this library does not do what was asked."""
+
+    code = "NOT_SUPPORTED"
+
+
+class ProtocolError(DurstreamError):
+    """The server's answer breaks the protocol."""
+
+    code = "PROTOCOL"
+
+
+class TransportError(DurstreamError, ConnectionError):
+    """No usable answer: connection refused or cut, or a server-side failure that persisted."""
+
+    code = "TRANSPORT"
+    retryable = True
+    definite = False
+
+
+class TimeoutError(DurstreamError, builtins.TimeoutError):
+    """A time limit ran out."""
+
+    code = "TIMEOUT"
+    retryable = True
+    definite = False
+
+
+class DeliveryError(DurstreamError):
+    """Some writes since the last flush were not delivered: counts and first cause."""
+
+    code = "DELIVERY"
+    definite = False
+    #: Writes delivered.
+    delivered: int = 0
+    #: Writes refused, cancelled, unknown, or turned away by a full buffer.
+    undelivered: int = 0
+    #: The first failure; ``__cause__`` too.
+    cause: Optional[DurstreamError] = None
+
+
+class ForkedError(DurstreamError):
+    """The handle was inherited through ``fork``; open another one in the child."""
+
+    code = "FORKED"
+
+
+class InternalError(DurstreamError):
+    """A bug in this library, caught at the boundary."""
+
+    code = "INTERNAL"
+    definite = False
+
+
+LEAVES: Dict[str, Type[DurstreamError]] = {
+    leaf.__name__: leaf
+    for leaf in (
+        InvalidArgumentError,
+        ValidationError,
+        TooLargeError,
+        BufferFullError,
+        ProducerClosedError,
+        StaleEpochError,
+        SequenceGapError,
+        SequenceConflictError,
+        StreamClosedError,
+        StreamNotFoundError,
+        StreamGoneError,
+        StreamExistsError,
+        ConflictError,
+        UnauthorizedError,
+        NotSupportedError,
+        ProtocolError,
+        TransportError,
+        TimeoutError,
+        DeliveryError,
+        ForkedError,
+        InternalError,
+    )
+}
+
+
+def from_json(text: str) -> DurstreamError:
+    """The exception of an error of the core, given in its JSON form."""
+    return _from_fields(json.loads(text))
+
+
+def _from_fields(fields: Dict[str, Any]) -> DurstreamError:
+    kind = LEAVES.get(fields.pop("name"), DurstreamError)
+    message = fields.pop("message")
+    if "cause" in fields:
+        fields["cause"] = _from_fields(fields["cause"])
+    if "issues" in fields:
+        issues: List[Dict[str, str]] = fields["issues"]
+        fields["issues"] = tuple(Issue(issue["path"], issue["message"]) for issue in issues)
+    return kind(message, **fields)
+
+
+def invalid(option: str, text: str) -> InvalidArgumentError:
+    """An argument the Python half refuses."""
+    return InvalidArgumentError(text, option=option)
+
+
+def unserialisable(text: str) -> ValidationError:
+    """A value that JSON, or the stream, cannot hold."""
+    return ValidationError(text, reason="serialization-failed", issues=(Issue("", text),))

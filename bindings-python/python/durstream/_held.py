@@ -1,0 +1,110 @@
+"""What every producer's handle can do: flush, let go, and be a context."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Mapping, Optional, Type
+
+from . import _options, _wait
+from ._errors import DurstreamError
+from ._types import FlushReport, Outcome
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from ._durstream import Pending
+
+#: What leaving a context grants beyond the time every write has, in seconds.
+_GRACE = 5.0
+#: What leaving a context waits where writes have no limit, in seconds.
+_WITHOUT_LIMIT = 120.0
+
+
+def bound(options: Mapping[str, object]) -> float:
+    """How long leaving a context may wait."""
+    given = options.get("delivery_timeout_ms")
+    limit = int(str(given)) if given is not None else int(_options.default("delivery_timeout_ms"))
+    return limit / 1000 + _GRACE if limit else _WITHOUT_LIMIT
+
+
+class Held:
+    """A handle that holds a producer of the core."""
+
+    _bound: float
+
+    if TYPE_CHECKING:
+
+        def _flush(self) -> Pending[FlushReport]: ...
+        def _detach(self) -> Pending[FlushReport]: ...
+        def _last(self) -> Optional[Pending[Outcome]]: ...
+        def _left_pending(self) -> int: ...
+
+    def flush(self, timeout: Optional[float] = None) -> FlushReport:
+        """Waits until everything accepted before this call is settled, not for later writes.
+
+        Raises ``DeliveryError`` with counts and first cause if any call since the last flush
+        ended undelivered, and ``TimeoutError`` after ``timeout`` seconds. A wait that was given
+        up cancels no write, and leaves its report to the next flush. Ctrl-C interrupts it.
+        """
+        return self._flush().wait(timeout)
+
+    async def aflush(self) -> FlushReport:
+        """The same as ``flush`` for asyncio. May be cancelled."""
+        pending = self._flush()
+        return await _wait.reported(pending, self._last())
+
+    def detach(self, timeout: Optional[float] = None) -> FlushReport:
+        """Flushes and lets go without ending the stream. Raises as ``flush`` does."""
+        return self._detach().wait(timeout)
+
+    async def adetach(self) -> FlushReport:
+        """The same as ``detach`` for asyncio. May be cancelled."""
+        pending = self._detach()
+        return await _wait.reported(pending, self._last())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if error is not None and not isinstance(error, Exception):
+            self._detach()  # Ctrl-C and exits are not held up
+            return
+        try:
+            self.detach(self._bound)
+        except DurstreamError:
+            if error is None:
+                raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if error is not None and not isinstance(error, Exception):
+            self._detach()
+            return
+        pending = self._detach()
+        import asyncio
+
+        try:
+            await asyncio.wait_for(_wait.reported(pending, self._last()), self._bound)
+        except (DurstreamError, asyncio.TimeoutError):
+            if error is None:
+                raise
+
+    def __del__(self) -> None:
+        left = self._left_pending()
+        if left:
+            text = f"{self!r} was let go of with {left} writes pending: flush() or detach() it"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)

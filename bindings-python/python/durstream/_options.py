@@ -1,0 +1,124 @@
+"""Options by name: the core's table as types, and values on their way there as text."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
+
+from . import _durstream
+from ._errors import invalid
+
+Headers = Mapping[str, str]
+Pairs = List[Tuple[str, str]]
+
+
+class Limits(TypedDict, total=False):
+    """Options of everything that sends requests."""
+
+    request_timeout_ms: int
+    retry_initial_delay_ms: int
+    retry_max_delay_ms: int
+    retry_multiplier: float
+    retry_after_max_ms: int
+
+
+class Place(TypedDict, total=False):
+    """Options of everything that finds or creates a stream."""
+
+    stream_path: Optional[str]
+    endpoints: Union[str, Sequence[str]]
+    path_prefix: str
+    ttl_seconds: int
+    expires_at: str
+
+
+class Writing(TypedDict, total=False):
+    """Options of producers."""
+
+    epoch: int
+    auto_claim: bool
+    shared: bool
+    linger_ms: int
+    max_batch_bytes: int
+    max_batch_items: int
+    max_in_flight: int
+    max_write_bytes: int
+    max_buffer_bytes: int
+    max_buffer_items: int
+    max_block_ms: int
+    delivery_timeout_ms: int
+    on_uncertain: str
+
+
+class StreamOptions(Limits, Place, total=False):
+    """Options of ``DurableStream``."""
+
+    content_type: str
+    max_retries: int
+
+
+class ProducerOptions(Limits, Writing, total=False):
+    """Options of ``IdempotentProducer``."""
+
+
+class StateOptions(Limits, Place, Writing, total=False):
+    """Options of ``create_durable_stream``."""
+
+    strict: bool
+
+
+@lru_cache(maxsize=None)
+def _kinds() -> Dict[str, str]:
+    return {name: kind for name, kind, *_ in _durstream.options_table()}
+
+
+def default(name: str) -> str:
+    """The default of an option, as text."""
+    return next(default for known, _, default, *_ in _durstream.options_table() if known == name)
+
+
+def texts(options: Mapping[str, object]) -> Pairs:
+    """Options as text for the core, which checks them; ``None`` is an option not given."""
+    return [(name, _text(name, value)) for name, value in options.items() if value is not None]
+
+
+def _text(name: str, value: object) -> str:
+    kind = _kinds().get(name)
+    if name == "endpoints" and isinstance(value, (list, tuple)):
+        return ",".join(_text(name, item) for item in value)
+    if isinstance(value, str):
+        return _encodable(name, value)
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+        return text if kind in (None, "flag") else _not_taken(name, value)
+    if isinstance(value, (int, float)):
+        return repr(value) if kind in (None, "number", "factor") else _not_taken(name, value)
+    # An unknown option is the core's to refuse.
+    return _not_taken(name, value) if kind is not None else "?"
+
+
+def _not_taken(name: str, value: object) -> str:
+    words = {"number": "a whole number", "factor": "a number", "flag": "True or False"}
+    takes = words.get(_kinds()[name], "text")
+    raise invalid(name, f"`{name}` takes {takes}, not {value!r:.60}")
+
+
+def _encodable(name: str, text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise invalid(name, f"`{name}` is no Unicode text: {error.reason}") from None
+    return text
+
+
+def header_pairs(headers: Optional[Headers]) -> Pairs:
+    """Headers for the core, which checks them."""
+    if headers is None:
+        return []
+    if not isinstance(headers, Mapping):
+        raise invalid("headers", "`headers` takes a mapping of names to values")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise invalid("headers", f"header {name!r:.60} takes text")
+        _encodable("headers", name + value)
+    return list(headers.items())

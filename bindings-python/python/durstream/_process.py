@@ -1,0 +1,72 @@
+"""What concerns the whole process: nothing before the first open, and an end that is bounded."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Optional
+
+from . import _durstream
+from ._errors import DurstreamError, invalid
+
+_exit_timeout = 3.0
+_started_in: Optional[int] = None
+
+
+def start() -> None:
+    """Prepares the process for its first open, and a forked child for its own."""
+    global _started_in
+    pid = os.getpid()
+    if _started_in == pid:
+        return
+    if _started_in is None:
+        _durstream.start()
+        atexit.register(_at_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_durstream.in_forked_child)
+    _started_in = pid
+    # Children of multiprocessing end without `atexit`.
+    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _at_exit, exitpriority=0)
+
+
+def _at_exit() -> None:
+    try:
+        _durstream.shutdown(_exit_timeout)
+    except DurstreamError:
+        pass  # what was given up is in the log
+    _durstream.end()
+
+
+def set_exit_timeout(seconds: float) -> None:
+    """How long the end of the process waits for pending writes: 3 seconds unless told, 0 not at
+    all."""
+    global _exit_timeout
+    if not seconds >= 0:
+        raise invalid("seconds", f"`seconds` takes a number from 0 on, not {seconds!r}")
+    _exit_timeout = float(seconds)
+
+
+def shutdown(timeout: float = 5.0) -> None:
+    """Stops everything: no new writes, accepted ones get ``timeout`` seconds to be delivered,
+    what is left settles as ``producer-stopped``, and the library's threads end.
+
+    Handles stay safe to use and answer with ``ProducerClosedError``. A later open starts afresh.
+    Must not be called from ``on_error``.
+    """
+    _durstream.shutdown(timeout)
+
+
+def flush_all(timeout: float = 60.0) -> None:
+    """Waits until every write accepted so far, by any producer of this process, is settled.
+
+    Use it at process exit, not in place of ``flush``: it does not say what was not delivered.
+    """
+    _durstream.flush_all(timeout).wait()
+
+
+def pending_count() -> int:
+    """Writes of this process accepted and not settled, over all producers."""
+    return _durstream.pending_count()

@@ -1,0 +1,80 @@
+"""``IdempotentProducer``: the exactly-once writer of bytes or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional
+
+from . import _durstream, _options, _process, _wait
+from ._errors import DurstreamError, invalid
+from ._held import Held, bound
+from ._stream import DurableStream
+from ._types import CloseResult
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ._options import Headers, ProducerOptions
+
+#: Called on the library's thread for callbacks with what a write was not delivered for; the write
+#: itself is the error's ``failure``.
+OnError = Callable[[DurstreamError], Any]
+
+
+class IdempotentProducer(Held, _durstream.Producer):
+    """Writes messages to a stream, each exactly once, in the order of the calls.
+
+    Messages gather while requests are under way and go out in batches, repeated through failures
+    under the same identity. The id stays the same over restarts: a new producer takes over from
+    an older one, whatever that one had written stays, and nothing is written twice. Any thread
+    may use it.
+
+    As a context it detaches when left. A producer that is merely let go of is still delivered
+    in the background, with a ``ResourceWarning``.
+    """
+
+    def __new__(
+        cls,
+        stream: DurableStream,
+        producer_id: str,
+        *,
+        on_error: Optional[OnError] = None,
+        headers: Optional[Headers] = None,
+        **options: Unpack[ProducerOptions],
+    ) -> Self:
+        if not isinstance(stream, DurableStream):
+            raise invalid("stream", f"`stream` takes a DurableStream, not {stream!r:.60}")
+        if not isinstance(producer_id, str):
+            raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
+        _process.start()
+        pairs = _options.texts(options)
+        checked = _options.header_pairs(headers)
+        self = super().__new__(cls, stream._native, producer_id, pairs, checked, on_error)
+        self._bound = bound(options)
+        return self
+
+    def append_many(self, messages: Iterable[Any]) -> List[_durstream.Receipt]:
+        """Appends messages in order, each as ``append`` does.
+
+        If one is refused, the ones before it stay accepted: the error carries their receipts as
+        ``receipts``.
+        """
+        receipts: List[_durstream.Receipt] = []
+        try:
+            for message in messages:
+                receipts.append(self.append(message))
+        except DurstreamError as error:
+            error.receipts = receipts
+            raise
+        return receipts
+
+    def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
+        """Flushes, then ends the *stream* for everybody, a last message in the same request.
+
+        If the flush fails, the stream is not ended, and close may be called again. Repeats return
+        the first result. Ctrl-C interrupts the wait.
+        """
+        return self._close(message).wait(timeout)
+
+    async def aclose(self, message: Any = None) -> CloseResult:
+        """The same as ``close`` for asyncio."""
+        return await _wait.result(self._close(message))

@@ -1,0 +1,177 @@
+"""``create_durable_stream`` and ``StateProducer``: the writer of entity state."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, List, Literal, Optional, Tuple, Union, overload
+
+from . import _durstream, _json, _options, _process, _wait
+from ._errors import invalid
+from ._held import Held, bound
+from ._schema import Refused, StreamSchema
+from ._types import CloseResult, FlushReport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ._durstream import Receipt
+    from ._options import Headers, StateOptions
+    from ._producer import OnError
+
+
+def create_durable_stream(
+    *,
+    schema: StreamSchema,
+    producer_id: str,
+    url: Optional[str] = None,
+    on_error: Optional[OnError] = None,
+    headers: Optional[Headers] = None,
+    **options: Unpack[StateOptions],
+) -> StateProducer:
+    """Opens the writer of entity state for a stream, or another handle on the one that is open
+    already: there is one per stream in a process.
+
+    The stream is given by ``stream_path`` below a server, or by its whole ``url``. Sends nothing
+    itself; the stream is created or checked in the background before the first batch, so a
+    producer may start before its server does. ``on_error`` of the first open is called.
+    """
+    if not isinstance(schema, StreamSchema):
+        raise invalid("schema", "`schema` takes what `define_stream_schema` returns")
+    if not isinstance(producer_id, str):
+        raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
+    _process.start()
+    given = {"url": url, "producer_id": producer_id, **options}
+    return StateProducer._open(schema, given, headers, on_error)
+
+
+class StateProducer(Held, _durstream.State):
+    """Publishes the state of entities to one stream, each change exactly once, in call order.
+
+    Made by ``create_durable_stream``. Any thread may use it. As a context it detaches when left:
+    the last handle on a stream lets its producer go.
+    """
+
+    _schema: StreamSchema
+
+    @classmethod
+    def _open(
+        cls,
+        schema: StreamSchema,
+        options: Any,
+        headers: Optional[Headers],
+        on_error: Optional[OnError],
+    ) -> Self:
+        pairs, checked = _options.texts(options), _options.header_pairs(headers)
+        self = cls(schema._native, pairs, checked, on_error)
+        self._schema = schema
+        self._bound = bound(options)
+        return self
+
+    def upsert(self, collection: str, value: Any) -> Receipt:
+        """Publishes an entity's whole new state. Waits for nothing but room in a full buffer.
+
+        The value is a dict, an instance of the collection's model, or JSON as text or bytes, which
+        reaches the stream as it is. What cannot be accepted gives a rejected receipt (unknown
+        collection ``invalid-entity``, missing primary key ``invalid-key``, refused by the schema
+        ``invalid-value``, a full buffer, ...): nothing is sent. With ``strict`` it raises.
+        """
+        kept = self._schema._collections.get(collection)
+        if kept is None:
+            return self._upsert(collection, b"{}")  # the core names the ones there are
+        text: Optional[bytes] = None
+        if isinstance(value, (str, bytes, bytearray, memoryview)):
+            try:
+                text = value.encode() if isinstance(value, str) else bytes(value)
+                value = json.loads(text) if kept.validate is not None else None
+            except ValueError as error:
+                if text is None:
+                    return self._refuse(
+                        collection, "serialization-failed", None, [("", str(error))]
+                    )
+                return self._upsert(collection, text)  # the core says what is wrong
+        if kept.validate is not None:
+            key = _key_of(value, kept.primary_key)
+            try:
+                published = kept.validate(value)
+            except Refused as refused:
+                return self._refused(collection, kept.primary_key, value, key, refused.issues)
+            if published is not value:
+                value, text = published, None
+        if text is None:
+            try:
+                text = _json.encode(value)
+            except (TypeError, ValueError, RecursionError) as error:
+                key = _key_of(value, kept.primary_key)
+                return self._refuse(collection, "serialization-failed", key, [("", str(error))])
+        return self._upsert(collection, text)
+
+    def _refused(
+        self,
+        collection: str,
+        primary_key: str,
+        value: object,
+        key: Optional[str],
+        issues: List[Tuple[str, str]],
+    ) -> Receipt:
+        if isinstance(value, dict) and key is None:
+            # Without its key an entity is none, whatever else is wrong with it.
+            missing = [("", f"the primary key `{primary_key}` is missing")]
+            return self._refuse(collection, "invalid-key", None, missing)
+        return self._refuse(collection, "invalid-value", key, issues)
+
+    def delete(self, collection: str, key: Union[str, int]) -> Receipt:
+        """Publishes that an entity is gone. Refuses as ``upsert`` does."""
+        if isinstance(key, str):
+            return self._delete(collection, key)
+        if isinstance(key, (int, float)):
+            return self._delete(collection, json.dumps(key))
+        wrong = f"a key is text or a number, not {type(key).__name__}"
+        return self._refuse(collection, "invalid-key", None, [("", wrong)])
+
+    @overload
+    def close(
+        self, *, end_stream: Literal[False] = False, timeout: Optional[float] = None
+    ) -> FlushReport: ...
+    @overload
+    def close(
+        self, *, end_stream: Literal[True], timeout: Optional[float] = None
+    ) -> CloseResult: ...
+    def close(
+        self, *, end_stream: bool = False, timeout: Optional[float] = None
+    ) -> Union[FlushReport, CloseResult]:
+        """Flushes and lets go, for all holders. The stream itself goes on, it outlives a deploy;
+        ``end_stream=True`` ends it for everybody.
+
+        Raises as ``flush`` does; the stream is then not ended. Ctrl-C interrupts the wait.
+        """
+        return self._close_stream().wait(timeout) if end_stream else self._close().wait(timeout)
+
+    @overload
+    async def aclose(self, *, end_stream: Literal[False] = False) -> FlushReport: ...
+    @overload
+    async def aclose(self, *, end_stream: Literal[True]) -> CloseResult: ...
+    async def aclose(self, *, end_stream: bool = False) -> Union[FlushReport, CloseResult]:
+        """The same as ``close`` for asyncio."""
+        if end_stream:
+            return await _wait.result(self._close_stream())
+        pending = self._close()
+        return await _wait.reported(pending, self._last())
+
+
+def _key_of(value: object, primary_key: str) -> Optional[str]:
+    """The key of a value as far as it can be seen without serialising it."""
+    if isinstance(value, dict):
+        key = value.get(primary_key)
+    else:
+        key = getattr(value, primary_key, None)
+    if isinstance(key, str):
+        return key if key and _is_text(key) else None
+    return json.dumps(key) if isinstance(key, (bool, int, float)) else None
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,96 @@
+"""What calls return: small values without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional, TypedDict
+
+if TYPE_CHECKING:
+    from ._errors import DurstreamError
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One finding of a validator."""
+
+    #: Where in the value, as a JSON Pointer (``/address/city``); empty for the whole value.
+    path: str
+    #: What is wrong there.
+    message: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The settled fate of one write."""
+
+    #: ``delivered``, ``delivery-unknown``, ``rejected``, ``cancelled`` or ``forgotten``.
+    status: str
+    #: Why, where it was not delivered, e.g. ``invalid-key`` or ``expired``.
+    reason: Optional[str] = None
+    #: Delivered, and the server said it had it already.
+    duplicate: bool = False
+    #: Delivered, and possibly twice: see ``on_uncertain``.
+    maybe_duplicate: bool = False
+    #: Requests it took; 0 where nobody asked before it settled.
+    attempts: int = 0
+    #: The stream's offset after its batch, where somebody asked before it settled.
+    offset: Optional[str] = None
+    #: The error, where it was not delivered.
+    error: Optional[DurstreamError] = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the write is in the stream."""
+        return self.status == "delivered"
+
+
+@dataclass(frozen=True)
+class FlushReport:
+    """What a flush found."""
+
+    #: Writes delivered since the last flush.
+    delivered: int = 0
+    #: Of these, the ones the server said it had already.
+    duplicates: int = 0
+    #: Of the delivered, the ones that may be there twice.
+    uncertain: int = 0
+
+
+@dataclass(frozen=True)
+class CloseResult:
+    """How a stream was ended."""
+
+    #: The stream's final offset, where the server said it.
+    final_offset: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A write that was not delivered, as ``error.failure`` in ``on_error``."""
+
+    #: The write's receipt id; 0 for failures that are not about one write.
+    id: int
+    #: Its bytes as they would have gone out.
+    payload: bytes
+    #: What became of it.
+    outcome: Outcome
+
+
+class Stats(TypedDict):
+    """What a producer has done so far. At every instant
+    ``accepted = delivered + rejected + cancelled + unknown + pending``."""
+
+    accepted: int
+    delivered: int
+    duplicates: int
+    uncertain: int
+    rejected: int
+    cancelled: int
+    unknown: int
+    pending: int
+    refused_invalid: int
+    refused: int
+    buffered_bytes: int
+    requests: int
+    retries: int
+    sessions: int

@@ -1,0 +1,86 @@
+"""Results of the core for asyncio, on any of its loops."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Optional, Tuple, TypeVar
+
+from ._errors import DurstreamError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ._durstream import Pending
+    from ._types import Outcome
+
+T = TypeVar("T")
+
+
+def in_event_loop() -> bool:
+    """Whether this thread runs an event loop, which must not be blocked."""
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None
+
+
+async def result(pending: Pending[T]) -> T:
+    """Waits for a result. Cancelling the wait cancels nothing else."""
+    ready = pending.poll()
+    if ready is not None:
+        return _taken(ready)
+    import asyncio  # whoever awaits has it already
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Tuple[Optional[T], Optional[BaseException]]] = loop.create_future()
+
+    def hand_over(value: Optional[T], error: Optional[BaseException]) -> None:
+        try:
+            loop.call_soon_threadsafe(_settle, future, (value, error))
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    pending.notify(hand_over)
+    return _taken(await future)
+
+
+async def reported(pending: Pending[T], last: Optional[Pending[Outcome]]) -> T:
+    """Waits for the report of a flush.
+
+    A wait that is cancelled must leave the report to the next flush, and a report that is waited
+    for is given out. So this waits for the last write, and takes the report when it is there:
+    then, unless an earlier write settles later.
+    """
+    ready = pending.poll()
+    if ready is None and last is not None:
+        try:
+            await result(last)
+        except DurstreamError:
+            pass  # the report says it too
+        ready = pending.poll()
+    pause = 0.001
+    while ready is None:
+        import asyncio  # whoever awaits has it already
+
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.05)
+        ready = pending.poll()
+    return _taken(ready)
+
+
+async def settled(pending: Optional[Pending[Outcome]], refusal: Optional[Outcome]) -> Outcome:
+    """The outcome of a receipt: there already, or to be waited for."""
+    if refusal is not None:
+        return refusal
+    assert pending is not None
+    return await result(pending)
+
+
+def _settle(future: asyncio.Future[Any], result: Tuple[Any, Optional[BaseException]]) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _taken(ready: Tuple[Optional[T], Optional[BaseException]]) -> T:
+    value, error = ready
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]  # one of the two is there

@@ -1,0 +1,85 @@
+//! A message on its way in: what is serialised already as it is, everything else as JSON.
+
+use pyo3::exceptions::{PyOverflowError, PyRecursionError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+use serde::ser::Error as _;
+
+static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static UNSERIALISABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The bytes of a message, or why it has none.
+pub(crate) type Payload<'py> = Result<Bound<'py, PyBytes>, String>;
+
+/// A message as `append` takes it: text and bytes as they are, other values as JSON.
+pub(crate) fn message<'py>(value: &Bound<'py, PyAny>, json: bool) -> PyResult<Payload<'py>> {
+    if let Some(serialised) = serialised(value)? {
+        return Ok(serialised);
+    }
+    if json {
+        return encoded(value);
+    }
+    let given = value.get_type().name()?;
+    Ok(Err(format!("this stream holds no JSON: it takes str or bytes, not {given}")))
+}
+
+/// The bytes of what is text or bytes already.
+fn serialised<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Payload<'py>>> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(Some(Ok(bytes.clone())));
+    }
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(Some(utf8(text)));
+    }
+    if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
+        // Copied: the stable ABI of Python 3.9 has no buffers.
+        let copied = value.py().get_type::<PyBytes>().call1((value,))?;
+        return Ok(Some(Ok(copied.cast_into()?)));
+    }
+    Ok(None)
+}
+
+/// Text in UTF-8; a lone surrogate has none.
+pub(crate) fn utf8<'py>(text: &Bound<'py, PyString>) -> Payload<'py> {
+    text.encode_utf8().map_err(|error| error.value(text.py()).to_string())
+}
+
+/// A value as JSON, text included.
+pub(crate) fn encoded<'py>(value: &Bound<'py, PyAny>) -> PyResult<Payload<'py>> {
+    let py = value.py();
+    let encode = ENCODE.import(py, "durstream._json", "encode")?;
+    match encode.call1((value,)) {
+        Ok(bytes) => Ok(Ok(bytes.cast_into()?)),
+        Err(error) if is_refusal(py, &error) => Ok(Err(error.value(py).to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// What serialising raises for values that JSON cannot say.
+fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyTypeError>(py)
+        || error.is_instance_of::<PyValueError>(py)
+        || error.is_instance_of::<PyRecursionError>(py)
+        || error.is_instance_of::<PyOverflowError>(py)
+}
+
+/// A value that could not be serialised: the core books it as its own.
+pub(crate) struct Unserialisable(pub(crate) String);
+
+impl serde::Serialize for Unserialisable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom(&self.0))
+    }
+}
+
+/// The error of a value that could not be serialised, where no producer books it.
+pub(crate) fn refusal(py: Python<'_>, text: &str) -> PyErr {
+    match UNSERIALISABLE.import(py, "durstream._errors", "unserialisable") {
+        Ok(build) => match build.call1((text,)) {
+            Ok(error) => PyErr::from_value(error),
+            Err(failure) => failure,
+        },
+        Err(failure) => failure,
+    }
+}

@@ -1,0 +1,73 @@
+//! What concerns the whole process: its start, its end, and its children.
+
+use std::time::Duration;
+
+use durstream_core::ErrorKind;
+use pyo3::prelude::*;
+
+use crate::errors::{invalid, raised};
+use crate::gil::{self, Inside};
+use crate::pending::Pending;
+use crate::{dispatcher, fork, log};
+
+/// The longest limit in seconds; a longer one is none.
+const LONGEST: f64 = 1e9;
+
+/// A limit in seconds as Python gives it; none for `None` and infinity.
+pub(crate) fn limit(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    match seconds {
+        None => Ok(None),
+        Some(seconds) if seconds >= LONGEST => Ok(None),
+        Some(seconds) => Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| {
+            invalid(py, "timeout", format!("`timeout` takes seconds from 0 on, not {seconds}"))
+        }),
+    }
+}
+
+/// What has to be there before the first open: the way of the core's warnings.
+#[pyfunction]
+pub(crate) fn start() {
+    log::install();
+}
+
+/// Stops everything within a limit in seconds.
+#[pyfunction]
+pub(crate) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
+    let _inside = Inside::enter(py);
+    let limit = limit(py, Some(timeout))?.unwrap_or(Duration::from_secs(LONGEST as u64));
+    let stopped = log::around_stop(py, || durstream_core::shutdown(limit));
+    stopped.map_err(|error| raised(py, &error))
+}
+
+/// What comes last before the interpreter finalises: no callback reaches Python after it.
+#[pyfunction]
+pub(crate) fn end(py: Python<'_>) {
+    dispatcher::end(py);
+}
+
+/// Waits until every write of this process is settled.
+#[pyfunction]
+pub(crate) fn flush_all(py: Python<'_>, timeout: f64) -> PyResult<Pending> {
+    let limit = limit(py, Some(timeout))?.unwrap_or(Duration::from_secs(LONGEST as u64));
+    Ok(Pending::new("flush_all", durstream_core::flush_all(limit), |py, ()| Ok(py.None())))
+}
+
+/// Writes of this process accepted and not settled.
+#[pyfunction]
+pub(crate) fn pending_count() -> u64 {
+    durstream_core::pending_count()
+}
+
+/// Called in the child after a fork.
+#[pyfunction]
+pub(crate) fn in_forked_child() {
+    fork::forked();
+    dispatcher::forked();
+    gil::forked();
+}
+
+/// Every kind of error as (class, code).
+#[pyfunction]
+pub(crate) fn error_classes() -> Vec<(&'static str, &'static str)> {
+    ErrorKind::ALL.iter().map(|kind| (kind.class_name(), kind.code())).collect()
+}

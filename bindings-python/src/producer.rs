@@ -1,0 +1,260 @@
+//! The exactly-once writer of bytes or JSON.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use durstream_core::{IdempotentProducer, Outcome, Snapshot, Stats};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::callback::Callback;
+use crate::errors::raised;
+use crate::fork::Origin;
+use crate::gil::Inside;
+use crate::options::{Pairs, read};
+use crate::payload::{self, Payload, Unserialisable};
+use crate::pending::Pending;
+use crate::receipt::{Receipt, closed, report};
+use crate::room::{Room, Writer};
+use crate::stream::Stream;
+
+impl Writer for IdempotentProducer {
+    fn wait(&self, id: u64) -> durstream_core::Pending<Outcome> {
+        IdempotentProducer::wait(self, id)
+    }
+
+    fn stats(&self) -> Stats {
+        IdempotentProducer::stats(self)
+    }
+}
+
+/// The half of ``durstream.IdempotentProducer`` that is the core's.
+#[pyclass(subclass, frozen, module = "durstream._durstream")]
+pub(crate) struct Producer {
+    /// Shared with the receipts, which outlive this handle.
+    core: Arc<IdempotentProducer>,
+    json: bool,
+    room: Room,
+    origin: Origin,
+    on_error: Callback,
+    /// Whether somebody said how this producer ends.
+    let_go: AtomicBool,
+}
+
+impl Producer {
+    /// Accepts a message, or says why not.
+    fn accept(&self, payload: Payload<'_>) -> durstream_core::Result<Receipt> {
+        let accepted = match payload {
+            Ok(bytes) => self.core.append(bytes.as_bytes()),
+            Err(text) => self.core.append_json(&Unserialisable(text)),
+        };
+        accepted.map(|receipt| Receipt::accepted(self.core.clone(), receipt.id()))
+    }
+
+    fn accept_with_room(&self, py: Python<'_>, payload: Payload<'_>) -> PyResult<Receipt> {
+        if let (Ok(bytes), false) = (&payload, self.origin.is_foreign()) {
+            self.room.wait(py, &*self.core, bytes.as_bytes().len())?;
+        }
+        self.accept(payload).map_err(|error| raised(py, &error))
+    }
+
+    fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        self.origin.check().map_err(|error| raised(py, &error))?;
+        Ok(self.core.snapshot())
+    }
+}
+
+#[pymethods]
+impl Producer {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        stream: &Stream,
+        producer_id: &str,
+        options: Pairs,
+        headers: Pairs,
+        on_error: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let _inside = Inside::enter(py);
+        let read = read(py, &options, &headers)?;
+        let on_error = Callback::new(on_error)?;
+        let core =
+            IdempotentProducer::open_with(&stream.core, producer_id, read, on_error.for_core());
+        Ok(Producer {
+            core: Arc::new(core.map_err(|error| raised(py, &error))?),
+            json: stream.is_json(),
+            room: Room::of(&options),
+            origin: Origin::here(),
+            on_error,
+            let_go: AtomicBool::new(false),
+        })
+    }
+
+    /// Accepts one message and returns its receipt. Text and bytes are taken as they are: on a
+    /// JSON stream as one JSON value. Any other value is written as JSON there.
+    ///
+    /// Waits up to ``max_block_ms`` for room in a full buffer; in a thread with a running event
+    /// loop it raises ``BufferFullError`` at once.
+    fn append(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<Receipt> {
+        let _inside = Inside::enter(py);
+        self.accept_with_room(py, payload::message(message, self.json)?)
+    }
+
+    /// Writes a value as JSON, text too, and accepts it.
+    fn append_json(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Receipt> {
+        let _inside = Inside::enter(py);
+        self.accept_with_room(py, payload::encoded(value)?)
+    }
+
+    /// The same as ``append`` without waiting; what would be raised is in the receipt.
+    fn try_append(&self, message: &Bound<'_, PyAny>) -> PyResult<Receipt> {
+        let _inside = Inside::enter(message.py());
+        let accepted = self.accept(payload::message(message, self.json)?);
+        Ok(accepted.unwrap_or_else(|error| Receipt::refused(self.core.clone(), error)))
+    }
+
+    fn _flush(&self) -> Pending {
+        Pending::new("flush", self.core.flush(), report)
+    }
+
+    fn _detach(&self) -> Pending {
+        self.let_go.store(true, Ordering::Relaxed);
+        Pending::new("detach", self.core.detach(), report)
+    }
+
+    fn _close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
+        let _inside = Inside::enter(py);
+        let message = match message {
+            None => None,
+            Some(message) => match payload::message(&message, self.json)? {
+                Ok(bytes) => Some(bytes),
+                Err(text) => return Err(payload::refusal(py, &text)),
+            },
+        };
+        self.let_go.store(true, Ordering::Relaxed);
+        let message = message.as_ref().map(|message| message.as_bytes());
+        Ok(Pending::new("close", self.core.close(message), closed))
+    }
+
+    /// The wait for the last write accepted so far; takes nothing from what a flush reports.
+    fn _last(&self) -> Option<Pending> {
+        last(self.origin, &*self.core)
+    }
+
+    /// Ends now: pending writes settle as ``cancelled``, or ``delivery-unknown`` where they were
+    /// under way.
+    fn stop(&self) {
+        self.let_go.store(true, Ordering::Relaxed);
+        self.core.stop();
+    }
+
+    /// The id as it goes on the wire: with its suffix if ``shared``.
+    #[getter]
+    fn producer_id(&self) -> &str {
+        self.core.producer_id()
+    }
+
+    /// The stream's URL, without user info and query.
+    #[getter]
+    fn url(&self) -> &str {
+        self.core.url()
+    }
+
+    /// The epoch in use.
+    #[getter]
+    fn epoch(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.snapshot(py)?.epoch)
+    }
+
+    /// The next sequence number in this epoch.
+    #[getter]
+    fn next_seq(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.snapshot(py)?.next_seq)
+    }
+
+    /// Writes accepted and not settled.
+    #[getter]
+    fn pending_count(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.snapshot(py)?.buffered_writes)
+    }
+
+    /// Requests under way.
+    #[getter]
+    fn in_flight_count(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.snapshot(py)?.in_flight)
+    }
+
+    /// The stream's offset after the last acknowledged batch.
+    #[getter]
+    fn last_offset(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.snapshot(py)?.last_offset.map(|offset| offset.to_string()))
+    }
+
+    /// Where the producer stands: ``connecting``, ``ready``, ``backoff``, ``reconnecting``,
+    /// ``stopping``, ``stopped``, ``failed`` or ``fenced``.
+    #[getter]
+    fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
+        Ok(self.snapshot(py)?.state.as_str())
+    }
+
+    /// The most recent failure, transient ones included.
+    #[getter]
+    fn last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        last_error(py, &self.snapshot(py)?)
+    }
+
+    /// Counters and gauges, in one consistent snapshot.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.origin.check().map_err(|error| raised(py, &error))?;
+        entries(py, &self.core.stats())
+    }
+
+    /// Writes left pending by a handle nobody said the end of.
+    fn _left_pending(&self) -> u64 {
+        let said = self.let_go.load(Ordering::Relaxed) || self.origin.is_foreign();
+        if said { 0 } else { self.core.snapshot().buffered_writes }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.core)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.on_error.traverse(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.on_error.clear();
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // Receipts may hold on to the core's handle; accepting ends with this one.
+        self.core.begin_shutdown();
+    }
+}
+
+pub(crate) fn last(origin: Origin, writer: &dyn Writer) -> Option<Pending> {
+    if origin.is_foreign() {
+        return None;
+    }
+    let last = writer.stats().accepted;
+    (last > 0).then(|| crate::receipt::pending_outcome(writer.wait(last)))
+}
+
+pub(crate) fn last_error<'py>(
+    py: Python<'py>,
+    snapshot: &Snapshot,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    snapshot.last_error.as_ref().map(|error| crate::errors::exception(py, error)).transpose()
+}
+
+pub(crate) fn entries<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
+    let entries = PyDict::new(py);
+    for (name, value) in stats.entries() {
+        entries.set_item(name, value)?;
+    }
+    Ok(entries)
+}

@@ -1,0 +1,164 @@
+//! What a write returns: a number, its outcome where that is known, and ways to wait for it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use durstream_core::{Error, ErrorKind, FlushReport, Outcome};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::errors::{exception, raised};
+use crate::gil::Inside;
+use crate::pending::Pending;
+use crate::room::Writer;
+
+static OUTCOME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static REPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static CLOSED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static AWAITED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The outcome as `durstream.Outcome`.
+pub(crate) fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyAny>> {
+    let error = outcome.error.as_ref().map(|error| exception(py, error)).transpose()?;
+    OUTCOME.import(py, "durstream._types", "Outcome")?.call1((
+        outcome.status.as_str(),
+        outcome.reason.map(|reason| reason.as_str()),
+        outcome.duplicate,
+        outcome.maybe_duplicate,
+        outcome.attempts,
+        outcome.offset.as_deref(),
+        error,
+    ))
+}
+
+/// What a flush found, as `durstream.FlushReport`.
+pub(crate) fn report(py: Python<'_>, report: FlushReport) -> PyResult<Py<PyAny>> {
+    let class = REPORT.import(py, "durstream._types", "FlushReport")?;
+    Ok(class.call1((report.delivered, report.duplicates, report.uncertain))?.unbind())
+}
+
+/// How a stream was ended, as `durstream.CloseResult`.
+pub(crate) fn closed(py: Python<'_>, closed: durstream_core::CloseResult) -> PyResult<Py<PyAny>> {
+    let class = CLOSED.import(py, "durstream._types", "CloseResult")?;
+    Ok(class.call1((closed.final_offset.as_deref(),))?.unbind())
+}
+
+pub(crate) fn pending_outcome(pending: durstream_core::Pending<Outcome>) -> Pending {
+    Pending::new("the write", pending, |py, settled| Ok(outcome(py, &settled)?.unbind()))
+}
+
+/// The receipt of one write: ``wait`` for its outcome, or ``await`` it.
+#[pyclass(frozen, module = "durstream")]
+pub(crate) struct Receipt {
+    writer: Arc<dyn Writer>,
+    id: u64,
+    refused: Option<Error>,
+    /// The wait `outcome` looks at, so that looking often costs one.
+    looked: Mutex<Looked>,
+}
+
+enum Looked {
+    Not,
+    Waiting(durstream_core::Pending<Outcome>),
+    Settled(Outcome),
+}
+
+impl Receipt {
+    pub(crate) fn accepted(writer: Arc<dyn Writer>, id: u64) -> Self {
+        Receipt { writer, id, refused: None, looked: Mutex::new(Looked::Not) }
+    }
+
+    pub(crate) fn refused(writer: Arc<dyn Writer>, error: Error) -> Self {
+        Receipt { writer, id: 0, refused: Some(error), looked: Mutex::new(Looked::Not) }
+    }
+
+    /// The outcome of an accepted write, if it is settled.
+    fn look(&self) -> Option<durstream_core::Result<Outcome>> {
+        let mut looked = self.looked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut pending = match std::mem::replace(&mut *looked, Looked::Not) {
+            Looked::Not => self.writer.wait(self.id),
+            Looked::Waiting(pending) => pending,
+            Looked::Settled(settled) => {
+                *looked = Looked::Settled(settled.clone());
+                return Some(Ok(settled));
+            }
+        };
+        let result = pending.wait_for(Duration::ZERO);
+        match &result {
+            None => *looked = Looked::Waiting(pending),
+            Some(Ok(settled)) => *looked = Looked::Settled(settled.clone()),
+            Some(Err(_)) => {}
+        }
+        result
+    }
+
+    /// The outcome of a write that was not accepted.
+    fn refusal<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+        let reason = match (error.reason(), error.kind()) {
+            (Some(reason), _) => reason,
+            (None, ErrorKind::ProducerClosed) => "producer-stopping",
+            (None, _) => "producer-failed",
+        };
+        let class = OUTCOME.import(py, "durstream._types", "Outcome")?;
+        let none = py.None();
+        class.call1(("rejected", reason, false, false, 0, none, exception(py, error)?))
+    }
+}
+
+#[pymethods]
+impl Receipt {
+    /// The number of the write, from 1 in call order; 0 if it was not accepted.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether the write was accepted. If not, ``outcome`` says why.
+    #[getter(accepted)]
+    fn is_accepted(&self) -> bool {
+        self.refused.is_none()
+    }
+
+    /// The outcome if the write is settled or was not accepted, else None.
+    #[getter(outcome)]
+    fn known_outcome<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let _inside = Inside::enter(py);
+        if let Some(error) = &self.refused {
+            return Self::refusal(py, error).map(Some);
+        }
+        match self.look() {
+            None => Ok(None),
+            Some(Ok(settled)) => outcome(py, &settled).map(Some),
+            // Inside a callback nothing waits, not even for no time.
+            Some(Err(error)) if error.kind() == ErrorKind::NotSupported => Ok(None),
+            Some(Err(error)) => Err(raised(py, &error)),
+        }
+    }
+
+    /// Blocks until the outcome is there, at most ``timeout`` seconds. Ctrl-C interrupts it.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let _inside = Inside::enter(py);
+        match &self.refused {
+            Some(error) => Ok(Self::refusal(py, error)?.unbind()),
+            None => pending_outcome(self.writer.wait(self.id)).wait_within(py, timeout),
+        }
+    }
+
+    fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = Inside::enter(py);
+        let awaited = AWAITED.import(py, "durstream._wait", "settled")?;
+        let coroutine = match &self.refused {
+            Some(error) => awaited.call1((py.None(), Self::refusal(py, error)?))?,
+            None => awaited.call1((pending_outcome(self.writer.wait(self.id)), py.None()))?,
+        };
+        coroutine.call_method0("__await__")
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.refused {
+            Some(error) => format!("Receipt(refused: {error})"),
+            None => format!("Receipt({})", self.id),
+        }
+    }
+}

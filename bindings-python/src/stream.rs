@@ -1,0 +1,87 @@
+//! A stream by its URL.
+
+use durstream_core::DurableStream;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::errors::raised;
+use crate::gil::Inside;
+use crate::options::{Pairs, read};
+use crate::payload;
+use crate::pending::Pending;
+use crate::receipt::{closed, pending_outcome};
+
+/// A stream by its URL, as the core sees it.
+#[pyclass(frozen, module = "durstream._durstream")]
+pub(crate) struct Stream {
+    pub(crate) core: DurableStream,
+}
+
+/// Whether a stream of this content type holds JSON.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+#[pymethods]
+impl Stream {
+    #[staticmethod]
+    fn connect(py: Python<'_>, options: Pairs, headers: Pairs) -> PyResult<Self> {
+        let _inside = Inside::enter(py);
+        let options = read(py, &options, &headers)?;
+        let core = DurableStream::connect(options).map_err(|error| raised(py, &error))?;
+        Ok(Stream { core })
+    }
+
+    #[staticmethod]
+    fn create(
+        py: Python<'_>,
+        options: Pairs,
+        headers: Pairs,
+        body: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Pending> {
+        let _inside = Inside::enter(py);
+        let options = read(py, &options, &headers)?;
+        let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
+        let body = match body {
+            None => Vec::new(),
+            Some(body) => bytes(&body, is_json(stream.content_type()))?.as_bytes().to_vec(),
+        };
+        let created = DurableStream::create(options, body);
+        Ok(Pending::new("create", created, |py, core| Ok(Py::new(py, Stream { core })?.into_any())))
+    }
+
+    #[getter]
+    fn url(&self) -> &str {
+        self.core.url()
+    }
+
+    #[getter]
+    fn content_type(&self) -> &str {
+        self.core.content_type()
+    }
+
+    /// Whether messages are JSON values.
+    #[getter]
+    pub(crate) fn is_json(&self) -> bool {
+        is_json(self.core.content_type())
+    }
+
+    fn append(&self, message: &Bound<'_, PyAny>) -> PyResult<Pending> {
+        let _inside = Inside::enter(message.py());
+        let message = bytes(message, self.is_json())?;
+        Ok(pending_outcome(self.core.append(message.as_bytes())))
+    }
+
+    fn close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
+        let _inside = Inside::enter(py);
+        let message = message.map(|message| bytes(&message, self.is_json())).transpose()?;
+        let message = message.as_ref().map(|message| message.as_bytes());
+        Ok(Pending::new("close", self.core.close(message), closed))
+    }
+}
+
+/// The bytes of a message, or the error for a value that has none.
+fn bytes<'py>(message: &Bound<'py, PyAny>, json: bool) -> PyResult<Bound<'py, PyBytes>> {
+    payload::message(message, json)?.map_err(|text| payload::refusal(message.py(), &text))
+}

@@ -1,0 +1,179 @@
+"""A real server from the environment, streams of one's own on it, and reading them back."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import durstream
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+SHIPMENTS = {
+    "schema": {
+        "type": "object",
+        "required": ["id"],
+        "properties": {"id": {"type": "string"}, "size": {"type": "integer"}},
+    },
+    "type": "shipment",
+    "primary_key": "id",
+}
+
+
+@pytest.fixture(scope="session")
+def base():
+    """The server's URL."""
+    url = os.environ.get("DURABLE_STREAMS_URL")
+    if not url:
+        pytest.fail("DURABLE_STREAMS_URL is not set: run `cargo xtask test python`")
+    return url.rstrip("/")
+
+
+@pytest.fixture
+def path(base):
+    """The path of a stream nobody else has."""
+    return f"/python-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def url(base, path):
+    """The same as a URL."""
+    return f"{base}/v1/stream{path}"
+
+
+@pytest.fixture
+def json_stream(url):
+    """A JSON stream that exists."""
+    return durstream.DurableStream.create(url, content_type="application/json")
+
+
+@pytest.fixture
+def text_stream(url):
+    """A text stream that exists."""
+    return durstream.DurableStream.create(url, content_type="text/plain")
+
+
+def read_pages(url):
+    """The stream's pages as bytes, over plain HTTP."""
+    offset, pages = "-1", []
+    while True:
+        with urllib.request.urlopen(f"{url}?offset={offset}", timeout=20) as answer:
+            pages.append(answer.read())
+            headers = answer.headers
+        after = headers["Stream-Next-Offset"]
+        if headers.get("Stream-Up-To-Date") == "true" or after == offset:
+            return pages
+        offset = after
+
+
+def read_bytes(url):
+    """The stream's content."""
+    return b"".join(read_pages(url))
+
+
+def read_json(url):
+    """The stream's values."""
+    return [value for page in read_pages(url) if page for value in json.loads(page)]
+
+
+def is_closed(url):
+    """Whether the stream has ended."""
+    request = urllib.request.Request(url, method="HEAD")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.headers.get("Stream-Closed") == "true"
+
+
+def wait_until(condition):
+    """Waits for a condition; the test's time limit ends it."""
+    while not condition():
+        time.sleep(0.005)
+
+
+def start_python(code, *arguments, **more):
+    """A Python program of one's own."""
+    return subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def run_python(code, *arguments, **more):
+    """What a Python program of one's own prints; it has to end well."""
+    program = start_python(code, *arguments, **more)
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == 0, err
+    return out, err
+
+
+@pytest.fixture
+def nowhere():
+    """A stream on a server that is not there."""
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: refuses
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/v1/stream/nowhere"
+
+
+class Gate:
+    """A server that holds every write back until it is opened, and keeps what it got."""
+
+    def __init__(self, port=0):
+        self.open = threading.Event()
+        self.arrived = threading.Event()
+        self.bodies = []
+        self.headers = []
+        gate = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                gate.headers.append(dict(self.headers.items()))
+                gate.arrived.set()
+                gate.open.wait()
+                gate.bodies.append(body)
+                self.send_response(200)
+                for name in ("Producer-Epoch", "Producer-Seq"):
+                    if name in self.headers:
+                        self.send_header(name, self.headers[name])
+                self.send_header("Stream-Next-Offset", f"{len(gate.bodies):032}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1/stream/gate"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def end(self):
+        self.open.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def gate():
+    """A server that holds writes back."""
+    gate = Gate()
+    yield gate
+    gate.end()

@@ -1,0 +1,137 @@
+"""Names: options against the core's table, errors against the core's kinds, stubs against the
+runtime."""
+
+import pickle
+import subprocess
+import sys
+
+import durstream
+import pytest
+from durstream import InvalidArgumentError, _durstream, _errors, _options
+
+
+def test_options_are_the_cores():
+    declared = {
+        "stream": set(_options.StreamOptions.__annotations__) | {"url"},
+        "producer": set(_options.ProducerOptions.__annotations__),
+        "state": set(_options.StateOptions.__annotations__) | {"url", "producer_id"},
+    }
+    for scope, names in declared.items():
+        table = {row[0] for row in _durstream.options_table() if scope in row[3]}
+        # A producer's URL is its stream's.
+        assert names == table - ({"url"} if scope == "producer" else set()), scope
+
+
+def test_every_kind_has_its_class():
+    kinds = {name: code for name, code in _durstream.error_classes()}
+    assert {name: leaf.code for name, leaf in _errors.LEAVES.items()} == kinds
+    for name, leaf in _errors.LEAVES.items():
+        assert getattr(durstream, name) is leaf and issubclass(leaf, durstream.DurstreamError)
+
+
+def test_errors_are_builtins_of_their_kind():
+    import builtins
+
+    assert issubclass(durstream.InvalidArgumentError, ValueError)
+    assert issubclass(durstream.ValidationError, ValueError)
+    assert issubclass(durstream.TransportError, ConnectionError)
+    assert issubclass(durstream.TimeoutError, builtins.TimeoutError)
+
+
+def test_errors_survive_pickling():
+    cause = durstream.TransportError("refused", url="http://h/a")
+    error = durstream.DeliveryError("1 of 2", delivered=1, undelivered=1, cause=cause)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is durstream.DeliveryError and again.undelivered == 1
+    assert str(again.cause) == "refused (http://h/a)"
+
+
+def test_outcomes_and_stats_have_the_cores_names(json_stream):
+    with durstream.IdempotentProducer(json_stream, "names") as producer:
+        assert set(producer.stats()) == set(durstream.Stats.__annotations__)
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "text"),
+    [
+        ({"linger_ms": -1}, "linger_ms", "from 0"),
+        ({"linger_ms": 1.5}, "linger_ms", "whole number"),
+        ({"linger_ms": True}, "linger_ms", "whole number"),
+        ({"linger_ms": "soon"}, "linger_ms", "whole number"),
+        ({"linger_ms": [1]}, "linger_ms", "whole number"),
+        ({"auto_claim": 1}, "auto_claim", "True or False"),
+        ({"on_uncertain": "maybe"}, "on_uncertain", "one of"),
+        ({"retry_multiplier": 0.5}, "retry_multiplier", "at least 1"),
+        ({"retry_multiplier": float("nan")}, "retry_multiplier", "at least 1"),
+        ({"lingerMs": 1}, "options", "`linger_ms`"),
+        ({"ttl_seconds": 1}, "ttl_seconds", "not an option here"),
+        ({"headers": {"Producer-Epoch": "1"}}, "headers", "library itself"),
+        ({"headers": {"x": "a\r\nb: c"}}, "headers", "control"),
+        ({"headers": {"x": 1}}, "headers", "text"),
+        ({"headers": lambda: {}}, "headers", "mapping"),
+        ({"on_error": 5}, "on_error", "callable"),
+    ],
+)
+def test_wrong_options_are_named(json_stream, options, option, text):
+    with pytest.raises(InvalidArgumentError) as raised:
+        durstream.IdempotentProducer(json_stream, "wrong", **options)
+    assert raised.value.option == option and text in str(raised.value)
+
+
+@pytest.mark.parametrize("producer_id", ["", "a b", "ü", "x" * 257, 5, None])
+def test_wrong_producer_ids(json_stream, producer_id):
+    with pytest.raises(InvalidArgumentError) as raised:
+        durstream.IdempotentProducer(json_stream, producer_id)
+    assert raised.value.option == "producer_id"
+
+
+@pytest.mark.parametrize("url", [None, "", "nonsense", "ftp://h/a", "/relative", 5, "http://\ud800"])
+def test_wrong_urls(url):
+    with pytest.raises(InvalidArgumentError) as raised:
+        durstream.DurableStream.connect(url)
+    assert raised.value.option == "url"
+
+
+def test_a_stream_is_a_durable_stream():
+    with pytest.raises(InvalidArgumentError) as raised:
+        durstream.IdempotentProducer("http://h/a", "wrong")
+    assert raised.value.option == "stream"
+
+
+def test_no_server_is_configured(monkeypatch):
+    monkeypatch.delenv("DURABLE_STREAMS_URL")
+    with pytest.raises(InvalidArgumentError, match="DURABLE_STREAMS_URL"):
+        durstream.DurableStream.connect(stream_path="/a")
+
+
+def test_endpoints_may_be_a_list(monkeypatch):
+    monkeypatch.delenv("DURABLE_STREAMS_URL")
+    stream = durstream.DurableStream.connect(stream_path="/a", endpoints=["http://h:1", "http://i"])
+    assert stream.url == "http://h:1/v1/stream/a"
+
+
+def test_secrets_are_not_shown():
+    stream = durstream.DurableStream.connect("http://user:secret@h/a?token=secret")
+    assert "secret" not in stream.url + repr(stream)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_wrong_timeouts(json_stream, timeout):
+    with durstream.IdempotentProducer(json_stream, "timeouts") as producer:
+        with pytest.raises(InvalidArgumentError) as raised:
+            producer.flush(timeout)
+        assert raised.value.option == "timeout"
+
+
+def test_importing_starts_nothing():
+    code = "import os, durstream; print(len(os.listdir('/proc/self/task')))"
+    if not sys.platform.startswith("linux"):
+        pytest.skip("threads are counted on Linux")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "1"
+
+
+def test_stubs_match_the_runtime():
+    command = [sys.executable, "-m", "mypy.stubtest", "durstream._durstream"]
+    out = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert out.returncode == 0, out.stdout + out.stderr

@@ -1,0 +1,310 @@
+"""The process around it: restarts, exits, forks, Ctrl-C, shutdown, logs."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import durstream
+import pytest
+from conftest import (
+    Gate,
+    read_json,
+    run_python,
+    start_python,
+    wait_until,
+)
+
+OPEN = """
+import sys, durstream
+stream = durstream.DurableStream.create(sys.argv[1], content_type="application/json")
+producer = durstream.IdempotentProducer(stream, "fixed-id")
+"""
+
+
+def test_a_restart_under_one_id_loses_and_doubles_nothing(url):
+    write = OPEN + "for n in range(500): producer.append({'run': sys.argv[2], 'n': n})\n"
+    write += "print(producer.flush().delivered)"
+    for run in ("first", "second"):
+        assert run_python(write, url, run)[0].strip() == "500"
+    expected = [{"run": run, "n": n} for run in ("first", "second") for n in range(500)]
+    assert read_json(url) == expected
+
+
+@pytest.mark.parametrize("ending", ["", "sys.exit(0)", "del producer"])
+def test_an_exit_without_flush_delivers(url, ending):
+    code = OPEN + "for n in range(2000): producer.append({'n': n})\n" + ending
+    run_python(code, url)
+    assert read_json(url) == [{"n": n} for n in range(2000)]
+
+
+def test_state_is_delivered_at_exit(path, url):
+    code = """
+import sys, durstream
+schema = durstream.define_stream_schema(a={"schema": {}, "type": "a", "primary_key": "id"})
+producer = durstream.create_durable_stream(stream_path=sys.argv[1], schema=schema, producer_id="a")
+for n in range(500): producer.upsert("a", {"id": n})
+"""
+    run_python(code, path)
+    assert [event["value"]["id"] for event in read_json(url)] == list(range(500))
+
+
+def test_an_exit_is_bounded_and_says_what_was_given_up(nowhere):
+    code = """
+import sys, durstream
+durstream.set_exit_timeout(0.05)
+producer = durstream.IdempotentProducer(durstream.DurableStream(sys.argv[1]), "lost")
+producer.append("x")
+"""
+    _, err = run_python(code, nowhere)
+    assert "1 writes" in err
+
+
+def test_callbacks_are_told_before_the_exit(nowhere):
+    code = """
+import sys, durstream
+durstream.set_exit_timeout(0.05)
+told = lambda error: print(error.failure.payload, error.failure.outcome.reason)
+producer = durstream.IdempotentProducer(durstream.DurableStream(sys.argv[1]), "a", on_error=told)
+producer.append("x")
+"""
+    out, _ = run_python(code, nowhere)
+    assert out.strip() == "b'x' producer-stopped"
+
+
+def test_an_exit_with_daemon_threads_that_write(url):
+    code = OPEN + """
+import threading, time
+def write():
+    try:
+        while True: producer.append({"n": 1})
+    except durstream.ProducerClosedError:
+        pass
+threads = [threading.Thread(target=write, daemon=True) for _ in range(4)]
+for thread in threads: thread.start()
+while producer.stats()["accepted"] < 1000: time.sleep(0.001)
+"""
+    run_python(code, url)
+    assert len(read_json(url)) >= 1000
+
+
+@pytest.mark.parametrize("call", ["flush()", "append('x' * 1000)", "append('y').wait()"])
+def test_an_exit_while_daemon_threads_wait(gate, call):
+    code = f"""
+import sys, threading, durstream
+durstream.set_exit_timeout(0.05)
+stream = durstream.DurableStream(sys.argv[1])
+producer = durstream.IdempotentProducer(stream, "a", max_buffer_bytes=4096)
+producer.append("x")
+def wait():
+    while True:
+        try: producer.{call}
+        except durstream.DurstreamError: pass
+for _ in range(3): threading.Thread(target=wait, daemon=True).start()
+print("started", flush=True)
+sys.stdin.readline()
+"""
+    program = start_python(code, gate.url, stdin=subprocess.PIPE)
+    assert program.stdout.readline().strip() == "started"
+    gate.arrived.wait()
+    _, err = program.communicate("end\n", timeout=60)
+    assert program.returncode == 0, err
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "time.sleep(3600)",
+        "[0 for _ in iter(int, 1)]",
+        "[time.sleep(0.0005) for _ in iter(int, 1)]",
+        "[producer.try_append('y') for _ in iter(int, 1)]",
+    ],
+)
+def test_an_exit_while_a_callback_hangs(nowhere, hang):
+    code = f"""
+import sys, threading, time, durstream
+durstream.set_exit_timeout(0.05)
+hangs = threading.Event()
+def hang(error):
+    hangs.set()
+    {hang}
+producer = durstream.IdempotentProducer(
+    durstream.DurableStream(sys.argv[1]), "a", on_error=hang, delivery_timeout_ms=1)
+producer.append("x")
+hangs.wait()
+print("ends", flush=True)
+"""
+    out, err = run_python(code, nowhere)
+    assert out.strip() == "ends" and "SystemExit" not in err
+
+
+def test_shutdown_and_a_fresh_start(url):
+    code = OPEN + """
+receipt = producer.append({"n": 1})
+durstream.shutdown(10)
+assert receipt.wait().delivered and producer.state == "stopped"
+try: producer.append({"n": 2})
+except durstream.ProducerClosedError: pass
+else: sys.exit("accepted")
+again = durstream.IdempotentProducer(stream, "fixed-id")
+again.append({"n": 3})
+durstream.flush_all(10)
+assert durstream.pending_count() == 0
+durstream.shutdown(10)
+durstream.shutdown(0)
+"""
+    run_python(code, url)
+    assert read_json(url) == [{"n": 1}, {"n": 3}]
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+@forks
+def test_fork(url):
+    code = OPEN + """
+import os
+receipt = producer.append({"by": "parent"})
+producer.flush()
+child = os.fork()
+if child == 0:
+    def forked(call):
+        try: call()
+        except durstream.ForkedError: return
+        os._exit(2)
+    for call in (
+        lambda: producer.append({"by": "child"}), producer.flush, producer.detach, producer.close,
+        producer.stats, lambda: producer.state, receipt.wait,
+        lambda: producer.append_json(1),
+    ):
+        forked(call)
+    producer.stop()
+    assert not producer.try_append("1").accepted
+    del producer, receipt
+    own = durstream.IdempotentProducer(stream, "child-id")
+    own.append({"by": "child"})
+    sys.exit(0)  # without flush
+assert os.waitpid(child, 0)[1] == 0
+producer.append({"by": "parent"})
+"""
+    run_python(code, url)
+    assert [value["by"] for value in read_json(url)] == ["parent", "child", "parent"]
+
+
+@forks
+def test_fork_with_writes_under_way(url):
+    code = OPEN + """
+import os
+children = []
+for n in range(500):
+    producer.append({"n": n})
+    if n % 100 == 0:
+        child = os.fork()
+        if child == 0:
+            schema = durstream.define_stream_schema(
+                a={"schema": {}, "type": "a", "primary_key": "id"})
+            with durstream.create_durable_stream(
+                    url=sys.argv[1] + "-child", schema=schema, producer_id="child",
+                    shared=True) as own:
+                own.upsert("a", {"id": n})
+            os._exit(0)
+        children.append(child)
+for child in children: assert os.waitpid(child, 0)[1] == 0
+"""
+    run_python(code, url)
+    assert read_json(url) == [{"n": n} for n in range(500)]
+    assert sorted(event["key"] for event in read_json(url + "-child")) == sorted(
+        str(n) for n in range(0, 500, 100)
+    )
+
+
+@forks
+def test_multiprocessing_children_deliver_at_their_end(url):
+    code = OPEN + """
+import multiprocessing
+def work(n):
+    own = durstream.IdempotentProducer(stream, f"worker-{n}")
+    for i in range(100): own.append({"worker": n, "i": i})
+if __name__ == "__main__":
+    producer.append({"worker": -1, "i": 0})
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=work, args=(n,)) for n in range(3)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join(); assert worker.exitcode == 0
+"""
+    run_python(code, url)
+    values = read_json(url)
+    assert len(values) == 301
+    for worker in range(3):
+        assert [v["i"] for v in values if v["worker"] == worker] == list(range(100))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "producer.flush()",
+        "producer.detach()",
+        "producer.close()",
+        "receipt.wait()",
+        "stream.append('y')",
+        "[producer.append('x' * 1000) for _ in range(10)]",
+    ],
+)
+def test_ctrl_c_interrupts(gate, wait):
+    code = f"""
+import sys, durstream
+durstream.set_exit_timeout(0)
+stream = durstream.DurableStream(sys.argv[1])
+producer = durstream.IdempotentProducer(stream, "a", max_buffer_bytes=4096)
+receipt = producer.append("x")
+try:
+    print("waits", flush=True)
+    {wait}
+except KeyboardInterrupt: print("interrupted")
+producer.stop()
+"""
+    program = start_python(code, gate.url)
+    assert program.stdout.readline().strip() == "waits"
+    gate.arrived.wait()
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=60)
+    assert out.strip() == "interrupted" and program.returncode == 0, err
+
+
+def test_blocking_waits_let_other_threads_run(gate):
+    producer = durstream.IdempotentProducer(durstream.DurableStream.connect(gate.url), "gil")
+    producer.append("x")
+    threading.Timer(0.02, gate.open.set).start()
+    assert producer.flush().delivered == 1  # the timer's thread had to run
+    producer.detach()
+
+
+def test_warnings_go_to_the_log(nowhere, caplog):
+    caplog.set_level(logging.WARNING, "durstream")
+    stream = durstream.DurableStream.connect(nowhere)
+    producer = durstream.IdempotentProducer(stream, "logged", delivery_timeout_ms=20)
+    producer.append("x")
+    with pytest.raises(durstream.DeliveryError):
+        producer.flush()
+    wait_until(lambda: any("logged" in record.getMessage() for record in caplog.records))
+    assert caplog.records[0].name == "durstream" and caplog.records[0].levelname == "WARNING"
+    producer.stop()
+
+
+def test_a_producer_may_start_before_its_server():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    stream = durstream.DurableStream.connect(f"http://127.0.0.1:{port}/v1/stream/later")
+    producer = durstream.IdempotentProducer(stream, "early", retry_max_delay_ms=10)
+    receipt = producer.append("x")
+    wait_until(lambda: producer.last_error is not None)
+    server = Gate(port)
+    server.open.set()
+    assert receipt.wait().delivered
+    producer.detach()
+    server.end()

@@ -1,0 +1,75 @@
+"""Streams by their URL."""
+
+import asyncio
+
+import durstream
+import pytest
+from conftest import is_closed, read_bytes, read_json
+
+
+def test_create_append_close(url):
+    stream = durstream.DurableStream.create(url, content_type="application/json")
+    assert stream.append({"n": 1}).delivered
+    assert stream.append('{"n":2}').delivered
+    assert stream.append_json("three").delivered
+    result = stream.close({"n": 4})
+    assert result.final_offset
+    assert stream.close() == result
+    assert read_json(url) == [{"n": 1}, {"n": 2}, "three", {"n": 4}]
+    assert is_closed(url)
+    with pytest.raises(durstream.DurstreamError):
+        stream.append({"n": 5})
+
+
+def test_create_with_content(url):
+    durstream.DurableStream.create(url, content_type="text/plain", body="first ")
+    stream = durstream.DurableStream.connect(url, content_type="text/plain")
+    stream.append(b"second ")
+    stream.append(bytearray(b"third "))
+    stream.append(memoryview(b"-fourth-")[1:-1])
+    assert read_bytes(url) == b"first second third fourth"
+
+
+def test_create_twice_and_otherwise(url):
+    for _ in range(2):
+        durstream.DurableStream.create(url, content_type="text/plain")
+    with pytest.raises(durstream.StreamExistsError) as raised:
+        durstream.DurableStream.create(url, content_type="application/json")
+    assert raised.value.status == 409 and raised.value.url == url and raised.value.definite
+
+
+def test_values_need_a_json_stream(text_stream):
+    for value in ({"a": 1}, 5, None, [1]):
+        with pytest.raises(durstream.ValidationError, match="str or bytes") as raised:
+            text_stream.append(value)
+        assert raised.value.reason == "serialization-failed"
+
+
+def test_a_stream_that_is_not_there(url):
+    stream = durstream.DurableStream.connect(url, content_type="text/plain")
+    with pytest.raises(durstream.StreamNotFoundError) as raised:
+        stream.append("x")
+    assert raised.value.status == 404
+
+
+def test_no_server(nowhere):
+    with pytest.raises(durstream.TransportError) as raised:
+        durstream.DurableStream.create(nowhere, max_retries=1, retry_initial_delay_ms=1)
+    assert raised.value.url == nowhere and nowhere in str(raised.value)
+    assert raised.value.retryable
+
+
+def test_asyncio(url):
+    async def main():
+        stream = await durstream.DurableStream.acreate(url, content_type="application/json")
+        outcomes = await asyncio.gather(*(stream.aappend({"n": n}) for n in range(100)))
+        assert all(outcome.delivered for outcome in outcomes)
+        return await stream.aclose()
+
+    assert asyncio.run(main()).final_offset
+    assert read_json(url) == [{"n": n} for n in range(100)]
+
+
+def test_a_wait_for_creation_runs_out(gate):
+    with pytest.raises(durstream.TimeoutError):
+        durstream.DurableStream.connect(gate.url).append("x", timeout=0.01)
