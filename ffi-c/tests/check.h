@@ -20,15 +20,15 @@
     } while (0)
 
 /* Ends the program unless the call before it worked. */
-#define OK(code, error) expect_ok(__FILE__, __LINE__, (code), (error))
+#define OK(code, error) expect_ok(__FILE__, __LINE__, (code), &(error))
 /* Ends the program unless the call failed with this code; frees the error. */
 #define FAILS(expected, code, error) expect_code(__FILE__, __LINE__, (expected), (code), &(error))
 
 static inline void expect_ok(const char *file, int line, durstream_code code,
-                             durstream_error *error) {
+                             durstream_error **error) {
     if (code == DURSTREAM_OK) return;
     fprintf(stderr, "%s:%d: %s: %s\n", file, line, durstream_code_name(code),
-            error != NULL ? durstream_error_json(error) : "");
+            *error != NULL ? durstream_error_json(*error) : "");
     exit(1);
 }
 

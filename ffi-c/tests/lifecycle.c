@@ -25,6 +25,8 @@ static void handles_outlive_shutdown(void) {
 
     FAILS(DURSTREAM_PRODUCER_CLOSED, append(producer, "{}", &error), error);
     OK(durstream_producer_wait(producer, 1, 0, NULL, &error), error);
+    /* The write that was turned away is reported, once. */
+    FAILS(DURSTREAM_DELIVERY, durstream_producer_detach(producer, 1000, NULL, &error), error);
     OK(durstream_producer_detach(producer, 1000, NULL, &error), error);
     OK(durstream_producer_stop(producer, &error), error);
     CHECK(durstream_producer_state(producer) == DURSTREAM_LIFECYCLE_STOPPED);

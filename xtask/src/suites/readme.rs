@@ -15,8 +15,12 @@ use crate::stage::{self, Linkage};
 use crate::step::step;
 use crate::tree::Tree;
 
+type Build = fn(&Tree) -> Result;
+/// Makes a program of a block.
+type Prepare = fn(&Tree, &str) -> Result<Command>;
+
 pub(crate) fn suite(suite: &mut Suite<'_>) {
-    let builds: [(&str, fn(&Tree) -> Result); 3] = [
+    let builds: [(&str, Build); 3] = [
         ("C library", artefacts::c_library),
         ("wheel", artefacts::python_wheel),
         ("package", artefacts::node_package),
@@ -26,7 +30,7 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
             return suite.blocked("quick starts");
         }
     }
-    let programs: [(&str, fn(&Tree, &str) -> Result<Command>); 4] =
+    let programs: [(&str, Prepare); 4] =
         [("c", compiled_c), ("cpp", compiled_cpp), ("python", python), ("js", node)];
     for (language, program) in programs {
         let mut command = None;

@@ -166,6 +166,10 @@ impl Task {
                 None => self.notice_oversleep(timer),
             }
         }
+        // Whoever comes next waits for this one alone: it must not end before its predecessor.
+        if let Some(before) = &self.before {
+            before.ended().await;
+        }
     }
 
     /// A request's own task was aborted or panicked: what it carried may have been stored.

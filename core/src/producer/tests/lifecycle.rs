@@ -98,6 +98,21 @@ async fn whoever_waits_for_a_predecessor_still_stops_and_expires() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_producer_hands_its_predecessor_on() {
+    let server = Scripted::new([delay(Fault::None, 500, 0)]);
+    let runtime = Runtime::for_test(Arc::new(server.clone()));
+    let first = start(&runtime, single(), None);
+    write(&first, 1..=3);
+    first.begin_stop();
+    let idle = start(&runtime, single(), Some(first));
+    idle.begin_stop();
+    let last = start(&runtime, single(), Some(idle));
+    write(&last, 1..=1);
+    last.flush().await.unwrap();
+    assert_eq!(server.stored(), ["1", "2", "3", "1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_close_that_fails_lets_a_stopping_producer_end() {
     let server = Scripted::default();
     let engine = open(&server, single());
