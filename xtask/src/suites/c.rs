@@ -29,11 +29,9 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
         return suite.blocked("exported names, examples and programs");
     }
     suite.step("exported names", check_exports);
-    suite.step("examples", |tree| {
-        artefacts::c_example(tree, "C", "shipments.c")?;
-        artefacts::c_example(tree, "C++", "shipments.cpp").map(drop)
-    });
     let valgrind = valgrind_is_here();
+    example(suite, "C", "shipments.c", valgrind);
+    example(suite, "C++", "shipments.cpp", valgrind);
     if !valgrind {
         console::line(
             "valgrind is not here: the programs run without it, leaks are not looked for",
@@ -43,6 +41,35 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
         Ok(sources) => sources.iter().for_each(|source| test(suite, source, valgrind)),
         Err(failure) => drop(suite.step("programs", |_| Err(failure))),
     }
+}
+
+/// A shipment program, which the demo runs at length, on a few shipments.
+fn example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
+    let mut program = None;
+    suite.step(source, |tree| {
+        let ledger = tree.directory("c-tests")?.join(format!("{source}.ledger"));
+        program = Some((artefacts::c_example(tree, title, source)?, ledger));
+        Ok(())
+    });
+    let Some((program, ledger)) = program else { return };
+    let environment = |command: &mut Command| {
+        command.env("SHIPMENT_STREAM_PATH", format!("/test/{source}"));
+        command.env("SHIPMENT_PRODUCER_ID", "shipping").env("SHIPMENT_LEDGER", &ledger);
+        command.env("SHIPMENT_COUNT", "50").env("SHIPMENT_RUN", "1");
+    };
+    let (mut plain, mut checked) = (Command::new(&program), under_valgrind(&program));
+    environment(&mut plain);
+    environment(&mut checked);
+    suite.run_within(&format!("{source} run"), plain, Some(PROGRAM_LIMIT));
+    if valgrind {
+        suite.run_within(&format!("{source} valgrind"), checked, Some(VALGRIND_LIMIT));
+    }
+}
+
+fn under_valgrind(program: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    command.args(VALGRIND_ARGUMENTS).arg(program);
+    command
 }
 
 fn valgrind_is_here() -> bool {
@@ -72,8 +99,7 @@ fn test(suite: &mut Suite<'_>, source: &Path, valgrind: bool) {
         suite.run_within(&format!("{name} static"), Command::new(linked), Some(PROGRAM_LIMIT));
     }
     if valgrind {
-        let mut command = Command::new("valgrind");
-        command.args(VALGRIND_ARGUMENTS).arg(&shared);
+        let command = under_valgrind(&shared);
         suite.run_within(&format!("{name} valgrind"), command, Some(VALGRIND_LIMIT));
     }
 }
