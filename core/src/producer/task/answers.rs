@@ -71,11 +71,12 @@ impl Task {
         let slot = &self.window[n];
         let attempt = Attempt { seq: slot.seq, maybe_stored: slot.maybe_stored };
         let decision = self.session.on_answer(attempt, &answer);
-        let error = answer.error("append", url);
-        self.apply(n, decision, &answer, error);
+        self.apply(n, decision, &answer);
     }
 
-    fn apply(&mut self, n: usize, decision: Decision, answer: &Answer, error: Error) {
+    fn apply(&mut self, n: usize, decision: Decision, answer: &Answer) {
+        let engine = self.engine.clone();
+        let error = || answer.error("append", &engine.endpoint.shown);
         if !matches!(decision, Decision::Vanished(_)) {
             self.vanished_since = None;
         }
@@ -85,7 +86,7 @@ impl Task {
             }
             Decision::Repeat { maybe_stored } => {
                 self.window[n].maybe_stored |= maybe_stored;
-                self.pause(error, answer.retry_after);
+                self.pause(error(), answer.retry_after);
             }
             Decision::AwaitPredecessor => self.window[n].after_predecessor = true,
             Decision::Claim { current } => {
@@ -94,23 +95,23 @@ impl Task {
                     None => self.on_fenced(current, answer),
                 }
             }
-            Decision::Split(reason) => self.on_refused(n, reason, error, true),
-            Decision::Refuse(reason) => self.on_refused(n, reason, error, false),
-            Decision::NewSession => self.renew(n, error),
+            Decision::Split(reason) => self.on_refused(n, reason, error(), true),
+            Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
+            Decision::NewSession => self.renew(n, error()),
             Decision::Undecided => {
                 self.window[n].maybe_stored = true;
                 // A session somebody else writes in decides nothing about the batches before.
                 self.turn_next(n, false);
-                self.pause(error, None);
+                self.pause(error(), None);
             }
             Decision::Fenced { current } => self.on_fenced(current, answer),
-            Decision::Vanished(reason) => self.on_vanished(reason, error),
+            Decision::Vanished(reason) => self.on_vanished(reason, error()),
             Decision::Fail(reason) => {
                 let rest = match reason {
                     Reason::StreamClosed => Reason::StreamClosed,
                     _ => Reason::ProducerFailed,
                 };
-                self.end(ProducerState::Failed, reason, rest, error);
+                self.end(ProducerState::Failed, reason, rest, error());
             }
             Decision::NotAProducerServer => {
                 self.window[n].maybe_stored = true;
