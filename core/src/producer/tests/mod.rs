@@ -199,7 +199,8 @@ async fn a_lost_session_never_rewinds() {
         let server = Scripted::new([Fault::None, Fault::None, Fault::CutAfter, forgot]);
         let engine = open(&server, single().max_in_flight(1u64).on_uncertain(choice));
         write(&engine, 1..=5);
-        let _ = engine.flush().await;
+        let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
+        assert!(flushed.is_ok(), "it asks for ever");
         let unsure = outcome(&engine, 3).await;
         assert_eq!((unsure.status, unsure.maybe_duplicate), (status, maybe_duplicate));
         for id in [1, 2, 4, 5] {
@@ -295,13 +296,9 @@ async fn an_expired_write_that_may_be_stored_says_so() {
 async fn the_buffer_is_bounded_and_frees_itself() {
     let server = Scripted::default();
     let engine = open(&server, Options::new().max_buffer_bytes(100u64));
-    let mut accepted = 0;
-    let error = loop {
-        match engine.accept(&[b"1"]) {
-            Ok(_) => accepted += 1,
-            Err(error) => break error,
-        }
-    };
+    let (accepted, error) = (0..1_000)
+        .find_map(|n| engine.accept(&[b"1"]).err().map(|error| (n, error)))
+        .expect("the buffer fills up");
     assert_eq!(error.kind(), ErrorKind::BufferFull);
     assert_eq!(error.reason(), Some("buffer-bytes-exceeded"));
     assert_eq!(accepted, 10);
