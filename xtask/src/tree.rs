@@ -54,3 +54,19 @@ impl Tree {
         self.directory(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cargo and maturin take the workspace's version; npm has files of its own.
+    #[test]
+    fn there_is_one_version() {
+        let root = Tree::find().unwrap().root;
+        for name in ["package.json", "package-lock.json"] {
+            let text = std::fs::read(root.join("bindings-node").join(name)).unwrap();
+            let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"), "{name}");
+        }
+    }
+}
