@@ -4,6 +4,8 @@
 #include "http.h"
 
 #include <atomic>
+#include <cstdlib>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -186,9 +188,31 @@ void threads_share_a_producer() {
     CHECK(occurrences(contents(path).c_str(), "{\"n\":0}") == 1000);
 }
 
+/// A service that is restarted: this program itself, once per run.
+int service(const std::string &path, int run) {
+    {
+        const auto stream = json_stream(path);
+        durstream::IdempotentProducer producer(stream, "restarted");
+        for (int n = run * 200; n < (run + 1) * 200; n++)
+            producer.append("{\"n\":" + std::to_string(n) + "}");
+        const auto report = producer.detach(30s);
+        CHECK(report.delivered == 200 && report.duplicates == 0);
+    }
+    durstream::shutdown(5s);
+    return 0;
+}
+
+void restarts_lose_nothing(const std::string &program) {
+    const std::string path = fresh_path("face-restart");
+    for (const char *run : {"0", "1"})
+        CHECK(std::system(("'" + program + "' " + path + " " + run).c_str()) == 0);
+    check_numbers(path.c_str(), 400);
+}
+
 } // namespace
 
-int main() {
+int main(int count, char **arguments) {
+    if (count == 3) return service(arguments[1], std::stoi(arguments[2]));
     durstream_set_log(nullptr, nullptr);
     CHECK(durstream::version().size() >= 5);
     producers_write();
@@ -197,6 +221,7 @@ int main() {
     callbacks_are_wrapped();
     bad_input_throws();
     threads_share_a_producer();
+    restarts_lose_nothing(arguments[0]);
     durstream::flush_all(30s);
     CHECK(durstream::pending_count() == 0);
     durstream::shutdown(5s);

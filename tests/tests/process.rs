@@ -1,5 +1,7 @@
 //! What concerns the process as a whole, in one of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
 use std::time::Duration;
 
 use durstream_core::{
@@ -13,6 +15,40 @@ fn threads() -> Vec<String> {
     let names =
         tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
     names.map(|name| name.trim().to_owned()).filter(|name| name.starts_with("durstream")).collect()
+}
+
+/// A service that is restarted: run by the test below in a process of its own, twice.
+#[test]
+#[ignore = "a part of `a_service_that_is_restarted_loses_nothing`"]
+fn restarted_service() {
+    let (path, run) =
+        (std::env::var("RESTART_PATH").unwrap(), std::env::var("RESTART_RUN").unwrap());
+    let options = Options::new().stream_path(path).content_type("application/json");
+    let stream = DurableStream::create(options, "").wait().unwrap();
+    let producer = IdempotentProducer::open(&stream, "restarted", Options::new()).unwrap();
+    for n in 0..200 {
+        producer.append(format!("\"{run}-{n}\"")).unwrap();
+    }
+    let report = producer.detach().wait().unwrap();
+    assert_eq!((report.delivered, report.duplicates), (200, 0));
+}
+
+#[test]
+fn a_service_that_is_restarted_loses_nothing() {
+    let path = fresh_path("restart");
+    for run in ["first", "second"] {
+        let service = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "restarted_service", "--include-ignored"])
+            .envs([("RESTART_PATH", path.as_str()), ("RESTART_RUN", run)])
+            .output()
+            .unwrap();
+        assert!(service.status.success(), "{service:?}");
+    }
+    let expected: Vec<_> = ["first", "second"]
+        .iter()
+        .flat_map(|run| (0..200).map(move |n| serde_json::Value::String(format!("{run}-{n}"))))
+        .collect();
+    assert_eq!(read_stream(server_address(), &path).unwrap(), expected);
 }
 
 /// One test: the steps share the process.
