@@ -14,11 +14,6 @@ export function isSerialised(value: unknown): value is Payload {
   return typeof value === "string" || types.isUint8Array(value);
 }
 
-/** Whether a stream of this content type holds JSON. */
-export function isJson(contentType: string): boolean {
-  return contentType.split(";")[0]?.trim().toLowerCase() === "application/json";
-}
-
 /** A message's text or bytes; throws {@link Unsayable}. */
 export function serialise(message: unknown, json: boolean): Payload {
   if (isSerialised(message)) return message;

@@ -18,6 +18,7 @@ export interface NativeStream {
   close(message?: Payload): NativeWait;
   readonly url: string;
   readonly contentType: string;
+  readonly isJson: boolean;
 }
 
 /** What both producers have. */

@@ -1,7 +1,7 @@
 // The exactly-once writer of bytes or JSON.
 
 import { calling, invalidArgument } from "./errors.cjs";
-import { Unsayable, isJson, isSerialised, serialise, stringify } from "./json.cjs";
+import { Unsayable, isSerialised, serialise, stringify } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import {
   closeResult,
@@ -47,7 +47,7 @@ export class IdempotentProducer {
     const { settings, headers } = settingsOf(options, OWN);
     const signal = signalOf(options.signal);
     this.#onError = onErrorOf(options.onError);
-    this.#json = isJson(stream.contentType);
+    this.#json = target.isJson;
     const callback = nativeCallback(this.#onError);
     const own = calling(() => new native.Producer(target, producerId, settings, headers, callback));
     this.#native = own;

@@ -1,7 +1,7 @@
 // A stream by its URL.
 
 import { ValidationError, calling, invalidArgument, notSupported } from "./errors.cjs";
-import { Unsayable, isJson, serialise } from "./json.cjs";
+import { Unsayable, serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import { closeResult, flushBeforeExit } from "./lifecycle.cjs";
 import type { CloseResult } from "./lifecycle.cjs";
@@ -132,7 +132,7 @@ export class DurableStream {
 
   #payload(message: unknown): Payload {
     try {
-      return serialise(message, isJson(this.contentType));
+      return serialise(message, this.#native.isJson);
     } catch (error) {
       throw error instanceof Unsayable ? unsayable(error, this.url) : error;
     }

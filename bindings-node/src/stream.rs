@@ -59,4 +59,10 @@ impl Stream {
     pub fn content_type(&self) -> String {
         self.stream.content_type().to_owned()
     }
+
+    /// Whether messages are JSON values.
+    #[napi(getter)]
+    pub fn is_json(&self) -> bool {
+        self.stream.is_json()
+    }
 }

@@ -17,12 +17,6 @@ pub(crate) struct Stream {
     pub(crate) core: DurableStream,
 }
 
-/// Whether a stream of this content type holds JSON.
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-}
-
 #[pymethods]
 impl Stream {
     #[staticmethod]
@@ -45,7 +39,7 @@ impl Stream {
         let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
         let body = match body {
             None => Vec::new(),
-            Some(body) => bytes(&body, is_json(stream.content_type()))?.as_bytes().to_vec(),
+            Some(body) => bytes(&body, stream.is_json())?.as_bytes().to_vec(),
         };
         let created = DurableStream::create(options, body);
         Ok(Pending::new("create", created, |py, core| Ok(Py::new(py, Stream { core })?.into_any())))
@@ -64,7 +58,7 @@ impl Stream {
     /// Whether messages are JSON values.
     #[getter]
     pub(crate) fn is_json(&self) -> bool {
-        is_json(self.core.content_type())
+        self.core.is_json()
     }
 
     fn append(&self, message: &Bound<'_, PyAny>) -> PyResult<Pending> {

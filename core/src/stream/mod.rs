@@ -12,6 +12,7 @@ use crate::options::{Options, Scope};
 use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
 use crate::producer::{CloseResult, IdempotentProducer, Outcome};
+use crate::protocol::json::is_json;
 use crate::runtime::process;
 use crate::transport::Request;
 
@@ -94,6 +95,11 @@ impl DurableStream {
     /// The stream's content type, as given.
     pub fn content_type(&self) -> &str {
         &self.shared.content_type
+    }
+
+    /// Whether messages are JSON values: the content type is `application/json`.
+    pub fn is_json(&self) -> bool {
+        is_json(self.content_type())
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
