@@ -38,6 +38,7 @@ impl Endpoint {
                 return Err(Error::option("url", "no stream: give `url` or `stream_path`"));
             }
         };
+        let url = with_params(url, &options.params);
         let mut headers = options.header_map()?;
         let authorized = headers.contains_key(header::AUTHORIZATION) || !url.username().is_empty();
         if let (false, Some(secret)) = (authorized, SECRET_VARIABLES.iter().find_map(|n| env(n))) {
@@ -51,14 +52,29 @@ impl Endpoint {
         Ok(Endpoint { url, shown, headers })
     }
 
-    /// The same stream with a producer's own headers on top.
-    pub(crate) fn with_headers(&self, own: HeaderMap) -> Self {
+    /// The same stream with a producer's own headers and parameters on top.
+    pub(crate) fn with_own(&self, options: &Options) -> Result<Self> {
         let mut endpoint = self.clone();
-        for (name, value) in own.iter() {
+        for (name, value) in &options.header_map()? {
             endpoint.headers.insert(name.clone(), value.clone());
         }
+        endpoint.url = with_params(endpoint.url, &options.params);
+        Ok(endpoint)
+    }
+
+    /// The address of a read from `offset` on (PROTOCOL.md 5.6).
+    pub(crate) fn at_offset(&self, offset: &str) -> Self {
+        let mut endpoint = self.clone();
+        endpoint.url.query_pairs_mut().append_pair("offset", offset);
         endpoint
     }
+}
+
+fn with_params(mut url: Url, params: &[(String, String)]) -> Url {
+    if !params.is_empty() {
+        url.query_pairs_mut().extend_pairs(params);
+    }
+    url
 }
 
 fn shown(url: &Url) -> Arc<str> {
@@ -151,6 +167,17 @@ mod tests {
         }
         let own = Options::new().stream_path("/a").endpoints("http://e").path_prefix("/");
         assert_eq!(url(own, &base).unwrap().url.as_str(), "http://e/a");
+    }
+
+    #[test]
+    fn parameters_join_the_query() {
+        let stream = Options::new().url("http://h/a?key=1").param("tenant", "ü & co");
+        let endpoint = url(stream, &[]).unwrap();
+        assert_eq!(endpoint.url.as_str(), "http://h/a?key=1&tenant=%C3%BC+%26+co");
+        let own = endpoint.with_own(&Options::new().param("job", "7")).unwrap();
+        let read = own.at_offset("0_1");
+        assert!(read.url.as_str().ends_with("&job=7&offset=0_1"));
+        assert_eq!(&*read.shown, "http://h/a");
     }
 
     #[test]

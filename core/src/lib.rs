@@ -52,4 +52,4 @@ pub use state::{
     create_durable_stream_with,
 };
 pub use stats::Stats;
-pub use stream::DurableStream;
+pub use stream::{Chunk, DurableStream, Metadata, StreamReader};

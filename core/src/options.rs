@@ -93,6 +93,7 @@ macro_rules! options {
         pub struct Options {
             $(pub(crate) $name: Option<options!(@type $type)>,)*
             headers: Vec<(String, String)>,
+            pub(crate) params: Vec<(String, String)>,
         }
 
         impl Options {
@@ -136,6 +137,10 @@ options! {
     text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`).";
     number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1).";
     text expires_at = "", PLACES, "RFC 3339 time at which the stream expires, set at creation; not with `ttl_seconds`.";
+    flag closed = "false", STREAM, "Create the stream already ended: its first content is all it will ever have (PROTOCOL.md 5.1).";
+    text fork_from = "", STREAM, "Create the stream as a fork: the path of its source's URL on the same server (PROTOCOL.md 4.2).";
+    text fork_offset = "", STREAM, "Where the fork leaves its source: an offset of the source; default its tail.";
+    number fork_sub_offset(0, MAX_SAFE_INTEGER) = "", STREAM, "Messages (JSON) or bytes beyond `fork_offset` that the fork still inherits.";
     text producer_id = "", STATE, "The stable identity for deduplication: 1 to 256 visible ASCII characters.";
     number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. A write the server refuses moves the producer to the next epoch.";
     flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
@@ -150,7 +155,8 @@ options! {
     number max_block_ms(0, DAY_MS) = "60000", WRITERS, "How long a blocking append waits for room in a full buffer, in milliseconds.";
     number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit.";
     number request_timeout_ms(1, DAY_MS) = "10000", ALL, "How long one attempt may go without progress, in milliseconds.";
-    number max_retries(0, 1_000) = "8", STREAM, "How often create and close repeat a request after a transient failure; appends have `delivery_timeout_ms`.";
+    number max_retries(0, 1_000) = "8", STREAM, "How often create, head, read, delete and close repeat a request after a transient failure; appends have `delivery_timeout_ms`.";
+    number max_read_bytes(1, BYTES) = "1073741824", STREAM, "Upper bound for one answer to a read, in bytes.";
     number retry_initial_delay_ms(1, DAY_MS) = "100", ALL, "Pause before the first repeat, in milliseconds.";
     number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds.";
     factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";
@@ -256,6 +262,17 @@ fn parse_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
     Ok((parsed, value))
 }
 
+fn check_param(name: &str) -> Result<()> {
+    match name {
+        "" => Err(Error::option("params", "a query parameter needs a name")),
+        "offset" | "live" | "cursor" => {
+            let text = format!("query parameter `{name}` is set by the library itself");
+            Err(Error::option("params", text))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Options {
     /// Options with every default.
     pub fn new() -> Self {
@@ -275,6 +292,22 @@ impl Options {
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<()> {
         parse_header(name, value)?;
         self.headers.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// Adds a query parameter to every request's URL. Checked when the options are used.
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a query parameter to every request's URL: what the bindings call.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`params`): no name, or one of the protocol's own.
+    pub fn set_param(&mut self, name: &str, value: &str) -> Result<()> {
+        check_param(name)?;
+        self.params.push((name.to_owned(), value.to_owned()));
         Ok(())
     }
 
@@ -300,6 +333,13 @@ impl Options {
     /// Refuses what the builder let through: values out of range, options of someone else.
     pub(crate) fn check(&self, scope: Scope) -> Result<()> {
         self.header_map()?;
+        self.params.iter().try_for_each(|(name, _)| check_param(name))?;
+        let (initial, max) = (self.retry_initial_delay_ms, self.retry_max_delay_ms);
+        let initial = self.number("retry_initial_delay_ms", initial);
+        if self.number("retry_max_delay_ms", max) < initial {
+            let text = format!("`retry_max_delay_ms` is below the {initial} ms of the first pause");
+            return Err(Error::option("retry_max_delay_ms", text));
+        }
         self.each_set(|spec, value| {
             if !spec.scopes.contains(&scope) {
                 return Err(Error::option(
@@ -404,6 +444,13 @@ mod tests {
     }
 
     #[test]
+    fn pauses_do_not_shrink() {
+        let options = Options::new().retry_initial_delay_ms(1000u64).retry_max_delay_ms(500u64);
+        let error = options.check(Scope::Stream).unwrap_err();
+        assert_eq!(error.option_name(), Some("retry_max_delay_ms"));
+    }
+
+    #[test]
     fn headers_are_checked() {
         let mut options = Options::new();
         for (name, value) in [
@@ -417,6 +464,17 @@ mod tests {
             assert!(options.set_header(name, value).is_err(), "{name}: {value}");
         }
         options.set_header("Authorization", "Bearer ünï").unwrap();
+    }
+
+    #[test]
+    fn params_leave_the_protocols_own_alone() {
+        let mut options = Options::new();
+        for name in ["", "offset", "live", "cursor"] {
+            let error = options.set_param(name, "1").unwrap_err();
+            assert_eq!(error.option_name(), Some("params"), "{name}");
+        }
+        options.set_param("tenant", "a b").unwrap();
+        assert!(Options::new().param("live", "sse").check(Scope::State).is_err());
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 
 type Callback<T> = Box<dyn FnOnce(Result<T>) + Send>;
+/// Takes back a result nobody looked at.
+type Unread<T> = Box<dyn FnOnce(T) + Send + Sync>;
 
 enum State<T> {
     Waiting { waker: Option<Waker>, callback: Option<Callback<T>> },
@@ -20,11 +22,21 @@ enum State<T> {
 struct Shared<T> {
     state: Mutex<State<T>>,
     done: Condvar,
+    unread: Option<Unread<T>>,
 }
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let (Some(Ok(value)), Some(unread)) = (take(state), self.unread.take()) {
+            unread(value);
+        }
     }
 }
 
@@ -43,10 +55,19 @@ pub(crate) struct Completer<T> {
 }
 
 pub(crate) fn pending<T>() -> (Completer<T>, Pending<T>) {
-    let shared = Arc::new(Shared {
-        state: Mutex::new(State::Waiting { waker: None, callback: None }),
-        done: Condvar::new(),
-    });
+    linked(None)
+}
+
+/// The same for a value that must not be lost: if nobody takes it, `unread` gets it back.
+pub(crate) fn pending_or_unread<T>(
+    unread: impl FnOnce(T) + Send + Sync + 'static,
+) -> (Completer<T>, Pending<T>) {
+    linked(Some(Box::new(unread)))
+}
+
+fn linked<T>(unread: Option<Unread<T>>) -> (Completer<T>, Pending<T>) {
+    let state = Mutex::new(State::Waiting { waker: None, callback: None });
+    let shared = Arc::new(Shared { state, done: Condvar::new(), unread });
     (Completer { shared: Some(shared.clone()) }, Pending { shared })
 }
 
@@ -104,6 +125,7 @@ impl<T> Pending<T> {
             shared: Arc::new(Shared {
                 state: Mutex::new(State::Done(result)),
                 done: Condvar::new(),
+                unread: None,
             }),
         }
     }
@@ -241,6 +263,25 @@ mod tests {
         completer.complete(Ok(1));
         Pending::ready(Ok(2)).on_complete(move |r| sender.send(r.unwrap()).unwrap());
         assert_eq!(receiver.iter().collect::<Vec<u32>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_value_nobody_took_is_handed_back() {
+        let (sender, returned) = std::sync::mpsc::channel();
+        let make = || {
+            let sender = sender.clone();
+            pending_or_unread::<u32>(move |value| sender.send(value).unwrap())
+        };
+        let (completer, early) = make();
+        drop(early);
+        completer.complete(Ok(1));
+        let (completer, late) = make();
+        completer.complete(Ok(2));
+        drop(late);
+        let (completer, taken) = make();
+        completer.complete(Ok(3));
+        assert_eq!(taken.wait().unwrap(), 3);
+        assert_eq!(returned.try_iter().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Batches: consecutive groups of writes in the bytes of one request. Pure.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 /// The end of a group within a batch, and how many writes it is.
@@ -69,6 +71,7 @@ impl Builder {
             writes: std::mem::take(&mut self.writes),
             groups: std::mem::take(&mut self.groups),
             body: body.into(),
+            stream_seq: None,
         };
         Some(batch)
     }
@@ -82,6 +85,8 @@ pub(crate) struct Batch {
     pub(crate) writes: u64,
     groups: Vec<Group>,
     pub(crate) body: Bytes,
+    /// `Stream-Seq` of a write that came with one, which travels alone (PROTOCOL.md 5.2).
+    pub(crate) stream_seq: Option<Arc<str>>,
 }
 
 impl Batch {
@@ -98,7 +103,8 @@ impl Batch {
     pub(crate) fn cost(&self) -> u64 {
         let framed = self.groups.last().map_or(0, |group| u64::from(group.end));
         let separators = if self.json { self.groups.len() as u64 } else { 0 };
-        framed - separators + self.writes * OVERHEAD
+        let seq = self.stream_seq.as_ref().map_or(0, |seq| seq.len() as u64);
+        framed - separators + seq + self.writes * OVERHEAD
     }
 
     /// The bytes of group `n`, without framing.
@@ -145,6 +151,7 @@ impl Batch {
             writes: groups.iter().map(|g| u64::from(g.writes)).sum(),
             groups,
             body,
+            stream_seq: None,
         }
     }
 }

@@ -171,7 +171,25 @@ impl Engine {
         Ok(self.push(book, parts, size))
     }
 
-    /// The same, waiting up to `max_block_ms` for room.
+    /// Accepts one write that carries a `Stream-Seq` and so travels alone.
+    pub(crate) fn accept_with_seq(&self, message: &[u8], seq: &str) -> Result<u64> {
+        let size = self.check_size(&[message])?;
+        let mut book = self.book();
+        self.check_open(&mut book)?;
+        self.reserve(&mut book, size + seq.len())?;
+        book.seal();
+        let id = self.put(&mut book, &[message], size);
+        book.stats.buffered_bytes += seq.len() as u64;
+        book.seal();
+        if let Some(batch) = book.queue.last() {
+            batch.stream_seq = Some(seq.into());
+        }
+        drop(book);
+        self.wake.notify_one();
+        Ok(id)
+    }
+
+    /// The same as [`accept`](Self::accept), waiting up to `max_block_ms` for room.
     pub(crate) fn accept_blocking(&self, parts: &[&[u8]]) -> Result<u64> {
         let size = self.check_size(parts)?;
         let deadline = std::time::Instant::now() + self.config.max_block;

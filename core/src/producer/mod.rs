@@ -29,6 +29,9 @@ use crate::stream::{DurableStream, wire};
 use config::{Config, retries};
 use engine::Engine;
 
+/// The longest `Stream-Seq`, as long as the longest producer id.
+const MAX_STREAM_SEQ: usize = 256;
+
 /// What a write returned: a number, or the reason it was turned away.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
@@ -162,12 +165,11 @@ impl IdempotentProducer {
         options: Options,
         on_error: Option<ErrorCallback>,
     ) -> Result<Self> {
-        let headers = options.header_map()?;
+        let endpoint = stream.endpoint().with_own(&options)?;
         let options = options.or_limits_of(stream.limits());
         let mut config =
             Config::new(Scope::Producer, &options, producer_id, stream.content_type())?;
         config.retries.max_retries = retries(stream.limits()).max_retries; // for `close`
-        let endpoint = stream.endpoint().with_headers(headers);
         Ok(IdempotentProducer { engine: Engine::start(endpoint, config, on_error, None)? })
     }
 
@@ -181,6 +183,19 @@ impl IdempotentProducer {
         let message = message.as_ref();
         self.check(message)?;
         self.engine.accept(&[message]).map(Receipt::accepted)
+    }
+
+    /// The same with a `Stream-Seq`, which the server checks to rise (PROTOCOL.md 5.2).
+    pub(crate) fn append_with_seq(&self, message: &[u8], seq: &str) -> Result<Receipt> {
+        if seq.is_empty()
+            || seq.len() > MAX_STREAM_SEQ
+            || !seq.bytes().all(|b| b.is_ascii_graphic())
+        {
+            let text = format!("`seq` takes 1 to {MAX_STREAM_SEQ} visible ASCII characters");
+            return Err(Error::option("seq", text));
+        }
+        self.check(message)?;
+        self.engine.accept_with_seq(message, seq).map(Receipt::accepted)
     }
 
     /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.

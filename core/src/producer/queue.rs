@@ -76,6 +76,11 @@ impl Queue {
         }
     }
 
+    /// The batch sealed last.
+    pub(crate) fn last(&mut self) -> Option<&mut Batch> {
+        self.batches.back_mut().map(|queued| &mut queued.batch)
+    }
+
     /// Puts batches back, ahead of all others, in their order.
     pub(crate) fn put_back(&mut self, batches: impl DoubleEndedIterator<Item = Queued>) {
         batches.rev().for_each(|queued| self.batches.push_front(queued));

@@ -28,6 +28,8 @@ pub(crate) struct Attempt {
     pub(crate) seq: u64,
     /// The sticky bit: some attempt under this tuple may have been stored.
     pub(crate) maybe_stored: bool,
+    /// It carried a `Stream-Seq`, which the server compares too.
+    pub(crate) ordered: bool,
 }
 
 /// What an answer means.
@@ -194,6 +196,7 @@ impl Session {
             (Number::Is(expected), Some(acked)) if expected <= acked => Decision::NewSession,
             (Number::Is(expected), Some(_)) if expected < attempt.seq => Decision::AwaitPredecessor,
             (Number::Is(_), _) => Decision::NewSession,
+            (Number::Absent, _) if attempt.ordered => Decision::Refuse(Reason::SequenceConflict),
             (Number::Absent, _) => Decision::Fail(Reason::Conflict),
         }
     }
@@ -212,7 +215,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        let response = Response { status, headers: map, body: bytes::Bytes::new() };
+        let response = Response { status, headers: map, body: bytes::Bytes::new(), cut: false };
         Answer::read(&response, SystemTime::UNIX_EPOCH)
     }
 
@@ -232,11 +235,11 @@ mod tests {
     }
 
     fn at(seq: u64) -> Attempt {
-        Attempt { seq, maybe_stored: false }
+        Attempt { seq, maybe_stored: false, ordered: false }
     }
 
     fn unsure(seq: u64) -> Attempt {
-        Attempt { seq, maybe_stored: true }
+        Attempt { seq, maybe_stored: true, ordered: false }
     }
 
     #[test]
@@ -308,6 +311,11 @@ mod tests {
         assert_eq!(on(gap("5")), Decision::AwaitPredecessor);
         assert_eq!(on(gap("6")), Decision::AwaitPredecessor);
         assert_eq!(on(answer(409, &[])), Decision::Fail(Reason::Conflict));
+        let ordered = Attempt { ordered: true, ..at(3) };
+        assert_eq!(
+            session(Some(2)).on_answer(ordered, &answer(409, &[])),
+            Decision::Refuse(Reason::SequenceConflict)
+        );
         let closed = answer(409, &[("stream-closed", "true")]);
         assert_eq!(on(closed), Decision::Fail(Reason::StreamClosed));
     }

@@ -40,6 +40,7 @@ pub(crate) struct Answer {
     pub(crate) expected_seq: Number,
     pub(crate) next_offset: Option<Arc<str>>,
     pub(crate) closed: bool,
+    pub(crate) up_to_date: bool,
     pub(crate) content_type: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     excerpt: String,
@@ -55,7 +56,8 @@ impl Answer {
             seq: number(headers, PRODUCER_SEQ),
             expected_seq: number(headers, PRODUCER_EXPECTED_SEQ),
             next_offset: text(STREAM_NEXT_OFFSET).map(Into::into),
-            closed: text(STREAM_CLOSED).is_some_and(|v| v.eq_ignore_ascii_case("true")),
+            closed: text(STREAM_CLOSED).is_some_and(is_true),
+            up_to_date: text(STREAM_UP_TO_DATE).is_some_and(is_true),
             content_type: text(header::CONTENT_TYPE).map(str::to_owned),
             retry_after: text(header::RETRY_AFTER).and_then(|v| retry_after(v, now)),
             excerpt: excerpt(&response.body),
@@ -70,6 +72,12 @@ impl Answer {
     /// Whether the request may have been stored in spite of this answer.
     pub(crate) fn may_be_stored(&self) -> bool {
         matches!(self.status, 408 | 500..=599)
+    }
+
+    /// The error of a write whose `Stream-Seq` was not above the last one's.
+    pub(crate) fn sequence_conflict(&self, url: &Arc<str>) -> Error {
+        let text = "append failed with status 409: `Stream-Seq` is not above the last one's";
+        Error::new(ErrorKind::SequenceConflict, text).with_url(url).with_status(self.status)
     }
 
     /// The answer as the error a caller sees.
@@ -111,6 +119,20 @@ impl Answer {
     }
 }
 
+fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true")
+}
+
+/// A number that is there and good.
+pub(crate) fn number_in(response: &Response, name: HeaderName) -> Option<u64> {
+    number(&response.headers, name).value()
+}
+
+/// The text of a header that is there and readable.
+pub(crate) fn text_in(response: &Response, name: HeaderName) -> Option<Arc<str>> {
+    response.headers.get(name)?.to_str().ok().map(Into::into)
+}
+
 fn number(headers: &HeaderMap, name: HeaderName) -> Number {
     let Some(value) = headers.get(name) else { return Number::Absent };
     let digits = value.to_str().unwrap_or_default();
@@ -147,7 +169,8 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        let response = Response { status, headers: map, body: body.as_bytes().to_vec().into() };
+        let response =
+            Response { status, headers: map, body: body.as_bytes().to_vec().into(), cut: false };
         Answer::read(&response, SystemTime::UNIX_EPOCH)
     }
 

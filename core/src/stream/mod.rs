@@ -11,17 +11,38 @@ use crate::error::Result;
 use crate::options::{Options, Scope};
 use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
-use crate::producer::{CloseResult, IdempotentProducer, Outcome};
+use crate::producer::{CloseResult, IdempotentProducer, Outcome, Receipt};
 use crate::protocol::json::is_json;
+use crate::runtime::Runtime;
 use crate::runtime::process;
 use crate::transport::Request;
+use crate::transport::plain::Retries;
 
+mod read;
 pub(crate) mod wire;
+
+pub use read::{Chunk, StreamReader};
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
-/// A stream by its URL: create it, append to it, end it.
+/// What a stream is, and where it ends (PROTOCOL.md 5.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// Its content type, where the server says it.
+    pub content_type: Option<Arc<str>>,
+    /// The offset of its tail, opaque: where the next message will begin.
+    pub offset: Arc<str>,
+    /// Whether it has ended.
+    pub stream_closed: bool,
+    /// Its lifetime in seconds since the last read or write, if it has one.
+    pub ttl_seconds: Option<u64>,
+    /// When it expires (RFC 3339), if that is fixed.
+    pub expires_at: Option<Arc<str>>,
+}
+
+/// A stream by its URL: create it, append to it, read it, end it, delete it.
 ///
 /// Cheap to clone; any thread may use it. Appending opens a writer of its own with a random
 /// identity, so that even plain appends are not doubled by retries (PROTOCOL.md 5.2.1).
@@ -59,11 +80,13 @@ impl DurableStream {
 
     /// Creates the stream (PROTOCOL.md 5.1) with `body` as its first content, which may be empty.
     /// One with the same configuration that is there already is fine. Transient failures are
-    /// repeated up to `max_retries` times.
+    /// repeated up to `max_retries` times. With `closed` the stream is ended from the start; with
+    /// `fork_from` it begins with another stream's content (PROTOCOL.md 4.2).
     ///
     /// # Errors
     /// `InvalidArgument` at once; else `StreamExists`, `Unauthorized`, `Transport`, ...
     pub fn create(options: Options, body: impl Into<Bytes>) -> Pending<DurableStream> {
+        let had_type = options.content_type.is_some() || options.fork_from.is_none();
         let prepared = Self::connect(options).and_then(|stream| {
             let headers =
                 wire::create_headers(&stream.shared.options, &stream.shared.content_type)?;
@@ -73,18 +96,44 @@ impl DurableStream {
             Ok(prepared) => prepared,
             Err(error) => return Pending::ready(Err(error)),
         };
-        let request = Request {
-            method: Method::PUT,
-            endpoint: Arc::new(stream.shared.endpoint.clone()),
-            headers,
-            body: body.into(),
-            timeout: request_timeout(&stream.shared.options),
-        };
-        let (transport, retries) = (runtime.transport.clone(), retries(&stream.shared.options));
+        let request = Request { headers, body: body.into(), ..stream.request(Method::PUT) };
+        let (transport, retries) = (runtime.transport.clone(), stream.retries());
         runtime.run(async move {
-            wire::create(&*transport, request, &retries).await?;
-            Ok(stream)
+            let answer = wire::create(&*transport, request, &retries).await?;
+            // A fork's content type is its source's.
+            match answer.content_type {
+                Some(found) if !had_type => Ok(stream.with_content_type(found)),
+                _ => Ok(stream),
+            }
         })
+    }
+
+    fn with_content_type(&self, content_type: String) -> Self {
+        let Shared { options, endpoint, .. } = &*self.shared;
+        let (options, endpoint) = (options.clone(), endpoint.clone());
+        let shared = Shared { options, endpoint, content_type, writer: OnceCell::new() };
+        DurableStream { shared: Arc::new(shared) }
+    }
+
+    fn request(&self, method: Method) -> Request {
+        let endpoint = Arc::new(self.shared.endpoint.clone());
+        Request::new(method, endpoint, request_timeout(&self.shared.options))
+    }
+
+    fn retries(&self) -> Retries {
+        retries(&self.shared.options)
+    }
+
+    /// Runs a request that needs no body, on the hidden runtime.
+    fn plain<T, F>(&self, work: impl FnOnce(Arc<Runtime>, Retries) -> F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match process().runtime() {
+            Ok(runtime) => runtime.clone().run(work(runtime, self.retries())),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     /// The stream's URL, without user info and query.
@@ -111,21 +160,54 @@ impl DurableStream {
         &self.shared.options
     }
 
+    /// Asks what the stream is and where it ends. Repeated up to `max_retries` times.
+    ///
+    /// # Errors
+    /// `StreamNotFound`, `StreamGone`, `Unauthorized`, `Transport`, ...
+    pub fn head(&self) -> Pending<Metadata> {
+        let request = self.request(Method::HEAD);
+        self.plain(|runtime, retries| async move {
+            wire::head(&*runtime.transport, request, &retries).await
+        })
+    }
+
     /// Appends one message and waits for its outcome: one JSON value on a JSON stream, bytes
     /// on any other. Concurrent calls travel together.
     ///
     /// # Errors
     /// `Validation` for an empty message or broken JSON; else why it was not delivered.
     pub fn append(&self, message: impl AsRef<[u8]>) -> Pending<Outcome> {
-        let outcome = self.writer().and_then(|writer| {
-            let receipt = writer.append(message)?;
-            Ok(writer.wait(receipt.id()))
-        });
-        let pending = match outcome {
-            Ok(pending) => pending,
-            Err(error) => return Pending::ready(Err(error)),
-        };
-        crate::producer::or_error(pending)
+        self.append_through(|writer| writer.append(message))
+    }
+
+    /// The same with a `Stream-Seq`: the server takes the message only if `seq` sorts after the
+    /// one of the last such message (PROTOCOL.md 5.2). It travels in a request of its own.
+    ///
+    /// # Errors
+    /// As `append`; `SequenceConflict` if `seq` is not above the last one, `InvalidArgument`
+    /// unless it is 1 to 256 visible ASCII characters.
+    pub fn append_with_seq(&self, message: impl AsRef<[u8]>, seq: &str) -> Pending<Outcome> {
+        self.append_through(|writer| writer.append_with_seq(message.as_ref(), seq))
+    }
+
+    fn append_through(
+        &self,
+        append: impl FnOnce(&IdempotentProducer) -> Result<Receipt>,
+    ) -> Pending<Outcome> {
+        let outcome = self.writer().and_then(|writer| Ok(writer.wait(append(writer)?.id())));
+        match outcome {
+            Ok(pending) => crate::producer::or_error(pending),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Reads what is there from `offset` on, or from the start: catching up, not following
+    /// (PROTOCOL.md 5.6). Sends nothing before the first chunk is asked for.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`offset`) for an empty one or one with control characters.
+    pub fn read(&self, offset: Option<&str>) -> Result<StreamReader> {
+        StreamReader::new(self.clone(), offset)
     }
 
     /// Ends the stream: nothing can be appended any more. Messages appended before are
@@ -137,6 +219,17 @@ impl DurableStream {
             Ok(writer) => writer.close(message),
             Err(error) => Pending::ready(Err(error)),
         }
+    }
+
+    /// Deletes the stream with everything in it (PROTOCOL.md 5.4).
+    ///
+    /// # Errors
+    /// `StreamNotFound` if there is none, `NotSupported`, `Unauthorized`, `Transport`, ...
+    pub fn delete(&self) -> Pending<()> {
+        let request = self.request(Method::DELETE);
+        self.plain(|runtime, retries| async move {
+            wire::delete(&*runtime.transport, request, &retries).await
+        })
     }
 
     /// This handle's writer, opened at first need under an identity of its own.

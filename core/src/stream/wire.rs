@@ -1,18 +1,18 @@
-//! The plain requests: create, check, and end a stream (PROTOCOL.md 5.1, 5.3, 5.5).
+//! The plain requests: create, check, end and delete a stream (PROTOCOL.md 5.1 and 5.3 to 5.5).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::Metadata;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
-use crate::protocol::answer::Answer;
+use crate::protocol::answer::{Answer, number_in, text_in};
 use crate::protocol::headers::*;
 use crate::protocol::json::is_json;
-use crate::transport::plain::{self, Retries};
+use crate::transport::plain::{self, Reply, Retries};
 use crate::transport::{Request, Transport};
 
 /// What checking a stream at open found.
@@ -32,7 +32,32 @@ pub(crate) fn create_headers(options: &Options, content_type: &str) -> Result<He
         HeaderValue::from_str(text)
             .map_err(|_| Error::option(option, format!("`{option}` cannot be sent as a header")))
     };
-    headers.insert(header::CONTENT_TYPE, value("content_type", content_type)?);
+    // A fork has its source's content type, unless it is told to insist on one.
+    if options.fork_from.is_none() || options.content_type.is_some() {
+        headers.insert(header::CONTENT_TYPE, value("content_type", content_type)?);
+    }
+    if options.closed == Some(true) {
+        headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
+    }
+    match &options.fork_from {
+        Some(path) if path.starts_with('/') => {
+            headers.insert(STREAM_FORKED_FROM, value("fork_from", path)?);
+        }
+        Some(_) => {
+            let text = "`fork_from` is the path of the source's URL and begins with `/`";
+            return Err(Error::option("fork_from", text));
+        }
+        None if options.fork_offset.is_some() || options.fork_sub_offset.is_some() => {
+            return Err(Error::option("fork_from", "a fork's offset needs `fork_from`"));
+        }
+        None => {}
+    }
+    if let Some(offset) = &options.fork_offset {
+        headers.insert(STREAM_FORK_OFFSET, value("fork_offset", offset)?);
+    }
+    if let Some(beyond) = options.fork_sub_offset {
+        headers.insert(STREAM_FORK_SUB_OFFSET, beyond.into());
+    }
     if let Some(seconds) = options.ttl_seconds {
         headers.insert(STREAM_TTL, seconds.into());
     }
@@ -53,11 +78,11 @@ pub(crate) async fn create(
     transport: &dyn Transport,
     request: Request,
     retries: &Retries,
-) -> Result<()> {
+) -> Result<Answer> {
     let url = request.endpoint.shown.clone();
-    let answer = plain::send(transport, request, retries, "create").await?;
+    let answer = plain::send(transport, request, retries, "create").await?.answer;
     match answer.status {
-        200 | 201 => Ok(()),
+        200 | 201 => Ok(answer),
         409 => Err(Error::new(
             ErrorKind::StreamExists,
             "create failed with status 409: a stream with another configuration is there",
@@ -82,8 +107,7 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
         _ => return Opened::Never(put.error("create", &url)),
     }
     let wanted = request.headers.clone();
-    let mut look = request;
-    (look.method, look.headers, look.body) = (Method::HEAD, HeaderMap::new(), Bytes::new());
+    let look = Request::new(Method::HEAD, request.endpoint, request.timeout);
     let head = match attempt(transport, look, "HEAD").await {
         Ok(answer) => answer,
         Err((error, after)) => return Opened::Later(error, after),
@@ -132,11 +156,50 @@ pub(crate) async fn close(
     let url = endpoint.shown.clone();
     let mut headers = HeaderMap::new();
     headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
-    let request = Request { method: Method::POST, endpoint, headers, body: Bytes::new(), timeout };
-    let answer = plain::send(transport, request, retries, "close").await?;
+    let request = Request { headers, ..Request::new(Method::POST, endpoint, timeout) };
+    let answer = plain::send(transport, request, retries, "close").await?.answer;
     match answer.status {
         200 | 204 => Ok(answer.next_offset),
         409 if answer.closed => Ok(answer.next_offset),
         _ => Err(answer.error("close", &url)),
+    }
+}
+
+/// Asks what the stream is and where it ends.
+pub(crate) async fn head(
+    transport: &dyn Transport,
+    request: Request,
+    retries: &Retries,
+) -> Result<Metadata> {
+    let url = request.endpoint.shown.clone();
+    let Reply { answer, response, .. } = plain::send(transport, request, retries, "head").await?;
+    match (answer.status, &answer.next_offset) {
+        (200, Some(offset)) => Ok(Metadata {
+            content_type: text_in(&response, header::CONTENT_TYPE),
+            offset: offset.clone(),
+            stream_closed: answer.closed,
+            ttl_seconds: number_in(&response, STREAM_TTL),
+            expires_at: text_in(&response, STREAM_EXPIRES_AT),
+        }),
+        (200, None) => {
+            let text = "head failed: the answer has no Stream-Next-Offset, so this is no stream";
+            Err(Error::new(ErrorKind::Protocol, text).with_url(&url).with_status(200))
+        }
+        _ => Err(answer.error("head", &url)),
+    }
+}
+
+/// Deletes the stream.
+pub(crate) async fn delete(
+    transport: &dyn Transport,
+    request: Request,
+    retries: &Retries,
+) -> Result<()> {
+    let url = request.endpoint.shown.clone();
+    let Reply { answer, repeated, .. } = plain::send(transport, request, retries, "delete").await?;
+    match answer.status {
+        200 | 202 | 204 => Ok(()),
+        404 if repeated => Ok(()), // the answer to the first attempt was lost
+        _ => Err(answer.error("delete", &url)),
     }
 }

@@ -10,10 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 use once_cell::sync::OnceCell;
 use reqwest::Client;
 
-use super::{Request, Response, SendError, Sending, Transport};
+use super::{Keep, Request, Response, SendError, Sending, Transport};
 
-/// How much of an answer's body is kept.
-const BODY_CAP: usize = 16 * 1024;
+/// How much of an answer's body is kept for an error text.
+const EXCERPT: usize = 16 * 1024;
 /// How much of a request's body is handed to the socket at a time: the grain of "progress".
 const CHUNK: usize = 64 * 1024;
 
@@ -114,17 +114,29 @@ async fn exchange(
     };
     let mut response = call.send().await.map_err(failed)?;
     progress.fetch_add(1, Ordering::Relaxed);
+    let (cap, whole) = match request.keep {
+        Keep::Whole(cap) if response.status().is_success() => (cap, true),
+        _ => (EXCERPT, false),
+    };
     let mut body = BytesMut::new();
-    while body.len() < BODY_CAP {
-        // Status and headers are complete: a body cut short takes nothing from what they say.
-        let Ok(Some(chunk)) = response.chunk().await else { break };
+    let mut cut = false;
+    while !cut {
+        let chunk = match response.chunk().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(error) if whole => return Err(failed(error)),
+            // Status and headers are complete: a body cut short takes nothing from what they say.
+            Err(_) => break,
+        };
         progress.fetch_add(1, Ordering::Relaxed);
-        body.extend_from_slice(&chunk[..chunk.len().min(BODY_CAP - body.len())]);
+        cut = chunk.len() > cap - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(cap - body.len())]);
     }
     Ok(Response {
         status: response.status().as_u16(),
         headers: std::mem::take(response.headers_mut()),
         body: body.freeze(),
+        cut,
     })
 }
 

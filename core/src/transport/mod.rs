@@ -26,14 +26,34 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     /// The longest time without progress.
     pub(crate) timeout: Duration,
+    pub(crate) keep: Keep,
 }
 
-/// A complete answer. The body is cut at a cap: writers need it for error texts only.
+impl Request {
+    /// A request without headers of its own and without a body.
+    pub(crate) fn new(method: Method, endpoint: Arc<Endpoint>, timeout: Duration) -> Self {
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Request { method, endpoint, headers, body, timeout, keep: Keep::Excerpt }
+    }
+}
+
+/// How much of an answer's body is of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The beginning, for an error text; status and headers decide.
+    Excerpt,
+    /// All of it, up to this many bytes; without its end the answer is none.
+    Whole(usize),
+}
+
+/// An answer: status and headers complete, the body as far as it was to be kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The body went on beyond what was to be kept.
+    pub(crate) cut: bool,
 }
 
 /// No complete answer.

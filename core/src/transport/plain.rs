@@ -1,9 +1,9 @@
-//! Requests outside a producer's session (create, HEAD, close without a message): idempotent,
-//! so transient failures are simply repeated, within limits.
+//! Requests outside a producer's session (create, HEAD, delete, read, close without a message):
+//! idempotent, so transient failures are simply repeated, within limits.
 
 use std::time::{Duration, SystemTime};
 
-use super::{Request, Transport};
+use super::{Request, Response, Transport};
 use crate::error::Error;
 use crate::producer::backoff::Backoff;
 use crate::protocol::answer::Answer;
@@ -16,26 +16,36 @@ pub(crate) struct Retries {
     pub(crate) retry_after_max: Duration,
 }
 
+/// What came of it in the end.
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
+    pub(crate) response: Response,
+    /// An earlier attempt may have been carried out.
+    pub(crate) repeated: bool,
+}
+
 /// Sends until an answer that is not transient, or the retries are used up.
 pub(crate) async fn send(
     transport: &dyn Transport,
     request: Request,
     retries: &Retries,
     doing: &str,
-) -> Result<Answer, Error> {
+) -> Result<Reply, Error> {
     let mut attempt = 0;
+    let mut repeated = false;
     loop {
         let url = &request.endpoint.shown;
         let (error, retry_after) = match transport.send(request.clone()).await {
             Ok(response) => {
                 let answer = Answer::read(&response, SystemTime::now());
                 if !answer.is_transient() {
-                    return Ok(answer);
+                    return Ok(Reply { answer, response, repeated });
                 }
                 (answer.error(doing, url), answer.retry_after)
             }
             Err(failure) => (failure.error(doing, url), None),
         };
+        repeated |= !error.definite();
         if attempt >= retries.max_retries {
             return Err(error);
         }

@@ -128,7 +128,7 @@ fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
     for (name, value) in headers {
         map.insert(HeaderName::from_static(name), value.parse().unwrap());
     }
-    Response { status, headers: map, body: Bytes::new() }
+    Response { status, headers: map, body: Bytes::new(), cut: false }
 }
 
 impl Model {

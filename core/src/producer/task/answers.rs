@@ -69,7 +69,11 @@ impl Task {
         };
         let answer = Answer::read(&response, SystemTime::now());
         let slot = &self.window[n];
-        let attempt = Attempt { seq: slot.seq, maybe_stored: slot.maybe_stored };
+        let attempt = Attempt {
+            seq: slot.seq,
+            maybe_stored: slot.maybe_stored,
+            ordered: slot.queued.batch.stream_seq.is_some(),
+        };
         let decision = self.session.on_answer(attempt, &answer);
         self.apply(n, decision, &answer);
     }
@@ -96,6 +100,10 @@ impl Task {
                 }
             }
             Decision::Split(reason) => self.on_refused(n, reason, error(), true),
+            Decision::Refuse(reason @ Reason::SequenceConflict) => {
+                let error = answer.sequence_conflict(&engine.endpoint.shown);
+                self.on_refused(n, reason, error, false);
+            }
             Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
             Decision::NewSession => self.renew(n, error()),
             Decision::Undecided => {

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -323,16 +322,15 @@ impl Task {
         headers.insert(PRODUCER_ID, value(&config.producer_id));
         headers.insert(PRODUCER_EPOCH, self.session.epoch.into());
         headers.insert(PRODUCER_SEQ, slot.seq.into());
+        if let Some(seq) = &slot.queued.batch.stream_seq {
+            headers.insert(STREAM_SEQ, value(seq));
+        }
         if slot.queued.closes {
             headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
         }
-        Request {
-            method: Method::POST,
-            endpoint: self.engine.endpoint.clone(),
-            headers,
-            body: slot.queued.batch.body.clone(),
-            timeout: config.request_timeout,
-        }
+        let endpoint = self.engine.endpoint.clone();
+        let body = slot.queued.batch.body.clone();
+        Request { headers, body, ..Request::new(Method::POST, endpoint, config.request_timeout) }
     }
 
     fn fly_open(&mut self) {
@@ -341,8 +339,7 @@ impl Task {
         let timeout = self.engine.config.request_timeout;
         self.engine.book().stats.requests += 1;
         self.flights.spawn(async move {
-            let request =
-                Request { method: Method::PUT, endpoint, headers, body: Bytes::new(), timeout };
+            let request = Request { headers, ..Request::new(Method::PUT, endpoint, timeout) };
             Landed::Open(wire::ensure(&*transport, request).await)
         });
     }

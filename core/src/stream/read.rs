@@ -1,0 +1,358 @@
+//! Reading what is there: [`StreamReader`] and its chunks (PROTOCOL.md 5.6).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::value::RawValue;
+
+use super::DurableStream;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::Options;
+use crate::pending::{Pending, pending_or_unread};
+use crate::protocol::answer::Answer;
+use crate::protocol::json::{self, is_json};
+use crate::runtime::{Runtime, lock, process};
+use crate::transport::plain::{self, Reply};
+use crate::transport::{Keep, Request};
+
+/// Bodies beyond this are taken apart on a thread of their own: others' requests go on.
+const PARSED_IN_PLACE: usize = 256 * 1024;
+/// How the whole of a stream is asked for.
+const START: &str = "-1";
+
+/// A part of a stream, as one answer brought it. Never empty.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Chunk {
+    /// The bytes; on a JSON stream an array of messages, or one message a line.
+    pub data: Bytes,
+    /// Where reading goes on after it: opaque, to be kept and given to a later read.
+    pub offset: Arc<str>,
+    /// Whether this was everything there was.
+    pub up_to_date: bool,
+    /// Whether the stream has ended with it.
+    pub stream_closed: bool,
+    /// Where it began.
+    from: Option<Arc<str>>,
+    /// Where each message is, on a JSON stream.
+    items: Option<Arc<[Range<usize>]>>,
+}
+
+impl Chunk {
+    /// The messages of a JSON stream, each one in its own text, unchanged.
+    ///
+    /// # Errors
+    /// `NotSupported` where the stream is none of JSON: bytes have no bounds.
+    pub fn items(&self) -> Result<Vec<&[u8]>> {
+        match &self.items {
+            Some(items) => Ok(items.iter().map(|item| &self.data[item.clone()]).collect()),
+            None => {
+                let text = "this is no JSON stream: its bytes are not divided into messages";
+                Err(Error::new(ErrorKind::NotSupported, text))
+            }
+        }
+    }
+}
+
+/// Reads a stream from an offset to its present end, a chunk at a time.
+///
+/// Any thread may use it; concurrent calls take turns. A chunk nobody took, as when a wait was
+/// given up, comes again with the next call. Transient failures are repeated up to `max_retries`
+/// times.
+pub struct StreamReader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    stream: DurableStream,
+    place: Mutex<Place>,
+    /// One request at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// How far it has come.
+#[derive(Debug, Default)]
+struct Place {
+    offset: Option<Arc<str>>,
+    up_to_date: bool,
+    stream_closed: bool,
+    /// The end has been reached and not been told yet.
+    tell_end: bool,
+    /// Chunks nobody took.
+    unread: VecDeque<Chunk>,
+}
+
+impl Place {
+    fn pass(&mut self, chunk: &Chunk) {
+        self.offset = Some(chunk.offset.clone());
+        self.up_to_date = chunk.up_to_date;
+        self.stream_closed = chunk.stream_closed;
+        self.tell_end = chunk.up_to_date;
+    }
+}
+
+impl StreamReader {
+    pub(super) fn new(stream: DurableStream, offset: Option<&str>) -> Result<Self> {
+        if offset.is_some_and(|offset| offset.is_empty() || offset.chars().any(char::is_control)) {
+            return Err(Error::option("offset", "`offset` is empty or has control characters"));
+        }
+        let place = Mutex::new(Place { offset: offset.map(Into::into), ..Place::default() });
+        let turn = tokio::sync::Mutex::new(());
+        Ok(StreamReader { shared: Arc::new(Shared { stream, place, turn }) })
+    }
+
+    /// The next chunk; `None` at the present end. Asked again after that, it looks again, unless
+    /// the stream is closed.
+    ///
+    /// # Errors
+    /// `StreamNotFound`, `StreamGone`, `InvalidArgument` (`offset`) where the server does not
+    /// know the offset, `Protocol` for an answer that is broken or no JSON, `Transport`, ...
+    /// The place is kept: the call may be repeated.
+    pub fn next_chunk(&self) -> Pending<Option<Chunk>> {
+        let runtime = match process().runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => return Pending::ready(Err(error)),
+        };
+        let (shared, place) = (self.shared.clone(), self.shared.clone());
+        let (completer, result) =
+            pending_or_unread(move |chunk: Option<Chunk>| place.put_back(chunk));
+        runtime.clone().spawn(async move {
+            let _turn = shared.turn.lock().await;
+            completer.complete(shared.next(&runtime).await);
+        });
+        result
+    }
+
+    /// Puts a chunk back that could not be handed on: the next call returns it again.
+    pub fn unread(&self, chunk: Chunk) {
+        self.shared.put_back(Some(chunk));
+    }
+
+    /// Where a later read goes on; `None` before anything was read from the start.
+    pub fn offset(&self) -> Option<Arc<str>> {
+        self.shared.place().offset.clone()
+    }
+
+    /// Whether everything there was has been read.
+    pub fn up_to_date(&self) -> bool {
+        self.shared.place().up_to_date
+    }
+
+    /// Whether the stream has ended and everything has been read.
+    pub fn stream_closed(&self) -> bool {
+        self.shared.place().stream_closed
+    }
+}
+
+impl std::fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StreamReader({} at {:?})", self.shared.stream.url(), self.offset())
+    }
+}
+
+impl Shared {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        lock(&self.place)
+    }
+
+    fn put_back(&self, chunk: Option<Chunk>) {
+        let mut place = self.place();
+        match chunk {
+            Some(chunk) => {
+                place.offset = chunk.from.clone();
+                (place.up_to_date, place.stream_closed) = (false, false);
+                place.unread.push_front(chunk);
+            }
+            None => place.tell_end = true,
+        }
+    }
+
+    async fn next(&self, runtime: &Runtime) -> Result<Option<Chunk>> {
+        loop {
+            let from = {
+                let mut place = self.place();
+                if let Some(chunk) = place.unread.pop_front() {
+                    place.pass(&chunk);
+                    return Ok(Some(chunk));
+                }
+                if std::mem::take(&mut place.tell_end) || place.stream_closed {
+                    return Ok(None);
+                }
+                place.offset.clone()
+            };
+            let chunk = self.fetch(runtime, from.clone()).await?;
+            let progress = Some(&chunk.offset) != from.as_ref();
+            let empty = chunk.data.is_empty() || chunk.items.as_ref().is_some_and(|i| i.is_empty());
+            if !chunk.up_to_date && !progress {
+                return Err(self.broken("it neither goes on nor says that this is the end"));
+            }
+            self.place().pass(&chunk);
+            if !empty {
+                return Ok(Some(chunk));
+            }
+        }
+    }
+
+    async fn fetch(&self, runtime: &Runtime, from: Option<Arc<str>>) -> Result<Chunk> {
+        let options: &Options = self.stream.limits();
+        let limit = options.number("max_read_bytes", options.max_read_bytes) as usize;
+        let offset = from.as_deref().unwrap_or(START);
+        let request = self.stream.request(Method::GET);
+        let endpoint = Arc::new(request.endpoint.at_offset(offset));
+        let request = Request { endpoint, keep: Keep::Whole(limit), ..request };
+        let Reply { answer, response, .. } =
+            plain::send(&*runtime.transport, request, &self.stream.retries(), "read").await?;
+        if answer.status != 200 {
+            return Err(self.refused(&answer, from.is_some()));
+        }
+        let Some(offset) = answer.next_offset else {
+            return Err(self.broken("it has no Stream-Next-Offset, so this is no stream"));
+        };
+        if response.cut {
+            let text = format!("the answer is larger than the {limit} bytes of `max_read_bytes`");
+            return Err(Error::new(ErrorKind::TooLarge, text).with_url(&self.url()));
+        }
+        let data = response.body;
+        let kind = answer.content_type.as_deref().unwrap_or_default();
+        let items = match Framing::of(kind) {
+            Framing::None => None,
+            framing if data.len() <= PARSED_IN_PLACE => Some(framing.items(&data)),
+            framing => {
+                let data = data.clone();
+                let parsed = tokio::task::spawn_blocking(move || framing.items(&data)).await;
+                Some(parsed.unwrap_or_else(|error| Err(error.to_string())))
+            }
+        };
+        let items = items.transpose().map_err(|e| self.broken(&format!("it is no JSON: {e}")))?;
+        let up_to_date = answer.up_to_date || answer.closed;
+        let stream_closed = answer.closed;
+        Ok(Chunk { data, offset, up_to_date, stream_closed, from, items: items.map(Into::into) })
+    }
+
+    fn url(&self) -> Arc<str> {
+        self.stream.endpoint().shown.clone()
+    }
+
+    fn refused(&self, answer: &Answer, asked: bool) -> Error {
+        let error = answer.error("read", &self.url());
+        if answer.status == 400 && asked {
+            let text = format!("{}: the server does not take this offset", error.message());
+            return Error::option("offset", text).with_url(&self.url()).with_status(400);
+        }
+        error
+    }
+
+    fn broken(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Protocol, format!("read failed: the answer is broken: {why}"))
+            .with_url(&self.url())
+            .with_status(200)
+    }
+}
+
+/// How an answer divides its body into messages.
+#[derive(Debug, Clone, Copy)]
+enum Framing {
+    /// Not at all.
+    None,
+    /// One JSON array.
+    Array,
+    /// A JSON value a line.
+    Lines,
+}
+
+impl Framing {
+    fn of(content_type: &str) -> Self {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if is_json(content_type) {
+            Framing::Array
+        } else if essence.eq_ignore_ascii_case("application/x-ndjson") {
+            Framing::Lines
+        } else {
+            Framing::None
+        }
+    }
+
+    fn items(self, data: &[u8]) -> Result<Vec<Range<usize>>, String> {
+        let place = |item: &[u8]| {
+            let start = item.as_ptr() as usize - data.as_ptr() as usize;
+            start..start + item.len()
+        };
+        match self {
+            Framing::None => Ok(Vec::new()),
+            Framing::Array if data.trim_ascii().is_empty() => Ok(Vec::new()),
+            Framing::Array => {
+                let items: Vec<&RawValue> =
+                    serde_json::from_slice(data).map_err(|e| e.to_string())?;
+                Ok(items.iter().map(|item| place(item.get().as_bytes())).collect())
+            }
+            Framing::Lines => {
+                let lines = data.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+                let lines = lines.filter(|line| !line.is_empty());
+                lines.map(|line| json::check(line).map(|()| place(line))).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(framing: Framing, data: &str) -> Result<Vec<String>, String> {
+        let items = framing.items(data.as_bytes())?;
+        Ok(items.into_iter().map(|item| data[item].to_owned()).collect())
+    }
+
+    #[test]
+    fn messages_keep_their_text() {
+        let expected = ["1", "[2, 3]", r#"{"a": 12345678901234567890,"a":2}"#];
+        let array = r#" [1, [2, 3] ,{"a": 12345678901234567890,"a":2}] "#;
+        assert_eq!(texts(Framing::Array, array).unwrap(), expected);
+        let lines = "1\r\n[2, 3]\n\n{\"a\": 12345678901234567890,\"a\":2}";
+        assert_eq!(texts(Framing::Lines, lines).unwrap(), expected);
+        for nothing in ["", " ", "[]"] {
+            assert!(texts(Framing::Array, nothing).unwrap().is_empty(), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        for broken in ["[1,", "[1] 2", "{\"a\":1}", "[1,2", "[\"a]"] {
+            assert!(texts(Framing::Array, broken).is_err(), "{broken}");
+        }
+        assert!(texts(Framing::Lines, "1\n{\"a\":").is_err());
+        assert!(Framing::Array.items(b"[\"\xff\"]").is_err());
+    }
+
+    #[test]
+    fn the_content_type_says_how_messages_are_divided() {
+        assert!(matches!(Framing::of("application/json; charset=utf-8"), Framing::Array));
+        assert!(matches!(Framing::of("application/x-ndjson"), Framing::Lines));
+        assert!(matches!(Framing::of("text/plain"), Framing::None));
+    }
+
+    #[test]
+    fn a_chunk_nobody_took_comes_again() {
+        let stream = DurableStream::connect(Options::new().url("http://h/a")).unwrap();
+        let reader = stream.read(Some("3")).unwrap();
+        let chunk = Chunk {
+            data: "x".into(),
+            offset: "4".into(),
+            up_to_date: true,
+            stream_closed: true,
+            from: Some("3".into()),
+            items: None,
+        };
+        reader.shared.place().pass(&chunk);
+        assert!(reader.stream_closed());
+        reader.unread(chunk.clone());
+        assert!(!reader.up_to_date() && !reader.stream_closed());
+        assert_eq!(reader.offset().as_deref(), Some("3"));
+        assert_eq!(reader.next_chunk().wait().unwrap(), Some(chunk));
+        assert_eq!(reader.next_chunk().wait().unwrap(), None);
+        assert!(stream.read(Some("")).is_err() && stream.read(Some("a\r\nb")).is_err());
+    }
+}

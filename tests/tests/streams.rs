@@ -1,0 +1,177 @@
+//! Streams as handles, against a real server: create, look, append in order, read, delete.
+
+#![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
+use durstream_core::{Chunk, DurableStream, ErrorKind, Options, StreamReader};
+use durstream_tests::fresh_path;
+
+fn create(path: &str, content_type: &str) -> DurableStream {
+    let options = Options::new().stream_path(path).content_type(content_type);
+    DurableStream::create(options, "").wait().unwrap()
+}
+
+fn chunks(reader: &StreamReader) -> Vec<Chunk> {
+    std::iter::from_fn(|| reader.next_chunk().wait().unwrap()).collect()
+}
+
+fn text(stream: &DurableStream) -> String {
+    let parts = chunks(&stream.read(None).unwrap()).into_iter();
+    parts.map(|chunk| String::from_utf8(chunk.data.to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn head_says_what_a_stream_is() {
+    let path = fresh_path("head");
+    let options = Options::new().stream_path(&path).content_type("text/plain").ttl_seconds(3600u64);
+    let stream = DurableStream::create(options, "abc").wait().unwrap();
+    let before = stream.head().wait().unwrap();
+    assert_eq!(before.content_type.as_deref(), Some("text/plain"));
+    assert_eq!((before.ttl_seconds, before.stream_closed), (Some(3600), false));
+    let outcome = stream.append("def").wait().unwrap();
+    stream.close(None).wait().unwrap();
+    let after = stream.head().wait().unwrap();
+    assert!(after.stream_closed && after.offset != before.offset);
+    assert_eq!(outcome.offset, Some(after.offset));
+}
+
+#[test]
+fn what_is_not_there_is_said_by_name() {
+    let path = fresh_path("missing");
+    let stream = DurableStream::connect(Options::new().stream_path(&path)).unwrap();
+    let reader = stream.read(None).unwrap();
+    let errors = [
+        stream.head().wait().unwrap_err(),
+        stream.delete().wait().unwrap_err(),
+        reader.next_chunk().wait().unwrap_err(),
+        stream.append("x").wait().unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!((error.kind(), error.status()), (ErrorKind::StreamNotFound, Some(404)));
+        assert!(error.to_string().contains(&path), "{error}");
+    }
+}
+
+#[test]
+fn a_deleted_stream_is_gone_and_can_be_made_again() {
+    let path = fresh_path("delete");
+    let stream = create(&path, "text/plain");
+    stream.append("old").wait().unwrap();
+    stream.delete().wait().unwrap();
+    assert_eq!(stream.delete().wait().unwrap_err().kind(), ErrorKind::StreamNotFound);
+    let again = create(&path, "text/plain");
+    again.append("new").wait().unwrap();
+    assert_eq!(text(&again), "new");
+}
+
+#[test]
+fn a_stream_can_be_born_closed() {
+    let path = fresh_path("closed");
+    let options = Options::new().stream_path(&path).content_type("text/plain").closed(true);
+    let stream = DurableStream::create(options, "all there is").wait().unwrap();
+    let reader = stream.read(None).unwrap();
+    let all = chunks(&reader);
+    assert_eq!(all.len(), 1);
+    assert_eq!(&all[0].data[..], b"all there is");
+    assert!(all[0].stream_closed && reader.stream_closed() && reader.up_to_date());
+    let error = stream.append("more").wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StreamClosed);
+}
+
+#[test]
+fn sequence_numbers_of_the_caller_have_to_rise() {
+    let stream = create(&fresh_path("seq"), "text/plain");
+    stream.append_with_seq("a", "001").wait().unwrap();
+    stream.append_with_seq("b", "003").wait().unwrap();
+    for stale in ["003", "002"] {
+        let error = stream.append_with_seq("no", stale).wait().unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::SequenceConflict, Some(409)));
+        assert!(error.definite());
+    }
+    stream.append("c").wait().unwrap();
+    stream.append_with_seq("d", "004").wait().unwrap();
+    assert_eq!(text(&stream), "abcd");
+    for wrong in ["", "a b", &"x".repeat(257)] {
+        let error = stream.append_with_seq("no", wrong).wait().unwrap_err();
+        assert_eq!(error.option_name(), Some("seq"));
+    }
+}
+
+#[test]
+fn a_conflict_spares_what_was_sent_around_it() {
+    let stream = create(&fresh_path("seq-many"), "text/plain");
+    let sent: Vec<_> = (0..50)
+        .map(|n| match n % 5 {
+            3 => stream.append_with_seq("!", if n == 3 { "5" } else { "4" }),
+            _ => stream.append(format!("{}", n % 10)),
+        })
+        .collect();
+    let kinds: Vec<_> = sent.into_iter().map(|p| p.wait().err().map(|e| e.kind())).collect();
+    let refused = kinds.iter().flatten().collect::<Vec<_>>();
+    assert_eq!(refused, vec![&ErrorKind::SequenceConflict; 9]);
+    let expected: String = (0..50)
+        .filter(|n| n % 5 != 3 || *n == 3)
+        .map(|n| if n == 3 { "!".to_owned() } else { (n % 10).to_string() })
+        .collect();
+    assert_eq!(text(&stream), expected);
+}
+
+#[test]
+fn reading_goes_on_where_it_left_off() {
+    let stream = create(&fresh_path("resume"), "application/json");
+    let reader = stream.read(None).unwrap();
+    assert!(reader.next_chunk().wait().unwrap().is_none() && reader.up_to_date());
+    let big = r#"{"n": 12345678901234567890, "n":1}"#;
+    stream.append(big).wait().unwrap();
+    let first = chunks(&reader);
+    assert_eq!(first[0].items().unwrap(), [big.as_bytes()]);
+    stream.append("[1,2]").wait().unwrap();
+    let later = stream.read(reader.offset().as_deref()).unwrap();
+    let second = chunks(&later);
+    assert_eq!(second[0].items().unwrap(), [b"[1,2]"]);
+    assert_eq!(chunks(&reader), second, "the same from the same place");
+    assert!(!later.stream_closed());
+}
+
+#[test]
+fn a_chunk_whose_wait_was_given_up_comes_again() {
+    let stream = create(&fresh_path("given-up"), "text/plain");
+    stream.append("once").wait().unwrap();
+    let reader = stream.read(None).unwrap();
+    for _ in 0..20 {
+        drop(reader.next_chunk());
+    }
+    assert_eq!(&reader.next_chunk().wait().unwrap().unwrap().data[..], b"once");
+    assert!(reader.next_chunk().wait().unwrap().is_none());
+}
+
+#[test]
+fn a_wrong_offset_names_the_option() {
+    let stream = create(&fresh_path("offset"), "text/plain");
+    let error = stream.read(Some("no offset")).unwrap().next_chunk().wait().unwrap_err();
+    assert_eq!((error.option_name(), error.status()), (Some("offset"), Some(400)));
+}
+
+#[test]
+fn an_answer_beyond_the_limit_is_refused() {
+    let path = fresh_path("limit");
+    create(&path, "text/plain").append("0123456789").wait().unwrap();
+    let options = Options::new().stream_path(&path).max_read_bytes(9u64);
+    let small = DurableStream::connect(options).unwrap().read(None).unwrap();
+    assert_eq!(small.next_chunk().wait().unwrap_err().kind(), ErrorKind::TooLarge);
+    let options = Options::new().stream_path(&path).max_read_bytes(10u64);
+    let enough = DurableStream::connect(options).unwrap().read(None).unwrap();
+    assert_eq!(chunks(&enough).len(), 1);
+}
+
+#[test]
+fn a_fork_begins_with_its_sources_content() {
+    let path = fresh_path("fork");
+    let source = create(&path, "text/plain");
+    source.append("ab").wait().unwrap();
+    let options =
+        Options::new().stream_path(format!("{path}-fork")).fork_from(format!("/v1/stream{path}"));
+    let fork = DurableStream::create(options, "").wait().unwrap();
+    assert_eq!(fork.content_type(), "text/plain");
+    fork.append("c").wait().unwrap();
+    assert_eq!((text(&fork), text(&source)), ("abc".to_owned(), "ab".to_owned()));
+}
