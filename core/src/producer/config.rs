@@ -1,5 +1,6 @@
 //! A producer's settings, checked once at construction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -34,6 +35,10 @@ pub(crate) struct Config {
     pub(crate) request_timeout: Duration,
     pub(crate) retries: Retries,
     pub(crate) resend_uncertain: bool,
+    /// Whether others write to the stream under this id, and likely much the same.
+    pub(crate) shared: bool,
+    /// Where the stream ended when it was opened, if that is known.
+    pub(crate) opened_at: Option<Arc<str>>,
     /// Headers every PUT that creates the stream carries; `None` where it is not created.
     pub(crate) create: Option<HeaderMap>,
 }
@@ -77,6 +82,8 @@ impl Config {
             request_timeout: request_timeout(options),
             retries: retries(options),
             resend_uncertain: resend,
+            shared: options.shared.unwrap_or(false),
+            opened_at: None,
             create: None,
         })
     }

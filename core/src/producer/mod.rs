@@ -9,6 +9,7 @@ mod batch;
 mod book;
 pub(crate) mod config;
 pub(crate) mod engine;
+pub(crate) mod look;
 mod queue;
 mod receipts;
 mod session;
@@ -170,6 +171,7 @@ impl IdempotentProducer {
         let mut config =
             Config::new(Scope::Producer, &options, producer_id, stream.content_type())?;
         config.retries.max_retries = retries(stream.limits()).max_retries; // for `close`
+        config.opened_at = stream.take_tail();
         Ok(IdempotentProducer { engine: Engine::start(endpoint, config, on_error, None)? })
     }
 

@@ -123,6 +123,11 @@ impl Session {
         self.next_seq - 1
     }
 
+    /// A look at the stream found something of this producer's in it.
+    pub(crate) fn found(&mut self) {
+        self.ever_acked = true;
+    }
+
     /// Whether batches may follow without waiting: not before the first acknowledgement.
     pub(crate) fn may_pipeline(&self) -> bool {
         self.acked.is_some()

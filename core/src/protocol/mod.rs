@@ -1,5 +1,6 @@
 //! The wire: header names, JSON framing, and what an answer says. Pure functions.
 
 pub(crate) mod answer;
+pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod json;

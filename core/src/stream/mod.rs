@@ -1,6 +1,6 @@
 //! [`DurableStream`]: a stream by its URL.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Method;
@@ -13,8 +13,7 @@ use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
 use crate::producer::{CloseResult, IdempotentProducer, Outcome, Receipt};
 use crate::protocol::json::is_json;
-use crate::runtime::Runtime;
-use crate::runtime::process;
+use crate::runtime::{Runtime, lock, process};
 use crate::transport::Request;
 use crate::transport::plain::Retries;
 
@@ -56,6 +55,8 @@ struct Shared {
     endpoint: Endpoint,
     content_type: String,
     writer: OnceCell<IdempotentProducer>,
+    /// Where the stream ended when this handle created it, until a writer was told.
+    tail: Mutex<Option<Arc<str>>>,
 }
 
 impl DurableStream {
@@ -73,9 +74,12 @@ impl DurableStream {
             Some(own) => own.to_owned(),
         };
         wire::create_headers(&options, &content_type)?;
-        let writer = OnceCell::new();
-        let shared = Shared { options, endpoint, content_type, writer };
-        Ok(DurableStream { shared: Arc::new(shared) })
+        Ok(Self::new(options, endpoint, content_type))
+    }
+
+    fn new(options: Options, endpoint: Endpoint, content_type: String) -> Self {
+        let (writer, tail) = (OnceCell::new(), Mutex::new(None));
+        DurableStream { shared: Arc::new(Shared { options, endpoint, content_type, writer, tail }) }
     }
 
     /// Creates the stream (PROTOCOL.md 5.1) with `body` as its first content, which may be empty.
@@ -101,18 +105,16 @@ impl DurableStream {
         runtime.run(async move {
             let answer = wire::create(&*transport, request, &retries).await?;
             // A fork's content type is its source's.
-            match answer.content_type {
-                Some(found) if !had_type => Ok(stream.with_content_type(found)),
-                _ => Ok(stream),
-            }
+            let stream = match answer.content_type {
+                Some(found) if !had_type => {
+                    let Shared { options, endpoint, .. } = &*stream.shared;
+                    Self::new(options.clone(), endpoint.clone(), found)
+                }
+                _ => stream,
+            };
+            *lock(&stream.shared.tail) = answer.next_offset;
+            Ok(stream)
         })
-    }
-
-    fn with_content_type(&self, content_type: String) -> Self {
-        let Shared { options, endpoint, .. } = &*self.shared;
-        let (options, endpoint) = (options.clone(), endpoint.clone());
-        let shared = Shared { options, endpoint, content_type, writer: OnceCell::new() };
-        DurableStream { shared: Arc::new(shared) }
     }
 
     fn request(&self, method: Method) -> Request {
@@ -149,6 +151,12 @@ impl DurableStream {
     /// Whether messages are JSON values: the content type is `application/json`.
     pub fn is_json(&self) -> bool {
         is_json(self.content_type())
+    }
+
+    /// Where the stream ended when this handle created it: for the first writer that asks, since
+    /// the next one's stream holds what that one wrote.
+    pub(crate) fn take_tail(&self) -> Option<Arc<str>> {
+        lock(&self.shared.tail).take()
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

@@ -9,16 +9,18 @@ use super::Metadata;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
+use crate::producer::look::Found;
 use crate::protocol::answer::{Answer, number_in, text_in};
+use crate::protocol::framing::Framing;
 use crate::protocol::headers::*;
 use crate::protocol::json::is_json;
 use crate::transport::plain::{self, Reply, Retries};
-use crate::transport::{Request, Transport};
+use crate::transport::{Keep, Request, Response, Transport};
 
 /// What checking a stream at open found.
 pub(crate) enum Opened {
-    /// It is there, open, and of the right type.
-    Ready,
+    /// It is there, open, and of the right type; where it ends, if the server said so.
+    Ready(Option<Arc<str>>),
     /// Nobody could say now.
     Later(Error, Option<Duration>),
     /// It is there and cannot be written to, or cannot be created.
@@ -98,18 +100,18 @@ pub(crate) async fn create(
 pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opened {
     let url = request.endpoint.shown.clone();
     let put = match attempt(transport, request.clone(), "create").await {
-        Ok(answer) => answer,
+        Ok((answer, _)) => answer,
         Err((error, after)) => return Opened::Later(error, after),
     };
     match put.status {
-        200 | 201 => return Opened::Ready,
+        200 | 201 => return Opened::Ready(put.next_offset),
         409 => {}
         _ => return Opened::Never(put.error("create", &url)),
     }
     let wanted = request.headers.clone();
     let look = Request::new(Method::HEAD, request.endpoint, request.timeout);
-    let head = match attempt(transport, look, "HEAD").await {
-        Ok(answer) => answer,
+    let head = match attempt(transport, look, "head").await {
+        Ok((answer, _)) => answer,
         Err((error, after)) => return Opened::Later(error, after),
     };
     if head.status != 200 {
@@ -123,7 +125,7 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
     } else if wanted.contains_key(STREAM_TTL) || wanted.contains_key(STREAM_EXPIRES_AT) {
         (ErrorKind::StreamExists, "the stream is there with another lifetime".to_owned())
     } else {
-        return Opened::Ready; // a lifetime was set by whoever created it: theirs to choose
+        return Opened::Ready(head.next_offset); // a lifetime was set by whoever created it: theirs to choose
     };
     Opened::Never(Error::new(kind, text).with_url(&url).with_status(409))
 }
@@ -132,7 +134,7 @@ async fn attempt(
     transport: &dyn Transport,
     request: Request,
     doing: &str,
-) -> Result<Answer, (Error, Option<Duration>)> {
+) -> Result<(Answer, Response), (Error, Option<Duration>)> {
     let url = request.endpoint.shown.clone();
     match transport.send(request).await {
         Ok(response) => {
@@ -140,7 +142,7 @@ async fn attempt(
             if answer.is_transient() {
                 return Err((answer.error(doing, &url), answer.retry_after));
             }
-            Ok(answer)
+            Ok((answer, response))
         }
         Err(failure) => Err((failure.error(doing, &url), None)),
     }
@@ -201,5 +203,60 @@ pub(crate) async fn delete(
         200 | 202 | 204 => Ok(()),
         404 if repeated => Ok(()), // the answer to the first attempt was lost
         _ => Err(answer.error("delete", &url)),
+    }
+}
+
+/// How much of a stream is read to find out what it holds of ours.
+const LOOK_LIMIT: usize = 8 << 20;
+
+/// What a look at the stream showed.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) found: Found,
+    /// Where the stream ends now.
+    pub(crate) tail: Option<Arc<str>>,
+}
+
+/// Looks at what came to the stream since the offset `base`. One attempt at each request; a
+/// transient failure is the caller's to repeat.
+pub(crate) async fn look(
+    transport: &dyn Transport,
+    endpoint: Arc<Endpoint>,
+    base: Arc<str>,
+    timeout: Duration,
+) -> Result<Look, (Error, Option<Duration>)> {
+    let head = Request::new(Method::HEAD, endpoint.clone(), timeout);
+    let (head, _) = attempt(transport, head, "head").await?;
+    let mut look = Look { found: Found::Unclear, tail: head.next_offset };
+    if head.status != 200 || look.tail.is_none() {
+        return Ok(look);
+    }
+    if look.tail.as_ref() == Some(&base) {
+        look.found = Found::Nothing;
+        return Ok(look);
+    }
+    let (mut from, mut left, mut content) = (base, LOOK_LIMIT, Vec::new());
+    loop {
+        let get = Request {
+            keep: Keep::Whole(left),
+            ..Request::new(Method::GET, Arc::new(endpoint.at_offset(&from)), timeout)
+        };
+        let (answer, response) = attempt(transport, get, "read").await?;
+        let goes_on = answer.next_offset.filter(|next| *next != from);
+        let (200, false, Some(next)) = (answer.status, response.cut, goes_on) else {
+            return Ok(look);
+        };
+        let framing = Framing::of(answer.content_type.as_deref().unwrap_or_default());
+        match Found::content(framing, &response.body) {
+            Found::Content(part) => content.extend(part),
+            unclear => return Ok(Look { found: unclear, ..look }),
+        }
+        left = left.saturating_sub(response.body.len());
+        look.tail = Some(next.clone());
+        if answer.up_to_date || answer.closed {
+            look.found = Found::Content(content);
+            return Ok(look);
+        }
+        from = next;
     }
 }

@@ -29,7 +29,12 @@ pub(crate) enum Fault {
     Delay(Box<Fault>, Duration, Duration),
     /// The server loses its producers' memory first, then handles the request.
     Amnesia(Box<Fault>),
+    /// Somebody else's message, [`FOREIGN`], comes first.
+    Foreign(Box<Fault>),
 }
+
+/// What others write to the stream.
+pub(crate) const FOREIGN: &str = "0";
 
 /// The server's state, and what it saw.
 #[derive(Default)]
@@ -47,7 +52,8 @@ pub(crate) struct Model {
     pub(crate) poison: Option<&'static str>,
     /// Whether answers echo the tuple.
     pub(crate) mute: bool,
-    offset: u64,
+    /// How many messages there were at each offset.
+    marks: Vec<usize>,
 }
 
 /// The scripted transport: faults in order, then none.
@@ -93,6 +99,10 @@ async fn play(
                 lock(model).producers.clear();
                 *inner
             }
+            Fault::Foreign(inner) => {
+                lock(model).store(vec![FOREIGN.to_owned()]);
+                *inner
+            }
             other => {
                 fault = other;
                 break;
@@ -134,13 +144,13 @@ fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
 impl Model {
     fn handle(&mut self, request: &Request) -> Response {
         if request.method != Method::POST {
-            return response(200, &[("content-type", "application/json".into())]);
+            return self.show(request);
         }
         let headers = &request.headers;
         let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
         let (Some(epoch), Some(seq)) = (number(PRODUCER_EPOCH), number(PRODUCER_SEQ)) else {
             self.closed |= headers.contains_key(STREAM_CLOSED);
-            return response(204, &[("stream-next-offset", self.offset.to_string())]);
+            return response(204, &[("stream-next-offset", self.tail())]);
         };
         let id = headers[PRODUCER_ID].to_str().unwrap().to_owned();
         self.seen.push((epoch, seq, request.body.clone()));
@@ -166,8 +176,7 @@ impl Model {
         let status = if seq == expected { 200 } else { 204 };
         if seq == expected {
             self.producers.insert(id, (epoch, seq));
-            self.offset += request.body.len() as u64;
-            self.stored.extend(messages);
+            self.store(messages);
             self.closed |= headers.contains_key(STREAM_CLOSED);
         }
         if self.mute {
@@ -179,9 +188,38 @@ impl Model {
             &[
                 ("producer-epoch", epoch.to_string()),
                 ("producer-seq", highest.to_string()),
-                ("stream-next-offset", self.offset.to_string()),
+                ("stream-next-offset", self.tail()),
             ],
         )
+    }
+
+    pub(crate) fn store(&mut self, messages: Vec<String>) {
+        self.stored.extend(messages);
+        self.marks.push(self.stored.len());
+    }
+
+    fn tail(&self) -> String {
+        self.marks.len().to_string()
+    }
+
+    /// HEAD, GET, and a PUT of what is there already.
+    fn show(&self, request: &Request) -> Response {
+        let mut headers = vec![
+            ("content-type", "application/json".into()),
+            ("stream-next-offset", self.tail()),
+            ("stream-up-to-date", "true".into()),
+        ];
+        if self.closed {
+            headers.push(("stream-closed", "true".into()));
+        }
+        let mut answer = response(200, &headers);
+        if request.method == Method::GET {
+            let mut query = request.endpoint.url.query_pairs();
+            let offset = query.find(|(name, _)| name == "offset").unwrap().1.parse::<usize>();
+            let from = offset.ok().filter(|n| *n > 0).map_or(0, |n| self.marks[n - 1]);
+            answer.body = format!("[{}]", self.stored[from..].join(",")).into();
+        }
+        answer
     }
 }
 

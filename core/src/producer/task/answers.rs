@@ -25,6 +25,7 @@ impl Task {
         self.overslept = false;
         match landed {
             Landed::Open(opened) => self.on_opened(opened),
+            Landed::Look(result) => self.on_look(result),
             Landed::Batch { epoch, seq, result } if epoch == self.session.epoch => {
                 // A batch acknowledged through a later one is gone from the window already.
                 if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
@@ -38,8 +39,9 @@ impl Task {
 
     fn on_opened(&mut self, opened: Opened) {
         match opened {
-            Opened::Ready => {
+            Opened::Ready(tail) => {
                 self.unopened = false;
+                self.base = tail;
                 self.on_contact();
             }
             Opened::Later(error, retry_after) => self.pause(error, retry_after),
@@ -62,8 +64,10 @@ impl Task {
             Ok(response) => response,
             Err(failure) => {
                 self.vanished_since = None;
-                self.window[n].maybe_stored |= failure.sent;
                 let error = failure.error("append", url);
+                if failure.sent {
+                    self.on_unanswered(n);
+                }
                 return self.pause(error, None);
             }
         };
@@ -90,6 +94,9 @@ impl Task {
             }
             Decision::Repeat { maybe_stored } => {
                 self.window[n].maybe_stored |= maybe_stored;
+                if matches!(answer.status, 502 | 504) {
+                    self.on_unanswered(n); // a gateway speaks for a server it lost
+                }
                 self.pause(error(), answer.retry_after);
             }
             Decision::AwaitPredecessor => self.window[n].after_predecessor = true,
@@ -136,6 +143,7 @@ impl Task {
 
     fn on_delivered(&mut self, up_to: u64, duplicate: bool, answer: &Answer) {
         self.on_contact();
+        self.base = answer.next_offset.clone();
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
         }
@@ -148,9 +156,12 @@ impl Task {
             if let Some(splits) = &slot.queued.splits {
                 splits.refill();
             }
+            // A server that forgot takes the first batch of a session again; every unanswered
+            // attempt beyond what its answer explains may have been stored as well.
+            let again = slot.seq == 0 && slot.unanswered > u32::from(duplicate);
             let outcome = Outcome {
                 duplicate,
-                maybe_duplicate: slot.queued.maybe_duplicate,
+                maybe_duplicate: slot.queued.maybe_duplicate || again,
                 attempts: slot.attempts,
                 offset: answer.next_offset.clone(),
                 ..Outcome::delivered()
@@ -160,7 +171,7 @@ impl Task {
     }
 
     /// The server answered: an outage is over.
-    fn on_contact(&mut self) {
+    pub(super) fn on_contact(&mut self) {
         self.failures = 0;
         // A pause the server asked for stays one, whatever else it answers meanwhile.
         self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
@@ -168,7 +179,7 @@ impl Task {
     }
 
     /// A transient failure: nothing new starts until the pause is over.
-    fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
+    pub(super) fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
         let retries = &self.engine.config.retries;
         let pause = retries.backoff.delay(self.failures, rand::random());
         let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
@@ -241,6 +252,7 @@ impl Task {
                 flying: false,
                 after_predecessor: false,
                 maybe_stored: false,
+                unanswered: 0,
                 attempts: 0,
                 expired: slot.expired,
             };

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ use crate::transport::{Request, Response, SendError, Transport};
 
 mod answers;
 mod expiry;
+mod looking;
 mod turns;
 
 /// The sequence number of a slot that has none any more.
@@ -37,6 +38,9 @@ struct Slot {
     /// Waits until it is the first of the window.
     after_predecessor: bool,
     maybe_stored: bool,
+    /// Attempts that ended without a word of the server itself, which may have stored the batch,
+    /// crashed and forgotten, since a look last said that nothing of it is there.
+    unanswered: u32,
     attempts: u32,
     /// Its writes have expired; the bytes still hold the sequence together.
     expired: bool,
@@ -61,6 +65,18 @@ enum Turn {
 enum Landed {
     Batch { epoch: u64, seq: u64, result: Result<Response, SendError> },
     Open(Opened),
+    Look(Result<wire::Look, (Error, Option<Duration>)>),
+}
+
+/// Whether the stream is looked at before anything goes on (docs/adr/looking.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looking {
+    /// No need.
+    No,
+    /// Once no request is under way.
+    Wanted,
+    /// It was, since the last request.
+    Done,
 }
 
 pub(crate) struct Task {
@@ -82,6 +98,9 @@ pub(crate) struct Task {
     /// The stream has to be created or checked before the first batch.
     unopened: bool,
     vanished_since: Option<Instant>,
+    looking: Looking,
+    /// Where the stream ended after this producer's last acknowledged batch.
+    base: Option<Arc<str>>,
 }
 
 /// However a task ends, by itself or with its runtime, nothing stays unsettled.
@@ -122,6 +141,8 @@ impl Task {
             before,
             unopened: config.create.is_some(),
             vanished_since: None,
+            looking: Looking::No,
+            base: config.opened_at.clone(),
             engine,
         }
     }
@@ -231,6 +252,7 @@ impl Task {
         !self.unopened
             && self.before.is_none()
             && self.turn.is_none()
+            && self.looking != Looking::Wanted
             && self.paused_until.is_none()
             && self.window.len() < limit
             && self.window.iter().all(|slot| slot.flying)
@@ -241,6 +263,12 @@ impl Task {
             self.paused_until = None;
         }
         if self.paused_until.is_some() {
+            return;
+        }
+        if self.must_look() {
+            if self.flights.is_empty() {
+                self.fly_look();
+            }
             return;
         }
         if self.turn.is_some() {
@@ -272,6 +300,7 @@ impl Task {
                 flying: false,
                 after_predecessor: false,
                 maybe_stored: false,
+                unanswered: 0,
                 attempts: 0,
                 expired: false,
             });
@@ -300,6 +329,7 @@ impl Task {
         slot.flying = true;
         slot.after_predecessor = false;
         slot.attempts += 1;
+        self.looking = Looking::No;
         {
             let mut book = self.engine.book();
             book.stats.requests += 1;

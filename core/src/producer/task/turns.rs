@@ -16,9 +16,19 @@ impl Task {
     /// before `n`.
     pub(super) fn turn_next(&mut self, n: usize, settle_first: bool) {
         self.window[n].seq = NO_TUPLE;
-        if matches!(self.turn, Some(Turn::End { .. })) {
-            return;
+        if !matches!(self.turn, Some(Turn::End { .. })) {
+            self.turn_to_next(settle_first);
         }
+    }
+
+    /// Decides to go on in another session, unless that or more is decided already.
+    pub(super) fn turn_on(&mut self) {
+        if self.turn.is_none() {
+            self.turn_to_next(false);
+        }
+    }
+
+    fn turn_to_next(&mut self, settle_first: bool) {
         match self.session.next() {
             Some(next) => self.turn = Some(Turn::Session { next, settle_first }),
             None => {
@@ -36,6 +46,9 @@ impl Task {
     /// Does what was decided once every request under way has told its fate.
     pub(super) fn take_turn(&mut self) {
         if self.turn.is_none() || self.window.iter().any(|slot| slot.flying) || self.unsettled() {
+            return;
+        }
+        if self.want_look() {
             return;
         }
         match self.turn.take() {

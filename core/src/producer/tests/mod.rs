@@ -1,6 +1,7 @@
 //! The engine over the model server, under virtual time: each promise of the delivery contract.
 
 mod lifecycle;
+mod looking;
 mod schedules;
 
 use std::sync::Arc;
@@ -14,11 +15,17 @@ use crate::endpoint::Endpoint;
 use crate::error::{Detail, ErrorKind};
 use crate::options::{Options, Scope};
 use crate::runtime::{Runtime, lock};
-use crate::transport::scripted::{Fault, Scripted};
+use crate::transport::scripted::{FOREIGN, Fault, Scripted};
 
 fn open(server: &Scripted, options: Options) -> Arc<Engine> {
+    open_at(server, options, None)
+}
+
+/// The same where it is known that the stream ended at `tail` when it was opened.
+fn open_at(server: &Scripted, options: Options, tail: Option<&str>) -> Arc<Engine> {
     let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
-    let config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
+    let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
+    config.opened_at = tail.map(Into::into);
     Engine::start_on(Runtime::for_test(Arc::new(server.clone())), endpoint, config, None, None)
 }
 
@@ -191,12 +198,16 @@ async fn a_server_that_refuses_everything_is_not_asked_about_every_write() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_session_never_rewinds() {
-    // The third batch was stored, its answer lost, and then the server forgot its producers.
+    // The third batch was stored, its answer lost, somebody else wrote too, so that looking
+    // decides nothing, and then the server forgot its producers.
     for (choice, status, maybe_duplicate, copies) in
         [("resend", Status::Delivered, true, 2), ("report", Status::DeliveryUnknown, false, 1)]
     {
         let forgot = Fault::Amnesia(Box::new(Fault::None));
-        let server = Scripted::new([Fault::None, Fault::None, Fault::CutAfter, forgot]);
+        let cut = Fault::Foreign(Box::new(Fault::CutAfter));
+        let look = [Fault::None, Fault::None];
+        let faults = [Fault::None, Fault::None, cut].into_iter().chain(look).chain([forgot]);
+        let server = Scripted::new(faults);
         let engine = open(&server, single().max_in_flight(1u64).on_uncertain(choice));
         write(&engine, 1..=5);
         let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;

@@ -1,0 +1,102 @@
+//! Looking: what the stream shows about batches whose fate is open (docs/adr/looking.md).
+
+use std::time::Duration;
+
+use super::super::engine::Room;
+use super::super::look::{Verdict, verdict};
+use super::super::receipts::Outcome;
+use super::{Landed, Looking, Task};
+use crate::error::Error;
+use crate::stream::wire::{self, Look};
+
+impl Task {
+    /// An attempt at slot `n` ended without a word of the server: it may have stored the batch,
+    /// crashed, and forgotten. Looked at before the batch is repeated.
+    pub(super) fn on_unanswered(&mut self, n: usize) {
+        self.window[n].maybe_stored = true;
+        self.window[n].unanswered += 1;
+        self.looking = self.if_possible();
+    }
+
+    /// Before a turn: whether the stream is looked at first, for what only it can tell.
+    pub(super) fn want_look(&mut self) -> bool {
+        if self.looking == Looking::No {
+            self.looking = self.if_possible();
+        }
+        self.must_look()
+    }
+
+    /// Whether nothing goes on before a look; one that was wanted for what is settled by now is
+    /// not.
+    pub(super) fn must_look(&mut self) -> bool {
+        let open = self.window.iter().any(|slot| slot.maybe_stored && !slot.expired);
+        if self.looking == Looking::Wanted && !open {
+            self.looking = Looking::No;
+        }
+        self.looking == Looking::Wanted
+    }
+
+    fn if_possible(&self) -> Looking {
+        if self.base.is_some() { Looking::Wanted } else { Looking::No }
+    }
+
+    pub(super) fn fly_look(&mut self) {
+        let Some(base) = self.base.clone() else { return };
+        let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
+        let timeout = self.engine.config.request_timeout;
+        self.engine.book().stats.requests += 1;
+        self.flights.spawn(async move {
+            Landed::Look(wire::look(&*transport, endpoint, base, timeout).await)
+        });
+    }
+
+    pub(super) fn on_look(&mut self, result: Result<Look, (Error, Option<Duration>)>) {
+        let look = match result {
+            Ok(look) => look,
+            Err((error, retry_after)) => return self.pause(error, retry_after),
+        };
+        self.looking = Looking::Done;
+        let config = &self.engine.config;
+        let batches = self.window.iter().map(|slot| &slot.queued.batch);
+        let stored = match verdict(&look.found, config.json, batches) {
+            // Others write much the same under this id: what was found may be theirs.
+            Verdict::Stored(1..) if config.shared => return,
+            Verdict::Stored(stored) => stored,
+            Verdict::Undecided => return,
+        };
+        if self.window.iter().take(stored).any(|slot| !slot.maybe_stored) {
+            return; // somebody else wrote the very same
+        }
+        let mut ended = false;
+        for n in 0..stored {
+            let Some(slot) = self.window.pop_front() else { break };
+            ended |= slot.queued.closes;
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            let outcome = Outcome {
+                maybe_duplicate: slot.queued.maybe_duplicate,
+                attempts: slot.attempts,
+                offset: look.tail.clone().filter(|_| n + 1 == stored),
+                ..Outcome::delivered()
+            };
+            self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+        }
+        // What is behind is not there. The server may still tell a late arrival of it from a
+        // repeat, under the same tuple; under another one it is sent for the first time.
+        self.window.iter_mut().for_each(|slot| slot.unanswered = 0);
+        if self.turn.is_some() || stored > 0 {
+            self.window.iter_mut().for_each(|slot| slot.maybe_stored = false);
+        }
+        if stored > 0 {
+            self.base = look.tail;
+            self.session.found();
+            self.on_contact();
+            match ended {
+                true => self.turn = None, // the end was ours
+                false => self.turn_on(),
+            }
+        }
+    }
+}
