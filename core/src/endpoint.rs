@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
+use crate::transport::asking::HeaderFns;
 
 const BASE_VARIABLES: [&str; 2] = ["DURABLE_STREAMS_URL", "services__streams__http__0"];
 const SECRET_VARIABLES: [&str; 2] = ["STREAMS_SECRET", "DURABLE_STREAMS_SECRET"];
@@ -19,6 +20,8 @@ pub(crate) struct Endpoint {
     /// The URL for error texts: without user info and query, where secrets may be.
     pub(crate) shown: Arc<str>,
     pub(crate) headers: HeaderMap,
+    /// Headers whose values are asked for; they win over the fixed ones.
+    pub(crate) functions: Option<Arc<HeaderFns>>,
 }
 
 impl Endpoint {
@@ -40,7 +43,10 @@ impl Endpoint {
         };
         let url = with_params(url, &options.params);
         let mut headers = options.header_map()?;
-        let authorized = headers.contains_key(header::AUTHORIZATION) || !url.username().is_empty();
+        let functions = options.header_functions()?;
+        let authorized = headers.contains_key(header::AUTHORIZATION)
+            || functions.iter().any(|(name, _)| name == header::AUTHORIZATION)
+            || !url.username().is_empty();
         if let (false, Some(secret)) = (authorized, SECRET_VARIABLES.iter().find_map(|n| env(n))) {
             let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| {
                 Error::option("headers", "the secret in the environment cannot be sent")
@@ -49,15 +55,22 @@ impl Endpoint {
             headers.insert(header::AUTHORIZATION, value);
         }
         let shown = shown(&url);
-        Ok(Endpoint { url, shown, headers })
+        Ok(Endpoint { url, shown, headers, functions: HeaderFns::new(functions) })
     }
 
     /// The same stream with a producer's own headers and parameters on top.
     pub(crate) fn with_own(&self, options: &Options) -> Result<Self> {
         let mut endpoint = self.clone();
+        let known = self.functions.iter().flat_map(|functions| functions.list());
+        let mut functions: Vec<_> = known.cloned().collect();
         for (name, value) in &options.header_map()? {
             endpoint.headers.insert(name.clone(), value.clone());
+            functions.retain(|(known, _)| known != name);
         }
+        let own = options.header_functions()?;
+        functions.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
+        functions.extend(own);
+        endpoint.functions = HeaderFns::new(functions);
         endpoint.url = with_params(endpoint.url, &options.params);
         Ok(endpoint)
     }

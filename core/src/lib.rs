@@ -53,3 +53,4 @@ pub use state::{
 };
 pub use stats::Stats;
 pub use stream::{Chunk, DurableStream, Metadata, StreamReader};
+pub use transport::asking::{HeaderAnswer, HeaderFn};

@@ -6,6 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
+use crate::transport::asking::HeaderFn;
 
 /// What an option's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,7 @@ macro_rules! options {
         pub struct Options {
             $(pub(crate) $name: Option<options!(@type $type)>,)*
             headers: Vec<(String, String)>,
+            header_fns: Vec<HeaderFunction>,
             pub(crate) params: Vec<(String, String)>,
         }
 
@@ -245,21 +247,46 @@ fn is_reserved(name: &HeaderName) -> bool {
         || matches!(name, "content-type" | "host" | "content-length" | "transfer-encoding")
 }
 
-fn parse_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
+/// A header whose value is a function.
+#[derive(Clone)]
+struct HeaderFunction {
+    name: String,
+    function: HeaderFn,
+}
+
+/// Functions are each holder's own; what is compared is which headers there are.
+impl PartialEq for HeaderFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName> {
     let wrong = |text: String| Error::option("headers", text);
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| wrong(format!("`{}` is not a header name", name.escape_debug())))?;
     if is_reserved(&parsed) {
         return Err(wrong(format!("header `{name}` is set by the library itself")));
     }
+    Ok(parsed)
+}
+
+pub(crate) fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue> {
+    let wrong = |text: String| Error::option("headers", text);
     if value.chars().any(|c| c.is_control()) {
         return Err(wrong(format!("the value of header `{name}` has control characters")));
     }
     let mut value = HeaderValue::from_str(value)
         .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
         .map_err(|_| wrong(format!("the value of header `{name}` cannot be sent")))?;
-    value.set_sensitive(parsed == http::header::AUTHORIZATION);
-    Ok((parsed, value))
+    value.set_sensitive(name == http::header::AUTHORIZATION);
+    Ok(value)
+}
+
+fn parse_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
+    let name = header_name(name)?;
+    let value = header_value(&name, value)?;
+    Ok((name, value))
 }
 
 fn check_param(name: &str) -> Result<()> {
@@ -295,6 +322,24 @@ impl Options {
         Ok(())
     }
 
+    /// Adds a header whose value a function gives, once per request: a token that expires, say.
+    /// The value is kept for the repeats of the request, and asked for again after 401 or 403.
+    /// While there is none, writes wait as in an outage. Checked when the options are used.
+    pub fn header_fn(mut self, name: impl Into<String>, function: HeaderFn) -> Self {
+        self.header_fns.push(HeaderFunction { name: name.into(), function });
+        self
+    }
+
+    /// The same, checked at once: what the bindings call.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`headers`): not a header name, or a reserved one.
+    pub fn set_header_fn(&mut self, name: &str, function: HeaderFn) -> Result<()> {
+        header_name(name)?;
+        self.header_fns.push(HeaderFunction { name: name.to_owned(), function });
+        Ok(())
+    }
+
     /// Adds a query parameter to every request's URL. Checked when the options are used.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
@@ -321,6 +366,12 @@ impl Options {
         self
     }
 
+    /// The headers whose values are functions.
+    pub(crate) fn header_functions(&self) -> Result<Vec<(HeaderName, HeaderFn)>> {
+        let functions = self.header_fns.iter();
+        functions.map(|h| Ok((header_name(&h.name)?, h.function.clone()))).collect()
+    }
+
     pub(crate) fn header_map(&self) -> Result<HeaderMap> {
         let mut map = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -333,6 +384,7 @@ impl Options {
     /// Refuses what the builder let through: values out of range, options of someone else.
     pub(crate) fn check(&self, scope: Scope) -> Result<()> {
         self.header_map()?;
+        self.header_functions()?;
         self.params.iter().try_for_each(|(name, _)| check_param(name))?;
         let (initial, max) = (self.retry_initial_delay_ms, self.retry_max_delay_ms);
         let initial = self.number("retry_initial_delay_ms", initial);
@@ -374,7 +426,8 @@ impl std::fmt::Debug for Options {
             names.entry(&spec.name);
             Ok(())
         });
-        names.entries(self.headers.iter().map(|(name, _)| name)).finish()
+        names.entries(self.headers.iter().map(|(name, _)| name));
+        names.entries(self.header_fns.iter().map(|h| &h.name)).finish()
     }
 }
 

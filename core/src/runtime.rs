@@ -21,6 +21,7 @@ use crate::pending::{Pending, pending};
 use crate::producer::engine::Engine;
 use crate::state::registry::Registry;
 use crate::transport::Transport;
+use crate::transport::asking::Asking;
 use crate::transport::http::HttpTransport;
 
 /// How long names are looked up on threads of their own after the last one finished.
@@ -98,11 +99,13 @@ pub(crate) struct Runtime {
     pub(crate) transport: Arc<dyn Transport>,
     stop: Arc<Notify>,
     io_thread: Mutex<Option<JoinHandle<()>>>,
-    dispatcher: Mutex<Dispatcher>,
+    dispatcher: Arc<Dispatcher>,
 }
 
-/// The thread for the host's callbacks.
-enum Dispatcher {
+/// The thread for the host's callbacks, which starts with the first one.
+pub(crate) struct Dispatcher(Mutex<Calls>);
+
+enum Calls {
     NotStarted,
     Running {
         jobs: mpsc::Sender<Job>,
@@ -172,24 +175,21 @@ impl Runtime {
             runtime.shutdown_timeout(MIN_GRACE); // a name may still be looked up
         })
         .map_err(failed)?;
-        Ok(Runtime {
-            handle,
-            transport,
-            stop,
-            io_thread: Mutex::new(Some(thread)),
-            dispatcher: Mutex::new(Dispatcher::NotStarted),
-        })
+        let dispatcher = Dispatcher::new();
+        let transport = Arc::new(Asking::new(transport, dispatcher.clone()));
+        Ok(Runtime { handle, transport, stop, io_thread: Mutex::new(Some(thread)), dispatcher })
     }
 
     /// A runtime over the test's own executor, whose clock the test drives.
     #[cfg(test)]
     pub(crate) fn for_test(transport: Arc<dyn Transport>) -> Arc<Self> {
+        let dispatcher = Dispatcher::new();
         Arc::new(Runtime {
             handle: tokio::runtime::Handle::current(),
-            transport,
+            transport: Arc::new(Asking::new(transport, dispatcher.clone())),
             stop: Arc::default(),
             io_thread: Mutex::new(None),
-            dispatcher: Mutex::new(Dispatcher::NotStarted),
+            dispatcher,
         })
     }
 
@@ -208,24 +208,9 @@ impl Runtime {
         pending
     }
 
-    /// Runs a callback on the dispatcher thread, which starts with the first one.
+    /// Runs a callback on the dispatcher thread.
     pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
-        let mut dispatcher = lock(&self.dispatcher);
-        if matches!(*dispatcher, Dispatcher::NotStarted) {
-            let (jobs, queue) = mpsc::channel::<Job>();
-            let run = move || queue.into_iter().for_each(guarded);
-            if let Ok(thread) = spawn("durstream-calls", run) {
-                *dispatcher = Dispatcher::Running { jobs, thread };
-            }
-        }
-        let unsent = match &*dispatcher {
-            Dispatcher::Running { jobs, .. } => jobs.send(Box::new(job)).map_err(|e| e.0).err(),
-            _ => Some(Box::new(job) as Job),
-        };
-        drop(dispatcher);
-        if let Some(job) = unsent {
-            guarded(job);
-        }
+        self.dispatcher.dispatch(job);
     }
 
     fn stop(&self, deadline: Instant) {
@@ -233,8 +218,37 @@ impl Runtime {
         if let Some(thread) = lock(&self.io_thread).take() {
             let _ = thread.join();
         }
-        let dispatcher = std::mem::replace(&mut *lock(&self.dispatcher), Dispatcher::Stopped);
-        let Dispatcher::Running { jobs, thread } = dispatcher else { return };
+        self.dispatcher.stop(deadline);
+    }
+}
+
+impl Dispatcher {
+    fn new() -> Arc<Self> {
+        Arc::new(Dispatcher(Mutex::new(Calls::NotStarted)))
+    }
+
+    pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
+        let mut calls = lock(&self.0);
+        if matches!(*calls, Calls::NotStarted) {
+            let (jobs, queue) = mpsc::channel::<Job>();
+            let run = move || queue.into_iter().for_each(guarded);
+            if let Ok(thread) = spawn("durstream-calls", run) {
+                *calls = Calls::Running { jobs, thread };
+            }
+        }
+        let unsent = match &*calls {
+            Calls::Running { jobs, .. } => jobs.send(Box::new(job)).map_err(|e| e.0).err(),
+            _ => Some(Box::new(job) as Job),
+        };
+        drop(calls);
+        if let Some(job) = unsent {
+            guarded(job);
+        }
+    }
+
+    fn stop(&self, deadline: Instant) {
+        let calls = std::mem::replace(&mut *lock(&self.0), Calls::Stopped);
+        let Calls::Running { jobs, thread } = calls else { return };
         drop(jobs);
         // A callback of the host's may hang; it is given the rest of the time, then left alone.
         while !thread.is_finished() && Instant::now() < deadline {

@@ -30,6 +30,8 @@ pub(crate) struct Attempt {
     pub(crate) maybe_stored: bool,
     /// It carried a `Stream-Seq`, which the server compares too.
     pub(crate) ordered: bool,
+    /// Its credentials come from a function, which may give better ones later.
+    pub(crate) renewable: bool,
 }
 
 /// What an answer means.
@@ -142,7 +144,9 @@ impl Session {
             400 | 422 => Decision::NewSession,
             413 => Decision::Split(Reason::TooLarge),
             403 if answer.epoch != Number::Absent => self.on_stale(attempt, answer),
-            401 | 403 if self.ever_acked => Decision::Repeat { maybe_stored: false },
+            401 | 403 if self.ever_acked || attempt.renewable => {
+                Decision::Repeat { maybe_stored: false }
+            }
             401 | 403 => Decision::Fail(Reason::Unauthorized),
             404 if !self.ever_acked => Decision::Fail(Reason::NotFound),
             404 => Decision::Vanished(Reason::NotFound),
@@ -240,11 +244,11 @@ mod tests {
     }
 
     fn at(seq: u64) -> Attempt {
-        Attempt { seq, maybe_stored: false, ordered: false }
+        Attempt { seq, maybe_stored: false, ordered: false, renewable: false }
     }
 
     fn unsure(seq: u64) -> Attempt {
-        Attempt { seq, maybe_stored: true, ordered: false }
+        Attempt { seq, maybe_stored: true, ordered: false, renewable: false }
     }
 
     #[test]

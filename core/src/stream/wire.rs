@@ -106,6 +106,10 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
     match put.status {
         200 | 201 => return Opened::Ready(put.next_offset),
         409 => {}
+        // A function may give better credentials later.
+        401 | 403 if request.endpoint.functions.is_some() => {
+            return Opened::Later(put.error("create", &url), put.retry_after);
+        }
         _ => return Opened::Never(put.error("create", &url)),
     }
     let wanted = request.headers.clone();

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 
+pub(crate) mod asking;
 pub(crate) mod http;
 pub(crate) mod plain;
 #[cfg(test)]
@@ -27,13 +28,16 @@ pub(crate) struct Request {
     /// The longest time without progress.
     pub(crate) timeout: Duration,
     pub(crate) keep: Keep,
+    /// What the endpoint's header functions gave for it.
+    pub(crate) answers: asking::Answers,
 }
 
 impl Request {
     /// A request without headers of its own and without a body.
     pub(crate) fn new(method: Method, endpoint: Arc<Endpoint>, timeout: Duration) -> Self {
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Request { method, endpoint, headers, body, timeout, keep: Keep::Excerpt }
+        let (keep, answers) = (Keep::Excerpt, asking::Answers::default());
+        Request { method, endpoint, headers, body, timeout, keep, answers }
     }
 }
 

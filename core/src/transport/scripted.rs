@@ -52,6 +52,8 @@ pub(crate) struct Model {
     pub(crate) poison: Option<&'static str>,
     /// Whether answers echo the tuple.
     pub(crate) mute: bool,
+    /// The `Authorization` of every request that had one and arrived.
+    pub(crate) tokens: Vec<String>,
     /// How many messages there were at each offset.
     marks: Vec<usize>,
 }
@@ -114,6 +116,9 @@ async fn play(
     }
     let outcome = tokio::time::timeout(request.timeout, async {
         tokio::time::sleep(before).await;
+        if let Some(token) = request.headers.get(http::header::AUTHORIZATION) {
+            lock(model).tokens.push(token.to_str().unwrap().to_owned());
+        }
         let answer = match fault {
             Fault::CutBefore => Err("connection reset"),
             Fault::CutAfter => {

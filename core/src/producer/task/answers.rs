@@ -14,6 +14,7 @@ use super::{Landed, NO_TUPLE, Slot, Task, Turn, fresh};
 use crate::error::{Detail, Error, ErrorKind};
 use crate::protocol::answer::Answer;
 use crate::stream::wire::Opened;
+use crate::transport::asking::Answers;
 use crate::transport::{Response, SendError};
 
 /// How long "there is no such stream" must persist before it is believed: a deploy's ingress
@@ -77,6 +78,7 @@ impl Task {
             seq: slot.seq,
             maybe_stored: slot.maybe_stored,
             ordered: slot.queued.batch.stream_seq.is_some(),
+            renewable: self.engine.endpoint.functions.is_some(),
         };
         let decision = self.session.on_answer(attempt, &answer);
         self.apply(n, decision, &answer);
@@ -254,6 +256,7 @@ impl Task {
                 maybe_stored: false,
                 unanswered: 0,
                 attempts: 0,
+                answers: Answers::default(),
                 expired: slot.expired,
             };
             slot.queued.batch = first;

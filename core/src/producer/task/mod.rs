@@ -20,6 +20,7 @@ use super::session::{Session, fresh_epoch};
 use crate::error::Error;
 use crate::protocol::headers::*;
 use crate::stream::wire::{self, Opened};
+use crate::transport::asking::Answers;
 use crate::transport::{Request, Response, SendError, Transport};
 
 mod answers;
@@ -42,6 +43,8 @@ struct Slot {
     /// crashed and forgotten, since a look last said that nothing of it is there.
     unanswered: u32,
     attempts: u32,
+    /// What header functions gave for its request.
+    answers: Answers,
     /// Its writes have expired; the bytes still hold the sequence together.
     expired: bool,
 }
@@ -302,6 +305,7 @@ impl Task {
                 maybe_stored: false,
                 unanswered: 0,
                 attempts: 0,
+                answers: Answers::default(),
                 expired: false,
             });
             self.fly(self.window.len() - 1);
@@ -360,7 +364,9 @@ impl Task {
         }
         let endpoint = self.engine.endpoint.clone();
         let body = slot.queued.batch.body.clone();
-        Request { headers, body, ..Request::new(Method::POST, endpoint, config.request_timeout) }
+        let answers = slot.answers.clone();
+        let plain = Request::new(Method::POST, endpoint, config.request_timeout);
+        Request { headers, body, answers, ..plain }
     }
 
     fn fly_open(&mut self) {
