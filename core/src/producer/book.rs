@@ -125,6 +125,14 @@ pub(crate) struct Book {
     reported: Totals,
     first_cause: Option<Error>,
     flushes: Vec<Flush>,
+    /// Whether the stream is known to be there, where that is asked first.
+    pub(crate) opened: bool,
+    /// The size of the write that last found no room.
+    pub(crate) wanted: usize,
+    /// Who waits for room.
+    pub(crate) ready: Vec<Completer<()>>,
+    /// Who waits for a fresh session.
+    pub(crate) restarts: Vec<Completer<()>>,
 }
 
 /// What the task shows of itself.
@@ -156,7 +164,7 @@ impl Due {
 }
 
 impl Book {
-    pub(crate) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool, opened: bool) -> Self {
         Book {
             state: ProducerState::Connecting,
             terminal: None,
@@ -174,6 +182,10 @@ impl Book {
             reported: Totals::default(),
             first_cause: None,
             flushes: Vec::new(),
+            opened,
+            wanted: 0,
+            ready: Vec::new(),
+            restarts: Vec::new(),
         }
     }
 
@@ -182,6 +194,11 @@ impl Book {
         if self.state != next && self.state.may_become(next) {
             self.state = next;
         }
+    }
+
+    /// Out of its end and back to the beginning, for another session.
+    pub(crate) fn reopen(&mut self) {
+        (self.state, self.terminal, self.stop) = (ProducerState::Connecting, None, Stop::No);
     }
 
     /// Moves the open batch to the queue.
@@ -337,7 +354,7 @@ mod tests {
 
     #[test]
     fn concurrent_flushes_all_report_and_the_next_one_starts_afresh() {
-        let mut book = Book::new(false);
+        let mut book = Book::new(false, true);
         let batch = accept(&mut book, 3);
         let (first, second) = (flush(&mut book), flush(&mut book));
         book.settle(&batch, refused(), true).complete();
@@ -351,7 +368,7 @@ mod tests {
 
     #[test]
     fn an_abandoned_flush_consumes_nothing() {
-        let mut book = Book::new(false);
+        let mut book = Book::new(false, true);
         let batch = accept(&mut book, 1);
         drop(flush(&mut book));
         book.settle(&batch, refused(), true).complete();
@@ -360,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_flush_does_not_wait_for_later_writes() {
-        let mut book = Book::new(false);
+        let mut book = Book::new(false, true);
         let first = accept(&mut book, 1);
         let waiting = flush(&mut book);
         let _later = accept(&mut book, 1);
@@ -370,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_ended_a_producer_stays() {
-        let mut book = Book::new(false);
+        let mut book = Book::new(false, true);
         for (next, expected) in [
             (ProducerState::Ready, ProducerState::Ready),
             (ProducerState::Stopping, ProducerState::Stopping),

@@ -128,7 +128,7 @@ impl Engine {
             endpoint: Arc::new(endpoint),
             generation: runtime::generation(),
             runtime,
-            book: Mutex::new(Book::new(config.json)),
+            book: Mutex::new(Book::new(config.json, config.create.is_none())),
             room: Condvar::new(),
             callbacks: Mutex::new(on_error.into_iter().map(|callback| (0, callback)).collect()),
             logged: AtomicU64::new(0),
@@ -258,6 +258,7 @@ impl Engine {
 
     fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
         let Err(reason) = self.fits(book, size) else { return Ok(()) };
+        book.wanted = size;
         let text = match reason {
             Reason::BufferCountExceeded => {
                 format!("the buffer is full: {} writes are pending", book.stats.pending)
@@ -327,6 +328,9 @@ impl Engine {
         if book.open.is_empty() {
             book.queue.open_since = Some(Instant::now());
         }
+        if size >= book.wanted {
+            book.wanted = 0;
+        }
         let id = book.next_id;
         book.next_id += 1;
         book.open.push(id, parts);
@@ -345,7 +349,7 @@ impl Engine {
         };
         let release = room == Room::Released && callbacks.is_empty();
         let due = self.book().settle(batch, outcome.clone(), release);
-        self.room.notify_all();
+        self.announce();
         if let Some(error) = failed {
             if callbacks.is_empty() {
                 self.log_once(&outcome, &error, batch.writes);
@@ -426,6 +430,80 @@ impl Engine {
         waiting
     }
 
+    /// Waits until a write that found no room, or any other, would be taken.
+    pub(crate) fn ready(&self) -> Pending<()> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let (completer, waiting) = pending();
+        self.book().ready.push(completer);
+        self.announce();
+        waiting
+    }
+
+    /// Tells who waits for room that there may be some, or never will be.
+    pub(crate) fn announce(&self) {
+        self.room.notify_all();
+        let (waiters, result) = {
+            let mut book = self.book();
+            if book.ready.is_empty() {
+                return;
+            }
+            let result = match &book.terminal {
+                Some(error) => Err(error.clone()),
+                None if book.stop != Stop::No => Err(Error::closed()),
+                None if book.opened && self.fits(&book, book.wanted).is_ok() => Ok(()),
+                None => return,
+            };
+            (std::mem::take(&mut book.ready), result)
+        };
+        waiters.into_iter().for_each(|waiter| waiter.complete(result.clone()));
+    }
+
+    /// Begins a fresh session, which may claim, once everything accepted so far is settled; also
+    /// after another producer took over.
+    pub(crate) fn restart(self: &Arc<Self>) -> Pending<()> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let engine = self.clone();
+        self.runtime.run(async move {
+            engine.settled().await;
+            if engine.book().state == ProducerState::Fenced {
+                engine.ended().await;
+                return engine.revive();
+            }
+            let (completer, begun) = pending();
+            {
+                let mut book = engine.book();
+                if let Some(error) = &book.terminal {
+                    return Err(error.clone());
+                }
+                if book.stop != Stop::No || book.closing {
+                    return Err(Error::closed());
+                }
+                book.restarts.push(completer);
+            }
+            engine.wake.notify_one();
+            begun.await
+        })
+    }
+
+    /// Starts over after the end of a fenced producer; one of several who ask does it for all.
+    fn revive(self: &Arc<Self>) -> Result<()> {
+        {
+            let mut book = self.book();
+            if book.state != ProducerState::Fenced {
+                return Ok(());
+            }
+            book.reopen();
+            let _ = self.ended.send_replace(false);
+        }
+        let task = Task::resumed(self.clone(), self.runtime.transport.clone());
+        self.runtime.spawn(task.run());
+        Ok(())
+    }
+
     pub(crate) fn flush(&self) -> Pending<FlushReport> {
         if let Err(error) = self.check_fork() {
             return Pending::ready(Err(error));
@@ -457,14 +535,14 @@ impl Engine {
         }
         book.set_state(ProducerState::Stopping);
         drop(book);
-        self.room.notify_all();
+        self.announce();
         self.wake.notify_one();
     }
 
     /// The end of the task: nothing is settled or sent after it.
     pub(crate) fn set_ended(&self) {
         self.book().set_state(ProducerState::Stopped);
-        self.room.notify_all();
+        self.announce();
         let _ = self.ended.send_replace(true);
     }
 
@@ -547,6 +625,6 @@ impl Engine {
     /// Gives room back to writers.
     pub(crate) fn release(&self, cost: u64) {
         self.book().release(cost);
-        self.room.notify_all();
+        self.announce();
     }
 }

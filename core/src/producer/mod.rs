@@ -254,6 +254,24 @@ impl IdempotentProducer {
         self.engine.flush()
     }
 
+    /// Waits until writes are taken at once: there is room in the buffer for the one that last
+    /// found none, or for any other.
+    ///
+    /// # Errors
+    /// What the producer ended with, if it did.
+    pub fn ready(&self) -> Pending<()> {
+        self.engine.ready()
+    }
+
+    /// Begins a fresh session, which may claim the id, once everything accepted so far is
+    /// settled: the way back after another producer took over (`StaleEpoch`).
+    ///
+    /// # Errors
+    /// `ProducerClosed`, or what the producer failed with.
+    pub fn restart(&self) -> Pending<()> {
+        self.engine.restart()
+    }
+
     /// Flushes, then ends the *stream* for everybody, a last message in the same request.
     ///
     /// If the flush fails, the stream is not ended, and close may be called again. Repeats

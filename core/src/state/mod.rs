@@ -264,6 +264,15 @@ impl StateProducer {
         }
     }
 
+    /// Waits until the stream was created or found and there is room in the buffer for the write
+    /// that last found none, or for any other.
+    ///
+    /// # Errors
+    /// What the producer ended with, if it did.
+    pub fn ready(&self) -> Pending<()> {
+        self.engine().ready()
+    }
+
     /// Where the producer stands.
     pub fn snapshot(&self) -> Snapshot {
         producer::snapshot(self.engine())

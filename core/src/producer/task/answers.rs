@@ -44,6 +44,8 @@ impl Task {
                 self.unopened = false;
                 self.base = tail;
                 self.on_contact();
+                self.engine.book().opened = true;
+                self.engine.announce();
             }
             Opened::Later(error, retry_after) => self.pause(error, retry_after),
             Opened::Never(error) => {

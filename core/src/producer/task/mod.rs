@@ -13,11 +13,13 @@ use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::book::{ProducerState, Stop, Wants};
+use super::config::Config;
 use super::engine::Engine;
 use super::queue::Queued;
 use super::receipts::{Reason, Status};
 use super::session::{Session, fresh_epoch};
 use crate::error::Error;
+use crate::options::MAX_SAFE_INTEGER;
 use crate::protocol::headers::*;
 use crate::stream::wire::{self, Opened};
 use crate::transport::asking::Answers;
@@ -102,6 +104,8 @@ pub(crate) struct Task {
     unopened: bool,
     vanished_since: Option<Instant>,
     looking: Looking,
+    /// A fresh session was asked for: nothing new starts before it.
+    restarting: bool,
     /// Where the stream ended after this producer's last acknowledged batch.
     base: Option<Arc<str>>,
 }
@@ -112,6 +116,8 @@ impl Drop for Task {
         self.flights.abort_all();
         let error = self.engine.close_books();
         self.give_up_all(Reason::ProducerStopped, &error);
+        let restarts = std::mem::take(&mut self.engine.book().restarts);
+        restarts.into_iter().for_each(|waiter| waiter.complete(Err(error.clone())));
         self.engine.set_ended();
     }
 }
@@ -128,7 +134,7 @@ impl Task {
         let session = Session::first(epoch, config.auto_claim, replay);
         {
             let mut book = engine.book();
-            book.stats.sessions = 1;
+            book.stats.sessions += 1;
             book.gauges.epoch = epoch;
         }
         Task {
@@ -145,15 +151,26 @@ impl Task {
             unopened: config.create.is_some(),
             vanished_since: None,
             looking: Looking::No,
+            restarting: false,
             base: config.opened_at.clone(),
             engine,
         }
+    }
+
+    /// The task of a producer that had ended and starts over.
+    pub(crate) fn resumed(engine: Arc<Engine>, transport: Arc<dyn Transport>) -> Self {
+        let last = engine.book().gauges.epoch;
+        let mut task = Task::new(engine, transport, None);
+        task.session = another(&task.engine.config, last);
+        task.base = None; // others wrote since
+        task
     }
 
     pub(crate) async fn run(mut self) {
         loop {
             self.expire(Instant::now());
             self.take_turn();
+            self.restart();
             if self.is_done() {
                 break;
             }
@@ -202,6 +219,23 @@ impl Task {
                 (slot.flying, slot.maybe_stored) = (false, true);
             }
         }
+    }
+
+    /// Begins the fresh session somebody asked for, once nothing is under way.
+    fn restart(&mut self) {
+        let engine = self.engine.clone();
+        let mut book = engine.book();
+        self.restarting = !book.restarts.is_empty();
+        if !self.restarting || !self.window.is_empty() || self.turn.is_some() {
+            return;
+        }
+        let waiters = std::mem::take(&mut book.restarts);
+        book.stats.sessions += 1;
+        drop(book);
+        self.session = another(&engine.config, self.session.epoch);
+        self.restarting = false;
+        self.show();
+        waiters.into_iter().for_each(|waiter| waiter.complete(Ok(())));
     }
 
     /// Whether the task ends here: stopped at once, drained, or failed with nothing left.
@@ -255,6 +289,7 @@ impl Task {
         !self.unopened
             && self.before.is_none()
             && self.turn.is_none()
+            && !self.restarting
             && self.looking != Looking::Wanted
             && self.paused_until.is_none()
             && self.window.len() < limit
@@ -400,6 +435,12 @@ impl Task {
             }
         };
     }
+}
+
+/// A producer's session after it started over: it may claim again.
+fn another(config: &Config, last: u64) -> Session {
+    let epoch = if config.epoch.is_some() { 0 } else { fresh() };
+    Session::first(epoch.max(last + 1).min(MAX_SAFE_INTEGER), config.auto_claim, false)
 }
 
 fn fresh() -> u64 {

@@ -218,3 +218,68 @@ fn a_close_ends_with_the_library() {
     assert!(producer.close(None).wait().is_err());
     crate::shutdown(Duration::MAX).unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn restart_is_the_way_back_after_being_fenced() {
+    let server = Scripted::default();
+    let old = open(&server, Options::new());
+    write(&old, 1..=1);
+    old.flush().await.unwrap();
+    let new = open(&server, Options::new());
+    write(&new, 1..=1);
+    new.flush().await.unwrap();
+    write(&old, 2..=2);
+    assert!(old.flush().await.is_err());
+    assert_eq!(old.book().state, ProducerState::Fenced);
+    assert!(old.ready().await.is_err() && old.accept(&[b"3"]).is_err());
+    assert!(old.flush().await.is_err(), "the refused call is reported");
+
+    let (first, second) = tokio::join!(old.restart(), old.restart());
+    assert!(first.is_ok() && second.is_ok());
+    old.ready().await.unwrap();
+    write(&old, 3..=4);
+    assert_eq!(old.flush().await.unwrap().delivered, 2);
+    check_accounts(&old);
+    write(&new, 2..=2);
+    assert!(new.flush().await.is_err());
+    assert_eq!(new.book().state, ProducerState::Fenced);
+    assert_eq!(server.stored(), ["1", "1", "3", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn restart_begins_a_session_after_what_was_accepted() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    write(&engine, 1..=5);
+    let restarted = engine.restart();
+    write(&engine, 6..=8);
+    restarted.await.unwrap();
+    write(&engine, 9..=9);
+    engine.flush().await.unwrap();
+    assert_eq!(server.stored(), numbers(1..=9));
+    let epochs: Vec<u64> = lock(&server.model).seen.iter().map(|(epoch, ..)| *epoch).collect();
+    assert!(epochs[..5].iter().all(|epoch| *epoch == epochs[0]) && epochs[8] > epochs[0]);
+    assert_eq!(engine.stats().sessions, 2);
+    engine.begin_stop();
+    engine.ended().await;
+    assert_eq!(engine.restart().await.unwrap_err().kind(), ErrorKind::ProducerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_means_room_for_what_found_none() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let engine = open(&server, Options::new().max_buffer_bytes(200u64));
+    engine.ready().await.unwrap();
+    let big = format!("\"{}\"", "x".repeat(150));
+    write(&engine, 1..=5);
+    assert!(engine.accept(&[big.as_bytes()]).is_err());
+    let ready = engine.ready();
+    let waiting = tokio::time::timeout(Duration::from_secs(5), ready);
+    assert!(waiting.await.is_err(), "there is room for a small one only");
+    lock(&server.model).down = false;
+    engine.ready().await.unwrap();
+    engine.accept(&[big.as_bytes()]).unwrap();
+    engine.stop_now();
+    assert!(engine.ready().await.is_err());
+}
