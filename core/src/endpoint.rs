@@ -8,6 +8,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::transport::asking::HeaderFns;
+use crate::transport::routing::Route;
 
 const BASE_VARIABLES: [&str; 2] = ["DURABLE_STREAMS_URL", "services__streams__http__0"];
 const SECRET_VARIABLES: [&str; 2] = ["STREAMS_SECRET", "DURABLE_STREAMS_SECRET"];
@@ -22,6 +23,8 @@ pub(crate) struct Endpoint {
     pub(crate) headers: HeaderMap,
     /// Headers whose values are asked for; they win over the fixed ones.
     pub(crate) functions: Option<Arc<HeaderFns>>,
+    /// Where requests really go.
+    pub(crate) route: Arc<Route>,
 }
 
 impl Endpoint {
@@ -31,17 +34,26 @@ impl Endpoint {
     }
 
     fn resolve_in(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let url = match (&options.url, &options.stream_path) {
+        let urls = match (&options.url, &options.stream_path) {
             (Some(_), Some(_)) => {
                 return Err(Error::option("url", "give either `url` or `stream_path`, not both"));
             }
-            (Some(url), None) => parse("url", url)?,
-            (None, Some(path)) => below_base(path, options, &env)?,
+            (Some(url), None) => vec![parse("url", url)?],
+            (None, Some(path)) => below_bases(path, options, &env)?,
             (None, None) => {
                 return Err(Error::option("url", "no stream: give `url` or `stream_path`"));
             }
         };
-        let url = with_params(url, &options.params);
+        let trusted = match &options.endpoints {
+            Some(list) => bases(list)?.iter().map(Url::origin).collect(),
+            None => Vec::new(),
+        };
+        let url = with_params(urls[0].clone(), &options.params);
+        let plain = |mut url: Url| {
+            url.set_query(None);
+            url
+        };
+        let route = Arc::new(Route::new(urls.into_iter().map(plain).collect(), trusted));
         let mut headers = options.header_map()?;
         let functions = options.header_functions()?;
         let authorized = headers.contains_key(header::AUTHORIZATION)
@@ -55,7 +67,7 @@ impl Endpoint {
             headers.insert(header::AUTHORIZATION, value);
         }
         let shown = shown(&url);
-        Ok(Endpoint { url, shown, headers, functions: HeaderFns::new(functions) })
+        Ok(Endpoint { url, shown, headers, functions: HeaderFns::new(functions), route })
     }
 
     /// The same stream with a producer's own headers and parameters on top.
@@ -115,7 +127,17 @@ fn parse(option: &'static str, text: &str) -> Result<Url> {
     Ok(url)
 }
 
-fn below_base(path: &str, options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Url> {
+/// The base URLs of a list.
+fn bases(list: &str) -> Result<Vec<Url>> {
+    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| parse("endpoints", part)).collect()
+}
+
+fn below_bases(
+    path: &str,
+    options: &Options,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Url>> {
     if path.trim_matches('/').is_empty() {
         return Err(Error::option("stream_path", "`stream_path` is empty"));
     }
@@ -131,13 +153,9 @@ fn below_base(path: &str, options: &Options, env: impl Fn(&str) -> Option<String
             "`stream_path` is a plain path: no `?`, `#`, `.` or `..`",
         ));
     }
-    let base = match &options.endpoints {
-        Some(list) => {
-            list.split(',').map(str::trim).find(|part| !part.is_empty()).map(str::to_owned)
-        }
-        None => BASE_VARIABLES.iter().find_map(|name| env(name)),
-    };
-    let Some(base) = base else {
+    let list = options.endpoints.clone().or_else(|| BASE_VARIABLES.iter().find_map(|n| env(n)));
+    let bases = bases(list.as_deref().unwrap_or_default())?;
+    if bases.is_empty() {
         return Err(Error::option(
             "url",
             format!(
@@ -146,15 +164,18 @@ fn below_base(path: &str, options: &Options, env: impl Fn(&str) -> Option<String
                 BASE_VARIABLES[0], BASE_VARIABLES[1]
             ),
         ));
-    };
-    let mut url = parse("endpoints", &base)?;
+    }
+    Ok(bases.into_iter().map(|base| below(base, path, options)).collect())
+}
+
+fn below(mut url: Url, path: &str, options: &Options) -> Url {
     let prefix = match url.path() {
         "" | "/" => options.path_prefix.as_deref().unwrap_or(DEFAULT_PREFIX).to_owned(),
         own => own.to_owned(),
     };
     let joined = format!("/{}/{}", prefix.trim_matches('/'), path.trim_start_matches('/'));
     url.set_path(joined.strip_prefix("//").map_or(joined.as_str(), |rest| rest));
-    Ok(url)
+    url
 }
 
 #[cfg(test)]

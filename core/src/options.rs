@@ -134,7 +134,7 @@ macro_rules! options {
 options! {
     text url = "", PLACES, "The stream's full URL (http or https). Either this or `stream_path`.";
     text stream_path = "", PLACES, "The stream's path below a base URL, e.g. `/shipments`.";
-    text endpoints = "", PLACES, "Base URLs, separated by commas; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
+    text endpoints = "", PLACES, "Base URLs of one service, separated by commas: tried in turn, and where redirects may lead; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
     text path_prefix = "/v1/stream", PLACES, "What a base URL without a path gets before `stream_path`.";
     text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`).";
     number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1).";

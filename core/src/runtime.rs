@@ -23,6 +23,7 @@ use crate::state::registry::Registry;
 use crate::transport::Transport;
 use crate::transport::asking::Asking;
 use crate::transport::http::HttpTransport;
+use crate::transport::routing::Routing;
 
 /// How long names are looked up on threads of their own after the last one finished.
 const RESOLVER_KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -132,7 +133,7 @@ impl Process {
         if let Some(runtime) = &*slot {
             return Ok(runtime.clone());
         }
-        let runtime = Arc::new(Runtime::start(Arc::new(HttpTransport::new()))?);
+        let runtime = Arc::new(Runtime::start(Arc::new(Routing::new(HttpTransport::new())))?);
         *slot = Some(runtime.clone());
         Ok(runtime)
     }

@@ -54,6 +54,7 @@ impl HeaderFns {
         for (name, function) in &self.list {
             let failed = |why: &str| SendError {
                 sent: false,
+                unreachable: false,
                 message: format!("the function for header `{name}` {why}"),
             };
             let (completer, answer) = pending();

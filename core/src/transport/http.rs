@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use once_cell::sync::OnceCell;
 use reqwest::Client;
 
+use super::gate::{Gates, MAX_CONNECTIONS};
 use super::{Keep, Request, Response, SendError, Sending, Transport};
 
 /// How much of an answer's body is kept for an error text.
@@ -22,11 +23,12 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) struct HttpTransport {
     plain: OnceCell<Client>,
     tls: OnceCell<Client>,
+    gates: Gates,
 }
 
 impl HttpTransport {
     pub(crate) fn new() -> Self {
-        HttpTransport { plain: OnceCell::new(), tls: OnceCell::new() }
+        HttpTransport { plain: OnceCell::new(), tls: OnceCell::new(), gates: Gates::default() }
     }
 
     fn client(&self, scheme: &str) -> Result<Client, String> {
@@ -56,6 +58,7 @@ fn build(https: bool) -> Result<Client, String> {
         .retry(reqwest::retry::never())
         .referer(false)
         .tcp_nodelay(true)
+        .pool_max_idle_per_host(MAX_CONNECTIONS)
         .user_agent(concat!("durstream/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| reason(&e))
@@ -64,29 +67,42 @@ fn build(https: bool) -> Result<Client, String> {
 impl Transport for HttpTransport {
     fn send(&self, request: Request) -> Sending {
         let client = self.client(request.endpoint.url.scheme());
+        let gate = self.gates.of(&request.endpoint.url.origin());
         Box::pin(async move {
-            let client = client.map_err(|message| SendError { sent: false, message })?;
-            let progress = Arc::new(AtomicU64::new(0));
-            let attempt = exchange(client, &request, progress.clone());
-            tokio::pin!(attempt);
-            let mut seen = 0;
-            loop {
-                tokio::select! {
-                    outcome = &mut attempt => return outcome,
-                    () = tokio::time::sleep(request.timeout) => {
-                        let now = progress.load(Ordering::Relaxed);
-                        if now == seen {
-                            let ms = request.timeout.as_millis();
-                            // Without a body nothing shows when the head left: assume it did.
-                            let sent = now > 0 || request.body.is_empty();
-                            let message = format!("no progress for {ms} ms");
-                            return Err(SendError { sent, message });
-                        }
-                        seen = now;
-                    }
-                }
+            let unsent = |message| SendError { sent: false, unreachable: false, message };
+            let client = client.map_err(unsent)?;
+            let passage = gate.enter().await?;
+            let result = timed(client, &request).await;
+            match &result {
+                Err(failure) if failure.unreachable => passage.close(&failure.message),
+                _ => passage.open(),
             }
+            result
         })
+    }
+}
+
+/// One exchange, as long as it makes progress.
+async fn timed(client: Client, request: &Request) -> Result<Response, SendError> {
+    let progress = Arc::new(AtomicU64::new(0));
+    let attempt = exchange(client, request, progress.clone());
+    tokio::pin!(attempt);
+    let mut seen = 0;
+    loop {
+        tokio::select! {
+            outcome = &mut attempt => return outcome,
+            () = tokio::time::sleep(request.timeout) => {
+                let now = progress.load(Ordering::Relaxed);
+                if now == seen {
+                    let ms = request.timeout.as_millis();
+                    // Without a body nothing shows when the head left: assume it did.
+                    let sent = now > 0 || request.body.is_empty();
+                    let message = format!("no progress for {ms} ms");
+                    return Err(SendError { sent, unreachable: !sent, message });
+                }
+                seen = now;
+            }
+        }
     }
 }
 
@@ -110,6 +126,7 @@ async fn exchange(
     }
     let failed = |e: reqwest::Error| SendError {
         sent: !e.is_connect() && !e.is_builder() && (empty || progress.load(Ordering::Relaxed) > 0),
+        unreachable: e.is_connect(),
         message: reason(&e),
     };
     let mut response = call.send().await.map_err(failed)?;

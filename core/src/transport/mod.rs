@@ -12,8 +12,10 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 
 pub(crate) mod asking;
+mod gate;
 pub(crate) mod http;
 pub(crate) mod plain;
+pub(crate) mod routing;
 #[cfg(test)]
 pub(crate) mod scripted;
 
@@ -65,6 +67,8 @@ pub(crate) struct Response {
 pub(crate) struct SendError {
     /// Whether any byte of the request may have left: then the server may have stored it.
     pub(crate) sent: bool,
+    /// No connection came about.
+    pub(crate) unreachable: bool,
     pub(crate) message: String,
 }
 

@@ -112,7 +112,11 @@ async fn play(
         };
     }
     if matches!(fault, Fault::Refuse) || lock(model).down {
-        return Err(SendError { sent: false, message: "connection refused".into() });
+        return Err(SendError {
+            sent: false,
+            unreachable: true,
+            message: "connection refused".into(),
+        });
     }
     let outcome = tokio::time::timeout(request.timeout, async {
         tokio::time::sleep(before).await;
@@ -133,8 +137,8 @@ async fn play(
     });
     match outcome.await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(text)) => Err(SendError { sent: true, message: text.into() }),
-        Err(_) => Err(SendError { sent: true, message: "no progress".into() }),
+        Ok(Err(text)) => Err(SendError { sent: true, unreachable: false, message: text.into() }),
+        Err(_) => Err(SendError { sent: true, unreachable: false, message: "no progress".into() }),
     }
 }
 

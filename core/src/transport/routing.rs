@@ -1,0 +1,242 @@
+//! Where a request goes: several endpoints, a leader they point to, and what may be followed.
+
+use std::sync::{Arc, Mutex};
+
+use http::header::LOCATION;
+use url::{Origin, Url};
+
+use super::{Request, Response, SendError, Sending, Transport};
+use crate::endpoint::Endpoint;
+use crate::runtime::lock;
+
+/// How often one request is sent on before its redirects count as an answer.
+const HOPS: usize = 5;
+
+/// The addresses of one stream, and which of them is in use.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The stream's URL under each endpoint, in the order given, without query.
+    urls: Vec<Url>,
+    /// Where else redirects may lead.
+    trusted: Vec<Origin>,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Which of the URLs is used.
+    current: usize,
+    /// Where these sent us last.
+    leader: Option<Url>,
+}
+
+impl Route {
+    pub(crate) fn new(urls: Vec<Url>, trusted: Vec<Origin>) -> Self {
+        Route { urls, trusted, place: Mutex::default() }
+    }
+
+    fn target(&self) -> Url {
+        let place = lock(&self.place);
+        place.leader.clone().unwrap_or_else(|| self.urls[place.current].clone())
+    }
+
+    fn may_follow(&self, url: &Url) -> bool {
+        let origin = url.origin();
+        self.trusted.contains(&origin) || self.urls.iter().any(|own| own.origin() == origin)
+    }
+
+    fn follow(&self, leader: &Url) {
+        let mut leader = leader.clone();
+        leader.set_query(None);
+        lock(&self.place).leader = Some(leader);
+    }
+
+    /// What was used does not answer: back to the list, and on in it.
+    fn leave(&self, failed: &Url) {
+        let mut place = lock(&self.place);
+        let mut plain = failed.clone();
+        plain.set_query(None);
+        if place.leader.take().is_none() && self.urls[place.current] == plain {
+            place.current = (place.current + 1) % self.urls.len();
+        }
+    }
+}
+
+/// A transport that finds the server which takes a request.
+pub(crate) struct Routing<T> {
+    inner: Arc<T>,
+}
+
+impl<T: Transport> Routing<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Routing { inner: Arc::new(inner) }
+    }
+}
+
+impl<T: Transport> Transport for Routing<T> {
+    fn send(&self, mut request: Request) -> Sending {
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let route = request.endpoint.route.clone();
+            let mut url = route.target();
+            url.set_query(request.endpoint.url.query());
+            for _ in 0..HOPS {
+                if url != request.endpoint.url {
+                    let moved = Endpoint { url: url.clone(), ..Endpoint::clone(&request.endpoint) };
+                    request.endpoint = Arc::new(moved);
+                }
+                let result = inner.send(request.clone()).await;
+                match redirect(&url, &result).filter(|next| route.may_follow(next)) {
+                    Some(next) => {
+                        route.follow(&next);
+                        url = next;
+                    }
+                    None => {
+                        if is_lost(&result) {
+                            route.leave(&url);
+                        }
+                        return result;
+                    }
+                }
+            }
+            // They send us in circles: an answer as good as "not now".
+            route.leave(&url);
+            let message = format!("redirected more than {HOPS} times");
+            Err(SendError { sent: false, unreachable: false, message })
+        })
+    }
+}
+
+/// Whether another server may do better: no answer, or one that says so.
+fn is_lost(result: &Result<Response, SendError>) -> bool {
+    result.as_ref().map_or(true, |response| matches!(response.status, 502..=504))
+}
+
+/// Where a 307 or 308 points: the two that keep method and body.
+fn redirect(from: &Url, result: &Result<Response, SendError>) -> Option<Url> {
+    let response = result.as_ref().ok()?;
+    if !matches!(response.status, 307 | 308) {
+        return None;
+    }
+    let mut next = from.join(response.headers.get(LOCATION)?.to_str().ok()?).ok()?;
+    next.set_fragment(None);
+    if next.query().is_none() {
+        next.set_query(from.query());
+    }
+    // User info is the caller's to give.
+    let _ = next.set_username(from.username());
+    let _ = next.set_password(from.password());
+    matches!(next.scheme(), "http" | "https").then_some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::options::Options;
+
+    /// Hosts that answer, and those that point elsewhere; what is not named refuses connections.
+    #[derive(Default)]
+    struct Hosts {
+        answers: HashMap<&'static str, Option<&'static str>>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Transport for Hosts {
+        fn send(&self, request: Request) -> Sending {
+            let url = request.endpoint.url.as_str().to_owned();
+            let host = request.endpoint.url.host_str().unwrap().to_owned();
+            lock(&self.asked).push(url);
+            let mut headers = HeaderMap::new();
+            let result = match self.answers.get(host.as_str()) {
+                None => {
+                    Err(SendError { sent: false, unreachable: true, message: "refused".into() })
+                }
+                Some(location) => {
+                    let status = location.map_or(204, |location| {
+                        headers.insert(LOCATION, location.parse().unwrap());
+                        307
+                    });
+                    Ok(Response { status, headers, body: Bytes::new(), cut: false })
+                }
+            };
+            Box::pin(async move { result })
+        }
+    }
+
+    struct Setting {
+        routing: Routing<Hosts>,
+        endpoint: Arc<Endpoint>,
+    }
+
+    impl Setting {
+        fn new(options: Options, answers: &[(&'static str, Option<&'static str>)]) -> Self {
+            let answers = answers.iter().copied().collect();
+            let routing = Routing::new(Hosts { answers, asked: Mutex::default() });
+            Setting { routing, endpoint: Arc::new(Endpoint::resolve(&options).unwrap()) }
+        }
+
+        async fn send(&self) -> Result<u16, SendError> {
+            let request = Request::new(Method::POST, self.endpoint.clone(), Duration::from_secs(1));
+            self.routing.send(request).await.map(|response| response.status)
+        }
+
+        fn asked(&self) -> Vec<String> {
+            std::mem::take(&mut *lock(&self.routing.inner.asked))
+        }
+    }
+
+    fn cluster() -> Options {
+        Options::new()
+            .stream_path("b/s")
+            .endpoints("http://a, http://b/, http://c")
+            .path_prefix("/")
+    }
+
+    #[tokio::test]
+    async fn the_leader_is_followed_remembered_and_dropped() {
+        let leads = [("a", Some("http://c/b/s")), ("c", None)];
+        let mut setting = Setting::new(cluster().param("k", "v"), &leads);
+        for _ in 0..2 {
+            assert_eq!(setting.send().await.unwrap(), 204);
+        }
+        assert_eq!(setting.asked(), ["http://a/b/s?k=v", "http://c/b/s?k=v", "http://c/b/s?k=v"]);
+
+        let inner = Arc::get_mut(&mut setting.routing.inner).unwrap();
+        inner.answers = [("b", None)].into();
+        assert!(setting.send().await.is_err(), "the leader is gone");
+        assert!(setting.send().await.is_err(), "and so is the first of the list");
+        assert_eq!(setting.send().await.unwrap(), 204);
+        let hosts: Vec<_> = setting.asked().iter().map(|url| url[7..8].to_owned()).collect();
+        assert_eq!(hosts, ["c", "a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn credentials_go_nowhere_else() {
+        for location in
+            ["http://evil/b/s", "https://a/b/s", "ftp://a/b/s", "http://a:81/b/s", "//evil"]
+        {
+            let setting = Setting::new(cluster(), &[("a", Some(location)), ("evil", None)]);
+            assert_eq!(setting.send().await.unwrap(), 307, "{location}");
+            assert_eq!(setting.asked().len(), 1, "{location}");
+        }
+        let one = Options::new().url("http://u:pw@a/s").endpoints("http://trusted");
+        let setting = Setting::new(one, &[("a", Some("http://trusted/s")), ("trusted", None)]);
+        assert_eq!(setting.send().await.unwrap(), 204);
+        assert_eq!(setting.asked()[1], "http://u:pw@trusted/s");
+    }
+
+    #[tokio::test]
+    async fn circles_end() {
+        let circle = [("a", Some("http://b/b/s")), ("b", Some("http://a/b/s"))];
+        let setting = Setting::new(cluster(), &circle);
+        let error = setting.send().await.unwrap_err();
+        assert!(!error.sent && error.message.contains("redirected"));
+        assert_eq!(setting.asked().len(), HOPS);
+    }
+}
