@@ -46,7 +46,7 @@ pub use producer::{
     CloseResult, ErrorCallback, Failure, FlushReport, IdempotentProducer, Outcome, ProducerState,
     Reason, Receipt, Snapshot, Status,
 };
-pub use runtime::{flush_all, pending_count, shutdown};
+pub use runtime::{flush_all, pending_count, set_buffer_budget, shutdown};
 pub use state::{
     Collection, StateProducer, StreamSchema, ValidateFn, Validator, create_durable_stream,
     create_durable_stream_with,

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pending::{Pending, pending};
+use crate::producer::budget::Budget;
 use crate::producer::engine::Engine;
 use crate::state::registry::Registry;
 use crate::transport::Transport;
@@ -46,6 +47,7 @@ pub(crate) struct Process {
     runtime: Mutex<Option<Arc<Runtime>>>,
     engines: Mutex<Vec<Weak<Engine>>>,
     pub(crate) registry: Registry,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// The fork generation this thread runs in; a handle of another one must not be used.
@@ -62,6 +64,7 @@ pub(crate) fn process() -> &'static Process {
             runtime: Mutex::new(None),
             engines: Mutex::new(Vec::new()),
             registry: Registry::default(),
+            budget: Arc::default(),
         }));
         match CURRENT.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire)
         {
@@ -149,7 +152,7 @@ impl Process {
         engines.push(Arc::downgrade(engine));
     }
 
-    fn live_engines(&self) -> Vec<Arc<Engine>> {
+    pub(crate) fn live_engines(&self) -> Vec<Arc<Engine>> {
         lock(&self.engines).iter().filter_map(Weak::upgrade).collect()
     }
 }
@@ -316,6 +319,14 @@ impl Drop for SignalsBlocked {
         // SAFETY: `before` was filled by `pthread_sigmask`.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
     }
+}
+
+/// Bounds what all producers of this process together may buffer, in bytes; 512 MiB until set.
+///
+/// Each producer has room for one batch (`max_batch_bytes`) of its own, whatever the others hold;
+/// what is beyond comes out of this, first come, first served. A smaller bound takes nothing back.
+pub fn set_buffer_budget(bytes: u64) {
+    process().budget.set_limit(bytes);
 }
 
 /// Writes of this process accepted and not settled, over all producers.

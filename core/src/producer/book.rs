@@ -1,6 +1,9 @@
 //! The accounts behind one producer's lock: what was accepted, what became of it, and who waits.
 
+use std::sync::Arc;
+
 use super::batch::{Batch, Builder};
+use super::budget::{Budget, Reserved};
 use super::queue::Queue;
 use super::receipts::{Ledger, Outcome, Status};
 use crate::error::{Detail, Error, ErrorKind, Result};
@@ -118,7 +121,11 @@ pub(crate) struct Book {
     pub(crate) queue: Queue,
     pub(crate) next_id: u64,
     pub(crate) ledger: Ledger,
+    /// All but the bytes; see [`Book::stats`].
     pub(crate) stats: Stats,
+    /// What its writes hold, overhead included.
+    pub(crate) reserved: Reserved,
+    budget: Arc<Budget>,
     pub(crate) last_error: Option<Error>,
     pub(crate) gauges: Gauges,
     totals: Totals,
@@ -164,7 +171,7 @@ impl Due {
 }
 
 impl Book {
-    pub(crate) fn new(json: bool, opened: bool) -> Self {
+    pub(crate) fn new(json: bool, opened: bool, share: u64, budget: Arc<Budget>) -> Self {
         Book {
             state: ProducerState::Connecting,
             terminal: None,
@@ -176,6 +183,8 @@ impl Book {
             next_id: 1,
             ledger: Ledger::default(),
             stats: Stats::default(),
+            reserved: Reserved::new(share),
+            budget,
             last_error: None,
             gauges: Gauges::default(),
             totals: Totals::default(),
@@ -247,8 +256,27 @@ impl Book {
         Due { waiters, flushes: self.due_flushes() }
     }
 
+    /// Counters and gauges, as they are now.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { buffered_bytes: self.reserved.bytes(), ..self.stats }
+    }
+
+    /// Reserves room for a write; whether the process's budget allowed it.
+    pub(crate) fn reserve(&mut self, cost: u64) -> bool {
+        self.reserved.add(cost, &self.budget)
+    }
+
+    /// The same for a write that is taken in any case.
+    pub(crate) fn reserve_anyway(&mut self, cost: u64) {
+        self.reserved.force(cost, &self.budget);
+    }
+
+    pub(crate) fn could_reserve(&self, cost: u64) -> bool {
+        self.reserved.could_add(cost, &self.budget)
+    }
+
     pub(crate) fn release(&mut self, cost: u64) {
-        self.stats.buffered_bytes -= cost;
+        self.reserved.subtract(cost, &self.budget);
     }
 
     /// Counts writes a flush has to report as undelivered.
@@ -331,13 +359,17 @@ mod tests {
     use super::*;
     use crate::pending::pending;
 
+    fn book() -> Book {
+        Book::new(false, true, 0, Arc::default())
+    }
+
     fn accept(book: &mut Book, count: u64) -> Batch {
         for _ in 0..count {
             book.open.push(book.next_id, &[b"x"]);
             book.next_id += 1;
             book.stats.accepted += 1;
             book.stats.pending += 1;
-            book.stats.buffered_bytes += 1 + super::super::batch::OVERHEAD;
+            book.reserve_anyway(1 + super::super::batch::OVERHEAD);
         }
         book.open.seal().unwrap()
     }
@@ -354,7 +386,7 @@ mod tests {
 
     #[test]
     fn concurrent_flushes_all_report_and_the_next_one_starts_afresh() {
-        let mut book = Book::new(false, true);
+        let mut book = book();
         let batch = accept(&mut book, 3);
         let (first, second) = (flush(&mut book), flush(&mut book));
         book.settle(&batch, refused(), true).complete();
@@ -363,12 +395,12 @@ mod tests {
             assert!(matches!(error.detail(), Some(Detail::Delivery { undelivered: 3, .. })));
         }
         assert_eq!(flush(&mut book).wait().unwrap(), FlushReport::default());
-        assert_eq!(book.stats.buffered_bytes, 0);
+        assert_eq!(book.stats().buffered_bytes, 0);
     }
 
     #[test]
     fn an_abandoned_flush_consumes_nothing() {
-        let mut book = Book::new(false, true);
+        let mut book = book();
         let batch = accept(&mut book, 1);
         drop(flush(&mut book));
         book.settle(&batch, refused(), true).complete();
@@ -377,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_flush_does_not_wait_for_later_writes() {
-        let mut book = Book::new(false, true);
+        let mut book = book();
         let first = accept(&mut book, 1);
         let waiting = flush(&mut book);
         let _later = accept(&mut book, 1);
@@ -387,7 +419,7 @@ mod tests {
 
     #[test]
     fn what_ended_a_producer_stays() {
-        let mut book = Book::new(false, true);
+        let mut book = book();
         for (next, expected) in [
             (ProducerState::Ready, ProducerState::Ready),
             (ProducerState::Stopping, ProducerState::Stopping),

@@ -124,11 +124,14 @@ impl Engine {
         on_error: Option<ErrorCallback>,
         runtime: Arc<Runtime>,
     ) -> Self {
+        let share = config.max_batch_bytes as u64;
+        let budget = runtime::process().budget.clone();
+        let book = Book::new(config.json, config.create.is_none(), share, budget);
         Engine {
             endpoint: Arc::new(endpoint),
             generation: runtime::generation(),
             runtime,
-            book: Mutex::new(Book::new(config.json, config.create.is_none())),
+            book: Mutex::new(book),
             room: Condvar::new(),
             callbacks: Mutex::new(on_error.into_iter().map(|callback| (0, callback)).collect()),
             logged: AtomicU64::new(0),
@@ -179,7 +182,6 @@ impl Engine {
         self.reserve(&mut book, size + seq.len())?;
         book.seal();
         let id = self.put(&mut book, &[message], size);
-        book.stats.buffered_bytes += seq.len() as u64;
         book.seal();
         if let Some(batch) = book.queue.last() {
             batch.stream_seq = Some(seq.into());
@@ -196,11 +198,11 @@ impl Engine {
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
-            if self.fits(&book, size).is_ok() || runtime::on_own_thread() {
-                break;
+            if self.try_reserve(&mut book, size).is_ok() {
+                return Ok(self.push(book, parts, size));
             }
             let left = deadline.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || runtime::on_own_thread() {
                 break;
             }
             book = match self.room.wait_timeout(book, left) {
@@ -245,25 +247,35 @@ impl Engine {
         Err(error)
     }
 
-    fn fits(&self, book: &Book, size: usize) -> Result<(), Reason> {
+    /// Whether this producer's own bounds have room.
+    fn fits(&self, book: &Book, cost: u64) -> Result<(), Reason> {
         let config = &self.config;
         if config.max_buffer_items > 0 && book.stats.pending >= config.max_buffer_items {
             return Err(Reason::BufferCountExceeded);
         }
-        if book.stats.buffered_bytes + size as u64 + OVERHEAD > config.max_buffer_bytes {
+        if book.reserved.bytes() + cost > config.max_buffer_bytes {
             return Err(Reason::BufferBytesExceeded);
         }
         Ok(())
     }
 
+    fn try_reserve(&self, book: &mut Book, size: usize) -> Result<(), Reason> {
+        let cost = size as u64 + OVERHEAD;
+        self.fits(book, cost)?;
+        if book.reserve(cost) { Ok(()) } else { Err(Reason::BufferBytesExceeded) }
+    }
+
     fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
-        let Err(reason) = self.fits(book, size) else { return Ok(()) };
+        let Err(reason) = self.try_reserve(book, size) else { return Ok(()) };
         book.wanted = size;
         let text = match reason {
             Reason::BufferCountExceeded => {
                 format!("the buffer is full: {} writes are pending", book.stats.pending)
             }
-            _ => format!("the buffer is full: {} bytes are pending", book.stats.buffered_bytes),
+            _ if self.fits(book, size as u64 + OVERHEAD).is_ok() => {
+                "the buffers of this process are full, other producers' included".to_owned()
+            }
+            _ => format!("the buffer is full: {} bytes are pending", book.reserved.bytes()),
         };
         let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
         book.count_failure(1, &error);
@@ -283,6 +295,7 @@ impl Engine {
             return Err(error.clone());
         }
         book.seal();
+        book.reserve_anyway(message.len() as u64 + OVERHEAD);
         let id = self.put(&mut book, &[message], message.len());
         book.seal();
         book.queue.close_with_last();
@@ -336,7 +349,6 @@ impl Engine {
         book.open.push(id, parts);
         book.stats.accepted += 1;
         book.stats.pending += 1;
-        book.stats.buffered_bytes += size as u64 + OVERHEAD;
         id
     }
 
@@ -443,6 +455,14 @@ impl Engine {
 
     /// Tells who waits for room that there may be some, or never will be.
     pub(crate) fn announce(&self) {
+        self.announce_own();
+        let process = runtime::process();
+        if process.budget.was_starving() {
+            process.live_engines().iter().for_each(|engine| engine.announce_own());
+        }
+    }
+
+    fn announce_own(&self) {
         self.room.notify_all();
         let (waiters, result) = {
             let mut book = self.book();
@@ -452,12 +472,17 @@ impl Engine {
             let result = match &book.terminal {
                 Some(error) => Err(error.clone()),
                 None if book.stop != Stop::No => Err(Error::closed()),
-                None if book.opened && self.fits(&book, book.wanted).is_ok() => Ok(()),
+                None if book.opened && self.has_room(&book) => Ok(()),
                 None => return,
             };
             (std::mem::take(&mut book.ready), result)
         };
         waiters.into_iter().for_each(|waiter| waiter.complete(result.clone()));
+    }
+
+    fn has_room(&self, book: &Book) -> bool {
+        let cost = book.wanted as u64 + OVERHEAD;
+        self.fits(book, cost).is_ok() && book.could_reserve(cost)
     }
 
     /// Begins a fresh session, which may claim, once everything accepted so far is settled; also
@@ -581,7 +606,7 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        if self.is_foreign() { Stats::default() } else { self.book().stats }
+        if self.is_foreign() { Stats::default() } else { self.book().stats() }
     }
 
     /// Waits until a close that is under way has ended, one way or the other.

@@ -7,6 +7,7 @@ use serde::Serialize;
 pub(crate) mod backoff;
 mod batch;
 mod book;
+pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod engine;
 pub(crate) mod look;
@@ -116,7 +117,7 @@ pub(crate) fn snapshot(engine: &Engine) -> Snapshot {
         state: book.state,
         attempt: book.gauges.attempt,
         buffered_writes: book.stats.pending,
-        buffered_bytes: book.stats.buffered_bytes,
+        buffered_bytes: book.reserved.bytes(),
         last_error: book.last_error.clone(),
         epoch: book.gauges.epoch,
         next_seq: book.gauges.next_seq,

@@ -283,3 +283,24 @@ async fn ready_means_room_for_what_found_none() {
     engine.stop_now();
     assert!(engine.ready().await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_gathers_much_leaves_the_others_their_share() {
+    let down = Scripted::default();
+    lock(&down.model).down = true;
+    let small = || Options::new().max_batch_bytes(100u64);
+    let (greedy, modest) = (open(&down, small()), open(&down, small()));
+    for engine in [&greedy, &modest] {
+        crate::runtime::process().register(engine); // as every producer of a process is
+    }
+    crate::set_buffer_budget(1_000);
+    let fill =
+        |engine: &Engine| (0..10_000).take_while(|_| engine.accept(&[b"1234"]).is_ok()).count();
+    let (much, little) = (fill(&greedy), fill(&modest));
+    assert!(much * 4 <= 1_100 && little >= 1 && little * 4 <= 100, "{much} {little}");
+    let waiting = modest.ready();
+    greedy.stop_now();
+    waiting.await.unwrap();
+    assert!(fill(&modest) > little);
+    crate::set_buffer_budget(512 << 20);
+}

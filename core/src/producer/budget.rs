@@ -1,0 +1,146 @@
+//! One budget of buffered bytes for all producers of a process. Each has a share of its own, one
+//! batch, so that one that gathers much never keeps another from sending at all; what is beyond
+//! comes out of the budget, first come, first served.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What all producers together may buffer beyond their shares, until set otherwise.
+const DEFAULT: u64 = 512 << 20;
+
+/// What is buffered beyond the shares, and how much of it there may be.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: AtomicU64,
+    used: AtomicU64,
+    /// Somebody found it used up since it was last freed.
+    starving: AtomicBool,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget {
+            limit: AtomicU64::new(DEFAULT),
+            used: AtomicU64::new(0),
+            starving: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Budget {
+    pub(crate) fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.or_starve(|| {
+            let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit());
+            self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
+        })
+    }
+
+    fn has(&self, bytes: u64) -> bool {
+        self.or_starve(|| self.used.load(Ordering::SeqCst).saturating_add(bytes) <= self.limit())
+    }
+
+    /// Tries; if that fails, says so and tries again: what is freed in between is either seen
+    /// here, or its giver sees that somebody starves.
+    fn or_starve(&self, attempt: impl Fn() -> bool) -> bool {
+        attempt() || {
+            self.starving.store(true, Ordering::SeqCst);
+            attempt()
+        }
+    }
+
+    fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether somebody has to be told that there may be room again.
+    pub(crate) fn was_starving(&self) -> bool {
+        self.starving.load(Ordering::SeqCst) && self.starving.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// What one producer has reserved.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    share: u64,
+    bytes: u64,
+}
+
+impl Reserved {
+    pub(crate) fn new(share: u64) -> Self {
+        Reserved { share, bytes: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn beyond(&self, bytes: u64) -> u64 {
+        bytes.saturating_sub(self.share)
+    }
+
+    fn more(&self, bytes: u64) -> u64 {
+        self.beyond(self.bytes + bytes) - self.beyond(self.bytes)
+    }
+
+    /// Whether the budget has room for more.
+    pub(crate) fn could_add(&self, bytes: u64, budget: &Budget) -> bool {
+        let more = self.more(bytes);
+        more == 0 || budget.has(more)
+    }
+
+    /// Reserves more, whatever the budget says.
+    pub(crate) fn force(&mut self, bytes: u64, budget: &Budget) {
+        budget.used.fetch_add(self.more(bytes), Ordering::SeqCst);
+        self.bytes += bytes;
+    }
+
+    /// Reserves more; whether the budget allowed it.
+    pub(crate) fn add(&mut self, bytes: u64, budget: &Budget) -> bool {
+        let more = self.more(bytes);
+        let allowed = more == 0 || budget.take(more);
+        if allowed {
+            self.bytes += bytes;
+        }
+        allowed
+    }
+
+    pub(crate) fn subtract(&mut self, bytes: u64, budget: &Budget) {
+        let less = self.beyond(self.bytes) - self.beyond(self.bytes - bytes);
+        self.bytes -= bytes;
+        if less > 0 {
+            budget.give(less);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_always_there_and_the_rest_is_first_come() {
+        let budget = Budget::default();
+        budget.set_limit(10);
+        let (mut first, mut second) = (Reserved::new(5), Reserved::new(5));
+        assert!(first.add(12, &budget) && !budget.was_starving());
+        assert!(second.add(5, &budget), "the share");
+        assert!(second.add(3, &budget) && !second.add(1, &budget) && budget.was_starving());
+        first.subtract(8, &budget);
+        assert!(second.add(7, &budget) && !second.add(1, &budget));
+        first.subtract(4, &budget);
+        second.subtract(15, &budget);
+        first.force(100, &budget);
+        assert!(!second.could_add(6, &budget) && second.could_add(5, &budget));
+        first.subtract(100, &budget);
+        assert!(second.could_add(15, &budget));
+        assert_eq!((first.bytes(), second.bytes()), (0, 0));
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+    }
+}
