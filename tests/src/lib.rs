@@ -11,6 +11,7 @@ pub struct Readme;
 
 pub mod failure;
 pub mod http;
+pub mod proxy;
 pub mod readback;
 
 /// The base URL of the server `cargo xtask with-server` started.

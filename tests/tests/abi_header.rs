@@ -4,10 +4,13 @@
 use std::path::{Path, PathBuf};
 
 /// The nouns in the header's order: the file, what its functions begin with, the headline.
-const NOUNS: [(&str, &str, &str); 10] = [
+const NOUNS: [(&str, &str, &str); 13] = [
     ("options", "durstream_options_new(", "Options"),
     ("error", "durstream_error_free(", "Errors"),
     ("stream", "durstream_stream_create(", "Streams"),
+    ("metadata", "durstream_metadata_free(", "What a stream is"),
+    ("reader", "durstream_reader_free(", "Readers"),
+    ("chunk", "durstream_chunk_free(", "Chunks"),
     ("producer", "durstream_producer_open(", "Producers"),
     ("outcome", "durstream_outcome_free(", "Outcomes"),
     ("outcome", "durstream_failure_id(", "Failures, inside the error callback"),
