@@ -5,9 +5,11 @@
 //
 // The nouns, in the order of this file:
 //
-//   durstream_options    settings by name, headers, the error callback
+//   durstream_options    settings by name, headers, parameters, the error callback
 //   durstream_error      what a call failed with
-//   durstream_stream     a stream by its URL: create, connect, append, close
+//   durstream_stream     a stream by its URL: create, connect, head, append, read, close, delete
+//   durstream_metadata   what a stream is and where it ends
+//   durstream_reader     reads what is there, a durstream_chunk at a time
 //   durstream_producer   the exactly-once writer of bytes or JSON
 //   durstream_outcome    what became of a write; durstream_failure: one that was not delivered
 //   durstream_schema     collections of entities: type, primary key, JSON Schema
@@ -247,12 +249,18 @@ typedef int32_t durstream_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// A part of a stream, as one answer brought it. Never empty. Immutable; any thread may read it.
+typedef struct durstream_chunk durstream_chunk;
+
 // An error: what happened, and what is known about it. Immutable; any thread may read it.
 typedef struct durstream_error durstream_error;
 
 // A write that was not delivered, as the error callback receives it. The library's; it ends with
 // the callback.
 typedef struct durstream_failure durstream_failure;
+
+// What a stream is, and where it ends. Immutable; any thread may read it.
+typedef struct durstream_metadata durstream_metadata;
 
 // Options for a stream, a producer or a state producer. Copied by whatever is made with them:
 // they may be changed, used again and freed afterwards.
@@ -263,6 +271,9 @@ typedef struct durstream_outcome durstream_outcome;
 
 // Writes messages to a stream, each exactly once, in the order of the calls.
 typedef struct durstream_producer durstream_producer;
+
+// Reads a stream from an offset to its present end, a chunk at a time.
+typedef struct durstream_reader durstream_reader;
 
 // The collections of a stream of entity state, by name. Copied by whatever is opened with it.
 typedef struct durstream_schema durstream_schema;
@@ -368,6 +379,16 @@ durstream_code durstream_options_set_header(durstream_options *options,
                                             const char *value,
                                             durstream_error **error);
 
+// Adds a parameter to the query of every request's URL, encoded as a form's. Both texts are
+// copied. Any thread; does not block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT`: no name, or `offset`, `live` or `cursor`, which the
+// library sets itself.
+durstream_code durstream_options_set_param(durstream_options *options,
+                                           const char *name,
+                                           const char *value,
+                                           durstream_error **error);
+
 // Sets the callback for each accepted write that is not delivered; NULL takes it away. Without
 // one, the first of each reason is logged. `user_data` is handed to it and stays the caller's
 // until `destroy` (may be NULL), which runs once: when neither these options nor a producer
@@ -452,7 +473,9 @@ void durstream_string_free(char *text);
 
 // Creates a stream with `length` bytes as its first content (NULL and 0 for none), and gives a
 // handle on it, for `durstream_stream_free`. One with the same configuration that is there
-// already is fine. Any thread; blocks, up to `max_retries` attempts of `request_timeout_ms`.
+// already is fine. With the option `closed` the stream is ended from the start, with `fork_from`
+// it begins with another one's content. Any thread; blocks, up to `max_retries` attempts of
+// `request_timeout_ms`.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT`, `_STREAM_EXISTS`, `_UNAUTHORIZED`, `_TRANSPORT`, ...
 durstream_code durstream_stream_create(const durstream_options *options,
@@ -471,12 +494,23 @@ durstream_code durstream_stream_connect(const durstream_options *options,
                                         durstream_error **error);
 
 // Lets a stream's handle go; what was appended is delivered in the background. NULL is fine.
-// Producers opened on it go on. Any thread, as its last use; does not block.
+// Producers and readers opened on it go on. Any thread, as its last use; does not block.
 void durstream_stream_free(durstream_stream *stream);
 
 // The stream's URL, without user info and query. Owned by the handle. Any thread; does not
 // block.
 const char *durstream_stream_url(const durstream_stream *stream);
+
+// Asks what the stream is and where it ends. `metadata` receives that, for
+// `durstream_metadata_free`. Transient failures are repeated up to `max_retries` times. Any
+// thread; blocks, at most `timeout_ms`.
+//
+// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_UNAUTHORIZED`, `_PROTOCOL` where no
+// stream answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
+durstream_code durstream_stream_head(const durstream_stream *stream,
+                                     int64_t timeout_ms,
+                                     durstream_metadata **metadata,
+                                     durstream_error **error);
 
 // Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it
 // is delivered. `outcome` may be NULL; what it receives is for `durstream_outcome_free`. Any
@@ -492,6 +526,31 @@ durstream_code durstream_stream_append(const durstream_stream *stream,
                                        durstream_outcome **outcome,
                                        durstream_error **error);
 
+// The same with a `Stream-Seq`, 1 to 256 visible ASCII characters: the server takes the message
+// only if `seq` sorts after that of the last one that had any, compared byte by byte. The
+// message travels in a request of its own. Any thread; blocks until the outcome, at most
+// `timeout_ms`.
+//
+// Errors: as `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
+// after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is none.
+durstream_code durstream_stream_append_seq(const durstream_stream *stream,
+                                           const uint8_t *message,
+                                           size_t length,
+                                           const char *seq,
+                                           int64_t timeout_ms,
+                                           durstream_outcome **outcome,
+                                           durstream_error **error);
+
+// Gives a reader of what is there from `offset` on, for `durstream_reader_free`: one that a
+// chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does not
+// block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty or has control characters.
+durstream_code durstream_stream_read(const durstream_stream *stream,
+                                     const char *offset,
+                                     durstream_reader **reader,
+                                     durstream_error **error);
+
 // Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
 // none) goes in the same request. `final_offset` may be NULL; what it receives is for
 // `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
@@ -504,6 +563,101 @@ durstream_code durstream_stream_close(const durstream_stream *stream,
                                       int64_t timeout_ms,
                                       char **final_offset,
                                       durstream_error **error);
+
+// Deletes the stream with everything in it. Transient failures are repeated up to `max_retries`
+// times. Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+//
+// Errors: `DURSTREAM_STREAM_NOT_FOUND` if there is none, `_NOT_SUPPORTED`, `_UNAUTHORIZED`,
+// `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`, and it goes on.
+durstream_code durstream_stream_delete(const durstream_stream *stream,
+                                       int64_t timeout_ms,
+                                       durstream_error **error);
+
+// --- What a stream is ------------------------------------------------------------------------------
+
+// Frees metadata. NULL is fine. Any thread; does not block.
+void durstream_metadata_free(durstream_metadata *metadata);
+
+// The stream's content type, or NULL where the server does not say it. Owned by the metadata.
+// Any thread; does not block.
+const char *durstream_metadata_content_type(const durstream_metadata *metadata);
+
+// The offset of the stream's tail, where the next message will begin: opaque, for
+// `durstream_stream_read`. Owned by the metadata. Any thread; does not block.
+const char *durstream_metadata_offset(const durstream_metadata *metadata);
+
+// Whether the stream has ended. Any thread; does not block.
+bool durstream_metadata_stream_closed(const durstream_metadata *metadata);
+
+// Whether the stream has a lifetime since its last read or write; if so, `seconds` (may be NULL)
+// receives it. Any thread; does not block.
+bool durstream_metadata_ttl_seconds(const durstream_metadata *metadata, uint64_t *seconds);
+
+// When the stream expires (RFC 3339), or NULL if that is not fixed. Owned by the metadata. Any
+// thread; does not block.
+const char *durstream_metadata_expires_at(const durstream_metadata *metadata);
+
+// --- Readers ---------------------------------------------------------------------------------------
+
+// Lets a reader go. NULL is fine. Any thread, as its last use; does not block.
+void durstream_reader_free(durstream_reader *reader);
+
+// Reads the next chunk. `chunk` receives it, for `durstream_chunk_free`; or NULL, with
+// `DURSTREAM_OK`, at the present end. Asked again after that it looks again, unless the stream
+// is closed. Transient failures are repeated up to `max_retries` times. A call that runs out of
+// time loses nothing: the next one gives what it would have given. Any thread, concurrent calls
+// take turns; blocks, at most `timeout_ms`.
+//
+// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) where the
+// server does not know the offset, `_PROTOCOL` for an answer that is broken or no JSON,
+// `_TOO_LARGE` for one beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
+// `DURSTREAM_FORKED`. The reader stays where it is: the call may be repeated.
+durstream_code durstream_reader_next(const durstream_reader *reader,
+                                     int64_t timeout_ms,
+                                     durstream_chunk **chunk,
+                                     durstream_error **error);
+
+// Where a later read goes on, for `durstream_string_free`; NULL before anything was read from
+// the start. Any thread; does not block.
+char *durstream_reader_offset(const durstream_reader *reader);
+
+// Whether everything there was has been read. Any thread; does not block.
+bool durstream_reader_up_to_date(const durstream_reader *reader);
+
+// Whether the stream has ended and everything has been read. Any thread; does not block.
+bool durstream_reader_stream_closed(const durstream_reader *reader);
+
+// --- Chunks ----------------------------------------------------------------------------------------
+
+// Frees a chunk. NULL is fine. Any thread; does not block.
+void durstream_chunk_free(durstream_chunk *chunk);
+
+// The chunk's bytes, `*length` of them (may be NULL); on a JSON stream an array of messages, or
+// one message a line. Owned by the chunk. Any thread; does not block.
+const uint8_t *durstream_chunk_data(const durstream_chunk *chunk, size_t *length);
+
+// Where reading goes on after the chunk: opaque, for `durstream_stream_read`. Owned by the
+// chunk. Any thread; does not block.
+const char *durstream_chunk_offset(const durstream_chunk *chunk);
+
+// Whether this was everything there was. Any thread; does not block.
+bool durstream_chunk_up_to_date(const durstream_chunk *chunk);
+
+// Whether the stream has ended with the chunk. Any thread; does not block.
+bool durstream_chunk_stream_closed(const durstream_chunk *chunk);
+
+// Counts the messages of a JSON stream's chunk. Any thread; does not block.
+//
+// Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
+// messages.
+durstream_code durstream_chunk_item_count(const durstream_chunk *chunk,
+                                          size_t *count,
+                                          durstream_error **error);
+
+// A message of a JSON stream's chunk in its own text, unchanged, `*length` bytes (may be NULL);
+// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Any
+// thread; does not block.
+const uint8_t *durstream_chunk_item(const durstream_chunk *chunk, size_t index, size_t *length);
 
 // --- Producers -------------------------------------------------------------------------------------
 

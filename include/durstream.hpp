@@ -23,6 +23,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -30,6 +31,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "durstream.h"
 
@@ -392,6 +394,13 @@ public:
         error.check(durstream_options_set_header(raw_.get(), n.get(), v.get(), error.out()));
         return *this;
     }
+    /// Adds a parameter to the query of every request's URL.
+    Options &param(std::string_view name, std::string_view value) {
+        detail::Text n(name, "name"), v(value, "value");
+        detail::Slot error;
+        error.check(durstream_options_set_param(raw_.get(), n.get(), v.get(), error.out()));
+        return *this;
+    }
     /// Receives each accepted write that is not delivered.
     Options &on_error(ErrorCallback callback) {
         auto shared = std::make_shared<const ErrorCallback>(std::move(callback));
@@ -412,6 +421,134 @@ private:
     detail::Handle<durstream_options, durstream_options_free> raw_;
     detail::SharedCallback callback_;
     bool strict_ = false;
+};
+
+// --- Reading ---------------------------------------------------------------------------------
+
+/// What a stream is, and where it ends.
+struct Metadata {
+    /// Empty where the server does not say it.
+    std::string content_type;
+    /// The offset of the tail, where the next message will begin: opaque.
+    std::string offset;
+    bool stream_closed = false;
+    /// The lifetime since the last read or write, if there is one.
+    std::optional<std::uint64_t> ttl_seconds;
+    /// When the stream expires (RFC 3339); empty if that is not fixed.
+    std::string expires_at;
+
+    Metadata() = default;
+    explicit Metadata(const durstream_metadata *raw)
+        : content_type(detail::text(durstream_metadata_content_type(raw))),
+          offset(detail::text(durstream_metadata_offset(raw))),
+          stream_closed(durstream_metadata_stream_closed(raw)),
+          expires_at(detail::text(durstream_metadata_expires_at(raw))) {
+        std::uint64_t seconds = 0;
+        if (durstream_metadata_ttl_seconds(raw, &seconds)) ttl_seconds = seconds;
+    }
+};
+
+/// A part of a stream, as one answer brought it. Never empty. What it gives out lives as long as
+/// the chunk.
+class Chunk {
+public:
+    /// Takes over what `durstream_reader_next` gave out.
+    explicit Chunk(durstream_chunk *raw) noexcept : raw_(raw) {}
+
+    /// The bytes; on a JSON stream an array of messages, or one message a line.
+    std::string_view data() const noexcept {
+        std::size_t length = 0;
+        const std::uint8_t *bytes = durstream_chunk_data(get(), &length);
+        return {reinterpret_cast<const char *>(bytes), length};
+    }
+    /// The messages of a JSON stream, each in its own text; throws NotSupportedError on others.
+    std::vector<std::string_view> items() const {
+        detail::Slot error;
+        std::size_t count = 0;
+        error.check(durstream_chunk_item_count(get(), &count, error.out()));
+        std::vector<std::string_view> items;
+        items.reserve(count);
+        for (std::size_t n = 0; n < count; n++) {
+            std::size_t length = 0;
+            const std::uint8_t *item = durstream_chunk_item(get(), n, &length);
+            items.emplace_back(reinterpret_cast<const char *>(item), length);
+        }
+        return items;
+    }
+    /// Where reading goes on after it: opaque, for a later read.
+    std::string_view offset() const noexcept {
+        const char *offset = durstream_chunk_offset(get());
+        return offset ? std::string_view(offset) : std::string_view();
+    }
+    /// Whether this was everything there was.
+    bool up_to_date() const noexcept { return durstream_chunk_up_to_date(get()); }
+    /// Whether the stream has ended with it.
+    bool stream_closed() const noexcept { return durstream_chunk_stream_closed(get()); }
+    const durstream_chunk *get() const noexcept { return raw_.get(); }
+
+private:
+    detail::Handle<durstream_chunk, durstream_chunk_free> raw_;
+};
+
+/// Reads a stream from an offset to its present end, a chunk at a time:
+/// `for (const durstream::Chunk &chunk : stream.read())`. One thread iterates.
+class Reader {
+public:
+    /// Takes over what `durstream_stream_read` gave out.
+    explicit Reader(durstream_reader *raw) noexcept : raw_(raw) {}
+
+    /// The next chunk, none at the present end; asked again after that, it looks again. What a
+    /// call that threw TimeoutError would have given, the next one gives.
+    std::optional<Chunk> next(Limit limit = no_limit) {
+        detail::Slot error;
+        durstream_chunk *raw = nullptr;
+        error.check(durstream_reader_next(get(), limit.count(), &raw, error.out()));
+        return raw ? std::optional<Chunk>(raw) : std::nullopt;
+    }
+    /// Where a later read goes on; none before anything was read from the start.
+    std::optional<std::string> offset() const {
+        return detail::taken(durstream_reader_offset(get()));
+    }
+    /// Whether everything there was has been read.
+    bool up_to_date() const noexcept { return durstream_reader_up_to_date(get()); }
+    /// Whether the stream has ended and everything has been read.
+    bool stream_closed() const noexcept { return durstream_reader_stream_closed(get()); }
+    const durstream_reader *get() const noexcept { return raw_.get(); }
+
+    /// Reads on to the end, and throws as next() does.
+    class Iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = Chunk;
+        using difference_type = std::ptrdiff_t;
+        using pointer = Chunk *;
+        using reference = Chunk &;
+
+        /// The end.
+        Iterator() = default;
+        explicit Iterator(Reader *reader) : reader_(reader) { ++*this; }
+
+        Chunk &operator*() const { return *reader_->chunk_; }
+        Chunk *operator->() const { return &**this; }
+        Iterator &operator++() {
+            reader_->chunk_ = reader_->next();
+            if (!reader_->chunk_) reader_ = nullptr;
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        bool operator==(const Iterator &other) const noexcept { return reader_ == other.reader_; }
+        bool operator!=(const Iterator &other) const noexcept { return reader_ != other.reader_; }
+
+    private:
+        Reader *reader_ = nullptr;
+    };
+    Iterator begin() { return Iterator(this); }
+    Iterator end() noexcept { return Iterator(); }
+
+private:
+    detail::Handle<durstream_reader, durstream_reader_free> raw_;
+    /// The one an iterator is at.
+    std::optional<Chunk> chunk_;
 };
 
 // --- Streams ---------------------------------------------------------------------------------
@@ -435,6 +572,14 @@ public:
         return DurableStream(raw);
     }
 
+    /// Asks what the stream is and where it ends.
+    Metadata head(Limit limit = no_limit) const {
+        detail::Slot error;
+        durstream_metadata *raw = nullptr;
+        error.check(durstream_stream_head(get(), limit.count(), &raw, error.out()));
+        detail::Handle<durstream_metadata, durstream_metadata_free> owner(raw);
+        return Metadata(raw);
+    }
     /// Appends one message and waits until it is delivered.
     Outcome append(std::string_view message, Limit limit = no_limit) const {
         detail::Slot error;
@@ -443,6 +588,27 @@ public:
                                             limit.count(), &raw, error.out()));
         detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
         return Outcome(raw);
+    }
+    /// The same with a `Stream-Seq`, which has to sort after the last one: else it throws
+    /// SequenceConflictError.
+    Outcome append_seq(std::string_view message, std::string_view seq,
+                       Limit limit = no_limit) const {
+        detail::Text s(seq, "seq");
+        detail::Slot error;
+        durstream_outcome *raw = nullptr;
+        error.check(durstream_stream_append_seq(get(), detail::bytes(message), message.size(),
+                                                s.get(), limit.count(), &raw, error.out()));
+        detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
+        return Outcome(raw);
+    }
+    /// A reader of what is there from an offset on, or from the start. Sends nothing.
+    Reader read(std::optional<std::string_view> offset = std::nullopt) const {
+        detail::Text from(offset.value_or(""), "offset");
+        detail::Slot error;
+        durstream_reader *raw = nullptr;
+        error.check(
+            durstream_stream_read(get(), offset ? from.get() : nullptr, &raw, error.out()));
+        return Reader(raw);
     }
     /// Ends the stream for everybody; its final offset, where the server said it.
     std::optional<std::string> close(std::optional<std::string_view> message = std::nullopt,
@@ -453,6 +619,11 @@ public:
                                            message ? message->size() : 0, limit.count(), &offset,
                                            error.out()));
         return detail::taken(offset);
+    }
+    /// Deletes the stream with everything in it (`delete` is a word of the language's).
+    void remove(Limit limit = no_limit) const {
+        detail::Slot error;
+        error.check(durstream_stream_delete(get(), limit.count(), error.out()));
     }
     std::string url() const { return detail::text(durstream_stream_url(get())); }
     const durstream_stream *get() const noexcept { return raw_.get(); }

@@ -6,12 +6,15 @@
 #![allow(clippy::missing_safety_doc, reason = "the header's conventions say it once for all")]
 
 mod args;
+pub mod chunk;
 mod doorway;
 pub mod error;
+pub mod metadata;
 pub mod options;
 pub mod outcome;
 pub mod process;
 pub mod producer;
+pub mod reader;
 pub mod schema;
 pub mod state;
 pub mod stats;

@@ -144,6 +144,28 @@ pub unsafe extern "C" fn durstream_options_set_header(
     }
 }
 
+/// Adds a parameter to the query of every request's URL, encoded as a form's. Both texts are
+/// copied. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`: no name, or `offset`, `live` or `cursor`, which the
+/// library sets itself.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_set_param(
+    options: *mut durstream_options,
+    name: *const c_char,
+    value: *const c_char,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let options = handle(options, "options")?;
+            let (name, value) = (text(name, "name")?, text(value, "value")?);
+            Ok(options.lock().options.set_param(name, value)?)
+        })
+    }
+}
+
 /// Sets the callback for each accepted write that is not delivered; NULL takes it away. Without
 /// one, the first of each reason is logged. `user_data` is handed to it and stays the caller's
 /// until `destroy` (may be NULL), which runs once: when neither these options nor a producer

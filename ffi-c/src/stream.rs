@@ -6,12 +6,15 @@ use std::ptr;
 use durstream_core::DurableStream;
 
 use crate::args::{
-    Home, bytes, c_string, give, given, handle, limit, optional_bytes, optional_out, out, take,
+    Home, bytes, c_string, give, given, handle, limit, optional_bytes, optional_out, optional_text,
+    out, take, text,
 };
 use crate::doorway::{call, get};
 use crate::error::{durstream_code, durstream_error};
+use crate::metadata::durstream_metadata;
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
+use crate::reader::durstream_reader;
 
 /// A stream by its URL.
 pub struct durstream_stream {
@@ -28,7 +31,9 @@ impl durstream_stream {
 
 /// Creates a stream with `length` bytes as its first content (NULL and 0 for none), and gives a
 /// handle on it, for `durstream_stream_free`. One with the same configuration that is there
-/// already is fine. Any thread; blocks, up to `max_retries` attempts of `request_timeout_ms`.
+/// already is fine. With the option `closed` the stream is ended from the start, with `fork_from`
+/// it begins with another one's content. Any thread; blocks, up to `max_retries` attempts of
+/// `request_timeout_ms`.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT`, `_STREAM_EXISTS`, `_UNAUTHORIZED`, `_TRANSPORT`, ...
 #[unsafe(no_mangle)]
@@ -74,7 +79,7 @@ pub unsafe extern "C" fn durstream_stream_connect(
 }
 
 /// Lets a stream's handle go; what was appended is delivered in the background. NULL is fine.
-/// Producers opened on it go on. Any thread, as its last use; does not block.
+/// Producers and readers opened on it go on. Any thread, as its last use; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_free(stream: *mut durstream_stream) {
     // SAFETY: the caller gives back what create or connect gave out.
@@ -87,6 +92,30 @@ pub unsafe extern "C" fn durstream_stream_free(stream: *mut durstream_stream) {
 pub unsafe extern "C" fn durstream_stream_url(stream: *const durstream_stream) -> *const c_char {
     // SAFETY: NULL or a live stream.
     unsafe { get(ptr::null(), || Some(stream.as_ref()?.url.as_ptr())) }
+}
+
+/// Asks what the stream is and where it ends. `metadata` receives that, for
+/// `durstream_metadata_free`. Transient failures are repeated up to `max_retries` times. Any
+/// thread; blocks, at most `timeout_ms`.
+///
+/// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_UNAUTHORIZED`, `_PROTOCOL` where no
+/// stream answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_head(
+    stream: *const durstream_stream,
+    timeout_ms: i64,
+    metadata: *mut *mut durstream_metadata,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (stream, metadata) = (handle(stream, "stream")?, out(metadata, "metadata")?);
+            let found = stream.stream.head().wait_or_timeout(limit(timeout_ms), "head")?;
+            metadata.set(|| give(durstream_metadata::new(found)));
+            Ok(())
+        })
+    }
 }
 
 /// Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it
@@ -117,6 +146,58 @@ pub unsafe extern "C" fn durstream_stream_append(
     }
 }
 
+/// The same with a `Stream-Seq`, 1 to 256 visible ASCII characters: the server takes the message
+/// only if `seq` sorts after that of the last one that had any, compared byte by byte. The
+/// message travels in a request of its own. Any thread; blocks until the outcome, at most
+/// `timeout_ms`.
+///
+/// Errors: as `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
+/// after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_append_seq(
+    stream: *const durstream_stream,
+    message: *const u8,
+    length: usize,
+    seq: *const c_char,
+    timeout_ms: i64,
+    outcome: *mut *mut durstream_outcome,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (stream, message) = (handle(stream, "stream")?, bytes(message, length, "message")?);
+            let appended = stream.stream.append_with_seq(message, text(seq, "seq")?);
+            let settled = appended.wait_or_timeout(limit(timeout_ms), "append")?;
+            optional_out(outcome).set(|| give(durstream_outcome::new(settled)));
+            Ok(())
+        })
+    }
+}
+
+/// Gives a reader of what is there from `offset` on, for `durstream_reader_free`: one that a
+/// chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does not
+/// block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty or has control characters.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_read(
+    stream: *const durstream_stream,
+    offset: *const c_char,
+    reader: *mut *mut durstream_reader,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (stream, reader) = (handle(stream, "stream")?, out(reader, "reader")?);
+            let made = stream.stream.read(optional_text(offset, "offset")?)?;
+            reader.set(|| give(durstream_reader::new(made)));
+            Ok(())
+        })
+    }
+}
+
 /// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
 /// none) goes in the same request. `final_offset` may be NULL; what it receives is for
 /// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
@@ -141,6 +222,26 @@ pub unsafe extern "C" fn durstream_stream_close(
             let closed = closed.wait_or_timeout(limit(timeout_ms), "close")?;
             optional_out(final_offset).set(|| given(closed.final_offset.as_deref()));
             Ok(())
+        })
+    }
+}
+
+/// Deletes the stream with everything in it. Transient failures are repeated up to `max_retries`
+/// times. Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+///
+/// Errors: `DURSTREAM_STREAM_NOT_FOUND` if there is none, `_NOT_SUPPORTED`, `_UNAUTHORIZED`,
+/// `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`, and it goes on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_delete(
+    stream: *const durstream_stream,
+    timeout_ms: i64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let stream = handle(stream, "stream")?;
+            Ok(stream.stream.delete().wait_or_timeout(limit(timeout_ms), "delete")?)
         })
     }
 }

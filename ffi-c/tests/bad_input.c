@@ -23,13 +23,22 @@ static void null_is_an_error_everywhere(void) {
     NAMES("options", durstream_options_set_header(NULL, "a", "b", &error), error);
     NAMES("name", durstream_options_set_header(options, NULL, "b", &error), error);
     NAMES("value", durstream_options_set_header(options, "a", NULL, &error), error);
+    NAMES("options", durstream_options_set_param(NULL, "a", "b", &error), error);
+    NAMES("name", durstream_options_set_param(options, NULL, "b", &error), error);
+    NAMES("value", durstream_options_set_param(options, "a", NULL, &error), error);
     NAMES("options", durstream_options_on_error(NULL, NULL, NULL, NULL, &error), error);
     NAMES("options", durstream_stream_create(NULL, NULL, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_create(options, NULL, 0, NULL, &error), error);
     NAMES("options", durstream_stream_connect(NULL, NULL, &error), error);
     NAMES("stream", durstream_stream_connect(options, NULL, &error), error);
+    NAMES("stream", durstream_stream_head(NULL, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_append(NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("stream", durstream_stream_append_seq(NULL, NULL, 0, "1", 0, NULL, &error), error);
+    NAMES("stream", durstream_stream_read(NULL, NULL, NULL, &error), error);
     NAMES("stream", durstream_stream_close(NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("stream", durstream_stream_delete(NULL, 0, &error), error);
+    NAMES("reader", durstream_reader_next(NULL, 0, NULL, &error), error);
+    NAMES("chunk", durstream_chunk_item_count(NULL, NULL, &error), error);
     NAMES("stream", durstream_producer_open(NULL, "id", NULL, NULL, &error), error);
     NAMES("producer", durstream_producer_append(NULL, NULL, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_try_append(NULL, NULL, 0, NULL, &error), error);
@@ -67,6 +76,9 @@ static void getters_and_frees_take_null(void) {
     durstream_options_free(NULL);
     durstream_error_free(NULL);
     durstream_stream_free(NULL);
+    durstream_metadata_free(NULL);
+    durstream_reader_free(NULL);
+    durstream_chunk_free(NULL);
     durstream_producer_free(NULL);
     durstream_outcome_free(NULL);
     durstream_schema_free(NULL);
@@ -80,6 +92,13 @@ static void getters_and_frees_take_null(void) {
     CHECK(durstream_error_final_offset(NULL) == NULL && durstream_error_cause(NULL) == NULL);
     CHECK(durstream_error_delivered(NULL) == 0 && durstream_error_undelivered(NULL) == 0);
     CHECK(durstream_stream_url(NULL) == NULL && durstream_producer_url(NULL) == NULL);
+    CHECK(durstream_metadata_content_type(NULL) == NULL && durstream_metadata_offset(NULL) == NULL);
+    CHECK(durstream_metadata_expires_at(NULL) == NULL && !durstream_metadata_stream_closed(NULL));
+    CHECK(!durstream_metadata_ttl_seconds(NULL, NULL) && durstream_reader_offset(NULL) == NULL);
+    CHECK(!durstream_reader_up_to_date(NULL) && !durstream_reader_stream_closed(NULL));
+    CHECK(durstream_chunk_data(NULL, NULL) == NULL && durstream_chunk_offset(NULL) == NULL);
+    CHECK(!durstream_chunk_up_to_date(NULL) && !durstream_chunk_stream_closed(NULL));
+    CHECK(durstream_chunk_item(NULL, 0, NULL) == NULL);
     CHECK(durstream_producer_id(NULL) == NULL && durstream_producer_epoch(NULL) == 0);
     CHECK(durstream_producer_next_seq(NULL) == 0 && durstream_producer_pending_count(NULL) == 0);
     CHECK(durstream_producer_state(NULL) == DURSTREAM_LIFECYCLE_NONE);
@@ -121,6 +140,9 @@ static void options_are_checked(void) {
     NAMES("value", durstream_options_set(options, "url", BROKEN, &error), error);
     NAMES("headers", durstream_options_set_header(options, "Producer-Id", "x", &error), error);
     NAMES("headers", durstream_options_set_header(options, "x", "a\r\nb: c", &error), error);
+    NAMES("params", durstream_options_set_param(options, "offset", "0", &error), error);
+    NAMES("params", durstream_options_set_param(options, "", "0", &error), error);
+    NAMES("value", durstream_options_set_param(options, "x", BROKEN, &error), error);
 
     durstream_stream *stream = NULL;
     NAMES("url", durstream_stream_connect(options, &stream, &error), error);
@@ -203,6 +225,28 @@ static void writes_are_checked(void) {
     durstream_stream_free(stream);
 }
 
+static void reads_are_checked(void) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = nowhere("text/plain");
+    durstream_reader *reader = NULL;
+    NAMES("metadata", durstream_stream_head(stream, 0, NULL, &error), error);
+    NAMES("reader", durstream_stream_read(stream, NULL, NULL, &error), error);
+    NAMES("offset", durstream_stream_read(stream, "", &reader, &error), error);
+    NAMES("offset", durstream_stream_read(stream, "a\r\nb", &reader, &error), error);
+    NAMES("offset", durstream_stream_read(stream, BROKEN, &reader, &error), error);
+    CHECK(reader == NULL);
+    OK(durstream_stream_read(stream, "5", &reader, &error), error);
+    NAMES("chunk", durstream_reader_next(reader, 0, NULL, &error), error);
+    char *offset = durstream_reader_offset(reader);
+    CHECK(is(offset, "5") && !durstream_reader_up_to_date(reader));
+    durstream_string_free(offset);
+    durstream_reader_free(reader);
+    const uint8_t *message = (const uint8_t *)"a";
+    NAMES("seq", durstream_stream_append_seq(stream, message, 1, NULL, 0, NULL, &error), error);
+    NAMES("seq", durstream_stream_append_seq(stream, message, 1, "a b", 0, NULL, &error), error);
+    durstream_stream_free(stream);
+}
+
 static void schemas_are_checked(void) {
     durstream_error *error = NULL;
     durstream_schema *schema = durstream_schema_new();
@@ -274,6 +318,7 @@ int main(void) {
     options_are_checked();
     streams_have_no_callback();
     writes_are_checked();
+    reads_are_checked();
     schemas_are_checked();
     a_full_buffer_says_so();
     OK(durstream_shutdown(1000, &error), error);

@@ -18,6 +18,9 @@ static_assert(std::is_nothrow_move_constructible_v<durstream::IdempotentProducer
 static_assert(!std::is_copy_constructible_v<durstream::StateProducer>);
 static_assert(std::is_nothrow_move_assignable_v<durstream::StateProducer>);
 static_assert(std::is_nothrow_destructible_v<durstream::StateProducer>);
+static_assert(!std::is_copy_constructible_v<durstream::Reader>);
+static_assert(std::is_nothrow_move_constructible_v<durstream::Reader>);
+static_assert(!std::is_copy_constructible_v<durstream::Chunk>);
 
 /// Ends the program unless `work` throws exactly this.
 template <class Expected, class Work>
@@ -93,6 +96,61 @@ void streams_append() {
     CHECK(stream.append("b", 30s).delivered());
     stream.close("c", 30s);
     CHECK(contents(path) == "abc");
+}
+
+void streams_are_read() {
+    const std::string path = fresh_path("face-read");
+    auto options = options_at(path);
+    options.set("content_type", "application/json").set("ttl_seconds", 3600).param("a", "b c");
+    const auto stream = durstream::DurableStream::create(options);
+    auto reader = stream.read();
+    CHECK(!reader.next(30s) && reader.up_to_date() && !reader.stream_closed());
+    const std::string big = R"({"n": 12345678901234567890})";
+    stream.append(big, 30s);
+    const auto head = stream.head(30s);
+    CHECK(head.content_type == "application/json" && head.ttl_seconds == 3600u);
+    CHECK(!head.stream_closed && head.expires_at.empty());
+    int chunks = 0;
+    for (const durstream::Chunk &chunk : reader) {
+        CHECK(chunk.data() == "[" + big + "]");
+        CHECK(chunk.items() == std::vector<std::string_view>{big});
+        CHECK(chunk.offset() == head.offset && chunk.up_to_date() && !chunk.stream_closed());
+        chunks++;
+    }
+    CHECK(chunks == 1 && reader.offset() == head.offset);
+    for (const auto &chunk : stream.read(head.offset)) CHECK(chunk.data().empty());
+
+    const auto other = durstream::DurableStream::connect(options);
+    CHECK(other.append_seq("1", "b", 30s).delivered());
+    const auto conflict =
+        thrown<durstream::SequenceConflictError>([&] { other.append_seq("2", "a", 30s); });
+    CHECK(conflict.status() == 409);
+    stream.close(std::nullopt, 30s);
+    auto moved = std::move(reader);
+    const auto last = moved.next(30s);
+    CHECK(last && last->stream_closed() && moved.stream_closed() && !moved.next(30s));
+
+    const auto offset = thrown<durstream::InvalidArgumentError>([&] {
+        stream.read("no offset").next(30s);
+    });
+    CHECK(offset.option() == "offset" && offset.status() == 400);
+    thrown<durstream::InvalidArgumentError>([&] { stream.read(std::string_view("a\0b", 3)); });
+    thrown<durstream::InvalidArgumentError>([&] { stream.append_seq("1", {"a\0b", 3}); });
+    thrown<durstream::InvalidArgumentError>([&] { options.param("live", "sse"); });
+    thrown<durstream::InvalidArgumentError>([&] { reader.next(); });
+
+    stream.remove(30s);
+    const auto gone = thrown<durstream::StreamNotFoundError>([&] { stream.head(30s); });
+    CHECK(gone.status() == 404 && gone.url().find(path) != std::string::npos);
+    thrown<durstream::StreamNotFoundError>([&] { stream.remove(30s); });
+    thrown<durstream::StreamNotFoundError>([&] {
+        for (const auto &chunk : stream.read()) CHECK(chunk.data().empty());
+    });
+
+    const auto text = durstream::DurableStream::create(options_at(fresh_path("face-text")), "a");
+    const auto chunk = text.read().next(30s);
+    CHECK(chunk && chunk->data() == "a");
+    thrown<durstream::NotSupportedError>([&] { chunk->items(); });
 }
 
 durstream::StreamSchema shipments() {
@@ -217,6 +275,7 @@ int main(int count, char **arguments) {
     CHECK(durstream::version().size() >= 5);
     producers_write();
     streams_append();
+    streams_are_read();
     state_answers_with_receipts();
     callbacks_are_wrapped();
     bad_input_throws();

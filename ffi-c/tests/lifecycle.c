@@ -65,8 +65,9 @@ static int wait_for(pid_t child) {
 
 /* What the child does with what it inherited, and with what it opens itself. */
 static void in_child(durstream_stream *stream, durstream_producer *producer,
-                     durstream_state *state, const char *path) {
+                     durstream_state *state, durstream_reader *reader, const char *path) {
     durstream_error *error = NULL;
+    durstream_chunk *chunk = NULL;
     durstream_stats stats = {.size = sizeof stats};
     FAILS(DURSTREAM_FORKED, append(producer, "{}", &error), error);
     FAILS(DURSTREAM_FORKED, durstream_producer_wait(producer, 1, -1, NULL, &error), error);
@@ -82,6 +83,9 @@ static void in_child(durstream_stream *stream, durstream_producer *producer,
     FAILS(DURSTREAM_FORKED, durstream_state_close(state, true, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_close(state, false, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_stop(state, &error), error);
+    FAILS(DURSTREAM_FORKED, durstream_reader_next(reader, -1, &chunk, &error), error);
+    CHECK(durstream_reader_offset(reader) == NULL && !durstream_reader_up_to_date(reader));
+    durstream_reader_free(reader);
     durstream_producer_free(producer);
     durstream_state_free(state);
     durstream_stream_free(stream);
@@ -107,11 +111,13 @@ static void children_write_as_themselves(void) {
     OK(durstream_schema_add(schema, "a", "a", "id", NULL, &error), error);
     durstream_state *state = NULL;
     OK(durstream_state_open(options, schema, &state, &error), error);
+    durstream_reader *reader = NULL;
+    OK(durstream_stream_read(stream, "0", &reader, &error), error);
 
     const pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        in_child(stream, producer, state, child_path);
+        in_child(stream, producer, state, reader, child_path);
         /* The child keeps its copy of what is the parent's; leak checkers need not look at it. */
         execlp("true", "true", (char *)NULL);
         _exit(127);
@@ -119,6 +125,7 @@ static void children_write_as_themselves(void) {
     CHECK(wait_for(child) == 0);
     append_number(producer, 1);
     OK(durstream_producer_detach(producer, 30000, NULL, &error), error);
+    durstream_reader_free(reader);
     durstream_producer_free(producer);
     durstream_state_free(state);
     durstream_schema_free(schema);
@@ -199,8 +206,17 @@ static void shutdown_is_bounded(void) {
     OK(durstream_options_set(options, "url", "http://127.0.0.1:1/x", &error), error);
     durstream_stream *stream = NULL;
     OK(durstream_stream_connect(options, &stream, &error), error);
-    durstream_producer *producer = open_producer(stream, "loner", NULL);
+    durstream_options *patient = durstream_options_new();
+    OK(durstream_options_set(patient, "retry_initial_delay_ms", "60000", &error), error);
+    OK(durstream_options_set(patient, "retry_max_delay_ms", "60000", &error), error);
+    durstream_producer *producer = open_producer(stream, "loner", patient);
+    durstream_options_free(patient);
     OK(append(producer, "x", &error), error);
+    /* Between two attempts, so that nothing is under way. */
+    while (durstream_producer_state(producer) != DURSTREAM_LIFECYCLE_BACKOFF) {
+        struct timespec pause = {0, 5 * 1000 * 1000};
+        nanosleep(&pause, NULL);
+    }
     const double before = seconds();
     FAILS(DURSTREAM_TIMEOUT, durstream_shutdown(200, &error), error);
     CHECK(seconds() - before < 10);

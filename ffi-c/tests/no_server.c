@@ -46,7 +46,7 @@ static void flush_fails_in_time(void) {
     durstream_options_free(options);
 
     options = durstream_options_new();
-    OK(durstream_options_set(options, "delivery_timeout_ms", "500", &error), error);
+    OK(durstream_options_set(options, "delivery_timeout_ms", "2000", &error), error);
     durstream_producer *producer = open_producer(stream, "nobody", options);
     const double before = seconds();
     OK(append(producer, "x", &error), error);
@@ -74,7 +74,7 @@ static void entity_state_too(void) {
     durstream_error *error = NULL;
     durstream_options *options = options_here();
     OK(durstream_options_set(options, "producer_id", "nobody", &error), error);
-    OK(durstream_options_set(options, "delivery_timeout_ms", "500", &error), error);
+    OK(durstream_options_set(options, "delivery_timeout_ms", "2000", &error), error);
     durstream_schema *schema = durstream_schema_new();
     OK(durstream_schema_add(schema, "a", "a", "id", NULL, &error), error);
     durstream_state *state = NULL;

@@ -1,0 +1,124 @@
+//! A part of a stream, as one answer brought it.
+
+use std::ffi::{CString, c_char};
+use std::ops::Range;
+use std::ptr;
+use std::sync::OnceLock;
+
+use durstream_core::Chunk;
+
+use crate::args::{c_string, handle, optional_out, out, take};
+use crate::doorway::{call, get};
+use crate::error::{durstream_code, durstream_error};
+
+/// A part of a stream, as one answer brought it. Never empty. Immutable; any thread may read it.
+pub struct durstream_chunk {
+    chunk: Chunk,
+    offset: CString,
+    items: OnceLock<Vec<Range<usize>>>,
+}
+
+impl durstream_chunk {
+    pub(crate) fn new(chunk: Chunk) -> Self {
+        durstream_chunk { offset: c_string(&chunk.offset), chunk, items: OnceLock::new() }
+    }
+
+    /// The messages one by one, without looking for all of them each time.
+    fn item(&self, index: usize) -> Option<&[u8]> {
+        let items = self.items.get_or_init(|| {
+            let start = self.chunk.data.as_ptr() as usize;
+            let place = |item: &[u8]| {
+                let from = item.as_ptr() as usize - start;
+                from..from + item.len()
+            };
+            self.chunk.items().unwrap_or_default().into_iter().map(place).collect()
+        });
+        self.chunk.data.get(items.get(index)?.clone())
+    }
+}
+
+/// Frees a chunk. NULL is fine. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_chunk_free(chunk: *mut durstream_chunk) {
+    // SAFETY: the caller gives back what `durstream_reader_next` gave out.
+    unsafe { get((), || take(chunk).map(drop)) }
+}
+
+/// The chunk's bytes, `*length` of them (may be NULL); on a JSON stream an array of messages, or
+/// one message a line. Owned by the chunk. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_chunk_data(
+    chunk: *const durstream_chunk,
+    length: *mut usize,
+) -> *const u8 {
+    // SAFETY: NULL or a live chunk; `length` is NULL or writable.
+    unsafe {
+        get(ptr::null(), || {
+            let data = &chunk.as_ref()?.chunk.data;
+            optional_out(length).set(|| data.len());
+            Some(data.as_ptr())
+        })
+    }
+}
+
+/// Where reading goes on after the chunk: opaque, for `durstream_stream_read`. Owned by the
+/// chunk. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_chunk_offset(chunk: *const durstream_chunk) -> *const c_char {
+    // SAFETY: NULL or a live chunk.
+    unsafe { get(ptr::null(), || Some(chunk.as_ref()?.offset.as_ptr())) }
+}
+
+/// Whether this was everything there was. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_chunk_up_to_date(chunk: *const durstream_chunk) -> bool {
+    // SAFETY: NULL or a live chunk.
+    unsafe { get(false, || Some(chunk.as_ref()?.chunk.up_to_date)) }
+}
+
+/// Whether the stream has ended with the chunk. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_chunk_stream_closed(chunk: *const durstream_chunk) -> bool {
+    // SAFETY: NULL or a live chunk.
+    unsafe { get(false, || Some(chunk.as_ref()?.chunk.stream_closed)) }
+}
+
+/// Counts the messages of a JSON stream's chunk. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
+/// messages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_chunk_item_count(
+    chunk: *const durstream_chunk,
+    count: *mut usize,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (chunk, count) = (handle(chunk, "chunk")?, out(count, "count")?);
+            let items = chunk.chunk.items()?;
+            count.set(|| items.len());
+            Ok(())
+        })
+    }
+}
+
+/// A message of a JSON stream's chunk in its own text, unchanged, `*length` bytes (may be NULL);
+/// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Any
+/// thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_chunk_item(
+    chunk: *const durstream_chunk,
+    index: usize,
+    length: *mut usize,
+) -> *const u8 {
+    // SAFETY: NULL or a live chunk; `length` is NULL or writable.
+    unsafe {
+        get(ptr::null(), || {
+            let item = chunk.as_ref()?.item(index)?;
+            optional_out(length).set(|| item.len());
+            Some(item.as_ptr())
+        })
+    }
+}

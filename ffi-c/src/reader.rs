@@ -1,0 +1,86 @@
+//! Reads what is there, a chunk at a time.
+
+use std::ffi::c_char;
+use std::ptr;
+
+use durstream_core::StreamReader;
+
+use crate::args::{Home, give, given, handle, limit, out, take};
+use crate::chunk::durstream_chunk;
+use crate::doorway::{call, get};
+use crate::error::{durstream_code, durstream_error};
+
+/// Reads a stream from an offset to its present end, a chunk at a time.
+pub struct durstream_reader {
+    home: Home,
+    reader: StreamReader,
+}
+
+impl durstream_reader {
+    pub(crate) fn new(reader: StreamReader) -> Self {
+        durstream_reader { home: Home::here(), reader }
+    }
+
+    /// For what locks without looking whether this is a forked child.
+    fn here(&self) -> Option<&StreamReader> {
+        self.home.is_here().then_some(&self.reader)
+    }
+}
+
+/// Lets a reader go. NULL is fine. Any thread, as its last use; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_reader_free(reader: *mut durstream_reader) {
+    // SAFETY: the caller gives back what `durstream_stream_read` gave out.
+    unsafe { get((), || take(reader).map(|reader| Home::let_go(reader, |reader| &reader.home))) }
+}
+
+/// Reads the next chunk. `chunk` receives it, for `durstream_chunk_free`; or NULL, with
+/// `DURSTREAM_OK`, at the present end. Asked again after that it looks again, unless the stream
+/// is closed. Transient failures are repeated up to `max_retries` times. A call that runs out of
+/// time loses nothing: the next one gives what it would have given. Any thread, concurrent calls
+/// take turns; blocks, at most `timeout_ms`.
+///
+/// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) where the
+/// server does not know the offset, `_PROTOCOL` for an answer that is broken or no JSON,
+/// `_TOO_LARGE` for one beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
+/// `DURSTREAM_FORKED`. The reader stays where it is: the call may be repeated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_reader_next(
+    reader: *const durstream_reader,
+    timeout_ms: i64,
+    chunk: *mut *mut durstream_chunk,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (reader, chunk) = (handle(reader, "reader")?, out(chunk, "chunk")?);
+            reader.home.check()?;
+            let next = reader.reader.next_chunk().wait_or_timeout(limit(timeout_ms), "read")?;
+            chunk.set(|| next.map_or(ptr::null_mut(), |next| give(durstream_chunk::new(next))));
+            Ok(())
+        })
+    }
+}
+
+/// Where a later read goes on, for `durstream_string_free`; NULL before anything was read from
+/// the start. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_reader_offset(reader: *const durstream_reader) -> *mut c_char {
+    // SAFETY: NULL or a live reader.
+    unsafe { get(ptr::null_mut(), || Some(given(reader.as_ref()?.here()?.offset().as_deref()))) }
+}
+
+/// Whether everything there was has been read. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_reader_up_to_date(reader: *const durstream_reader) -> bool {
+    // SAFETY: NULL or a live reader.
+    unsafe { get(false, || Some(reader.as_ref()?.here()?.up_to_date())) }
+}
+
+/// Whether the stream has ended and everything has been read. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_reader_stream_closed(reader: *const durstream_reader) -> bool {
+    // SAFETY: NULL or a live reader.
+    unsafe { get(false, || Some(reader.as_ref()?.here()?.stream_closed())) }
+}
