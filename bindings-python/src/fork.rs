@@ -28,10 +28,15 @@ impl Origin {
         self.0 != GENERATION.load(Ordering::Relaxed)
     }
 
-    /// Refuses a handle of the parent's.
+    /// Refuses a producer of the parent's.
     pub(crate) fn check(self) -> Result<(), Error> {
+        self.check_as("producer")
+    }
+
+    /// Refuses a handle of the parent's.
+    pub(crate) fn check_as(self, what: &str) -> Result<(), Error> {
         if self.is_foreign() {
-            let text = "this producer was opened before fork; open another one in the child";
+            let text = format!("this {what} was opened before fork; open another one in the child");
             return Err(Error::new(ErrorKind::Forked, text));
         }
         Ok(())

@@ -15,6 +15,7 @@ mod payload;
 mod pending;
 mod process;
 mod producer;
+mod reader;
 mod receipt;
 mod room;
 mod state;
@@ -28,6 +29,8 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pending::Pending>()?;
     module.add_class::<receipt::Receipt>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<reader::Reader>()?;
+    module.add_class::<reader::Chunk>()?;
     module.add_class::<producer::Producer>()?;
     module.add_class::<state::Schema>()?;
     module.add_class::<state::State>()?;

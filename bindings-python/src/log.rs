@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once};
 
-use durstream_core::{DurableStream, Options};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -37,17 +36,10 @@ pub(crate) fn install() {
             }
             // While the library stops, whoever stops it writes the lines afterwards.
             if !STOPPING.load(Ordering::Acquire) {
-                dispatch(|| dispatcher::with_python(write));
+                dispatcher::dispatch(write);
             }
         });
     });
-}
-
-/// Runs a job on the dispatcher thread.
-fn dispatch(job: impl FnOnce() + Send + 'static) {
-    // The result of a call that fails at once, without options there being no stream, is the
-    // core's one way to that thread.
-    DurableStream::create(Options::new(), "").on_dispatcher(move |_| job());
 }
 
 /// Writes the queued lines.

@@ -1,4 +1,4 @@
-//! Options and headers on their way in, and the table they are checked against on its way out.
+//! Options, headers and query parameters on their way in, and the table they are checked against on its way out.
 
 use durstream_core::{OPTIONS, OptionKind, Options};
 use pyo3::prelude::*;
@@ -8,14 +8,22 @@ use crate::errors::raised;
 /// Names and values as text, as `durstream._options` writes them.
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// Reads options and headers, checking each against the core's table.
-pub(crate) fn read(py: Python<'_>, options: &Pairs, headers: &Pairs) -> PyResult<Options> {
+/// Reads options, headers and query parameters, checking each against the core's table.
+pub(crate) fn read(
+    py: Python<'_>,
+    options: &Pairs,
+    headers: &Pairs,
+    params: &Pairs,
+) -> PyResult<Options> {
     let mut read = Options::new();
     for (name, value) in options {
         read.set(name, value).map_err(|error| raised(py, &error))?;
     }
     for (name, value) in headers {
         read.set_header(name, value).map_err(|error| raised(py, &error))?;
+    }
+    for (name, value) in params {
+        read.set_param(name, value).map_err(|error| raised(py, &error))?;
     }
     Ok(read)
 }

@@ -1,6 +1,10 @@
 //! A result on its way: waited for on a thread, or handed to a callback for asyncio.
 
-use std::sync::{Mutex, MutexGuard};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use durstream_core::{Error, ErrorKind};
@@ -18,9 +22,65 @@ type Converter<T> = fn(Python<'_>, T) -> PyResult<Py<PyAny>>;
 
 /// The core's result and how Python sees it, whatever its type.
 trait Waiting: Send {
-    /// The result; none if the deadline came first.
-    fn wait(&mut self, py: Python<'_>, until: Option<Instant>) -> PyResult<Option<Py<PyAny>>>;
+    /// The result, if it is there.
+    fn take(&mut self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>>;
+    /// The same; if it is not there, the waker is woken once it is.
+    fn take_or_wake(&mut self, py: Python<'_>, waker: &Waker) -> Option<PyResult<Py<PyAny>>>;
     fn notify(self: Box<Self>, callback: Py<PyAny>);
+}
+
+/// Waits for a result; none if the deadline came first.
+///
+/// A signal is looked for before the result is: what is interrupted has taken nothing.
+fn wait(
+    waiting: &mut dyn Waiting,
+    py: Python<'_>,
+    until: Option<Instant>,
+) -> PyResult<Option<Py<PyAny>>> {
+    py.check_signals()?;
+    // Before anything waits: a callback of the library's must not.
+    if let Some(result) = waiting.take(py) {
+        return result.map(Some);
+    }
+    let waker = Waker::from(Arc::new(Unparks(std::thread::current())));
+    loop {
+        if let Some(result) = waiting.take_or_wake(py, &waker) {
+            return result.map(Some);
+        }
+        let slice = match until {
+            Some(until) => SIGNAL_INTERVAL.min(until.saturating_duration_since(Instant::now())),
+            None => SIGNAL_INTERVAL,
+        };
+        if slice.is_zero() {
+            return Ok(None);
+        }
+        gil::detach(py, || std::thread::park_timeout(slice));
+        py.check_signals()?;
+    }
+}
+
+/// Wakes a thread that waits.
+struct Unparks(Thread);
+
+impl Wake for Unparks {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Calls a Python callable on the dispatcher thread.
+struct Calls(Mutex<Option<Py<PyAny>>>);
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        dispatcher::dispatch(move |py| {
+            let callable = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+            let Some(callable) = callable else { return };
+            if let Err(error) = callable.call0(py) {
+                dispatcher::report(py, error, Some(callable.bind(py)));
+            }
+        });
+    }
 }
 
 struct Typed<T> {
@@ -29,26 +89,15 @@ struct Typed<T> {
 }
 
 impl<T: Send + 'static> Waiting for Typed<T> {
-    fn wait(&mut self, py: Python<'_>, until: Option<Instant>) -> PyResult<Option<Py<PyAny>>> {
-        let pending = &mut self.pending;
-        let mut slice = Duration::ZERO;
-        loop {
-            let result = match slice.is_zero() {
-                true => pending.wait_for(slice),
-                false => gil::detach(py, || pending.wait_for(slice)),
-            };
-            if let Some(result) = result {
-                let value = result.map_err(|error| raised(py, &error))?;
-                return (self.convert)(py, value).map(Some);
-            }
-            py.check_signals()?;
-            slice = match until {
-                Some(until) => SIGNAL_INTERVAL.min(until.saturating_duration_since(Instant::now())),
-                None => SIGNAL_INTERVAL,
-            };
-            if slice.is_zero() {
-                return Ok(None);
-            }
+    fn take(&mut self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
+        let result = self.pending.wait_for(Duration::ZERO)?;
+        Some(converted(py, result, self.convert))
+    }
+
+    fn take_or_wake(&mut self, py: Python<'_>, waker: &Waker) -> Option<PyResult<Py<PyAny>>> {
+        match Pin::new(&mut self.pending).poll(&mut Context::from_waker(waker)) {
+            Poll::Ready(result) => Some(converted(py, result, self.convert)),
+            Poll::Pending => None,
         }
     }
 
@@ -60,6 +109,14 @@ impl<T: Send + 'static> Waiting for Typed<T> {
     }
 }
 
+fn converted<T>(
+    py: Python<'_>,
+    result: Result<T, Error>,
+    convert: Converter<T>,
+) -> PyResult<Py<PyAny>> {
+    convert(py, result.map_err(|error| raised(py, &error))?)
+}
+
 /// Calls back with (value, None) or (None, exception).
 fn hand_over<T>(
     py: Python<'_>,
@@ -67,11 +124,7 @@ fn hand_over<T>(
     convert: Converter<T>,
     callback: &Py<PyAny>,
 ) {
-    let converted = match result {
-        Ok(value) => convert(py, value),
-        Err(error) => Err(raised(py, &error)),
-    };
-    let called = match converted {
+    let called = match converted(py, result, convert) {
         Ok(value) => callback.call1(py, (value, py.None())),
         Err(error) => callback.call1(py, (py.None(), error.into_value(py))),
     };
@@ -80,7 +133,17 @@ fn hand_over<T>(
     }
 }
 
-/// A result that is not there yet. Taken once, by `wait` or by `notify`.
+/// A result and its error as Python sees them: one of the two is None.
+type Settled = (Py<PyAny>, Py<PyAny>);
+
+fn settled(py: Python<'_>, result: PyResult<Py<PyAny>>) -> Settled {
+    match result {
+        Ok(value) => (value, py.None()),
+        Err(error) => (py.None(), error.into_value(py).into_any()),
+    }
+}
+
+/// A result that is not there yet. Taken once, by whoever asks first.
 #[pyclass(frozen, module = "durstream._durstream")]
 pub(crate) struct Pending {
     what: &'static str,
@@ -119,17 +182,24 @@ impl Pending {
 
     /// The result as (value, None) or (None, exception) if it is there; else None, and it may be
     /// asked for again.
-    fn poll(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, Py<PyAny>)>> {
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<Settled>> {
         let _inside = Inside::enter(py);
-        let mut waiting = self.take(py)?;
-        match waiting.wait(py, Some(Instant::now())) {
-            Ok(Some(value)) => Ok(Some((value, py.None()))),
-            Ok(None) => {
-                *self.slot() = Some(waiting);
-                Ok(None)
-            }
-            Err(error) => Ok(Some((py.None(), error.into_value(py).into_any()))),
-        }
+        self.look(py, |waiting| waiting.take(py))
+    }
+
+    /// The same; if it is not there, calls back without anything on the dispatcher thread once it
+    /// is, and leaves it here.
+    fn watch(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<Option<Settled>> {
+        let _inside = Inside::enter(py);
+        let waker = Waker::from(Arc::new(Calls(Mutex::new(Some(callback)))));
+        self.look(py, |waiting| waiting.take_or_wake(py, &waker))
+    }
+
+    /// Nobody wants the result any more: what must not be lost goes back to where it came from.
+    fn abandon(&self, py: Python<'_>) {
+        let _inside = Inside::enter(py);
+        let abandoned = self.slot().take();
+        drop(abandoned);
     }
 
     /// Calls back with (value, None) or (None, exception) on the dispatcher thread.
@@ -141,11 +211,24 @@ impl Pending {
 }
 
 impl Pending {
+    fn look(
+        &self,
+        py: Python<'_>,
+        take: impl FnOnce(&mut dyn Waiting) -> Option<PyResult<Py<PyAny>>>,
+    ) -> PyResult<Option<Settled>> {
+        let mut waiting = self.take(py)?;
+        let result = take(&mut *waiting);
+        if result.is_none() {
+            *self.slot() = Some(waiting);
+        }
+        Ok(result.map(|result| settled(py, result)))
+    }
+
     pub(crate) fn wait_within(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let limit = limit(py, timeout)?;
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut waiting = self.take(py)?;
-        match waiting.wait(py, until)? {
+        match wait(&mut *waiting, py, until)? {
             Some(value) => Ok(value),
             None => Err(raised(py, &self.ran_out(limit.unwrap_or_default()))),
         }

@@ -74,10 +74,11 @@ impl Producer {
         producer_id: &str,
         options: Pairs,
         headers: Pairs,
+        params: Pairs,
         on_error: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let read = read(py, &options, &headers)?;
+        let read = read(py, &options, &headers, &params)?;
         let on_error = Callback::new(on_error)?;
         let core =
             IdempotentProducer::open_with(&stream.core, producer_id, read, on_error.for_core());

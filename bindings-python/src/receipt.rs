@@ -1,4 +1,5 @@
-//! What a write returns: a number, its outcome where that is known, and ways to wait for it.
+//! What a write returns: a number, its outcome where that is known, and ways to wait for it. And
+//! the small values of other calls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::room::Writer;
 static OUTCOME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static REPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static CLOSED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static METADATA: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static AWAITED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The outcome as `durstream.Outcome`.
@@ -41,6 +43,19 @@ pub(crate) fn report(py: Python<'_>, report: FlushReport) -> PyResult<Py<PyAny>>
 pub(crate) fn closed(py: Python<'_>, closed: durstream_core::CloseResult) -> PyResult<Py<PyAny>> {
     let class = CLOSED.import(py, "durstream._types", "CloseResult")?;
     Ok(class.call1((closed.final_offset.as_deref(),))?.unbind())
+}
+
+/// What a stream is, as `durstream.Metadata`.
+pub(crate) fn metadata(py: Python<'_>, found: durstream_core::Metadata) -> PyResult<Py<PyAny>> {
+    let class = METADATA.import(py, "durstream._types", "Metadata")?;
+    let found = class.call1((
+        found.content_type.as_deref(),
+        &*found.offset,
+        found.stream_closed,
+        found.ttl_seconds,
+        found.expires_at.as_deref(),
+    ))?;
+    Ok(found.unbind())
 }
 
 pub(crate) fn pending_outcome(pending: durstream_core::Pending<Outcome>) -> Pending {

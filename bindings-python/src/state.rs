@@ -190,10 +190,11 @@ impl State {
         schema: &Schema,
         options: Pairs,
         headers: Pairs,
+        params: Pairs,
         on_error: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let read = read(py, &options, &headers)?;
+        let read = read(py, &options, &headers, &params)?;
         let on_error = Callback::new(on_error)?;
         // Nothing of Python's may run under the lock, not even for an error.
         let opened = {

@@ -9,7 +9,7 @@ use crate::gil::Inside;
 use crate::options::{Pairs, read};
 use crate::payload;
 use crate::pending::Pending;
-use crate::receipt::{closed, pending_outcome};
+use crate::receipt::{closed, metadata, pending_outcome};
 
 /// A stream by its URL, as the core sees it.
 #[pyclass(frozen, module = "durstream._durstream")]
@@ -20,9 +20,9 @@ pub(crate) struct Stream {
 #[pymethods]
 impl Stream {
     #[staticmethod]
-    fn connect(py: Python<'_>, options: Pairs, headers: Pairs) -> PyResult<Self> {
+    fn connect(py: Python<'_>, options: Pairs, headers: Pairs, params: Pairs) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let options = read(py, &options, &headers)?;
+        let options = read(py, &options, &headers, &params)?;
         let core = DurableStream::connect(options).map_err(|error| raised(py, &error))?;
         Ok(Stream { core })
     }
@@ -32,10 +32,11 @@ impl Stream {
         py: Python<'_>,
         options: Pairs,
         headers: Pairs,
+        params: Pairs,
         body: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
-        let options = read(py, &options, &headers)?;
+        let options = read(py, &options, &headers, &params)?;
         let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
         let body = match body {
             None => Vec::new(),
@@ -61,10 +62,18 @@ impl Stream {
         self.core.is_json()
     }
 
-    fn append(&self, message: &Bound<'_, PyAny>) -> PyResult<Pending> {
+    fn head(&self) -> Pending {
+        Pending::new("head", self.core.head(), metadata)
+    }
+
+    /// Appends a message, with a `Stream-Seq` where there is one.
+    fn append(&self, message: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
         let _inside = Inside::enter(message.py());
         let message = bytes(message, self.is_json())?;
-        Ok(pending_outcome(self.core.append(message.as_bytes())))
+        Ok(pending_outcome(match seq {
+            None => self.core.append(message.as_bytes()),
+            Some(seq) => self.core.append_with_seq(message.as_bytes(), seq),
+        }))
     }
 
     fn close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
@@ -72,6 +81,10 @@ impl Stream {
         let message = message.map(|message| bytes(&message, self.is_json())).transpose()?;
         let message = message.as_ref().map(|message| message.as_bytes());
         Ok(Pending::new("close", self.core.close(message), closed))
+    }
+
+    fn delete(&self) -> Pending {
+        Pending::new("delete", self.core.delete(), |py, ()| Ok(py.None()))
     }
 }
 

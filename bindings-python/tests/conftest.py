@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from pathlib import Path
@@ -177,3 +178,91 @@ def gate():
     gate = Gate()
     yield gate
     gate.end()
+
+
+class Asked:
+    """A request as a server of the tests got it."""
+
+    def __init__(self, method, target, headers):
+        self.method = method
+        self.headers = headers
+        self.path, _, query = target.partition("?")
+        self.query = urllib.parse.parse_qsl(query, keep_blank_values=True)
+
+    @property
+    def offset(self):
+        """Where a reader asks to go on."""
+        return dict(self.query)["offset"]
+
+
+class Answers:
+    """A server that answers what a function of the request says: (status, headers, body). A body
+    with ``Content-Length`` among the headers is cut off where it ends."""
+
+    def __init__(self, answer):
+        self.asked = []
+        answers = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body are two writes
+
+            def do(self):
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
+                asked = Asked(self.command, self.path, self.headers)
+                answers.asked.append(asked)
+                status, headers, body = answer(asked)
+                self.close_connection = "Content-Length" in headers
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1/stream/answers"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def end(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def serve():
+    """Starts servers that answer as a function says."""
+    started = []
+
+    def start(answer):
+        started.append(Answers(answer))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.end()
+
+
+def stored(asked):
+    """The answer to a write, or to whatever else needs no body."""
+    names = [name for name in ("Producer-Epoch", "Producer-Seq") if name in asked.headers]
+    echo = {name: asked.headers[name] for name in names}
+    return 200, {"Stream-Next-Offset": "1", **echo}, b""
+
+
+def page(asked, *pages, content_type="text/plain"):
+    """The answer to a reader of a stream of these pages, whose offsets are their numbers."""
+    n = 0 if asked.offset == "-1" else int(asked.offset)
+    body, after = (pages[n], n + 1) if n < len(pages) else (b"", n)
+    headers = {"Content-Type": content_type, "Stream-Next-Offset": str(after)}
+    if after == len(pages):
+        headers["Stream-Up-To-Date"] = "true"
+    return 200, headers, body

@@ -300,7 +300,8 @@ def test_a_producer_may_start_before_its_server():
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
     stream = durstream.DurableStream.connect(f"http://127.0.0.1:{port}/v1/stream/later")
-    producer = durstream.IdempotentProducer(stream, "early", retry_max_delay_ms=10)
+    pauses = {"retry_initial_delay_ms": 10, "retry_max_delay_ms": 10}
+    producer = durstream.IdempotentProducer(stream, "early", **pauses)
     receipt = producer.append("x")
     wait_until(lambda: producer.last_error is not None)
     server = Gate(port)

@@ -1,4 +1,4 @@
-"""Publishes data to durable streams, exactly once.
+"""Publishes data to durable streams, exactly once, and reads it.
 
 ``DurableStream`` is a stream by its URL, ``IdempotentProducer`` writes bytes or JSON,
 ``create_durable_stream`` writes the state of entities. Importing does nothing: threads start with
@@ -7,6 +7,7 @@ the first open, and pending writes are delivered before the process ends.
 
 from __future__ import annotations
 
+from ._durstream import Chunk as Chunk
 from ._durstream import Receipt as Receipt
 from ._durstream import __version__ as __version__
 from ._errors import (
@@ -35,13 +36,15 @@ from ._errors import (
 )
 from ._process import flush_all, pending_count, set_exit_timeout, shutdown
 from ._producer import IdempotentProducer
+from ._reader import StreamReader
 from ._schema import StreamSchema, define_stream_schema
 from ._state import StateProducer, create_durable_stream
 from ._stream import DurableStream
-from ._types import CloseResult, Failure, FlushReport, Issue, Outcome, Stats
+from ._types import CloseResult, Failure, FlushReport, Issue, Metadata, Outcome, Stats
 
 __all__ = [
     "BufferFullError",
+    "Chunk",
     "CloseResult",
     "ConflictError",
     "DeliveryError",
@@ -54,6 +57,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "Issue",
+    "Metadata",
     "NotSupportedError",
     "Outcome",
     "ProducerClosedError",
@@ -68,6 +72,7 @@ __all__ = [
     "StreamExistsError",
     "StreamGoneError",
     "StreamNotFoundError",
+    "StreamReader",
     "StreamSchema",
     "TimeoutError",
     "TooLargeError",

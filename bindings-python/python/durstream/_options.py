@@ -9,6 +9,7 @@ from . import _durstream
 from ._errors import invalid
 
 Headers = Mapping[str, str]
+Params = Mapping[str, str]
 Pairs = List[Tuple[str, str]]
 
 
@@ -54,7 +55,12 @@ class StreamOptions(Limits, Place, total=False):
     """Options of ``DurableStream``."""
 
     content_type: str
+    closed: bool
+    fork_from: str
+    fork_offset: str
+    fork_sub_offset: int
     max_retries: int
+    max_read_bytes: int
 
 
 class ProducerOptions(Limits, Writing, total=False):
@@ -111,14 +117,32 @@ def _encodable(name: str, text: str) -> str:
     return text
 
 
+def argument(name: str, value: Optional[str]) -> Optional[str]:
+    """A text that is no option, for the core, which checks it."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise invalid(name, f"`{name}` takes text, not {value!r:.60}")
+    return _encodable(name, value)
+
+
 def header_pairs(headers: Optional[Headers]) -> Pairs:
     """Headers for the core, which checks them."""
-    if headers is None:
+    return _pairs("headers", "header", headers)
+
+
+def param_pairs(params: Optional[Params]) -> Pairs:
+    """Query parameters for the core, which checks them."""
+    return _pairs("params", "query parameter", params)
+
+
+def _pairs(option: str, each: str, given: Optional[Mapping[str, str]]) -> Pairs:
+    if given is None:
         return []
-    if not isinstance(headers, Mapping):
-        raise invalid("headers", "`headers` takes a mapping of names to values")
-    for name, value in headers.items():
+    if not isinstance(given, Mapping):
+        raise invalid(option, f"`{option}` takes a mapping of names to values")
+    for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise invalid("headers", f"header {name!r:.60} takes text")
-        _encodable("headers", name + value)
-    return list(headers.items())
+            raise invalid(option, f"{each} {name!r:.60} takes text")
+        _encodable(option, name + value)
+    return list(given.items())

@@ -13,7 +13,7 @@ from ._types import CloseResult
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._options import Headers, ProducerOptions
+    from ._options import Headers, Params, ProducerOptions
 
 #: Called on the library's thread for callbacks with what a write was not delivered for; the write
 #: itself is the error's ``failure``.
@@ -39,6 +39,7 @@ class IdempotentProducer(Held, _durstream.Producer):
         *,
         on_error: Optional[OnError] = None,
         headers: Optional[Headers] = None,
+        params: Optional[Params] = None,
         **options: Unpack[ProducerOptions],
     ) -> Self:
         if not isinstance(stream, DurableStream):
@@ -47,8 +48,8 @@ class IdempotentProducer(Held, _durstream.Producer):
             raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
         _process.start()
         pairs = _options.texts(options)
-        checked = _options.header_pairs(headers)
-        self = super().__new__(cls, stream._native, producer_id, pairs, checked, on_error)
+        own = _options.header_pairs(headers), _options.param_pairs(params)
+        self = super().__new__(cls, stream._native, producer_id, pairs, *own, on_error)
         self._bound = bound(options)
         return self
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._durstream import Receipt
-    from ._options import Headers, StateOptions
+    from ._options import Headers, Params, StateOptions
     from ._producer import OnError
 
 
@@ -26,6 +26,7 @@ def create_durable_stream(
     url: Optional[str] = None,
     on_error: Optional[OnError] = None,
     headers: Optional[Headers] = None,
+    params: Optional[Params] = None,
     **options: Unpack[StateOptions],
 ) -> StateProducer:
     """Opens the writer of entity state for a stream, or another handle on the one that is open
@@ -41,7 +42,7 @@ def create_durable_stream(
         raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
     _process.start()
     given = {"url": url, "producer_id": producer_id, **options}
-    return StateProducer._open(schema, given, headers, on_error)
+    return StateProducer._open(schema, given, headers, params, on_error)
 
 
 class StateProducer(Held, _durstream.State):
@@ -59,10 +60,11 @@ class StateProducer(Held, _durstream.State):
         schema: StreamSchema,
         options: Any,
         headers: Optional[Headers],
+        params: Optional[Params],
         on_error: Optional[OnError],
     ) -> Self:
-        pairs, checked = _options.texts(options), _options.header_pairs(headers)
-        self = cls(schema._native, pairs, checked, on_error)
+        own = _options.header_pairs(headers), _options.param_pairs(params)
+        self = cls(schema._native, _options.texts(options), *own, on_error)
         self._schema = schema
         self._bound = bound(options)
         return self

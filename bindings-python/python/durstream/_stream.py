@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from . import _durstream, _json, _options, _process, _wait
 from ._errors import unserialisable
-from ._types import CloseResult, Outcome
+from ._reader import StreamReader
+from ._types import CloseResult, Metadata, Outcome
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._options import Headers, StreamOptions
+    from ._options import Headers, Params, StreamOptions
 
 
 class DurableStream:
-    """A stream by its URL: create it, append to it, end it.
+    """A stream by its URL: create it, append to it, read it, end it, delete it.
 
     Any thread may use it. Appending opens a writer of its own with a random identity, so that
     even plain appends are not doubled by retries. ``DurableStream(url)`` is the same as
@@ -29,11 +30,13 @@ class DurableStream:
         url: Optional[str] = None,
         *,
         headers: Optional[Headers] = None,
+        params: Optional[Params] = None,
         **options: Unpack[StreamOptions],
     ) -> None:
         _process.start()
         pairs = _options.texts({"url": url, **options})
-        self._native = _durstream.Stream.connect(pairs, _options.header_pairs(headers))
+        own = _options.header_pairs(headers), _options.param_pairs(params)
+        self._native = _durstream.Stream.connect(pairs, *own)
 
     @classmethod
     def _of(cls, native: _durstream.Stream) -> DurableStream:
@@ -47,13 +50,14 @@ class DurableStream:
         url: Optional[str] = None,
         *,
         headers: Optional[Headers] = None,
+        params: Optional[Params] = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
         """A handle on a stream that exists or will exist. Sends nothing.
 
         ``content_type`` has to be the stream's own; without it bytes are assumed.
         """
-        return cls(url, headers=headers, **options)
+        return cls(url, headers=headers, params=params, **options)
 
     @classmethod
     def create(
@@ -62,14 +66,16 @@ class DurableStream:
         *,
         body: Any = None,
         headers: Optional[Headers] = None,
+        params: Optional[Params] = None,
         timeout: Optional[float] = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
         """Creates the stream with ``body`` as its first content. One with the same configuration
-        that is there already is fine. Transient failures are repeated up to ``max_retries``
-        times. Ctrl-C interrupts the wait.
+        that is there already is fine. With ``closed`` the stream has ended from the start; with
+        ``fork_from`` it begins with another stream's content. Transient failures are repeated up
+        to ``max_retries`` times. Ctrl-C interrupts the wait.
         """
-        return cls._of(_creating(url, body, headers, options).wait(timeout))
+        return cls._of(_creating(url, body, headers, params, options).wait(timeout))
 
     @classmethod
     async def acreate(
@@ -78,10 +84,11 @@ class DurableStream:
         *,
         body: Any = None,
         headers: Optional[Headers] = None,
+        params: Optional[Params] = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
         """The same as ``create`` for asyncio."""
-        return cls._of(await _wait.result(_creating(url, body, headers, options)))
+        return cls._of(await _wait.result(_creating(url, body, headers, params, options)))
 
     @property
     def url(self) -> str:
@@ -93,22 +100,52 @@ class DurableStream:
         """The stream's content type, as given."""
         return self._native.content_type
 
-    def append(self, message: Any, timeout: Optional[float] = None) -> Outcome:
+    def head(self, timeout: Optional[float] = None) -> Metadata:
+        """Asks what the stream is and where it ends. Transient failures are repeated up to
+        ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
+
+        Raises ``StreamNotFoundError`` if there is none.
+        """
+        return self._native.head().wait(timeout)
+
+    async def ahead(self) -> Metadata:
+        """The same as ``head`` for asyncio."""
+        return await _wait.result(self._native.head())
+
+    def append(
+        self, message: Any, timeout: Optional[float] = None, *, seq: Optional[str] = None
+    ) -> Outcome:
         """Appends one message and waits for its outcome. Text and bytes are taken as they are: on
         a JSON stream as one JSON value. Any other value is written as JSON there.
+
+        With ``seq``, 1 to 256 visible ASCII characters, the server takes the message only if that
+        sorts after the ``seq`` of the last such message, and else it raises
+        ``SequenceConflictError``. Such a message travels in a request of its own.
 
         Raises what it was not delivered for. ``TimeoutError`` after ``timeout`` seconds says
         nothing about the message, which is still under way.
         """
-        return self._native.append(message).wait(timeout)
+        return self._appending(message, seq).wait(timeout)
 
-    async def aappend(self, message: Any) -> Outcome:
+    async def aappend(self, message: Any, *, seq: Optional[str] = None) -> Outcome:
         """The same as ``append`` for asyncio. Concurrent calls travel together."""
-        return await _wait.result(self._native.append(message))
+        return await _wait.result(self._appending(message, seq))
 
-    def append_json(self, value: Any, timeout: Optional[float] = None) -> Outcome:
+    def append_json(
+        self, value: Any, timeout: Optional[float] = None, *, seq: Optional[str] = None
+    ) -> Outcome:
         """Writes a value as JSON, text too, and appends it as ``append`` does."""
-        return self.append(_encoded(value), timeout)
+        return self.append(_encoded(value), timeout, seq=seq)
+
+    def _appending(self, message: Any, seq: Optional[str]) -> _durstream.Pending[Outcome]:
+        return self._native.append(message, _options.argument("seq", seq))
+
+    def read(self, offset: Optional[str] = None) -> StreamReader:
+        """Reads what is there from ``offset`` on, or from the start: catching up, not following.
+        The offset is one that this stream gave. Sends nothing before the first chunk is asked
+        for.
+        """
+        return StreamReader(self._native, _options.argument("offset", offset))
 
     def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
         """Ends the stream: nothing can be appended any more. Messages appended before are
@@ -120,16 +157,33 @@ class DurableStream:
         """The same as ``close`` for asyncio."""
         return await _wait.result(self._native.close(message))
 
+    def delete(self, timeout: Optional[float] = None) -> None:
+        """Deletes the stream with everything in it. Transient failures are repeated up to
+        ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
+
+        Raises ``StreamNotFoundError`` if there is none.
+        """
+        self._native.delete().wait(timeout)
+
+    async def adelete(self) -> None:
+        """The same as ``delete`` for asyncio."""
+        await _wait.result(self._native.delete())
+
     def __repr__(self) -> str:
         return f"DurableStream({self.url!r})"
 
 
 def _creating(
-    url: Optional[str], body: Any, headers: Optional[Headers], options: StreamOptions
+    url: Optional[str],
+    body: Any,
+    headers: Optional[Headers],
+    params: Optional[Params],
+    options: StreamOptions,
 ) -> _durstream.Pending[_durstream.Stream]:
     _process.start()
     pairs = _options.texts({"url": url, **options})
-    return _durstream.Stream.create(pairs, _options.header_pairs(headers), body)
+    own = _options.header_pairs(headers), _options.param_pairs(params)
+    return _durstream.Stream.create(pairs, *own, body)
 
 
 def _encoded(value: Any) -> bytes:

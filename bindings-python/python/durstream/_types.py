@@ -20,6 +20,22 @@ class Issue:
 
 
 @dataclass(frozen=True)
+class Metadata:
+    """What a stream is, and where it ends."""
+
+    #: Its content type, where the server says it.
+    content_type: Optional[str]
+    #: The offset of its tail, opaque: where the next message will begin.
+    offset: str
+    #: Whether it has ended.
+    stream_closed: bool
+    #: Its lifetime in seconds since the last read or write, if it has one.
+    ttl_seconds: Optional[int] = None
+    #: When it expires (RFC 3339), if that is fixed.
+    expires_at: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The settled fate of one write."""
 

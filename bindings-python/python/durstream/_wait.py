@@ -42,6 +42,33 @@ async def result(pending: Pending[T]) -> T:
     return _taken(await future)
 
 
+async def kept(pending: Pending[T]) -> T:
+    """Waits for a result that must not be lost: it is taken when there is someone to give it to,
+    and a wait that is cancelled leaves it where it comes from.
+    """
+    import asyncio  # whoever awaits has it already
+
+    loop = asyncio.get_running_loop()
+    there: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(_settle, there, None)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    ready = pending.watch(wake)
+    if ready is None:
+        try:
+            await there
+        except BaseException:
+            pending.abandon()  # now: a traceback may hold on to it
+            raise
+        ready = pending.poll()
+        assert ready is not None
+    return _taken(ready)
+
+
 async def reported(pending: Pending[T], last: Optional[Pending[Outcome]]) -> T:
     """Waits for the report of a flush.
 
@@ -74,7 +101,7 @@ async def settled(pending: Optional[Pending[Outcome]], refusal: Optional[Outcome
     return await result(pending)
 
 
-def _settle(future: asyncio.Future[Any], result: Tuple[Any, Optional[BaseException]]) -> None:
+def _settle(future: asyncio.Future[Any], result: Any) -> None:
     if not future.done():
         future.set_result(result)
 

@@ -1,0 +1,149 @@
+//! Reading a stream, and what it brings.
+
+use durstream_core::StreamReader;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyBytes;
+
+use crate::errors::raised;
+use crate::fork::Origin;
+use crate::gil::Inside;
+use crate::pending::Pending;
+use crate::stream::Stream;
+
+static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The half of ``durstream.StreamReader`` that is the core's.
+#[pyclass(subclass, frozen, module = "durstream._durstream")]
+pub(crate) struct Reader {
+    core: StreamReader,
+    origin: Origin,
+}
+
+impl Reader {
+    /// What takes a lock of the reader's, which a thread of the parent may have held at a fork.
+    fn look<T>(&self, py: Python<'_>, look: impl FnOnce(&StreamReader) -> T) -> PyResult<T> {
+        self.origin.check_as("reader").map_err(|error| raised(py, &error))?;
+        Ok(look(&self.core))
+    }
+}
+
+#[pymethods]
+impl Reader {
+    #[new]
+    fn new(py: Python<'_>, stream: &Stream, offset: Option<&str>) -> PyResult<Self> {
+        let _inside = Inside::enter(py);
+        let core = stream.core.read(offset).map_err(|error| raised(py, &error))?;
+        Ok(Reader { core, origin: Origin::here() })
+    }
+
+    /// The next chunk, or None at the present end of the stream; asked again after that, it looks
+    /// again. Blocks for at most ``timeout`` seconds; Ctrl-C interrupts it. A chunk that comes
+    /// after the wait was given up is the next call's.
+    #[pyo3(signature = (timeout=None))]
+    fn next_chunk(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let _inside = Inside::enter(py);
+        self._next(py)?.wait_within(py, timeout)
+    }
+
+    fn __iter__(reader: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        reader
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let chunk = self.next_chunk(py, None)?;
+        Ok((!chunk.is_none(py)).then_some(chunk))
+    }
+
+    fn _next(&self, py: Python<'_>) -> PyResult<Pending> {
+        let next = self.look(py, StreamReader::next_chunk)?;
+        Ok(Pending::new("the read", next, |py, chunk| match chunk {
+            Some(core) => Ok(Py::new(py, Chunk { core, data: PyOnceLock::new() })?.into_any()),
+            None => Ok(py.None()),
+        }))
+    }
+
+    /// Where a later read goes on, to be kept as it is; None before anything was read from the
+    /// start.
+    #[getter]
+    fn offset(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.look(py, |reader| reader.offset().map(|offset| offset.to_string()))
+    }
+
+    /// Whether everything there was has been read.
+    #[getter(up_to_date)]
+    fn is_up_to_date(&self, py: Python<'_>) -> PyResult<bool> {
+        self.look(py, StreamReader::up_to_date)
+    }
+
+    /// Whether the stream has ended and everything has been read.
+    #[getter(stream_closed)]
+    fn is_stream_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        self.look(py, StreamReader::stream_closed)
+    }
+
+    fn __repr__(&self) -> String {
+        match self.origin.is_foreign() {
+            true => "StreamReader(of the parent process)".to_owned(),
+            false => format!("{:?}", self.core),
+        }
+    }
+}
+
+/// A part of a stream, as one answer brought it. Never empty.
+#[pyclass(frozen, module = "durstream")]
+pub(crate) struct Chunk {
+    core: durstream_core::Chunk,
+    /// The bytes as Python has them, once it asked.
+    data: PyOnceLock<Py<PyBytes>>,
+}
+
+#[pymethods]
+impl Chunk {
+    /// The bytes; on a JSON stream an array of messages, or one message a line.
+    #[getter]
+    fn data<'py>(&'py self, py: Python<'py>) -> &'py Bound<'py, PyBytes> {
+        let made = || PyBytes::new(py, &self.core.data).unbind();
+        self.data.get_or_init(py, made).bind(py)
+    }
+
+    /// Where reading goes on after it: opaque, to be kept and given to a later ``read``.
+    #[getter]
+    fn offset(&self) -> &str {
+        &self.core.offset
+    }
+
+    /// Whether this was everything there was.
+    #[getter(up_to_date)]
+    fn is_up_to_date(&self) -> bool {
+        self.core.up_to_date
+    }
+
+    /// Whether the stream has ended with it.
+    #[getter(stream_closed)]
+    fn is_stream_closed(&self) -> bool {
+        self.core.stream_closed
+    }
+
+    /// The messages of a JSON stream as Python values. Whole numbers are exact, however large.
+    ///
+    /// Raises ``NotSupportedError`` where the stream holds no JSON.
+    fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = Inside::enter(py);
+        let items = self.core.items().map_err(|error| raised(py, &error))?;
+        let array = [b"[", &*items.join(&b','), b"]"].concat();
+        LOADS.import(py, "json", "loads")?.call1((PyBytes::new(py, &array),))
+    }
+
+    /// The bytes as text.
+    ///
+    /// Raises ``UnicodeDecodeError`` where they are no UTF-8: the end of a chunk may fall within a
+    /// character if a writer's did.
+    fn text<'py>(&'py self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.data(py).call_method1("decode", ("utf-8",))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Chunk({} bytes to {:?})", self.core.data.len(), self.core.offset)
+    }
+}
