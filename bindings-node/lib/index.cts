@@ -3,8 +3,8 @@
  * Publishes data to durable streams, exactly once.
  *
  * {@link IdempotentProducer} writes bytes or JSON, {@link createDurableStream} the state of
- * entities, {@link DurableStream} is a stream by its URL. Importing does nothing: threads and
- * sockets come with the first open.
+ * entities, {@link DurableStream} is a stream by its URL, {@link StreamReader} reads one. Importing
+ * does nothing: threads and sockets come with the first open.
  */
 export { DurableStream } from "./stream.cjs";
 export type {
@@ -12,7 +12,12 @@ export type {
   CloseOptions,
   CreateOptions,
   DurableStreamOptions,
+  HeadResult,
+  HeadResultExists,
+  HeadResultNotFound,
 } from "./stream.cjs";
+export { Chunk, StreamReader } from "./reader.cjs";
+export type { ReadOptions } from "./reader.cjs";
 export { IdempotentProducer } from "./producer.cjs";
 export type { IdempotentProducerOptions } from "./producer.cjs";
 export { StateProducer, createDurableStream } from "./state.cjs";
@@ -33,6 +38,7 @@ export type {
   Failure,
   HeadersRecord,
   OnError,
+  ParamsRecord,
   PlaceOptions,
   RequestOptions,
   WriterOptions,

@@ -2,6 +2,7 @@
 export type * from "./index.cjs";
 export {
   BufferFullError,
+  Chunk,
   ConflictError,
   DeliveryError,
   DurableStream,
@@ -22,6 +23,7 @@ export {
   StreamExistsError,
   StreamGoneError,
   StreamNotFoundError,
+  StreamReader,
   StreamSchema,
   TimeoutError,
   TooLargeError,

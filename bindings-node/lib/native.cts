@@ -14,11 +14,34 @@ export type NativeCallback = (text: string, payload: Uint8Array) => void;
 
 export interface NativeStream {
   create(body: Payload): NativeWait;
-  append(message: Payload): NativeWait;
+  head(): NativeWait;
+  append(message: Payload, seq?: string): NativeWait;
   close(message?: Payload): NativeWait;
+  delete(): NativeWait;
+  read(offset?: string): NativeReader;
   readonly url: string;
   readonly contentType: string;
   readonly isJson: boolean;
+}
+
+export interface NativeReader {
+  next(): NativeStep;
+  readonly offset: string | null;
+  readonly upToDate: boolean;
+  readonly streamClosed: boolean;
+}
+
+/** A wait for whether there is a chunk, to be taken then. */
+export interface NativeStep extends NativeWait {
+  take(): NativeChunk | null;
+}
+
+export interface NativeChunk {
+  data(): Uint8Array;
+  json(): string;
+  readonly offset: string;
+  readonly upToDate: boolean;
+  readonly streamClosed: boolean;
 }
 
 /** What both producers have. */
@@ -57,12 +80,13 @@ export interface NativeState extends NativeWriter {
 }
 
 export interface Native {
-  Stream: new (settings: string[], headers: string[]) => NativeStream;
+  Stream: new (settings: string[], headers: string[], params: string[]) => NativeStream;
   Producer: new (
     stream: NativeStream,
     id: string,
     settings: string[],
     headers: string[],
+    params: string[],
     onError?: NativeCallback,
   ) => NativeProducer;
   Schema: new () => NativeSchema;
@@ -70,6 +94,7 @@ export interface Native {
     schema: NativeSchema,
     settings: string[],
     headers: string[],
+    params: string[],
     onError?: NativeCallback,
   ) => NativeState;
   vocabulary(): string;

@@ -8,6 +8,11 @@ import type { Outcome } from "./receipt.cjs";
 /** Headers for every request. A function in place of a value is refused. */
 export type HeadersRecord = Readonly<Record<string, string>> | Iterable<readonly [string, string]>;
 
+/** Query parameters for every request. A function in place of a value is refused. */
+export type ParamsRecord =
+  | Readonly<Record<string, string | undefined>>
+  | Iterable<readonly [string, string]>;
+
 /** A write that was not delivered. */
 export interface Failure {
   /** The write's receipt id; 0 for failures that are not about one write. */
@@ -27,7 +32,10 @@ export interface PlaceOptions {
   url?: string | URL | undefined;
   /** The stream's path below a base URL, e.g. `/shipments`. */
   streamPath?: string | undefined;
-  /** Base URLs; by default `DURABLE_STREAMS_URL`, then `services__streams__http__0`. */
+  /**
+   * Base URLs of one service: tried in turn, and where redirects may lead; by default
+   * `DURABLE_STREAMS_URL`, then `services__streams__http__0`.
+   */
   endpoints?: string | readonly string[] | undefined;
   /** What a base URL without a path gets before `streamPath`; by default `/v1/stream`. */
   pathPrefix?: string | undefined;
@@ -41,6 +49,8 @@ export interface PlaceOptions {
 export interface RequestOptions {
   /** Headers for every request. */
   headers?: HeadersRecord | undefined;
+  /** Query parameters for every request; `offset`, `live` and `cursor` are the library's own. */
+  params?: ParamsRecord | undefined;
   /** How long one attempt may go without progress, in milliseconds; 10 000. */
   requestTimeoutMs?: number | undefined;
   /** Pause before the first repeat, in milliseconds; 100. */
@@ -93,6 +103,7 @@ export interface WriterOptions extends RequestOptions {
 export interface Settings {
   readonly settings: string[];
   readonly headers: string[];
+  readonly params: string[];
 }
 
 /** Options of the official client that mean something else here, and what to do instead. */
@@ -110,14 +121,16 @@ export function settingsOf(options: object, own: readonly string[]): Settings {
   }
   const settings: string[] = [];
   let headers: string[] = [];
+  let params: string[] = [];
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined || own.includes(name)) continue;
     const refusal = NOT_TAKEN[name];
     if (refusal !== undefined) throw invalidArgument(name, refusal);
-    if (name === "headers") headers = headersOf(value);
+    if (name === "headers") headers = pairsOf("headers", "header", value);
+    else if (name === "params") params = pairsOf("params", "parameter", value);
     else settings.push(...settingOf(name, value));
   }
-  return { settings, headers };
+  return { settings, headers, params };
 }
 
 function settingOf(name: string, given: unknown): [string, string] {
@@ -143,7 +156,7 @@ function plain(name: string, value: unknown): unknown {
 
 function unknownOption(name: string): Error {
   const squeeze = (text: string): string => text.toLowerCase().replace(/[_-]/g, "");
-  const near = [...optionTable().keys(), "headers", "signal", "onError"].find(
+  const near = [...optionTable().keys(), "headers", "params", "signal", "onError"].find(
     (known) => squeeze(known) === squeeze(name),
   );
   const hint = near === undefined ? "" : `; did you mean \`${near}\`?`;
@@ -155,9 +168,10 @@ function shown(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
-function headersOf(given: unknown): string[] {
+/** A flat list of names and values, from an object of them or from pairs. */
+function pairsOf(option: string, what: string, given: unknown): string[] {
   if (typeof given !== "object" || given === null) {
-    throw invalidArgument("headers", "`headers` takes an object of names and values");
+    throw invalidArgument(option, `\`${option}\` takes an object of names and values`);
   }
   const pairs: Iterable<unknown> =
     Symbol.iterator in given ? (given as Iterable<unknown>) : Object.entries(given);
@@ -166,10 +180,11 @@ function headersOf(given: unknown): string[] {
     const [name, value] = Array.isArray(pair) ? (pair as unknown[]) : [];
     if (value === undefined && typeof name === "string") continue;
     if (typeof value === "function") {
-      throw notSupported(`header \`${String(name)}\`: give its value, functions are not supported`);
+      const text = `${what} \`${String(name)}\`: give its value, functions are not supported`;
+      throw notSupported(text);
     }
     if (typeof name !== "string" || typeof value !== "string") {
-      throw invalidArgument("headers", `the value of header \`${String(name)}\` is not text`);
+      throw invalidArgument(option, `the value of ${what} \`${String(name)}\` is not text`);
     }
     flat.push(name, value);
   }

@@ -44,12 +44,14 @@ export class IdempotentProducer {
     if (typeof producerId !== "string") {
       throw invalidArgument("producerId", "`producerId` is text");
     }
-    const { settings, headers } = settingsOf(options, OWN);
+    const { settings, headers, params } = settingsOf(options, OWN);
     const signal = signalOf(options.signal);
     this.#onError = onErrorOf(options.onError);
     this.#json = target.isJson;
     const callback = nativeCallback(this.#onError);
-    const own = calling(() => new native.Producer(target, producerId, settings, headers, callback));
+    const own = calling(
+      () => new native.Producer(target, producerId, settings, headers, params, callback),
+    );
     this.#native = own;
     if (signal?.aborted) own.beginShutdown();
     else if (signal) this.#forgetSignal = onAbort(signal, () => own.beginShutdown());

@@ -62,12 +62,12 @@ export class StateProducer<C extends Collections = Collections> {
 
   /** @internal */
   static open<C extends Collections>(options: StateProducerOptions<C>): StateProducer<C> {
-    const { settings, headers } = settingsOf(options, OWN);
+    const { settings, headers, params } = settingsOf(options, OWN);
     const schema = StreamSchema.native(options.schema);
     const signal = signalOf(options.signal);
     const onError = onErrorOf(options.onError);
     const callback = nativeCallback(onError);
-    const own = calling(() => new native.State(schema, settings, headers, callback));
+    const own = calling(() => new native.State(schema, settings, headers, params, callback));
     const url = own.url;
     const others = (opened.get(url) ?? []).filter((other) => other.deref() !== undefined);
     const known = others

@@ -1,6 +1,12 @@
 // A stream by its URL.
 
-import { ValidationError, calling, invalidArgument, notSupported } from "./errors.cjs";
+import {
+  StreamNotFoundError,
+  ValidationError,
+  calling,
+  invalidArgument,
+  notSupported,
+} from "./errors.cjs";
 import { Unsayable, serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import { closeResult, flushBeforeExit } from "./lifecycle.cjs";
@@ -9,6 +15,8 @@ import { native } from "./native.cjs";
 import type { NativeStream, Payload } from "./native.cjs";
 import { settingsOf } from "./options.cjs";
 import type { PlaceOptions, RequestOptions } from "./options.cjs";
+import { StreamReader } from "./reader.cjs";
+import type { ReadOptions } from "./reader.cjs";
 import { outcomeFrom } from "./receipt.cjs";
 import type { Outcome, OutcomeFields } from "./receipt.cjs";
 import { settled, signalOf } from "./wait.cjs";
@@ -18,10 +26,18 @@ import type { WaitOptions } from "./wait.cjs";
 export interface DurableStreamOptions extends PlaceOptions, RequestOptions {
   /** The stream's content type, set at creation; by default `application/octet-stream`. */
   contentType?: string | undefined;
-  /** How often create, append and close repeat a request after a transient failure; 8. */
+  /** Create the stream already ended: its first content is all it will ever have; off. */
+  closed?: boolean | undefined;
+  /** Create the stream as a fork: the path of its source's URL on the same server. */
+  forkFrom?: string | undefined;
+  /** Where the fork leaves its source: an offset of the source; by default its tail. */
+  forkOffset?: string | undefined;
+  /** Messages (JSON) or bytes beyond `forkOffset` that the fork still inherits; 0. */
+  forkSubOffset?: number | undefined;
+  /** How often anything but an append is repeated after a transient failure; 8. */
   maxRetries?: number | undefined;
-  /** Query parameters added to `url`. */
-  params?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Upper bound for one answer to a read, in bytes; 1 GiB. */
+  maxReadBytes?: number | undefined;
   /** Ends every wait of this handle. */
   signal?: AbortSignal | undefined;
   /** Taken for the official client's sake: appends always travel together. */
@@ -34,12 +50,50 @@ export interface DurableStreamOptions extends PlaceOptions, RequestOptions {
 export interface CreateOptions extends DurableStreamOptions {
   /** The stream's first content. */
   body?: Message | undefined;
-  /** Creating a stream that is closed already is not supported. */
-  closed?: false | undefined;
 }
 
-/** How one append waits. */
+/** What the server knows about a stream that is there. */
+export interface HeadResultExists {
+  readonly exists: true;
+  readonly contentType: string | undefined;
+  /** The stream's tail: a read from here gets what comes after. */
+  readonly offset: string;
+  /** Whether the stream has ended. */
+  readonly streamClosed: boolean;
+  /** Its lifetime in seconds since the last read or write, if it has one. */
+  readonly ttlSeconds?: number;
+  /** When it expires, as RFC 3339 text, if it does. */
+  readonly expiresAt?: string;
+}
+
+/** There is no stream. */
+export interface HeadResultNotFound {
+  readonly exists: false;
+  readonly contentType?: undefined;
+  readonly offset?: undefined;
+  readonly streamClosed?: undefined;
+  readonly ttlSeconds?: undefined;
+  readonly expiresAt?: undefined;
+}
+
+/** What a HEAD found. */
+export type HeadResult = HeadResultExists | HeadResultNotFound;
+
+interface MetadataFields {
+  contentType: string | null;
+  offset: string;
+  streamClosed: boolean;
+  ttlSeconds: number | null;
+  expiresAt: string | null;
+}
+
+/** What goes with one append, and how it waits. */
 export interface AppendOptions extends WaitOptions {
+  /**
+   * Orders the appends of several writers (`Stream-Seq`): visible ASCII that has to sort after the
+   * one of the last append that had any; else a `SequenceConflictError`.
+   */
+  seq?: string | undefined;
   /** The stream's own content type, if given at all. */
   contentType?: string | undefined;
 }
@@ -52,28 +106,24 @@ export interface CloseOptions extends WaitOptions {
   contentType?: string | undefined;
 }
 
-const OWN = ["params", "signal", "batching", "warnOnHttp", "body", "closed"];
+const OWN = ["signal", "batching", "warnOnHttp", "body"];
 
-/** A stream by its URL: create it, append to it, end it. */
+/** A stream by its URL: create it, look at it, append to it, read it, end it, delete it. */
 export class DurableStream {
   readonly #native: NativeStream;
   readonly #signal: AbortSignal | undefined;
 
   /** A handle on a stream that exists or will exist. Sends nothing. */
   constructor(options: DurableStreamOptions) {
-    const { settings, headers } = settingsOf(options, OWN);
+    const { settings, headers, params } = settingsOf(options, OWN);
     this.#signal = signalOf(options.signal);
-    addParams(settings, options.params);
-    this.#native = calling(() => new native.Stream(settings, headers));
+    this.#native = calling(() => new native.Stream(settings, headers, params));
     flushBeforeExit();
   }
 
   /** Creates the stream; one with the same configuration that is there already is fine. */
   static async create(options: CreateOptions): Promise<DurableStream> {
     const stream = new DurableStream(options);
-    if (options.closed as boolean | undefined) {
-      throw notSupported("`closed`: create the stream, then close it");
-    }
     const body = options.body === undefined ? "" : stream.#payload(options.body);
     await settled("create", () => stream.#native.create(body), stream.#waiting());
     return stream;
@@ -82,6 +132,16 @@ export class DurableStream {
   /** A handle on a stream that exists or will exist. Sends nothing. */
   static async connect(options: DurableStreamOptions): Promise<DurableStream> {
     return new DurableStream(options);
+  }
+
+  /** What the server knows about a stream, without a handle on it. */
+  static async head(options: DurableStreamOptions): Promise<HeadResult> {
+    return new DurableStream(options).head();
+  }
+
+  /** Deletes a stream, without a handle on it. */
+  static async delete(options: DurableStreamOptions): Promise<void> {
+    return new DurableStream(options).delete();
   }
 
   /** The URL, without user info and query. */
@@ -94,14 +154,29 @@ export class DurableStream {
     return this.#native.contentType;
   }
 
+  /** What the server knows about the stream; `{ exists: false }` if there is none. */
+  async head(options: WaitOptions = {}): Promise<HeadResult> {
+    const waiting = this.#waiting(options);
+    try {
+      return headResult(await settled("head", () => this.#native.head(), waiting));
+    } catch (error) {
+      if (error instanceof StreamNotFoundError) return { exists: false };
+      throw error;
+    }
+  }
+
   /** Appends one message, or what a promise of one resolves to, and waits for its outcome. */
   async append(message: Message | PromiseLike<Message>, options: AppendOptions = {}): Promise<Outcome> {
     const given = isThenable(message) ? await message : message;
     this.#checkAppend(options);
+    const { seq } = options;
+    if (seq !== undefined && typeof seq !== "string") {
+      throw invalidArgument("seq", "`seq` takes text");
+    }
     const payload = this.#payload(given);
     const waiting = this.#waiting(options);
     return outcomeFrom(
-      await settled<OutcomeFields>("append", () => this.#native.append(payload), waiting),
+      await settled<OutcomeFields>("append", () => this.#native.append(payload, seq), waiting),
     );
   }
 
@@ -113,13 +188,29 @@ export class DurableStream {
     return closeResult(await settled("close", () => this.#native.close(body), waiting));
   }
 
+  /** Deletes the stream for everybody; a `StreamNotFoundError` if there is none. */
+  async delete(options: WaitOptions = {}): Promise<void> {
+    const waiting = this.#waiting(options);
+    await settled<null>("delete", () => this.#native.delete(), waiting);
+  }
+
+  /** A reader from an offset on, or from the start, to the stream's present end. Sends nothing. */
+  read(options: ReadOptions = {}): StreamReader {
+    const { offset } = options;
+    if (offset !== undefined && typeof offset !== "string") {
+      throw invalidArgument("offset", "`offset` takes text, from an earlier read, append or head");
+    }
+    const { signal } = this.#waiting(options);
+    return new StreamReader(calling(() => this.#native.read(offset)), signal);
+  }
+
   #waiting(options: WaitOptions = {}): WaitOptions {
     const { signal = this.#signal, timeoutMs } = options;
     return { signal: signalOf(signal), timeoutMs };
   }
 
   #checkAppend(options: AppendOptions): void {
-    for (const name of ["seq", "producerId", "producerEpoch", "producerSeq"]) {
+    for (const name of ["producerId", "producerEpoch", "producerSeq"]) {
       if (name in options) {
         throw notSupported(`\`${name}\` is not supported: an append has an identity of its own`);
       }
@@ -145,6 +236,18 @@ export class DurableStream {
   }
 }
 
+function headResult(fields: MetadataFields): HeadResultExists {
+  const { contentType, offset, streamClosed, ttlSeconds, expiresAt } = fields;
+  return {
+    exists: true,
+    contentType: contentType ?? undefined,
+    offset,
+    streamClosed,
+    ...(ttlSeconds === null ? {} : { ttlSeconds }),
+    ...(expiresAt === null ? {} : { expiresAt }),
+  };
+}
+
 function unsayable(error: Unsayable, url: string): ValidationError {
   return new ValidationError({
     name: "ValidationError",
@@ -156,30 +259,6 @@ function unsayable(error: Unsayable, url: string): ValidationError {
     url,
     issues: [{ path: "", message: error.message }],
   });
-}
-
-function addParams(settings: string[], params: DurableStreamOptions["params"]): void {
-  if (params === undefined) return;
-  const at = settings.indexOf("url") + 1;
-  const given = settings[at];
-  const url = at === 0 ? undefined : parsed(given);
-  if (url === undefined) return; // the core says what is wrong with it
-  for (const [name, value] of Object.entries(params) as [string, unknown][]) {
-    if (value === undefined) continue;
-    if (typeof value !== "string") {
-      throw invalidArgument("params", `\`params\`: the value of \`${name}\` is not text`);
-    }
-    url.searchParams.set(name, value);
-  }
-  settings[at] = url.href;
-}
-
-function parsed(url: string | undefined): URL | undefined {
-  try {
-    return new URL(url ?? "");
-  } catch {
-    return undefined;
-  }
 }
 
 function isThenable(value: unknown): value is PromiseLike<Message> {

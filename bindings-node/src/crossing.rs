@@ -2,7 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use durstream_core::{CloseResult, Error, ErrorKind, FlushReport, Outcome, Receipt, Snapshot};
+use durstream_core::{
+    CloseResult, Error, ErrorKind, FlushReport, Metadata, Outcome, Receipt, Snapshot,
+};
 use napi::bindgen_prelude::{Either, Uint8ArraySlice};
 use serde_json::{Value, json};
 
@@ -81,6 +83,17 @@ pub fn report(report: &FlushReport) -> Value {
 /// How a stream ended.
 pub fn closed(result: &CloseResult) -> Value {
     json!({ "finalOffset": result.final_offset.as_deref() })
+}
+
+/// What the server knows about a stream.
+pub fn metadata(metadata: &Metadata) -> Value {
+    json!({
+        "contentType": metadata.content_type.as_deref(),
+        "offset": &*metadata.offset,
+        "streamClosed": metadata.stream_closed,
+        "ttlSeconds": metadata.ttl_seconds,
+        "expiresAt": metadata.expires_at.as_deref(),
+    })
 }
 
 /// Where a producer stands.

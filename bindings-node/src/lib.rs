@@ -8,6 +8,7 @@ pub mod failure;
 pub mod options;
 pub mod process;
 pub mod producer;
+pub mod reader;
 pub mod schema;
 pub mod state;
 pub mod stream;

@@ -4,14 +4,17 @@ use durstream_core::{ErrorKind, OPTIONS, OptionKind, Options, Reason, Result};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-/// Options from a flat list of names and values, and one of header names and values.
-pub fn options(settings: &[String], headers: &[String]) -> Result<Options> {
+/// Options from flat lists of names and values: of options, of headers, and of query parameters.
+pub fn options(settings: &[String], headers: &[String], params: &[String]) -> Result<Options> {
     let mut options = Options::new();
     for pair in settings.chunks_exact(2) {
         options.set(&pair[0], &pair[1])?;
     }
     for pair in headers.chunks_exact(2) {
         options.set_header(&pair[0], &pair[1])?;
+    }
+    for pair in params.chunks_exact(2) {
+        options.set_param(&pair[0], &pair[1])?;
     }
     Ok(options)
 }

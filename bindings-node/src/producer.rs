@@ -36,12 +36,13 @@ impl Producer {
         id: String,
         settings: Vec<String>,
         headers: Vec<String>,
+        params: Vec<String>,
         on_error: Option<Callback<'_>>,
     ) -> napi::Result<Self> {
         let on_error = callback(on_error)?;
         guarded(|| {
-            let options = options(&settings, &headers)?;
-            let producer = IdempotentProducer::open_with(&stream.stream, &id, options, on_error)?;
+            let options = options(&settings, &headers, &params)?;
+            let producer = IdempotentProducer::open_with(&stream.stream(), &id, options, on_error)?;
             Ok(Producer { producer })
         })
     }

@@ -34,11 +34,12 @@ impl State {
         schema: &Schema,
         settings: Vec<String>,
         headers: Vec<String>,
+        params: Vec<String>,
         on_error: Option<Callback<'_>>,
     ) -> napi::Result<Self> {
         let on_error = callback(on_error)?;
         guarded(|| {
-            let options = options(&settings, &headers)?;
+            let options = options(&settings, &headers, &params)?;
             let producer = create_durable_stream_with(options, schema.schema.clone(), on_error)?;
             Ok(State { producer: Some(producer) })
         })

@@ -66,8 +66,12 @@ fn resolve(deferred: Option<JsDeferred<String, Resolver>>, text: String) {
 impl Wait {
     /// A wait for what the core is doing.
     pub fn new<T: Send + 'static>(pending: Pending<T>, value: fn(&T) -> Value) -> Self {
-        let text: Text = Box::pin(async move { settled(pending.await, value) });
-        let state = State { text: Some(text), deferred: None };
+        Wait::of(async move { settled(pending.await, value) })
+    }
+
+    /// A wait for a result's text.
+    pub fn of(text: impl Future<Output = String> + Send + 'static) -> Self {
+        let state = State { text: Some(Box::pin(text)), deferred: None };
         Wait { shared: Arc::new(Shared { state: Mutex::new(state) }) }
     }
 }

@@ -58,7 +58,16 @@ for (const [option, call] of [
   ["fetch", handle({ url: nowhere, fetch })],
   ["expiresAt", handle({ url: nowhere, expiresAt: new Date(), ttlSeconds: 1 })],
   ["expiresAt", handle({ url: nowhere, expiresAt: new Date(NaN) })],
-  ["params", handle({ url: nowhere, params: { a: () => "b" } })],
+  ["params", handle({ url: nowhere, params: { a: 1 } })],
+  ["params", handle({ url: nowhere, params: "a=b" })],
+  ["params", handle({ url: nowhere, params: { offset: "1" } })],
+  ["params", producer({ params: { live: "sse" } })],
+  ["params", state({ params: { "": "1" } })],
+  ["closed", handle({ url: nowhere, closed: "yes" })],
+  ["closed", producer({ closed: true })],
+  ["forkSubOffset", handle({ url: nowhere, forkSubOffset: -1 })],
+  ["maxReadBytes", handle({ url: nowhere, maxReadBytes: 0 })],
+  ["retryMaxDelayMs", handle({ url: nowhere, retryInitialDelayMs: 2, retryMaxDelayMs: 1 })],
   ["producerId", state({ producerId: undefined })],
   ["producerId", state({ producerId: "a b" })],
   ["schema", state({ schema: undefined })],
@@ -78,10 +87,15 @@ test("a near miss is met with the right spelling", () => {
   assert.match(thrownBy(producer({ linger_ms: 5 })).message, /did you mean `lingerMs`/);
 });
 
-test("header functions are refused with a clear text", () => {
-  const error = thrownBy(producer({ headers: { Authorization: () => "Bearer x" } }));
-  assert.ok(error instanceof NotSupportedError);
-  assert.match(error.message, /`Authorization`.*functions/);
+test("functions in place of headers and parameters are refused with a clear text", () => {
+  for (const [name, options] of [
+    ["Authorization", { headers: { Authorization: () => "Bearer x" } }],
+    ["token", { params: { token: () => "x" } }],
+  ] as const) {
+    const error = thrownBy(producer(options));
+    assert.ok(error instanceof NotSupportedError);
+    assert.match(error.message, new RegExp(`\`${name}\`.*functions`));
+  }
 });
 
 test("a timeout has to be a number", async () => {
@@ -123,14 +137,15 @@ test("the types know every option of the core's table, and no other", () => {
     autoClaim: true, shared: true, lingerMs: true, maxBatchBytes: true, maxBatchItems: true,
     maxInFlight: true, maxWriteBytes: true, maxBufferBytes: true, maxBufferItems: true,
     maxBlockMs: true, deliveryTimeoutMs: true, onUncertain: true, signal: true, onError: true,
-    schema: true, producerId: true, strict: true,
+    schema: true, producerId: true, strict: true, params: true,
   };
   const streamOptions: Record<keyof DurableStreamOptions, true> = {
     url: true, streamPath: true, endpoints: true, pathPrefix: true, ttlSeconds: true,
     expiresAt: true, headers: true, requestTimeoutMs: true, retryInitialDelayMs: true,
     retryMaxDelayMs: true, retryMultiplier: true, retryAfterMaxMs: true, fetch: true,
     contentType: true, maxRetries: true, params: true, signal: true, batching: true,
-    warnOnHttp: true,
+    warnOnHttp: true, closed: true, forkFrom: true, forkOffset: true, forkSubOffset: true,
+    maxReadBytes: true,
   };
   const facade = ["headers", "signal", "onError", "fetch", "schema", "params", "batching", "warnOnHttp"];
   for (const [scope, typed] of [["state", stateOptions], ["stream", streamOptions]] as const) {

@@ -337,7 +337,7 @@ test("DurableStream: promises are awaited, streams are told apart", async () => 
   assert.ok((await rejectionOf(missing.append("1"))) instanceof StreamNotFoundError);
   const wrong = new DurableStream({ url, contentType: "text/plain" });
   assert.ok((await rejectionOf(wrong.append("1"))) instanceof ConflictError);
-  assert.equal((await rejectionOf(handle.append("1", { seq: "1" } as never))).code, "NOT_SUPPORTED");
+  assert.equal((await rejectionOf(handle.append("1", { producerSeq: 1 } as never))).code, "NOT_SUPPORTED");
   assert.equal((await rejectionOf(handle.append("1", { contentType: "a/b" }))).option, "contentType");
 });
 

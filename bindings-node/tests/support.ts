@@ -2,6 +2,10 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createServer } from "node:http";
+import type { RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
 const base = process.env.DURABLE_STREAMS_URL;
@@ -29,6 +33,17 @@ export function freshPath(name: string): string {
 /** Where a stream path is. */
 export function urlOf(path: string): string {
   return `${base}/v1/stream${path}`;
+}
+
+/** A server for one test that answers as told; a stream's URL there. */
+export async function serve(t: TestContext, answer: RequestListener): Promise<string> {
+  const own = createServer(answer);
+  await new Promise<void>((resolve) => own.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    own.close();
+    own.closeAllConnections();
+  });
+  return `http://127.0.0.1:${(own.address() as AddressInfo).port}/v1/stream/own`;
 }
 
 /** Everything in a stream of bytes. */

@@ -1,0 +1,115 @@
+// Reading a stream.
+
+import { calling } from "./errors.cjs";
+import type { NativeChunk, NativeReader, NativeStep } from "./native.cjs";
+import { settled, signalOf } from "./wait.cjs";
+import type { WaitOptions } from "./wait.cjs";
+
+/** Where a read starts, and what ends its waits. */
+export interface ReadOptions {
+  /** From an earlier read, append or head; by default the stream's start. */
+  offset?: string | undefined;
+  /** Ends every wait of the reader with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A part of a stream as the server cut it; never empty. */
+export class Chunk {
+  readonly #native: NativeChunk;
+  #data: Uint8Array | undefined;
+  /** Where the stream goes on after it. */
+  readonly offset: string;
+  /** Whether it reaches the stream's end of that moment. */
+  readonly upToDate: boolean;
+  /** Whether the stream has ended and this is its last part. */
+  readonly streamClosed: boolean;
+
+  /** @internal */
+  constructor(chunk: NativeChunk) {
+    this.#native = chunk;
+    this.offset = chunk.offset;
+    this.upToDate = chunk.upToDate;
+    this.streamClosed = chunk.streamClosed;
+  }
+
+  /** The bytes, as the server sent them. */
+  get data(): Uint8Array {
+    this.#data ??= this.#native.data();
+    return this.#data;
+  }
+
+  /**
+   * The messages of a JSON stream, each parsed by `JSON.parse`: numbers beyond 2^53 are rounded, as
+   * everywhere in JavaScript. Throws a `NotSupportedError` on any other stream.
+   */
+  json<T = unknown>(): T[] {
+    return JSON.parse(calling(() => this.#native.json())) as T[];
+  }
+
+  /**
+   * The bytes as text. Throws a `TypeError` where they are not UTF-8: a chunk of a stream that is
+   * not JSON may end within a character.
+   */
+  text(): string {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(this.data);
+  }
+}
+
+/**
+ * Reads a stream from an offset to its present end: `for await (const chunk of reader)`.
+ *
+ * Nothing is lost by leaving the loop early or by giving a wait up: whoever asks next gets the next
+ * chunk. Asking again at the end asks the server again. For one caller at a time.
+ */
+export class StreamReader implements AsyncIterable<Chunk> {
+  readonly #native: NativeReader;
+  readonly #signal: AbortSignal | undefined;
+
+  /** @internal */
+  constructor(reader: NativeReader, signal: AbortSignal | undefined) {
+    this.#native = reader;
+    this.#signal = signal;
+  }
+
+  /**
+   * The next chunk; `undefined` where the reader has caught up. Transient failures are repeated up
+   * to `maxRetries` times. Rejects with a `StreamNotFoundError`, an `InvalidArgumentError` for an
+   * offset the server does not take, a `ProtocolError` for broken JSON, and so on.
+   */
+  async nextChunk(options: WaitOptions = {}): Promise<Chunk | undefined> {
+    const { signal = this.#signal, timeoutMs } = options;
+    let step: NativeStep | undefined;
+    const start = (): NativeStep => {
+      step = this.#native.next();
+      return step;
+    };
+    await settled<boolean>("the read", start, { signal: signalOf(signal), timeoutMs });
+    const chunk = step?.take();
+    return chunk ? new Chunk(chunk) : undefined;
+  }
+
+  /** The chunks up to the stream's present end; may be asked for again. */
+  [Symbol.asyncIterator](): AsyncIterator<Chunk, undefined, undefined> {
+    return {
+      next: async () => {
+        const value = await this.nextChunk();
+        return value === undefined ? { done: true, value } : { done: false, value };
+      },
+    };
+  }
+
+  /** Where a later read goes on; `undefined` before the first answer of a read from the start. */
+  get offset(): string | undefined {
+    return this.#native.offset ?? undefined;
+  }
+
+  /** Whether the last answer reached the stream's end of that moment. */
+  get upToDate(): boolean {
+    return this.#native.upToDate;
+  }
+
+  /** Whether the stream has ended and all of it was read. */
+  get streamClosed(): boolean {
+    return this.#native.streamClosed;
+  }
+}
