@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -97,7 +97,11 @@ impl Endpoint {
 
 fn with_params(mut url: Url, params: &[(String, String)]) -> Url {
     if !params.is_empty() {
-        url.query_pairs_mut().extend_pairs(params);
+        let own = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
+        let own = own.replace('+', "%20"); // understood by those who decode forms, and the others
+        let query = url.query().filter(|query| !query.is_empty());
+        let query = query.map_or_else(|| own.clone(), |known| format!("{known}&{own}"));
+        url.set_query(Some(&query));
     }
     url
 }
@@ -207,7 +211,7 @@ mod tests {
     fn parameters_join_the_query() {
         let stream = Options::new().url("http://h/a?key=1").param("tenant", "ü & co");
         let endpoint = url(stream, &[]).unwrap();
-        assert_eq!(endpoint.url.as_str(), "http://h/a?key=1&tenant=%C3%BC+%26+co");
+        assert_eq!(endpoint.url.as_str(), "http://h/a?key=1&tenant=%C3%BC%20%26%20co");
         let own = endpoint.with_own(&Options::new().param("job", "7")).unwrap();
         let read = own.at_offset("0_1");
         assert!(read.url.as_str().ends_with("&job=7&offset=0_1"));

@@ -386,9 +386,9 @@ impl Options {
         self.header_map()?;
         self.header_functions()?;
         self.params.iter().try_for_each(|(name, _)| check_param(name))?;
-        let (initial, max) = (self.retry_initial_delay_ms, self.retry_max_delay_ms);
-        let initial = self.number("retry_initial_delay_ms", initial);
-        if self.number("retry_max_delay_ms", max) < initial {
+        if let (Some(initial), Some(max)) = (self.retry_initial_delay_ms, self.retry_max_delay_ms)
+            && max < initial
+        {
             let text = format!("`retry_max_delay_ms` is below the {initial} ms of the first pause");
             return Err(Error::option("retry_max_delay_ms", text));
         }

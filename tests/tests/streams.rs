@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
-use durstream_core::{Chunk, DurableStream, ErrorKind, Options, StreamReader};
+use durstream_core::{Chunk, Detail, DurableStream, ErrorKind, Options, StreamReader};
 use durstream_tests::fresh_path;
 
 fn create(path: &str, content_type: &str) -> DurableStream {
@@ -174,4 +174,21 @@ fn a_fork_begins_with_its_sources_content() {
     assert_eq!(fork.content_type(), "text/plain");
     fork.append("c").wait().unwrap();
     assert_eq!((text(&fork), text(&source)), ("abc".to_owned(), "ab".to_owned()));
+}
+
+#[test]
+fn every_append_knows_its_offset_and_no_failure_is_told_twice() {
+    let stream = create(&fresh_path("awaited"), "text/plain");
+    for n in 0..200 {
+        let outcome = stream.append(format!("{n} ")).wait().unwrap();
+        assert!(outcome.offset.is_some(), "{n}");
+    }
+    stream.append_with_seq("a", "2").wait().unwrap();
+    assert!(stream.append_with_seq("b", "1").wait().is_err());
+    let end = stream.close(None).wait().unwrap();
+    assert_eq!(stream.close(None).wait().unwrap(), end);
+    let error = stream.append("late").wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StreamClosed);
+    let Some(Detail::StreamClosed { final_offset }) = error.detail() else { panic!("{error:?}") };
+    assert_eq!(*final_offset, end.final_offset);
 }

@@ -90,6 +90,17 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// No writes: what ends the stream alone, behind every write before `next_id`.
+    pub(crate) fn end(json: bool, next_id: u64) -> Self {
+        let (groups, body) = (Vec::new(), Bytes::new());
+        Batch { json, first_id: next_id, writes: 0, groups, body, stream_seq: None }
+    }
+
+    /// Whether it only ends the stream.
+    pub(crate) fn is_end(&self) -> bool {
+        self.writes == 0
+    }
+
     #[cfg(test)]
     fn last_id(&self) -> u64 {
         self.first_id + self.writes - 1

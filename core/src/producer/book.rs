@@ -290,16 +290,26 @@ impl Book {
 
     /// Registers a flush of everything accepted so far.
     pub(crate) fn flush(&mut self, completer: Completer<FlushReport>) -> Due {
-        self.wait_for_all(completer, true)
+        self.wait_for_all(self.reported, self.first_cause.clone(), completer, true)
+    }
+
+    /// The same for a caller who was told what failed before, write by write.
+    pub(crate) fn flush_the_rest(&mut self, completer: Completer<FlushReport>) -> Due {
+        self.wait_for_all(self.totals, None, completer, true)
     }
 
     /// The same without taking anything from what the next flush reports.
     pub(crate) fn watch(&mut self, completer: Completer<FlushReport>) -> Due {
-        self.wait_for_all(completer, false)
+        self.wait_for_all(self.reported, self.first_cause.clone(), completer, false)
     }
 
-    fn wait_for_all(&mut self, completer: Completer<FlushReport>, consumes: bool) -> Due {
-        let (since, cause) = (self.reported, self.first_cause.clone());
+    fn wait_for_all(
+        &mut self,
+        since: Totals,
+        cause: Option<Error>,
+        completer: Completer<FlushReport>,
+        consumes: bool,
+    ) -> Due {
         self.flushes.retain(|flush| !flush.completer.is_abandoned());
         self.flushes.push(Flush { up_to: self.next_id - 1, since, cause, consumes, completer });
         Due { waiters: Vec::new(), flushes: self.due_flushes() }

@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) resend_uncertain: bool,
     /// Whether others write to the stream under this id, and likely much the same.
     pub(crate) shared: bool,
+    /// Every write's outcome is told to its caller: nothing is logged.
+    pub(crate) awaited: bool,
     /// Where the stream ended when it was opened, if that is known.
     pub(crate) opened_at: Option<Arc<str>>,
     /// Headers every PUT that creates the stream carries; `None` where it is not created.
@@ -83,6 +85,7 @@ impl Config {
             retries: retries(options),
             resend_uncertain: resend,
             shared: options.shared.unwrap_or(false),
+            awaited: false,
             opened_at: None,
             create: None,
         })
@@ -95,10 +98,13 @@ pub(crate) fn request_timeout(options: &Options) -> Duration {
 
 pub(crate) fn retries(options: &Options) -> Retries {
     let ms = |name, value| Duration::from_millis(options.number(name, value));
+    let initial = ms("retry_initial_delay_ms", options.retry_initial_delay_ms);
+    let max = ms("retry_max_delay_ms", options.retry_max_delay_ms);
     Retries {
         backoff: Backoff {
-            initial: ms("retry_initial_delay_ms", options.retry_initial_delay_ms),
-            max: ms("retry_max_delay_ms", options.retry_max_delay_ms),
+            // One that is given moves the other's default.
+            initial: options.retry_initial_delay_ms.map_or(initial.min(max), |_| initial),
+            max: max.max(options.retry_initial_delay_ms.map_or(max, |_| initial)),
             multiplier: options.factor(),
         },
         max_retries: options.number("max_retries", options.max_retries),

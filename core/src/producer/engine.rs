@@ -76,6 +76,8 @@ pub(crate) struct Engine {
 pub(crate) struct Closes {
     pub(crate) result: Option<CloseResult>,
     pub(crate) waiters: Vec<Completer<CloseResult>>,
+    /// Told the outcome of a request that only ends the stream.
+    end: Option<Completer<Outcome>>,
 }
 
 impl Engine {
@@ -174,21 +176,36 @@ impl Engine {
         Ok(self.push(book, parts, size))
     }
 
-    /// Accepts one write that carries a `Stream-Seq` and so travels alone.
-    pub(crate) fn accept_with_seq(&self, message: &[u8], seq: &str) -> Result<u64> {
+    /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
+    pub(crate) fn accept_awaited(
+        &self,
+        message: &[u8],
+        seq: Option<&str>,
+    ) -> Result<Pending<Outcome>> {
         let size = self.check_size(&[message])?;
+        let (completer, waiting) = pending();
         let mut book = self.book();
         self.check_open(&mut book)?;
-        self.reserve(&mut book, size + seq.len())?;
-        book.seal();
-        let id = self.put(&mut book, &[message], size);
-        book.seal();
-        if let Some(batch) = book.queue.last() {
-            batch.stream_seq = Some(seq.into());
+        self.reserve(&mut book, size + seq.map_or(0, str::len))?;
+        if seq.is_some() {
+            book.seal();
         }
-        drop(book);
-        self.wake.notify_one();
-        Ok(id)
+        // Waited for before the lock is let go: what settles sooner is remembered by status only.
+        let id = book.next_id;
+        book.ledger.wait(id, completer);
+        match seq {
+            None => drop(self.push(book, &[message], size)),
+            Some(seq) => {
+                self.put(&mut book, &[message], size);
+                book.seal();
+                if let Some(batch) = book.queue.last() {
+                    batch.stream_seq = Some(seq.into());
+                }
+                drop(book);
+                self.wake.notify_one();
+            }
+        }
+        Ok(waiting)
     }
 
     /// The same as [`accept`](Self::accept), waiting up to `max_block_ms` for room.
@@ -304,6 +321,24 @@ impl Engine {
         Ok(id)
     }
 
+    /// Sends the end of the stream alone, under a tuple as every write.
+    pub(crate) fn end(&self) -> Result<Pending<Outcome>> {
+        let (completer, ended) = pending();
+        let mut closes = self.closes();
+        let mut book = self.book();
+        if let Some(error) = &book.terminal {
+            return Err(error.clone());
+        }
+        closes.end = Some(completer);
+        book.seal();
+        let end = Batch::end(self.config.json, book.next_id);
+        book.queue.push_back(end);
+        book.queue.close_with_last();
+        drop((book, closes));
+        self.wake.notify_one();
+        Ok(ended)
+    }
+
     /// Counts a call that was turned away for its value: a skip, which flush does not report.
     pub(crate) fn count_invalid(&self) {
         if !self.is_foreign() {
@@ -354,6 +389,11 @@ impl Engine {
 
     /// Settles a batch and tells everyone who waits for it.
     pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome, room: Room) {
+        if batch.is_end() {
+            let end = self.closes().end.take();
+            end.into_iter().for_each(|completer| completer.complete(Ok(outcome.clone())));
+            return;
+        }
         let failed = outcome.error.clone().filter(|_| !outcome.is_delivered());
         let callbacks = match &failed {
             Some(_) => runtime::lock(&self.callbacks).clone(),
@@ -364,7 +404,9 @@ impl Engine {
         self.announce();
         if let Some(error) = failed {
             if callbacks.is_empty() {
-                self.log_once(&outcome, &error, batch.writes);
+                if !self.config.awaited {
+                    self.log_once(&outcome, &error, batch.writes);
+                }
             } else {
                 self.report(callbacks, batch, outcome, error, room);
             }
@@ -536,6 +578,14 @@ impl Engine {
         let (completer, waiting) = pending();
         let due: Due = self.book().flush(completer);
         due.complete();
+        self.wake.notify_one();
+        waiting
+    }
+
+    /// Waits for what is under way, and reports only that.
+    pub(crate) fn flush_the_rest(&self) -> Pending<FlushReport> {
+        let (completer, waiting) = pending();
+        self.book().flush_the_rest(completer).complete();
         self.wake.notify_one();
         waiting
     }

@@ -22,7 +22,7 @@ pub use book::{FlushReport, ProducerState};
 pub use engine::{CloseResult, ErrorCallback, Failure};
 pub use receipts::{Outcome, Reason, Status};
 
-use crate::error::{Error, Issue, Result};
+use crate::error::{Detail, Error, ErrorKind, Issue, Result};
 use crate::options::{Options, Scope};
 use crate::pending::{Pending, pending};
 use crate::protocol::json;
@@ -167,13 +167,52 @@ impl IdempotentProducer {
         options: Options,
         on_error: Option<ErrorCallback>,
     ) -> Result<Self> {
+        let mut config = Self::config(stream, producer_id, &options)?;
+        config.opened_at = stream.take_tail();
         let endpoint = stream.endpoint().with_own(&options)?;
-        let options = options.or_limits_of(stream.limits());
+        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, on_error, None)? })
+    }
+
+    /// The writer of a handle, all of whose writes are waited for.
+    pub(crate) fn open_awaited(stream: &DurableStream, producer_id: &str) -> Result<Self> {
+        let mut config = Self::config(stream, producer_id, &Options::new())?;
+        (config.awaited, config.opened_at) = (true, stream.take_tail());
+        let endpoint = stream.endpoint().clone();
+        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, None, None)? })
+    }
+
+    fn config(stream: &DurableStream, producer_id: &str, options: &Options) -> Result<Config> {
+        let options = options.clone().or_limits_of(stream.limits());
         let mut config =
             Config::new(Scope::Producer, &options, producer_id, stream.content_type())?;
         config.retries.max_retries = retries(stream.limits()).max_retries; // for `close`
-        config.opened_at = stream.take_tail();
-        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, on_error, None)? })
+        Ok(config)
+    }
+
+    /// Appends a message whose outcome is waited for, with a `Stream-Seq` if there is one.
+    pub(crate) fn append_awaited(
+        &self,
+        message: &[u8],
+        seq: Option<&str>,
+    ) -> Result<Pending<Outcome>> {
+        let is_wrong = |seq: &str| {
+            seq.is_empty()
+                || seq.len() > MAX_STREAM_SEQ
+                || !seq.bytes().all(|b| b.is_ascii_graphic())
+        };
+        if seq.is_some_and(is_wrong) {
+            let text = format!("`seq` takes 1 to {MAX_STREAM_SEQ} visible ASCII characters");
+            return Err(Error::option("seq", text));
+        }
+        self.check(message)?;
+        if let Some(end) = self.engine.closes().result.clone() {
+            let text = "the stream is closed: this handle closed it";
+            let detail = Detail::StreamClosed { final_offset: end.final_offset };
+            let url = &self.engine.endpoint.shown;
+            let error = Error::new(ErrorKind::StreamClosed, text).with_detail(detail);
+            return Err(error.with_url(url));
+        }
+        self.engine.accept_awaited(message, seq)
     }
 
     /// Accepts one message: one JSON value on a JSON stream, bytes on any other. Returns at
@@ -186,19 +225,6 @@ impl IdempotentProducer {
         let message = message.as_ref();
         self.check(message)?;
         self.engine.accept(&[message]).map(Receipt::accepted)
-    }
-
-    /// The same with a `Stream-Seq`, which the server checks to rise (PROTOCOL.md 5.2).
-    pub(crate) fn append_with_seq(&self, message: &[u8], seq: &str) -> Result<Receipt> {
-        if seq.is_empty()
-            || seq.len() > MAX_STREAM_SEQ
-            || !seq.bytes().all(|b| b.is_ascii_graphic())
-        {
-            let text = format!("`seq` takes 1 to {MAX_STREAM_SEQ} visible ASCII characters");
-            return Err(Error::option("seq", text));
-        }
-        self.check(message)?;
-        self.engine.accept_with_seq(message, seq).map(Receipt::accepted)
     }
 
     /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
@@ -273,7 +299,8 @@ impl IdempotentProducer {
         self.engine.restart()
     }
 
-    /// Flushes, then ends the *stream* for everybody, a last message in the same request.
+    /// Flushes, then ends the *stream* for everybody, a last message in the same request
+    /// (PROTOCOL.md 5.2.1). A stream that somebody else ended is `StreamClosed`.
     ///
     /// If the flush fails, the stream is not ended, and close may be called again. Repeats
     /// return the first result.
@@ -282,7 +309,15 @@ impl IdempotentProducer {
         if let Err(error) = checked.and_then(|()| self.engine.check_fork()) {
             return Pending::ready(Err(error));
         }
-        close(&self.engine, message.map(<[u8]>::to_vec))
+        close(&self.engine, Last::of(message))
+    }
+
+    /// The same for the writer of a handle: without a message the request carries no identity.
+    pub(crate) fn close_plainly(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
+        match message {
+            Some(_) => self.close(message),
+            None => close(&self.engine, Last::Anybodys),
+        }
     }
 
     /// Flushes and lets go without ending the stream. Reports as `flush` does.
@@ -341,8 +376,23 @@ fn invalid(reason: &'static str, text: String) -> Error {
     Error::validation(reason, "", None, vec![issue], text)
 }
 
+/// What a stream ends with.
+pub(crate) enum Last {
+    Message(Vec<u8>),
+    /// Nothing, under the producer's identity: a rival's end is not its own.
+    Nothing,
+    /// Nothing, and no identity: the stream is closed, whoever did it.
+    Anybodys,
+}
+
+impl Last {
+    pub(crate) fn of(message: Option<&[u8]>) -> Self {
+        message.map_or(Last::Nothing, |message| Last::Message(message.to_vec()))
+    }
+}
+
 /// Ends the stream behind an engine: flush, then EOF, then let go.
-pub(crate) fn close(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Pending<CloseResult> {
+pub(crate) fn close(engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
     let (completer, result) = pending();
     {
         let mut closes = engine.closes();
@@ -359,7 +409,7 @@ pub(crate) fn close(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Pending<C
     let runtime = engine.runtime().clone();
     let closing = Closing(engine.clone());
     runtime.spawn(async move {
-        let outcome = end_stream(&closing.0, message).await;
+        let outcome = end_stream(&closing.0, last).await;
         closing.end(outcome);
     });
     result
@@ -394,8 +444,11 @@ impl Drop for Closing {
     }
 }
 
-async fn end_stream(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Result<CloseResult> {
-    engine.flush().await?;
+async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
+    match engine.config.awaited {
+        true => engine.flush_the_rest().await?,
+        false => engine.flush().await?,
+    };
     let (terminal, state) = {
         let book = engine.book();
         (book.terminal.clone(), book.state)
@@ -404,8 +457,8 @@ async fn end_stream(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Result<Cl
     if let (Some(error), ProducerState::Failed | ProducerState::Fenced) = (terminal, state) {
         return Err(error);
     }
-    let final_offset = match message {
-        Some(message) => {
+    let final_offset = match last {
+        Last::Message(message) => {
             let id = engine.accept_last(&message)?;
             let outcome = engine.wait(id).await?;
             if let Some(error) = outcome.error {
@@ -414,7 +467,14 @@ async fn end_stream(engine: &Arc<Engine>, message: Option<Vec<u8>>) -> Result<Cl
             }
             outcome.offset
         }
-        None => {
+        Last::Nothing => {
+            let outcome = engine.end()?.await?;
+            match outcome.error {
+                Some(error) => return Err(error),
+                None => outcome.offset,
+            }
+        }
+        Last::Anybodys => {
             let transport = engine.runtime().transport.clone();
             let config = &engine.config;
             let (timeout, retries) = (config.request_timeout, &config.retries);

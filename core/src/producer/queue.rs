@@ -69,7 +69,7 @@ impl Queue {
         });
     }
 
-    /// Ends the stream with the last batch, which holds the final message alone.
+    /// Ends the stream with the last batch, which holds the final message alone, or nothing.
     pub(crate) fn close_with_last(&mut self) {
         if let Some(last) = self.batches.back_mut() {
             last.closes = true;

@@ -30,6 +30,10 @@ pub(crate) struct Attempt {
     pub(crate) maybe_stored: bool,
     /// It carried a `Stream-Seq`, which the server compares too.
     pub(crate) ordered: bool,
+    /// What this session had acknowledged when it was sent.
+    pub(crate) acked: Option<u64>,
+    /// It carries nothing but the end of the stream.
+    pub(crate) end: bool,
     /// Its credentials come from a function, which may give better ones later.
     pub(crate) renewable: bool,
 }
@@ -130,14 +134,23 @@ impl Session {
         self.ever_acked = true;
     }
 
-    /// Whether batches may follow without waiting: not before the first acknowledgement.
+    /// The highest sequence number acknowledged.
+    pub(crate) fn acked(&self) -> Option<u64> {
+        self.acked
+    }
+
+    /// Whether batches may follow without waiting: not before the first acknowledgement, and not
+    /// in a replay, where each one's own answer says whether it is a duplicate.
     pub(crate) fn may_pipeline(&self) -> bool {
-        self.acked.is_some()
+        self.acked.is_some() && !self.replay
     }
 
     /// The table of answers.
     pub(crate) fn on_answer(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
         match answer.status {
+            // Ending a stream is idempotent: an answer to it needs neither proof nor echo.
+            200 | 204 if attempt.end => self.on_end(attempt),
+            409 if attempt.end && answer.closed && attempt.maybe_stored => self.on_end(attempt),
             200 | 204 => self.on_success(attempt, answer),
             201..=299 => Decision::Repeat { maybe_stored: true },
             400 | 422 if attempt.seq == 0 => Decision::Split(Reason::Refused),
@@ -156,6 +169,12 @@ impl Session {
             _ if answer.is_transient() => Decision::Repeat { maybe_stored: answer.may_be_stored() },
             _ => Decision::Refuse(Reason::Refused),
         }
+    }
+
+    fn on_end(&mut self, attempt: Attempt) -> Decision {
+        self.ever_acked = true;
+        self.acked = self.acked.max(Some(attempt.seq));
+        Decision::Delivered { up_to: attempt.seq, duplicate: false }
     }
 
     fn on_success(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
@@ -199,9 +218,10 @@ impl Session {
         if answer.closed {
             return Decision::Fail(Reason::StreamClosed);
         }
-        match (answer.expected_seq, self.acked) {
+        match (answer.expected_seq, attempt.acked) {
             (Number::Malformed, _) => Decision::Repeat { maybe_stored: attempt.maybe_stored },
-            // Never rewind: what was acknowledged stays acknowledged.
+            // Never rewind: what was acknowledged stays acknowledged. What was acknowledged only
+            // after this attempt was sent, its answer need not know yet.
             (Number::Is(expected), Some(acked)) if expected <= acked => Decision::NewSession,
             (Number::Is(expected), Some(_)) if expected < attempt.seq => Decision::AwaitPredecessor,
             (Number::Is(_), _) => Decision::NewSession,
@@ -244,11 +264,18 @@ mod tests {
     }
 
     fn at(seq: u64) -> Attempt {
-        Attempt { seq, maybe_stored: false, ordered: false, renewable: false }
+        Attempt {
+            seq,
+            maybe_stored: false,
+            ordered: false,
+            acked: seq.checked_sub(1),
+            end: false,
+            renewable: false,
+        }
     }
 
     fn unsure(seq: u64) -> Attempt {
-        Attempt { seq, maybe_stored: true, ordered: false, renewable: false }
+        Attempt { maybe_stored: true, ..at(seq) }
     }
 
     #[test]
@@ -313,12 +340,16 @@ mod tests {
     #[test]
     fn a_gap_below_the_acknowledged_is_a_lost_session_and_above_it_a_predecessor() {
         let gap = |expected: &str| answer(409, &[("producer-expected-seq", expected)]);
-        let on = |a: Answer| session(Some(4)).on_answer(at(7), &a);
+        let sent = Attempt { acked: Some(4), ..at(7) };
+        let on = |a: Answer| session(Some(4)).on_answer(sent, &a);
         for lost in ["0", "3", "4"] {
             assert_eq!(on(gap(lost)), Decision::NewSession, "{lost}");
         }
         assert_eq!(on(gap("5")), Decision::AwaitPredecessor);
         assert_eq!(on(gap("6")), Decision::AwaitPredecessor);
+        let early = Attempt { acked: Some(2), ..sent };
+        let late = session(Some(4)).on_answer(early, &gap("3"));
+        assert_eq!(late, Decision::AwaitPredecessor, "acknowledged since it was sent");
         assert_eq!(on(answer(409, &[])), Decision::Fail(Reason::Conflict));
         let ordered = Attempt { ordered: true, ..at(3) };
         assert_eq!(

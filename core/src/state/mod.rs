@@ -238,7 +238,7 @@ impl StateProducer {
         }
         let (completer, result) = pending();
         let entry = self.entry.clone();
-        producer::close(self.engine(), None).on_complete(move |closed| {
+        producer::close(self.engine(), producer::Last::Nothing).on_complete(move |closed| {
             if closed.is_ok() {
                 process().registry.retire(&entry);
             }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::options::{Options, Scope};
 use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
-use crate::producer::{CloseResult, IdempotentProducer, Outcome, Receipt};
+use crate::producer::{CloseResult, IdempotentProducer, Outcome};
 use crate::protocol::json::is_json;
 use crate::runtime::{Runtime, lock, process};
 use crate::transport::Request;
@@ -185,7 +185,7 @@ impl DurableStream {
     /// # Errors
     /// `Validation` for an empty message or broken JSON; else why it was not delivered.
     pub fn append(&self, message: impl AsRef<[u8]>) -> Pending<Outcome> {
-        self.append_through(|writer| writer.append(message))
+        self.append_as(message.as_ref(), None)
     }
 
     /// The same with a `Stream-Seq`: the server takes the message only if `seq` sorts after the
@@ -195,15 +195,11 @@ impl DurableStream {
     /// As `append`; `SequenceConflict` if `seq` is not above the last one, `InvalidArgument`
     /// unless it is 1 to 256 visible ASCII characters.
     pub fn append_with_seq(&self, message: impl AsRef<[u8]>, seq: &str) -> Pending<Outcome> {
-        self.append_through(|writer| writer.append_with_seq(message.as_ref(), seq))
+        self.append_as(message.as_ref(), Some(seq))
     }
 
-    fn append_through(
-        &self,
-        append: impl FnOnce(&IdempotentProducer) -> Result<Receipt>,
-    ) -> Pending<Outcome> {
-        let outcome = self.writer().and_then(|writer| Ok(writer.wait(append(writer)?.id())));
-        match outcome {
+    fn append_as(&self, message: &[u8], seq: Option<&str>) -> Pending<Outcome> {
+        match self.writer().and_then(|writer| writer.append_awaited(message, seq)) {
             Ok(pending) => crate::producer::or_error(pending),
             Err(error) => Pending::ready(Err(error)),
         }
@@ -224,7 +220,7 @@ impl DurableStream {
     /// Without a message it may be repeated, by anybody.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
         match self.writer() {
-            Ok(writer) => writer.close(message),
+            Ok(writer) => writer.close_plainly(message),
             Err(error) => Pending::ready(Err(error)),
         }
     }
@@ -244,7 +240,7 @@ impl DurableStream {
     fn writer(&self) -> Result<&IdempotentProducer> {
         self.shared.writer.get_or_try_init(|| {
             let id = format!("durstream-{:016x}", rand::random::<u64>());
-            IdempotentProducer::open(self, &id, Options::new())
+            IdempotentProducer::open_awaited(self, &id)
         })
     }
 }

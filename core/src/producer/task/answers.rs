@@ -76,9 +76,12 @@ impl Task {
         };
         let answer = Answer::read(&response, SystemTime::now());
         let slot = &self.window[n];
+        let end = slot.queued.batch.is_end();
         let attempt = Attempt {
             seq: slot.seq,
-            maybe_stored: slot.maybe_stored,
+            maybe_stored: slot.maybe_stored || (end && slot.unsure()),
+            acked: slot.acked,
+            end,
             ordered: slot.queued.batch.stream_seq.is_some(),
             renewable: self.engine.endpoint.functions.is_some(),
         };
@@ -258,6 +261,7 @@ impl Task {
                 maybe_stored: false,
                 unanswered: 0,
                 attempts: 0,
+                acked: None,
                 answers: Answers::default(),
                 expired: slot.expired,
             };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::engine::Room;
 use super::super::look::{Verdict, verdict};
 use super::super::receipts::Outcome;
-use super::{Landed, Looking, Task};
+use super::{Landed, Looking, Slot, Task};
 use crate::error::Error;
 use crate::stream::wire::{self, Look};
 
@@ -29,7 +29,9 @@ impl Task {
     /// Whether nothing goes on before a look; one that was wanted for what is settled by now is
     /// not.
     pub(super) fn must_look(&mut self) -> bool {
-        let open = self.window.iter().any(|slot| slot.maybe_stored && !slot.expired);
+        let is_open =
+            |slot: &Slot| slot.maybe_stored && !slot.expired && !slot.queued.batch.is_end();
+        let open = self.window.iter().any(is_open);
         if self.looking == Looking::Wanted && !open {
             self.looking = Looking::No;
         }

@@ -45,6 +45,8 @@ struct Slot {
     /// crashed and forgotten, since a look last said that nothing of it is there.
     unanswered: u32,
     attempts: u32,
+    /// What the session had acknowledged when the last attempt was sent.
+    acked: Option<u64>,
     /// What header functions gave for its request.
     answers: Answers,
     /// Its writes have expired; the bytes still hold the sequence together.
@@ -340,6 +342,7 @@ impl Task {
                 maybe_stored: false,
                 unanswered: 0,
                 attempts: 0,
+                acked: None,
                 answers: Answers::default(),
                 expired: false,
             });
@@ -368,6 +371,7 @@ impl Task {
         slot.flying = true;
         slot.after_predecessor = false;
         slot.attempts += 1;
+        slot.acked = self.session.acked();
         self.looking = Looking::No;
         {
             let mut book = self.engine.book();
@@ -387,7 +391,9 @@ impl Task {
         let config = &self.engine.config;
         let value = |text: &str| HeaderValue::from_str(text).expect("checked at construction");
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(header::CONTENT_TYPE, value(&config.content_type));
+        if !slot.queued.batch.is_end() {
+            headers.insert(header::CONTENT_TYPE, value(&config.content_type));
+        }
         headers.insert(PRODUCER_ID, value(&config.producer_id));
         headers.insert(PRODUCER_EPOCH, self.session.epoch.into());
         headers.insert(PRODUCER_SEQ, slot.seq.into());

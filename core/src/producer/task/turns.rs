@@ -75,7 +75,7 @@ impl Task {
                 self.leave(&slot);
                 continue;
             }
-            if slot.maybe_stored && !resend {
+            if slot.maybe_stored && !resend && !slot.queued.batch.is_end() {
                 let text = "the server lost the session, and only it could tell whether this \
                             was stored";
                 let error =

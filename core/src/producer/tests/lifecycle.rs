@@ -1,19 +1,19 @@
 //! Beginning and end: stopping, closing, following one another.
 
 use super::*;
-use crate::producer::close;
+use crate::producer::{Last, close};
 
 #[tokio::test(start_paused = true)]
 async fn close_ends_the_stream_once_everything_is_in_it() {
     let server = Scripted::new([Fault::None, status(503), Fault::CutAfter]);
     let engine = open(&server, single());
     write(&engine, 1..=2);
-    let (first, second) = (close(&engine, Some(b"3".to_vec())), close(&engine, None));
+    let (first, second) = (close(&engine, Last::of(Some(b"3"))), close(&engine, Last::Nothing));
     assert_eq!(engine.accept(&[b"4"]).unwrap_err().kind(), ErrorKind::ProducerClosed);
     let result = first.await.unwrap();
     assert!(result.final_offset.is_some());
     assert_eq!(second.await.unwrap(), result);
-    assert_eq!(close(&engine, None).await.unwrap(), result);
+    assert_eq!(close(&engine, Last::Nothing).await.unwrap(), result);
     assert_eq!(server.stored(), numbers(1..=3));
     assert!(lock(&server.model).closed);
     engine.ended().await;
@@ -25,10 +25,10 @@ async fn a_failed_flush_sends_no_end_and_close_may_be_called_again() {
     lock(&server.model).poison = Some("1");
     let engine = open(&server, single());
     write(&engine, 1..=2);
-    assert_eq!(close(&engine, None).await.unwrap_err().kind(), ErrorKind::Delivery);
+    assert_eq!(close(&engine, Last::Nothing).await.unwrap_err().kind(), ErrorKind::Delivery);
     assert!(!lock(&server.model).closed);
     write(&engine, 3..=3);
-    close(&engine, None).await.unwrap();
+    close(&engine, Last::Nothing).await.unwrap();
     assert_eq!(server.stored(), ["2", "3"]);
     assert!(lock(&server.model).closed);
 }
@@ -117,7 +117,7 @@ async fn a_close_that_fails_lets_a_stopping_producer_end() {
     let server = Scripted::default();
     let engine = open(&server, single());
     lock(&server.model).down = true;
-    let closing = close(&engine, None);
+    let closing = close(&engine, Last::Nothing);
     tokio::time::sleep(Duration::from_millis(20)).await;
     engine.begin_stop();
     assert!(closing.await.is_err());
@@ -135,7 +135,7 @@ async fn a_fenced_producer_does_not_end_the_stream_of_its_successor() {
     new.flush().await.unwrap();
     write(&old, 2..=2);
     assert!(old.flush().await.is_err());
-    assert_eq!(close(&old, None).await.unwrap_err().kind(), ErrorKind::StaleEpoch);
+    assert_eq!(close(&old, Last::Nothing).await.unwrap_err().kind(), ErrorKind::StaleEpoch);
     assert!(!lock(&server.model).closed);
 }
 
@@ -145,8 +145,8 @@ async fn a_last_message_that_fails_is_reported_once() {
     lock(&server.model).poison = Some("2");
     let engine = open(&server, single());
     write(&engine, 1..=1);
-    assert!(close(&engine, Some(b"2".to_vec())).await.is_err());
-    close(&engine, None).await.unwrap();
+    assert!(close(&engine, Last::of(Some(b"2"))).await.is_err());
+    close(&engine, Last::Nothing).await.unwrap();
     assert!(lock(&server.model).closed);
 }
 
@@ -303,4 +303,28 @@ async fn one_that_gathers_much_leaves_the_others_their_share() {
     waiting.await.unwrap();
     assert!(fill(&modest) > little);
     crate::set_buffer_budget(512 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_whose_answer_was_lost_is_ours_and_a_rivals_is_not() {
+    let server = Scripted::new([Fault::None, Fault::CutAfter, Fault::CutAfter]);
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    let end = close(&engine, Last::Nothing).await.unwrap();
+    assert_eq!(close(&engine, Last::Nothing).await.unwrap(), end, "repeats give the first result");
+    let rival = open(&server, single());
+    let error = close(&rival, Last::Nothing).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::StreamClosed, Some(409)));
+    assert_eq!(server.stored(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_outlives_the_servers_memory() {
+    let forgot = Fault::Amnesia(Box::new(Fault::None));
+    let server = Scripted::new([Fault::None, Fault::CutBefore, forgot]);
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    close(&engine, Last::Nothing).await.unwrap();
+    assert!(lock(&server.model).closed);
+    check_accounts(&engine);
 }

@@ -1,6 +1,7 @@
 //! What the stream itself shows, where the server's memory cannot be trusted.
 
 use super::*;
+use crate::producer::{Last, close};
 
 fn forgets(fault: Fault) -> Fault {
     Fault::Amnesia(Box::new(fault))
@@ -70,7 +71,7 @@ async fn a_last_message_whose_answer_was_lost_is_looked_for() {
         let engine = open(&server, single());
         write(&engine, 1..=1);
         engine.flush().await.unwrap();
-        let result = super::super::close(&engine, Some(b"2".to_vec())).await;
+        let result = close(&engine, Last::of(Some(b"2"))).await;
         assert_eq!(result.map(|end| end.final_offset), Ok(Some("2".into())), "{found}");
         assert_eq!(server.stored(), numbers(1..=2));
         assert!(lock(&server.model).closed);

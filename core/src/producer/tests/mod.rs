@@ -225,6 +225,18 @@ async fn a_lost_session_never_rewinds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_answer_is_no_lost_session() {
+    // The third batch overtakes the second; that it is early is said after the second is there.
+    let server =
+        Scripted::new([Fault::None, delay(Fault::None, 50, 0), delay(Fault::None, 0, 200)]);
+    let engine = open(&server, single().max_in_flight(2u64));
+    write(&engine, 1..=4);
+    let report = engine.flush().await.unwrap();
+    assert_eq!((report.delivered, report.uncertain), (4, 0));
+    assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=4), 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_without_deduplication_is_found_out() {
     let server = Scripted::default();
     lock(&server.model).mute = true;
