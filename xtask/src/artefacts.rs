@@ -38,7 +38,7 @@ pub(crate) fn c_example(tree: &Tree, title: &str, source_name: &str) -> Result<P
     let stamp = Stamp::new(tree.directory("stamps")?.join(name), &inputs, "")?;
     step(tree, &format!("{title} shipments"), |step| {
         step.unless_done(&stamp, &program, || {
-            stage::compile(tree, step, &source, &program, Linkage::Shared)
+            stage::compile(tree, step, &[&source], &program, Linkage::Shared)
         })
     })?;
     Ok(program)
@@ -146,6 +146,6 @@ pub(crate) fn npm_packages(tree: &Tree, title: &str, folder: &Path) -> Result {
     })
 }
 
-fn cargo_build(tree: &Tree, step: &Step, what: &[&str]) -> Result {
+pub(crate) fn cargo_build(tree: &Tree, step: &Step, what: &[&str]) -> Result {
     step.run(process::cargo(&tree.root, &["build", "--release"]).args(what))
 }

@@ -1,7 +1,8 @@
-//! The project's commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask with-server`.
+//! The project's commands: `cargo xtask demo`, `cargo xtask test` and the rest.
 #![allow(clippy::print_stdout, reason = "its output is what a person runs it for")]
 
 mod artefacts;
+mod conformance;
 mod console;
 mod demo;
 mod process;
@@ -27,7 +28,7 @@ struct Command {
     run: fn(&Tree, &[String]) -> Result<u8>,
 }
 
-const COMMANDS: [Command; 3] = [
+const COMMANDS: [Command; 5] = [
     Command {
         name: "demo",
         usage: "demo [--keep] [--shipments N]",
@@ -37,7 +38,7 @@ const COMMANDS: [Command; 3] = [
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|comparison|readme …]",
+        usage: "test [rust|c|python|node|conformance|comparison|readme …]",
         about: "every test of every language against a real server; all suites unless told",
         run: suites::test,
     },
@@ -46,6 +47,19 @@ const COMMANDS: [Command; 3] = [
         usage: "with-server -- CMD ARGS…",
         about: "runs a command with DURABLE_STREAMS_URL set to a fresh server",
         run: server::with_server,
+    },
+    Command {
+        name: "conformance",
+        usage: "conformance [--adapter rust|c|python|node]… [--case PATTERN]",
+        about: "the cases of tests/conformance with each language's adapter\n\
+                PATTERN is a part of a case's id, or with * a whole one",
+        run: conformance::conformance,
+    },
+    Command {
+        name: "adapter",
+        usage: "adapter rust|c|python|node",
+        about: "builds a conformance adapter and becomes it; see tests/conformance/README.md",
+        run: conformance::adapters::become_adapter,
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::signals;
@@ -20,6 +20,11 @@ impl Guarded {
     pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
         let name = describe(command);
         command.spawn().map(Self).context(format!("`{name}` did not start"))
+    }
+
+    /// Its standard input and output, where they are pipes; once.
+    pub(crate) fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
+        Some((self.0.stdin.take()?, self.0.stdout.take()?))
     }
 
     /// The status, when the child has ended.

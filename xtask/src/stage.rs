@@ -141,16 +141,17 @@ pub(crate) enum Linkage {
 pub(crate) fn compile(
     tree: &Tree,
     step: &Step,
-    source: &Path,
+    sources: &[&Path],
     program: &Path,
     linkage: Linkage,
 ) -> Result {
-    let is_c = source.extension().is_some_and(|extension| extension == "c");
+    let is_c = |source: &&Path| source.extension().is_some_and(|extension| extension == "c");
+    let is_c = sources.iter().all(is_c);
     let mut compiler = if is_c { toolchain::c_compiler() } else { toolchain::cpp_compiler() };
     let lib = tree.stage().join("lib");
     compiler.arg(if is_c { "-std=c11" } else { "-std=c++17" });
     compiler.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", "-g", "-pthread", "-I"]);
-    compiler.arg(tree.stage().join("include")).arg(source).arg("-o").arg(program);
+    compiler.arg(tree.stage().join("include")).args(sources).arg("-o").arg(program);
     match linkage {
         Linkage::Shared => {
             compiler.arg("-L").arg(&lib).arg("-ldurstream");

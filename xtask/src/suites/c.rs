@@ -111,7 +111,7 @@ fn compiled(suite: &mut Suite<'_>, source: &Path, name: &str, linkage: Linkage) 
     let work = |tree: &Tree| {
         let file = format!("{}-{kind}{}", name.replace('.', "-"), std::env::consts::EXE_SUFFIX);
         let program = tree.directory("c-tests")?.join(file);
-        step(tree, &title, |step| stage::compile(tree, step, source, &program, linkage))?;
+        step(tree, &title, |step| stage::compile(tree, step, &[source], &program, linkage))?;
         Ok(program)
     };
     match work(suite.tree) {

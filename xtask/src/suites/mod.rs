@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::artefacts;
+use crate::conformance;
 use crate::console;
 use crate::process;
 use crate::server::Server;
@@ -15,15 +16,17 @@ use crate::signals;
 use crate::toolchain::{self, Languages};
 use crate::tree::Tree;
 use durstream_tests::failure::Result;
-use runner::{Runner, Suite};
+use runner::Runner;
+pub(crate) use runner::Suite;
 
 type Body = fn(&mut Suite<'_>);
 
-const SUITES: [(&str, Body); 6] = [
+const SUITES: [(&str, Body); 7] = [
     ("rust", rust),
     ("c", c::suite),
     ("python", python),
     ("node", node),
+    ("conformance", conformance::suite),
     ("comparison", comparison),
     ("readme", readme::suite),
 ];
@@ -32,12 +35,12 @@ const SUITES: [(&str, Body); 6] = [
 pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let chosen = choose(arguments)?;
     let started = Instant::now();
-    let includes = |name: &str| chosen.iter().any(|(chosen, _)| *chosen == name);
+    let any_of = |names: &[&str]| chosen.iter().any(|(chosen, _)| names.contains(chosen));
     console::line("Toolchains");
     toolchain::check(Languages {
-        c: includes("c") || includes("readme"),
-        python: includes("python") || includes("readme"),
-        node: includes("node") || includes("comparison") || includes("readme"),
+        c: any_of(&["c", "conformance", "readme"]),
+        python: any_of(&["python", "conformance", "readme"]),
+        node: any_of(&["node", "conformance", "comparison", "readme"]),
     })?;
     let binary = Server::install(tree)?;
     let mut runner = Runner::default();
@@ -137,9 +140,10 @@ mod tests {
             let chosen = choose(&arguments).map_err(|failure| failure.to_string())?;
             Ok(chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]), Ok(vec!["rust", "c", "python", "node", "comparison", "readme"]));
+        let all = ["rust", "c", "python", "node", "conformance", "comparison", "readme"];
+        assert_eq!(names(&[]), Ok(all.to_vec()));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
-        let unknown = "no suite \"go\": there are rust, c, python, node, comparison, readme";
-        assert_eq!(names(&["go"]), Err::<Vec<&str>, _>(unknown.to_owned()));
+        let unknown = format!("no suite \"go\": there are {}", all.join(", "));
+        assert_eq!(names(&["go"]), Err::<Vec<&str>, _>(unknown));
     }
 }

@@ -96,7 +96,7 @@ fn compiled_cpp(tree: &Tree, text: &str) -> Result<Command> {
 fn compiled(tree: &Tree, name: &str, text: &str) -> Result<Command> {
     let source = written(tree, name, text)?;
     let program = source.with_extension(format!("{}.program", name.len()));
-    step(tree, name, |step| stage::compile(tree, step, &source, &program, Linkage::Shared))?;
+    step(tree, name, |step| stage::compile(tree, step, &[&source], &program, Linkage::Shared))?;
     Ok(Command::new(program))
 }
 
