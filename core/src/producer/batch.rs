@@ -61,7 +61,10 @@ impl Builder {
         if self.is_empty() {
             return None;
         }
-        let mut body = std::mem::take(&mut self.body);
+        // The next one is likely as large: growing would copy it several times.
+        let next = (Vec::with_capacity(self.body.len()), Vec::with_capacity(self.groups.len()));
+        let mut body = std::mem::replace(&mut self.body, next.0);
+        let groups = std::mem::replace(&mut self.groups, next.1);
         if self.json {
             body.push(b']');
         }
@@ -69,7 +72,7 @@ impl Builder {
             json: self.json,
             first_id: self.first_id,
             writes: std::mem::take(&mut self.writes),
-            groups: std::mem::take(&mut self.groups),
+            groups,
             body: body.into(),
             stream_seq: None,
         };

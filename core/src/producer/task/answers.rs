@@ -100,16 +100,19 @@ impl Task {
                 self.on_delivered(up_to, duplicate, answer);
             }
             Decision::Repeat { maybe_stored } => {
-                self.window[n].maybe_stored |= maybe_stored;
+                self.window[n].maybe_stored |= maybe_stored && !self.is_dead(n);
                 if matches!(answer.status, 502 | 504) {
                     self.on_unanswered(n); // a gateway speaks for a server it lost
                 }
                 self.pause(error(), answer.retry_after);
             }
-            Decision::AwaitPredecessor => self.window[n].after_predecessor = true,
+            Decision::AwaitPredecessor if n > 0 => self.window[n].after_predecessor = true,
+            // The predecessor is there already: the answer crossed its acknowledgement. Paused
+            // all the same, since nothing else would end it if that were not so.
+            Decision::AwaitPredecessor => self.pause(error(), None),
             Decision::Claim { current } => {
                 match self.session.claim(current, fresh(), rand::random()) {
-                    Some(next) => self.turn = Some(Turn::Session { next, settle_first: false }),
+                    Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
                     None => self.on_fenced(current, answer),
                 }
             }
@@ -177,6 +180,11 @@ impl Task {
         }
     }
 
+    /// Whether slot `n` can never be stored under its tuple.
+    pub(super) fn is_dead(&self, n: usize) -> bool {
+        self.refused.is_some_and(|refused| self.window[n].seq > refused)
+    }
+
     /// The server answered: an outage is over.
     pub(super) fn on_contact(&mut self) {
         self.failures = 0;
@@ -237,10 +245,16 @@ impl Task {
     /// everything behind go out under a new session.
     fn on_refused(&mut self, n: usize, reason: Reason, error: Error, split: bool) {
         self.on_contact();
+        let seq = self.window[n].seq;
         self.turn_session(n);
         let slot = &self.window[n];
         if slot.maybe_stored {
             return; // no refusal makes it certain that an earlier attempt was not stored
+        }
+        // Nothing behind it can be stored either, now or ever, under this session.
+        self.refused = Some(self.refused.unwrap_or(seq).min(seq));
+        for behind in self.window.iter_mut().skip(n + 1) {
+            (behind.maybe_stored, behind.unanswered) = (false, 0);
         }
         let slot = &mut self.window[n];
         let groups = slot.queued.batch.group_count();

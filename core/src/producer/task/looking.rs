@@ -13,6 +13,9 @@ impl Task {
     /// An attempt at slot `n` ended without a word of the server: it may have stored the batch,
     /// crashed, and forgotten. Looked at before the batch is repeated.
     pub(super) fn on_unanswered(&mut self, n: usize) {
+        if self.is_dead(n) {
+            return;
+        }
         self.window[n].maybe_stored = true;
         self.window[n].unanswered += 1;
         self.looking = self.if_possible();

@@ -62,9 +62,9 @@ impl Slot {
 
 /// What is done once no request is under way any more.
 enum Turn {
-    /// Go on under another session. With `settle_first`, what was sent before the batch this is
-    /// about and may be stored is repeated under the old one, whose memory decides it.
-    Session { next: Session, settle_first: bool },
+    /// Go on under another session. What was sent below `settle_below` and may be stored is first
+    /// repeated under the old one, whose memory decides it.
+    Session { next: Session, settle_below: u64 },
     /// End: the first slot's reason, and everybody else's.
     End { state: ProducerState, first: Reason, rest: Reason, error: Error },
 }
@@ -106,6 +106,9 @@ pub(crate) struct Task {
     unopened: bool,
     vanished_since: Option<Instant>,
     looking: Looking,
+    /// Above this sequence number nothing can be stored any more in this session: the server
+    /// refused the batch that had it.
+    refused: Option<u64>,
     /// A fresh session was asked for: nothing new starts before it.
     restarting: bool,
     /// Where the stream ended after this producer's last acknowledged batch.
@@ -153,6 +156,7 @@ impl Task {
             unopened: config.create.is_some(),
             vanished_since: None,
             looking: Looking::No,
+            refused: None,
             restarting: false,
             base: config.opened_at.clone(),
             engine,

@@ -15,22 +15,25 @@ impl Task {
     /// The same; `settle_first` where the old session can still be trusted about the batches
     /// before `n`.
     pub(super) fn turn_next(&mut self, n: usize, settle_first: bool) {
-        self.window[n].seq = NO_TUPLE;
-        if !matches!(self.turn, Some(Turn::End { .. })) {
-            self.turn_to_next(settle_first);
+        let seq = std::mem::replace(&mut self.window[n].seq, NO_TUPLE);
+        let below = if settle_first { seq } else { 0 };
+        match self.turn {
+            Some(Turn::End { .. }) => {}
+            Some(Turn::Session { settle_below, .. }) => self.turn_to_next(below.min(settle_below)),
+            None => self.turn_to_next(below),
         }
     }
 
     /// Decides to go on in another session, unless that or more is decided already.
     pub(super) fn turn_on(&mut self) {
         if self.turn.is_none() {
-            self.turn_to_next(false);
+            self.turn_to_next(0);
         }
     }
 
-    fn turn_to_next(&mut self, settle_first: bool) {
+    fn turn_to_next(&mut self, settle_below: u64) {
         match self.session.next() {
-            Some(next) => self.turn = Some(Turn::Session { next, settle_first }),
+            Some(next) => self.turn = Some(Turn::Session { next, settle_below }),
             None => {
                 let error = Error::new(ErrorKind::StaleEpoch, "there is no epoch after this one");
                 let failed = Reason::ProducerFailed;
@@ -62,12 +65,13 @@ impl Task {
 
     /// Whether the turn has to wait for the first batch to be settled under the old session.
     pub(super) fn unsettled(&self) -> bool {
-        matches!(self.turn, Some(Turn::Session { settle_first: true, .. }))
-            && self.window.front().is_some_and(|slot| slot.maybe_stored && slot.seq != NO_TUPLE)
+        let Some(Turn::Session { settle_below, .. }) = self.turn else { return false };
+        self.window.front().is_some_and(|slot| slot.maybe_stored && slot.seq < settle_below)
     }
 
     fn begin(&mut self, session: Session) {
         self.session = session;
+        self.refused = None;
         let resend = self.engine.config.resend_uncertain;
         let mut again = Vec::new();
         for mut slot in std::mem::take(&mut self.window) {
