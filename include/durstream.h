@@ -5,7 +5,8 @@
 //
 // The nouns, in the order of this file:
 //
-//   durstream_options    settings by name, headers, parameters, the error callback
+//   durstream_options    settings by name, headers, parameters, the error callback;
+//                        durstream_header_answer: the value of a header, asked for per request
 //   durstream_error      what a call failed with
 //   durstream_stream     a stream by its URL: create, connect, head, append, read, close, delete
 //   durstream_metadata   what a stream is and where it ends
@@ -15,7 +16,7 @@
 //   durstream_schema     collections of entities: type, primary key, JSON Schema
 //   durstream_state      the writer of entity state, one per stream in a process
 //   durstream_stats      counters
-//   the process          version, flush_all, shutdown, log
+//   the process          version, buffer budget, flush_all, shutdown, log
 //
 // A first program:
 //
@@ -259,6 +260,11 @@ typedef struct durstream_error durstream_error;
 // the callback.
 typedef struct durstream_failure durstream_failure;
 
+// Where a header function puts the value for one request. It is to be answered exactly once, by
+// `durstream_header_answer_give` or `durstream_header_answer_fail`, which consume it: at once or
+// after the function has returned, from any thread.
+typedef struct durstream_header_answer durstream_header_answer;
+
 // What a stream is, and where it ends. Immutable; any thread may read it.
 typedef struct durstream_metadata durstream_metadata;
 
@@ -293,6 +299,11 @@ typedef void (*durstream_error_callback)(const durstream_failure *failure, void 
 
 // Is told that `user_data` is used no more: once, on any thread. It must not block.
 typedef void (*durstream_destroy_callback)(void *user_data);
+
+// Is asked for a header's value. Runs on the library's own thread for callbacks, one at a time,
+// so one that takes long is better answered later, from another thread: `answer` is the
+// callback's to answer. No exception may leave it.
+typedef void (*durstream_header_callback)(durstream_header_answer *answer, void *user_data);
 
 // What a flush found since the last one. Set `size` to `sizeof(durstream_flush_report)` before
 // the call.
@@ -379,8 +390,8 @@ durstream_code durstream_options_set_header(durstream_options *options,
                                             const char *value,
                                             durstream_error **error);
 
-// Adds a parameter to the query of every request's URL, encoded as a form's. Both texts are
-// copied. Any thread; does not block.
+// Adds a parameter to the query of every request's URL, percent-encoded. Both texts are copied.
+// Any thread; does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT`: no name, or `offset`, `live` or `cursor`, which the
 // library sets itself.
@@ -400,6 +411,32 @@ durstream_code durstream_options_on_error(durstream_options *options,
                                           void *user_data,
                                           durstream_destroy_callback destroy,
                                           durstream_error **error);
+
+// --- Headers that are asked for --------------------------------------------------------------------
+
+// Adds a header whose value `callback` gives, such as a token that expires: it is asked once per
+// request, its value is kept for the repeats of the request, and it is asked again after 401 or
+// 403. While there is no value, writes wait as in an outage. `name` is copied. `user_data` is
+// handed to the callback and stays the caller's until `destroy` (may be NULL), which runs once:
+// when neither these options nor what was made with them needs it any more. Any thread; does not
+// block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT`: no callback, not a header's name, or one that the library
+// sets itself; `destroy` is not called then.
+durstream_code durstream_options_set_header_fn(durstream_options *options,
+                                               const char *name,
+                                               durstream_header_callback callback,
+                                               void *user_data,
+                                               durstream_destroy_callback destroy,
+                                               durstream_error **error);
+
+// Answers with the header's value, which is copied; what cannot be sent as one fails, as by
+// `durstream_header_answer_fail`. The answer is used up. Any thread; does not block.
+void durstream_header_answer_give(durstream_header_answer *answer, const char *value);
+
+// Answers that there is no value now; `why` is copied, for people. The request is tried again
+// later. The answer is used up. Any thread; does not block.
+void durstream_header_answer_fail(durstream_header_answer *answer, const char *why);
 
 // --- Errors ----------------------------------------------------------------------------------------
 
@@ -683,7 +720,8 @@ void durstream_producer_free(durstream_producer *producer);
 // full, at most `max_block_ms`, and never inside a callback.
 //
 // Errors: `DURSTREAM_VALIDATION` (empty, or no JSON), `_TOO_LARGE`, `_BUFFER_FULL`,
-// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or what the producer failed with.
+// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or what
+// the producer failed with.
 durstream_code durstream_producer_append(const durstream_producer *producer,
                                          const uint8_t *message,
                                          size_t length,
@@ -719,13 +757,34 @@ durstream_code durstream_producer_flush(const durstream_producer *producer,
                                         durstream_flush_report *report,
                                         durstream_error **error);
 
+// Waits until writes are taken at once: there is room in the buffer for the one that last found
+// none, or for any other. For hosts that write with `durstream_producer_try_append`. Any thread;
+// blocks, at most `timeout_ms`.
+//
+// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or what the
+// producer failed with.
+durstream_code durstream_producer_wait_ready(const durstream_producer *producer,
+                                             int64_t timeout_ms,
+                                             durstream_error **error);
+
+// Begins a fresh session, which may claim the id, once everything accepted so far is settled:
+// the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
+// at most `timeout_ms`.
+//
+// Errors: `DURSTREAM_TIMEOUT`, and it goes on; `_PRODUCER_CLOSED`, or what the producer failed
+// with.
+durstream_code durstream_producer_restart(const durstream_producer *producer,
+                                          int64_t timeout_ms,
+                                          durstream_error **error);
+
 // Flushes, then ends the *stream* for everybody, a last message (NULL for none) in the same
 // request. If the flush fails the stream is not ended, and close may be called again; repeats
 // give the first result. `final_offset` may be NULL; what it receives is for
 // `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
 // `timeout_ms`. The handle is still to be freed.
 //
-// Errors: as flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on.
+// Errors: as flush; why the stream was not ended, `DURSTREAM_STREAM_CLOSED` where somebody else
+// had ended it; `DURSTREAM_TIMEOUT`, and it goes on.
 durstream_code durstream_producer_close(const durstream_producer *producer,
                                         const uint8_t *message,
                                         size_t length,
@@ -945,6 +1004,14 @@ durstream_code durstream_state_flush(const durstream_state *state,
                                      durstream_flush_report *report,
                                      durstream_error **error);
 
+// Waits until the stream was created or found and there is room in the buffer for the write that
+// last found none, or for any other. Any thread; blocks, at most `timeout_ms`.
+//
+// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, or what the producer failed with.
+durstream_code durstream_state_wait_ready(const durstream_state *state,
+                                          int64_t timeout_ms,
+                                          durstream_error **error);
+
 // Flushes and closes the producer for all its handles; a later open makes a new one. The stream
 // goes on, as it outlives a deploy, unless `end_stream`: then it is ended for everybody, if the
 // flush succeeded, and `final_offset` (may be NULL) receives where, for `durstream_string_free`;
@@ -1018,6 +1085,12 @@ const char *durstream_version(void);
 // Writes of this process accepted and not settled, over all producers. Any thread; does not
 // block.
 uint64_t durstream_pending_count(void);
+
+// Bounds what all producers of this process together may buffer, in bytes: 512 MiB until it is
+// set. Each producer has room for one batch (`max_batch_bytes`) of its own, whatever the others
+// hold; what is beyond that comes out of this bound, first come, first served. A smaller one
+// takes nothing back. Any thread; does not block.
+void durstream_set_buffer_budget(uint64_t bytes);
 
 // Waits until every write accepted so far, by any producer of this process, is settled, well or
 // not: for the end of a process, not in place of a producer's flush. Any thread; blocks, at most

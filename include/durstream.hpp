@@ -328,6 +328,8 @@ struct Failure {
 };
 
 using ErrorCallback = std::function<void(const Failure &)>;
+/// Gives a header's value for one request; what it throws says that there is none now.
+using HeaderFunction = std::function<std::string()>;
 
 namespace detail {
 
@@ -356,6 +358,24 @@ inline void on_error(const durstream_failure *raw, void *user_data) noexcept {
 }
 
 inline void destroy(void *user_data) noexcept { delete static_cast<SharedCallback *>(user_data); }
+
+/// Asks the function, on the library's thread.
+inline void on_header(durstream_header_answer *answer, void *user_data) noexcept {
+    try {
+        const std::string value = (*static_cast<HeaderFunction *>(user_data))();
+        const bool whole = value.find('\0') == std::string::npos;
+        if (whole) durstream_header_answer_give(answer, value.c_str());
+        else durstream_header_answer_fail(answer, "the value holds a NUL character");
+    } catch (const std::exception &thrown) {
+        durstream_header_answer_fail(answer, thrown.what());
+    } catch (...) {
+        durstream_header_answer_fail(answer, "it threw");
+    }
+}
+
+inline void destroy_header(void *user_data) noexcept {
+    delete static_cast<HeaderFunction *>(user_data);
+}
 
 /// What a destructor has to say goes to the callback, if there is one.
 inline void report(const SharedCallback &callback, Code code, const Slot &slot) noexcept {
@@ -392,6 +412,19 @@ public:
         detail::Text n(name, "name"), v(value, "value");
         detail::Slot error;
         error.check(durstream_options_set_header(raw_.get(), n.get(), v.get(), error.out()));
+        return *this;
+    }
+    /// A header whose value is asked for once per request, and again after 401 or 403, on the
+    /// library's thread. While the function throws, writes wait as in an outage.
+    Options &header(std::string_view name, HeaderFunction function) {
+        detail::Text n(name, "name");
+        auto boxed = std::make_unique<HeaderFunction>(std::move(function));
+        detail::Slot error;
+        error.check(durstream_options_set_header_fn(raw_.get(), n.get(),
+                                                    *boxed ? detail::on_header : nullptr,
+                                                    boxed.get(), detail::destroy_header,
+                                                    error.out()));
+        boxed.release();
         return *this;
     }
     /// Adds a parameter to the query of every request's URL.
@@ -683,6 +716,17 @@ public:
         error.check(durstream_producer_flush(get(), limit.count(), &report, error.out()));
         return report;
     }
+    /// Waits until try_append() would find room, for what last found none too.
+    void wait_ready(Limit limit = no_limit) const {
+        detail::Slot error;
+        error.check(durstream_producer_wait_ready(get(), limit.count(), error.out()));
+    }
+    /// Begins a fresh session once everything accepted so far is settled: the way back after
+    /// StaleEpochError.
+    void restart(Limit limit = no_limit) {
+        detail::Slot error;
+        error.check(durstream_producer_restart(get(), limit.count(), error.out()));
+    }
     /// Flushes, then ends the stream for everybody, a last message in the same request.
     std::optional<std::string> close(std::optional<std::string_view> message = std::nullopt,
                                      Limit limit = no_limit) {
@@ -832,6 +876,11 @@ public:
         error.check(durstream_state_flush(get(), limit.count(), &report, error.out()));
         return report;
     }
+    /// Waits until the stream was created or found, and a write would find room.
+    void wait_ready(Limit limit = no_limit) const {
+        detail::Slot error;
+        error.check(durstream_state_wait_ready(get(), limit.count(), error.out()));
+    }
     /// Flushes and closes the producer for all holders. The stream goes on.
     void close(Limit limit = no_limit) {
         detail::Slot error;
@@ -922,6 +971,9 @@ inline std::string_view version() { return durstream_version(); }
 
 /// Writes of this process accepted and not settled, over all producers.
 inline std::uint64_t pending_count() { return durstream_pending_count(); }
+
+/// Bounds what all producers together may buffer, in bytes, beyond one batch of each.
+inline void set_buffer_budget(std::uint64_t bytes) { durstream_set_buffer_budget(bytes); }
 
 /// Waits until every write accepted so far, by any producer, is settled, well or not.
 inline void flush_all(Limit limit) {

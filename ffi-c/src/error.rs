@@ -120,7 +120,7 @@ impl Problem {
         self.core().and_then(Error::detail)
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Problem::Core(error) => error.to_string(),
             Problem::Argument { text, .. } => text.clone(),

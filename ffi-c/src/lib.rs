@@ -9,6 +9,7 @@ mod args;
 pub mod chunk;
 mod doorway;
 pub mod error;
+pub mod header;
 pub mod metadata;
 pub mod options;
 pub mod outcome;

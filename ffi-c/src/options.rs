@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durstream_core::{ErrorCallback, Failure, Options};
+use durstream_core::{ErrorCallback, Failure, HeaderFn, Options};
 
 use crate::args::{give, handle, take, text};
 use crate::doorway::{call, get};
@@ -33,32 +33,43 @@ pub type durstream_error_callback =
 /// Is told that `user_data` is used no more: once, on any thread. It must not block.
 pub type durstream_destroy_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// A host's callback; the last one who holds it tells the host.
-struct OnError {
-    callback: unsafe extern "C" fn(*const durstream_failure, *mut c_void),
-    user_data: *mut c_void,
+/// What a host gave along with a callback; its end tells the host.
+pub(crate) struct UserData {
+    pub(crate) pointer: *mut c_void,
     destroy: durstream_destroy_callback,
 }
 
 // SAFETY: the header says that callbacks and `user_data` are used on the library's threads.
-unsafe impl Send for OnError {}
+unsafe impl Send for UserData {}
 // SAFETY: as above; calls never overlap, there is one dispatcher.
-unsafe impl Sync for OnError {}
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    pub(crate) fn new(pointer: *mut c_void, destroy: durstream_destroy_callback) -> Self {
+        UserData { pointer, destroy }
+    }
+}
+
+impl Drop for UserData {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.destroy {
+            // SAFETY: the host's function with its own data, for the last time.
+            unsafe { destroy(self.pointer) };
+        }
+    }
+}
+
+/// A host's error callback.
+struct OnError {
+    callback: unsafe extern "C" fn(*const durstream_failure, *mut c_void),
+    user_data: UserData,
+}
 
 impl OnError {
     fn run(&self, failure: Failure) {
         let failure = durstream_failure::new(failure);
         // SAFETY: the host's function with its own data, for a failure that lives until it ends.
-        unsafe { (self.callback)(&raw const failure, self.user_data) };
-    }
-}
-
-impl Drop for OnError {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.destroy {
-            // SAFETY: the host's function with its own data, for the last time.
-            unsafe { destroy(self.user_data) };
-        }
+        unsafe { (self.callback)(&raw const failure, self.user_data.pointer) };
     }
 }
 
@@ -75,6 +86,11 @@ impl durstream_options {
             return Err(Problem::argument("on_error", text.to_owned()));
         }
         Ok(set.options.clone())
+    }
+
+    /// Adds a header whose value is a function.
+    pub(crate) fn set_header_fn(&self, name: &str, function: HeaderFn) -> Result<(), Problem> {
+        Ok(self.lock().options.set_header_fn(name, function)?)
     }
 
     /// For a producer.
@@ -144,8 +160,8 @@ pub unsafe extern "C" fn durstream_options_set_header(
     }
 }
 
-/// Adds a parameter to the query of every request's URL, encoded as a form's. Both texts are
-/// copied. Any thread; does not block.
+/// Adds a parameter to the query of every request's URL, percent-encoded. Both texts are copied.
+/// Any thread; does not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT`: no name, or `offset`, `live` or `cursor`, which the
 /// library sets itself.
@@ -184,7 +200,10 @@ pub unsafe extern "C" fn durstream_options_on_error(
     unsafe {
         call(error, || {
             let options = handle(options, "options")?;
-            let fresh = callback.map(|callback| OnError { callback, user_data, destroy });
+            let fresh = callback.map(|callback| {
+                let user_data = UserData::new(user_data, destroy);
+                OnError { callback, user_data }
+            });
             // The one before goes when the lock is gone: `destroy` is the host's code.
             let before = std::mem::replace(&mut options.lock().on_error, fresh.map(Arc::new));
             drop(before);

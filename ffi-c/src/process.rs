@@ -28,6 +28,18 @@ pub unsafe extern "C" fn durstream_pending_count() -> u64 {
     get(0, || Some(durstream_core::pending_count()))
 }
 
+/// Bounds what all producers of this process together may buffer, in bytes: 512 MiB until it is
+/// set. Each producer has room for one batch (`max_batch_bytes`) of its own, whatever the others
+/// hold; what is beyond that comes out of this bound, first come, first served. A smaller one
+/// takes nothing back. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_set_buffer_budget(bytes: u64) {
+    get((), || {
+        durstream_core::set_buffer_budget(bytes);
+        Some(())
+    })
+}
+
 /// Waits until every write accepted so far, by any producer of this process, is settled, well or
 /// not: for the end of a process, not in place of a producer's flush. Any thread; blocks, at most
 /// `timeout_ms`.

@@ -113,7 +113,8 @@ pub unsafe extern "C" fn durstream_producer_free(producer: *mut durstream_produc
 /// full, at most `max_block_ms`, and never inside a callback.
 ///
 /// Errors: `DURSTREAM_VALIDATION` (empty, or no JSON), `_TOO_LARGE`, `_BUFFER_FULL`,
-/// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or what the producer failed with.
+/// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or what
+/// the producer failed with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_append(
     producer: *const durstream_producer,
@@ -198,13 +199,58 @@ pub unsafe extern "C" fn durstream_producer_flush(
     }
 }
 
+/// Waits until writes are taken at once: there is room in the buffer for the one that last found
+/// none, or for any other. For hosts that write with `durstream_producer_try_append`. Any thread;
+/// blocks, at most `timeout_ms`.
+///
+/// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or what the
+/// producer failed with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_wait_ready(
+    producer: *const durstream_producer,
+    timeout_ms: i64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            let ready = producer.producer.ready();
+            Ok(ready.wait_or_timeout(limit(timeout_ms), "the wait for room")?)
+        })
+    }
+}
+
+/// Begins a fresh session, which may claim the id, once everything accepted so far is settled:
+/// the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
+/// at most `timeout_ms`.
+///
+/// Errors: `DURSTREAM_TIMEOUT`, and it goes on; `_PRODUCER_CLOSED`, or what the producer failed
+/// with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_restart(
+    producer: *const durstream_producer,
+    timeout_ms: i64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let producer = handle(producer, "producer")?;
+            let restarted = producer.producer.restart();
+            Ok(restarted.wait_or_timeout(limit(timeout_ms), "restart")?)
+        })
+    }
+}
+
 /// Flushes, then ends the *stream* for everybody, a last message (NULL for none) in the same
 /// request. If the flush fails the stream is not ended, and close may be called again; repeats
 /// give the first result. `final_offset` may be NULL; what it receives is for
 /// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
 /// `timeout_ms`. The handle is still to be freed.
 ///
-/// Errors: as flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on.
+/// Errors: as flush; why the stream was not ended, `DURSTREAM_STREAM_CLOSED` where somebody else
+/// had ended it; `DURSTREAM_TIMEOUT`, and it goes on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_close(
     producer: *const durstream_producer,

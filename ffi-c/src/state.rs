@@ -211,6 +211,26 @@ pub unsafe extern "C" fn durstream_state_flush(
     }
 }
 
+/// Waits until the stream was created or found and there is room in the buffer for the write that
+/// last found none, or for any other. Any thread; blocks, at most `timeout_ms`.
+///
+/// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, or what the producer failed with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_wait_ready(
+    state: *const durstream_state,
+    timeout_ms: i64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let state = handle(state, "state")?;
+            let ready = state.producer.ready();
+            Ok(ready.wait_or_timeout(limit(timeout_ms), "the wait for the stream and room")?)
+        })
+    }
+}
+
 /// Flushes and closes the producer for all its handles; a later open makes a new one. The stream
 /// goes on, as it outlives a deploy, unless `end_stream`: then it is ended for everybody, if the
 /// flush succeeded, and `final_offset` (may be NULL) receives where, for `durstream_string_free`;

@@ -13,6 +13,11 @@ static const char *const BROKEN = "\xff\xfe";
         (error) = NULL;                                                                           \
     } while (0)
 
+static void answer(durstream_header_answer *to, void *user_data) {
+    (void)user_data;
+    durstream_header_answer_give(to, "x");
+}
+
 static void null_is_an_error_everywhere(void) {
     durstream_error *error = NULL;
     durstream_options *options = durstream_options_new();
@@ -26,6 +31,12 @@ static void null_is_an_error_everywhere(void) {
     NAMES("options", durstream_options_set_param(NULL, "a", "b", &error), error);
     NAMES("name", durstream_options_set_param(options, NULL, "b", &error), error);
     NAMES("value", durstream_options_set_param(options, "a", NULL, &error), error);
+    NAMES("options", durstream_options_set_header_fn(NULL, "a", answer, NULL, NULL, &error), error);
+    NAMES("name", durstream_options_set_header_fn(options, NULL, answer, NULL, NULL, &error), error);
+    NAMES("callback", durstream_options_set_header_fn(options, "a", NULL, NULL, NULL, &error),
+          error);
+    durstream_header_answer_give(NULL, "x");
+    durstream_header_answer_fail(NULL, "x");
     NAMES("options", durstream_options_on_error(NULL, NULL, NULL, NULL, &error), error);
     NAMES("options", durstream_stream_create(NULL, NULL, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_create(options, NULL, 0, NULL, &error), error);
@@ -44,6 +55,8 @@ static void null_is_an_error_everywhere(void) {
     NAMES("producer", durstream_producer_try_append(NULL, NULL, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_wait(NULL, 1, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_flush(NULL, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_wait_ready(NULL, 0, &error), error);
+    NAMES("producer", durstream_producer_restart(NULL, 0, &error), error);
     NAMES("producer", durstream_producer_close(NULL, NULL, 0, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_detach(NULL, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_begin_shutdown(NULL, &error), error);
@@ -62,6 +75,7 @@ static void null_is_an_error_everywhere(void) {
     NAMES("state", durstream_state_try_delete(NULL, "a", "b", NULL, &error), error);
     NAMES("state", durstream_state_wait(NULL, 1, 0, NULL, &error), error);
     NAMES("state", durstream_state_flush(NULL, 0, NULL, &error), error);
+    NAMES("state", durstream_state_wait_ready(NULL, 0, &error), error);
     NAMES("state", durstream_state_close(NULL, true, 0, NULL, &error), error);
     NAMES("state", durstream_state_begin_shutdown(NULL, &error), error);
     NAMES("state", durstream_state_stop(NULL, &error), error);

@@ -2,9 +2,11 @@
 #include <durstream.hpp>
 
 #include "http.h"
+#include "peer.h"
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -218,12 +220,97 @@ void callbacks_are_wrapped() {
     CHECK(writes == 1 && reports == 1);
 }
 
+void headers_are_asked_for() {
+    const peer_answer answers[] = {
+        {"", "", "401 Unauthorized"},
+        {"Stream-Next-Offset: x1\r\n", "", nullptr},
+        {"Stream-Next-Offset: x2\r\n", "", nullptr},
+    };
+    peer server;
+    peer_start(&server, answers, 3);
+    peer_allow(&server, 3);
+    auto calls = std::make_shared<std::atomic<int>>(0);
+    {
+        durstream::Options options, own;
+        options.set("url", server.url).header("Fixed", "f").header("Token", [calls]() {
+            const int call = ++*calls;
+            if (call == 1) throw std::runtime_error("not yet");
+            if (call == 2) throw 2;
+            if (call == 3) return std::string("a\0b", 3);
+            return "t-" + std::to_string(call);
+        });
+        own.set("retry_initial_delay_ms", 1).set("retry_max_delay_ms", 1);
+        durstream::IdempotentProducer producer(durstream::DurableStream::connect(options), "face",
+                                               own);
+        producer.append("a");
+        producer.flush(30s);
+        producer.append("b");
+        CHECK(producer.flush(30s).delivered == 1 && producer.stats().delivered == 2);
+    }
+    durstream::shutdown(5s);
+    peer_end(&server);
+    CHECK(*calls == 6 && calls.use_count() == 1);
+    const char *const expected[] = {"t-4", "t-5", "t-6"};
+    for (int n = 0; n < 3; n++) {
+        CHECK(peer_heard(server.requests[n], "token", expected[n]));
+        CHECK(peer_heard(server.requests[n], "fixed", "f"));
+    }
+}
+
+void fenced_ones_come_back() {
+    const std::string path = fresh_path("face-back");
+    const auto stream = json_stream(path);
+    durstream::IdempotentProducer old(stream, "one-of-us"), fresh(stream, "one-of-us");
+    old.append(R"({"n":0})");
+    old.flush(30s);
+    fresh.append(R"({"n":1})");
+    fresh.flush(30s);
+    old.append(R"({"n":"lost"})");
+    thrown<durstream::DeliveryError>([&] { old.flush(30s); });
+    thrown<durstream::StaleEpochError>([&] { old.wait_ready(30s); });
+    old.restart(30s);
+    old.wait_ready(30s);
+    old.append(R"({"n":2})");
+    old.flush(30s);
+    check_numbers(path.c_str(), 3);
+    old.detach(30s);
+    thrown<durstream::ProducerClosedError>([&] { old.restart(30s); });
+}
+
+void room_is_bounded() {
+    durstream::Options options, own;
+    options.set("url", "http://127.0.0.1:1/v1/stream/x");
+    own.set("max_batch_bytes", 200);
+    durstream::IdempotentProducer producer(durstream::DurableStream::connect(options), "face",
+                                           own);
+    durstream::set_buffer_budget(0);
+    producer.try_append("a"); // something has room in any case
+    thrown<durstream::BufferFullError>([&] { for (;;) producer.try_append("b"); });
+    thrown<durstream::TimeoutError>([&] { producer.wait_ready(0ms); });
+    durstream::set_buffer_budget(512 << 20);
+    producer.wait_ready(0ms);
+    producer.try_append("b");
+    producer.stop();
+
+    const std::string path = fresh_path("face-ready");
+    auto state_options = options_at(path);
+    state_options.set("producer_id", "face");
+    durstream::StateProducer state(state_options, shipments());
+    state.wait_ready(30s);
+    const auto head = durstream::DurableStream::connect(options_at(path)).head(30s);
+    CHECK(head.content_type == "application/json");
+}
+
 void bad_input_throws() {
     durstream::Options options;
     const auto error = thrown<durstream::InvalidArgumentError>([&] { options.set("linger_ms", -1); });
     CHECK(error.option() == "linger_ms" && error.code() == DURSTREAM_INVALID_ARGUMENT);
     thrown<durstream::InvalidArgumentError>([&] { options.header("Producer-Id", "x"); });
     thrown<durstream::InvalidArgumentError>([&] { options.set({"a\0b", 3}, "x"); });
+    thrown<durstream::InvalidArgumentError>([&] { options.header({"a\0b", 3}, [] { return ""; }); });
+    thrown<durstream::InvalidArgumentError>([&] { options.header("Producer-Id", [] { return ""; }); });
+    thrown<durstream::InvalidArgumentError>(
+        [&] { options.header("a", durstream::HeaderFunction()); });
     thrown<durstream::InvalidArgumentError>([&] { durstream::DurableStream::connect(options); });
     thrown<durstream::InvalidArgumentError>([&] { shipments().add("b", "shipment", "id"); });
     thrown<durstream::TimeoutError>([] { // every leaf is an Error, and that a runtime_error
@@ -278,6 +365,9 @@ int main(int count, char **arguments) {
     streams_are_read();
     state_answers_with_receipts();
     callbacks_are_wrapped();
+    headers_are_asked_for();
+    fenced_ones_come_back();
+    room_is_bounded();
     bad_input_throws();
     threads_share_a_producer();
     restarts_lose_nothing(arguments[0]);

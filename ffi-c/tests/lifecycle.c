@@ -3,6 +3,7 @@
 #include "check.h"
 #include "http.h"
 
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 static const char *const JSON = "application/json";
@@ -72,6 +73,8 @@ static void in_child(durstream_stream *stream, durstream_producer *producer,
     FAILS(DURSTREAM_FORKED, append(producer, "{}", &error), error);
     FAILS(DURSTREAM_FORKED, durstream_producer_wait(producer, 1, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_producer_flush(producer, -1, NULL, &error), error);
+    FAILS(DURSTREAM_FORKED, durstream_producer_wait_ready(producer, -1, &error), error);
+    FAILS(DURSTREAM_FORKED, durstream_producer_restart(producer, -1, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_producer_close(producer, NULL, 0, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_producer_detach(producer, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_producer_stop(producer, &error), error);
@@ -80,6 +83,7 @@ static void in_child(durstream_stream *stream, durstream_producer *producer,
     CHECK(durstream_producer_state(producer) == DURSTREAM_LIFECYCLE_NONE);
     FAILS(DURSTREAM_FORKED, durstream_state_delete(state, "a", "1", NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_flush(state, -1, NULL, &error), error);
+    FAILS(DURSTREAM_FORKED, durstream_state_wait_ready(state, -1, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_close(state, true, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_close(state, false, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_stop(state, &error), error);
@@ -135,9 +139,14 @@ static void children_write_as_themselves(void) {
     check_numbers(child_path, 1);
 }
 
+static void pause_briefly(void) {
+    struct timespec pause = {0, 5 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+}
+
 typedef struct {
-    durstream_producer *producer;
-    int called, destroyed, wrong;
+    durstream_producer *patient; /* has a write that is pending all along */
+    atomic_int called, destroyed, wrong;
 } reentrant;
 
 /* Inside a callback nothing may wait; everything else goes on. */
@@ -145,10 +154,10 @@ static void try_everything(const durstream_failure *failure, void *user_data) {
     reentrant *self = user_data;
     durstream_error *error = NULL;
     (void)failure;
-    if (self->called++ > 0) return; /* by then nothing is pending: nothing would wait */
     const durstream_code codes[] = {
-        durstream_producer_flush(self->producer, -1, NULL, NULL),
-        durstream_producer_detach(self->producer, -1, NULL, NULL),
+        durstream_producer_flush(self->patient, -1, NULL, NULL),
+        durstream_producer_restart(self->patient, -1, NULL),
+        durstream_producer_detach(self->patient, -1, NULL, NULL),
         durstream_shutdown(-1, &error),
     };
     for (size_t n = 0; n < sizeof codes / sizeof codes[0]; n++)
@@ -156,8 +165,9 @@ static void try_everything(const durstream_failure *failure, void *user_data) {
     self->wrong += !is(durstream_error_reason(error), "would-deadlock");
     durstream_error_free(error);
     durstream_stats stats = {.size = sizeof stats};
-    self->wrong += durstream_producer_stats(self->producer, &stats, NULL) != DURSTREAM_OK;
-    self->wrong += stats.pending == 0;
+    self->wrong += durstream_producer_stats(self->patient, &stats, NULL) != DURSTREAM_OK;
+    self->wrong += stats.pending != 1;
+    self->called++;
 }
 
 static void count_destroy(void *user_data) { ((reentrant *)user_data)->destroyed++; }
@@ -170,26 +180,24 @@ static void callbacks_do_not_wait(void) {
     durstream_stream *stream = NULL;
     OK(durstream_stream_connect(options, &stream, &error), error);
     durstream_options_free(options);
+    self.patient = open_producer(stream, "patient", NULL);
+    OK(append(self.patient, "x", &error), error);
 
     options = durstream_options_new();
     OK(durstream_options_on_error(options, try_everything, &self, count_destroy, &error), error);
-    OK(durstream_options_set(options, "delivery_timeout_ms", "1000", &error), error);
-    self.producer = open_producer(stream, "loner", options);
+    OK(durstream_options_set(options, "delivery_timeout_ms", "100", &error), error);
+    durstream_producer *hasty = open_producer(stream, "hasty", options);
     durstream_options_free(options);
     CHECK(self.destroyed == 0);
-    OK(append(self.producer, "first", &error), error);
-    /* The second is pending while the first one's failure is reported. */
-    struct timespec pause = {0, 700 * 1000 * 1000};
-    nanosleep(&pause, NULL);
-    OK(append(self.producer, "second", &error), error);
-    CHECK(durstream_producer_flush(self.producer, 30000, NULL, &error) == DURSTREAM_DELIVERY);
-    durstream_error_free(error);
-    error = NULL;
-    durstream_producer_free(self.producer);
-    self.producer = NULL;
+    OK(append(hasty, "x", &error), error);
+    FAILS(DURSTREAM_DELIVERY, durstream_producer_flush(hasty, 30000, NULL, &error), error);
+    durstream_producer_free(hasty);
+    while (self.called == 0) pause_briefly();
+    OK(durstream_producer_stop(self.patient, &error), error);
+    durstream_producer_free(self.patient);
     durstream_stream_free(stream);
     OK(durstream_shutdown(5000, &error), error);
-    CHECK(self.called == 2 && self.wrong == 0 && self.destroyed == 1);
+    CHECK(self.called == 1 && self.wrong == 0 && self.destroyed == 1);
 }
 
 static void count_line(const char *text, void *user_data) {
@@ -213,13 +221,8 @@ static void shutdown_is_bounded(void) {
     durstream_options_free(patient);
     OK(append(producer, "x", &error), error);
     /* Between two attempts, so that nothing is under way. */
-    while (durstream_producer_state(producer) != DURSTREAM_LIFECYCLE_BACKOFF) {
-        struct timespec pause = {0, 5 * 1000 * 1000};
-        nanosleep(&pause, NULL);
-    }
-    const double before = seconds();
+    while (durstream_producer_state(producer) != DURSTREAM_LIFECYCLE_BACKOFF) pause_briefly();
     FAILS(DURSTREAM_TIMEOUT, durstream_shutdown(200, &error), error);
-    CHECK(seconds() - before < 10);
     CHECK(lines > 0);
     durstream_outcome *outcome = NULL;
     OK(durstream_producer_wait(producer, 1, 0, &outcome, &error), error);

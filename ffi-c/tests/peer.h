@@ -11,32 +11,63 @@
 #include <sys/socket.h>
 
 typedef struct {
-    /* Header lines, each with its `\r\n`. */
+    /* Header lines, each with its `\r\n`. A producer's numbers are echoed beside them. */
     const char *headers, *body;
+    /* `401 Unauthorized`; NULL is `200 OK`. */
+    const char *status;
 } peer_answer;
 
 typedef struct {
     const peer_answer *answers;
     int count;
     char url[64];
-    char requests[8][512];
+    /* Their heads. */
+    char requests[8][1024];
     int listener, gate[2];
     pthread_t thread;
 } peer;
 
-/* Notes the first line of a request, and reads its head. */
-static inline void peer_hear(int connection, char *line, size_t room) {
-    char head[4096] = "";
-    size_t length = 0;
-    while (strstr(head, "\r\n\r\n") == NULL) {
-        CHECK(length < sizeof head - 1);
-        const ssize_t count = read(connection, head + length, sizeof head - 1 - length);
+/* The value of a head's header, or NULL; `name` in lower case, as the library sends it. */
+static inline const char *peer_header(const char *head, const char *name) {
+    char line[64];
+    snprintf(line, sizeof line, "\r\n%s: ", name);
+    const char *found = strstr(head, line);
+    return found == NULL ? NULL : found + strlen(line);
+}
+
+/* Whether a head has the header with this value. */
+static inline bool peer_heard(const char *head, const char *name, const char *value) {
+    const char *found = peer_header(head, name);
+    return found != NULL && strncmp(found, value, strlen(value)) == 0 &&
+           strncmp(found + strlen(value), "\r\n", 2) == 0;
+}
+
+/* Notes a request's head, and reads its body. */
+static inline void peer_hear(int connection, char *head, size_t room) {
+    char request[4096] = "";
+    size_t length = 0, end = 0;
+    while (end == 0 || length < end) {
+        CHECK(length < sizeof request - 1);
+        const ssize_t count = read(connection, request + length, sizeof request - 1 - length);
         CHECK(count > 0);
         length += (size_t)count;
-        head[length] = '\0';
+        request[length] = '\0';
+        const char *body = strstr(request, "\r\n\r\n");
+        if (body == NULL) continue;
+        const char *body_length = peer_header(request, "content-length");
+        end = (size_t)(body + 4 - request) +
+              (body_length == NULL ? 0 : strtoul(body_length, NULL, 10));
     }
-    *strstr(head, "\r\n") = '\0';
-    snprintf(line, room, "%s", head);
+    strstr(request, "\r\n\r\n")[2] = '\0';
+    snprintf(head, room, "%s", request);
+}
+
+/* Adds one of a producer's numbers to an answer, if it was in the request. */
+static inline void peer_echo(const char *head, const char *name, char *headers, size_t room) {
+    const char *number = peer_header(head, name);
+    const size_t length = strlen(headers);
+    if (number != NULL)
+        snprintf(headers + length, room - length, "%s: %lu\r\n", name, strtoul(number, NULL, 10));
 }
 
 static inline void *peer_run(void *argument) {
@@ -45,12 +76,16 @@ static inline void *peer_run(void *argument) {
         const int connection = accept(self->listener, NULL, NULL);
         CHECK(connection >= 0);
         peer_hear(connection, self->requests[n], sizeof self->requests[n]);
-        char told, answer[1024];
+        char told, answer[1024], echo[128] = "";
         CHECK(read(self->gate[0], &told, 1) == 1);
+        const peer_answer *given = &self->answers[n];
+        peer_echo(self->requests[n], "producer-epoch", echo, sizeof echo);
+        peer_echo(self->requests[n], "producer-seq", echo, sizeof echo);
         const int length = snprintf(
             answer, sizeof answer,
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %zu\r\n%s\r\n%s",
-            strlen(self->answers[n].body), self->answers[n].headers, self->answers[n].body);
+            "HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: %zu\r\n%s%s\r\n%s",
+            given->status == NULL ? "200 OK" : given->status, strlen(given->body), echo,
+            given->headers, given->body);
         CHECK(write(connection, answer, (size_t)length) == length);
         close(connection);
     }

@@ -1,4 +1,5 @@
-/* The exactly-once writer: receipts, flush, restart under the same id, fencing, close. */
+/* The exactly-once writer: receipts, flush, restart under the same id, fencing and the way back,
+ * close. */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 #include "http.h"
@@ -187,6 +188,54 @@ static void the_newest_of_an_id_wins(void) {
     CHECK(fenced.reason == DURSTREAM_REASON_FENCED && is(fenced.payload, "{\"n\":2}"));
 }
 
+static void flush_fails(durstream_producer *producer) {
+    durstream_error *error = NULL;
+    FAILS(DURSTREAM_DELIVERY, durstream_producer_flush(producer, 30000, NULL, &error), error);
+}
+
+static void flush(durstream_producer *producer) {
+    durstream_error *error = NULL;
+    OK(durstream_producer_flush(producer, 30000, NULL, &error), error);
+}
+
+static void restart_is_the_way_back(void) {
+    durstream_error *error = NULL;
+    const char *path = fresh_path("way-back");
+    durstream_stream *stream = create(path, JSON);
+    durstream_producer *old = open_producer(stream, "one-of-us", NULL);
+    OK(append(old, "{\"n\":0}", &error), error);
+    flush(old);
+    durstream_producer *fresh = open_producer(stream, "one-of-us", NULL);
+    OK(append(fresh, "{\"n\":1}", &error), error);
+    flush(fresh);
+    OK(append(old, "{\"n\":\"lost\"}", &error), error);
+    flush_fails(old);
+    FAILS(DURSTREAM_STALE_EPOCH, durstream_producer_wait_ready(old, 30000, &error), error);
+
+    OK(durstream_producer_restart(old, 30000, &error), error);
+    OK(durstream_producer_wait_ready(old, 30000, &error), error);
+    OK(append(old, "{\"n\":2}", &error), error);
+    flush(old);
+    CHECK(durstream_producer_epoch(old) > durstream_producer_epoch(fresh));
+    OK(append(fresh, "{\"n\":\"lost\"}", &error), error);
+    flush_fails(fresh);
+
+    /* Of one's own accord, after what was accepted. */
+    const uint64_t epoch = durstream_producer_epoch(old);
+    OK(append(old, "{\"n\":3}", &error), error);
+    OK(durstream_producer_restart(old, 30000, &error), error);
+    CHECK(durstream_producer_pending_count(old) == 0);
+    OK(append(old, "{\"n\":4}", &error), error);
+    flush(old);
+    CHECK(durstream_producer_epoch(old) > epoch);
+    OK(durstream_producer_detach(old, 30000, NULL, &error), error);
+    FAILS(DURSTREAM_PRODUCER_CLOSED, durstream_producer_restart(old, 30000, &error), error);
+    durstream_producer_free(old);
+    durstream_producer_free(fresh);
+    durstream_stream_free(stream);
+    check_numbers(path, 5);
+}
+
 static void streams_append_and_close(void) {
     durstream_error *error = NULL;
     durstream_outcome *outcome = NULL;
@@ -221,6 +270,7 @@ int main(int count, char **arguments) {
     receipts_tell_outcomes();
     close_ends_the_stream();
     the_newest_of_an_id_wins();
+    restart_is_the_way_back();
     streams_append_and_close();
     OK(durstream_shutdown(5000, &error), error);
     return 0;

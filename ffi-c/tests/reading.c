@@ -242,17 +242,17 @@ static bool asked_for(const char *request, const char *offset) {
     char expected[32];
     snprintf(expected, sizeof expected, "offset=%s ", offset);
     return strncmp(request, "GET /v1/stream/x?", 17) == 0 && strstr(request, expected) != NULL &&
-           strstr(request, "tenant=a%26b+c&") != NULL;
+           strstr(request, "tenant=a%26b%20c&") != NULL;
 }
 
 #define JSON_TYPE "Content-Type: application/json\r\n"
 
 static void the_end_may_be_several_requests_away(void) {
     const peer_answer answers[] = {
-        {JSON_TYPE "Stream-Next-Offset: x2\r\n", "[1, 2]"},
-        {JSON_TYPE "Stream-Next-Offset: x3\r\n", "[]"}, /* nothing, but not the end */
+        {JSON_TYPE "Stream-Next-Offset: x2\r\n", "[1, 2]", NULL},
+        {JSON_TYPE "Stream-Next-Offset: x3\r\n", "[]", NULL}, /* nothing, but not the end */
         {"Content-Type: application/x-ndjson\r\nStream-Next-Offset: x5\r\nStream-Up-To-Date: true\r\n",
-         "3\n{\"n\": 4}\n"},
+         "3\n{\"n\": 4}\n", NULL},
     };
     peer peer;
     peer_start(&peer, answers, 3);
@@ -276,8 +276,8 @@ static void the_end_may_be_several_requests_away(void) {
 
 static void a_wait_given_up_loses_nothing(void) {
     const peer_answer answers[] = {
-        {"Stream-Next-Offset: x1\r\n", "late"},
-        {"Stream-Next-Offset: x2\r\nStream-Up-To-Date: true\r\n", "later"},
+        {"Stream-Next-Offset: x1\r\n", "late", NULL},
+        {"Stream-Next-Offset: x2\r\nStream-Up-To-Date: true\r\n", "later", NULL},
     };
     peer peer;
     durstream_error *error = NULL;
@@ -303,8 +303,8 @@ static void a_wait_given_up_loses_nothing(void) {
 
 static void broken_json_is_no_chunk(void) {
     const peer_answer answers[] = {
-        {JSON_TYPE "Stream-Next-Offset: x2\r\nStream-Up-To-Date: true\r\n", "[1, {\"n\":"},
-        {JSON_TYPE "Stream-Next-Offset: x2\r\nStream-Up-To-Date: true\r\n", "[1, {}]"},
+        {JSON_TYPE "Stream-Next-Offset: x2\r\nStream-Up-To-Date: true\r\n", "[1, {\"n\":", NULL},
+        {JSON_TYPE "Stream-Next-Offset: x2\r\nStream-Up-To-Date: true\r\n", "[1, {}]", NULL},
     };
     peer peer;
     durstream_error *error = NULL;

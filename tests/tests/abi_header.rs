@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 /// The nouns in the header's order: the file, what its functions begin with, the headline.
-const NOUNS: [(&str, &str, &str); 13] = [
+const NOUNS: [(&str, &str, &str); 14] = [
     ("options", "durstream_options_new(", "Options"),
+    ("header", "durstream_options_set_header_fn(", "Headers that are asked for"),
     ("error", "durstream_error_free(", "Errors"),
     ("stream", "durstream_stream_create(", "Streams"),
     ("metadata", "durstream_metadata_free(", "What a stream is"),

@@ -13,7 +13,7 @@ static durstream_code on_init(call *call) {
     json_put(&call->answer, "clientVersion", durstream_version());
     json_put_raw(&call->answer, "features",
                  "{\"batching\":true,\"retryOptions\":true,\"batchItems\":true,"
-                 "\"strictZeroValidation\":true}");
+                 "\"strictZeroValidation\":true,\"dynamicHeaders\":true}");
     return DURSTREAM_OK;
 }
 
@@ -40,6 +40,9 @@ static const struct {
     {"delete", on_delete},
     {"close", on_close},
     {"validate", on_validate},
+    {"set-dynamic-header", on_set_dynamic_header},
+    {"set-dynamic-param", on_set_dynamic_param},
+    {"clear-dynamic", on_clear_dynamic},
     {"producer-open", on_producer_open},
     {"producer-append", on_producer_append},
     {"producer-flush", on_producer_flush},
@@ -65,8 +68,10 @@ static bool answer(const buffer *line) {
     buffer_add_text(&call.answer, "{");
     json_put(&call.answer, "type", field(&call, "type"));
     json_put_bool(&call.answer, "success", true);
+    next_command();
     const durstream_code code = run(&call);
-    if (code != DURSTREAM_OK) answer_failure(&call, code);
+    if (code == DURSTREAM_OK) put_sent(&call);
+    else answer_failure(&call, code);
     buffer_add_text(&call.answer, "}\n");
     const bool written = fwrite(call.answer.data, 1, call.answer.length, stdout) ==
                              call.answer.length &&

@@ -41,6 +41,7 @@ void start_over(const char *server_url) {
         free(gone->name);
         free(gone);
     }
+    forget_dynamic();
     free(server);
     server = copy(server_url);
 }
@@ -168,6 +169,7 @@ durstream_code stream_options(call *call, const char *content_type, durstream_op
     durstream_code code = set(call, *options, "url", url.data);
     buffer_free(&url);
     if (code == DURSTREAM_OK) code = set(call, *options, "content_type", content_type);
+    if (code == DURSTREAM_OK) code = set_dynamic(call, *options);
     if (code == DURSTREAM_OK)
         code = set_each(call, *options, "headers", durstream_options_set_header);
     if (code == DURSTREAM_OK)

@@ -58,6 +58,15 @@ durstream_code open_stream(call *call, durstream_stream **stream);
 /* The command's `data`, text or base64 (which goes into `decoded`); NULL if it has none. */
 durstream_code data_of(call *call, buffer *decoded, const uint8_t **data, size_t *length);
 
+/* dynamic.c: values that change from command to command. */
+/* Begins a command, in which each of them has one value. */
+void next_command(void);
+/* Adds them to a handle's options, but those that the command gives itself. */
+durstream_code set_dynamic(call *call, durstream_options *options);
+/* Answers with those that this command asked for. */
+void put_sent(call *call);
+void forget_dynamic(void);
+
 named *producer_named(const char *name);
 /* Gives a producer its name, in place of one that had it; NULL leaves the name to none. */
 named *keep_producer(const char *name, durstream_producer *producer);
@@ -81,6 +90,11 @@ durstream_code on_producer_flush(call *call);
 durstream_code on_producer_close(call *call);
 durstream_code on_producer_detach(call *call);
 durstream_code on_producer_outcomes(call *call);
+
+/* dynamic.c */
+durstream_code on_set_dynamic_header(call *call);
+durstream_code on_set_dynamic_param(call *call);
+durstream_code on_clear_dynamic(call *call);
 
 /* validate.c */
 durstream_code on_validate(call *call);

@@ -1,0 +1,129 @@
+//! Headers whose values are functions of the host's, and where they put them.
+
+use std::ffi::{c_char, c_void};
+use std::mem;
+use std::sync::Arc;
+
+use durstream_core::{HeaderAnswer, HeaderFn};
+
+use crate::args::{Home, give, handle, take, text};
+use crate::doorway::{call, get};
+use crate::error::{Problem, durstream_code, durstream_error};
+use crate::options::{UserData, durstream_destroy_callback, durstream_options};
+
+/// Where a header function puts the value for one request. It is to be answered exactly once, by
+/// `durstream_header_answer_give` or `durstream_header_answer_fail`, which consume it: at once or
+/// after the function has returned, from any thread.
+pub struct durstream_header_answer {
+    home: Home,
+    answer: HeaderAnswer,
+}
+
+impl durstream_header_answer {
+    fn new(answer: HeaderAnswer) -> Self {
+        durstream_header_answer { home: Home::here(), answer }
+    }
+
+    /// Of this process; one of the parent's is left alone.
+    fn here(self) -> Option<HeaderAnswer> {
+        if self.home.is_here() {
+            return Some(self.answer);
+        }
+        mem::forget(self.answer);
+        None
+    }
+}
+
+/// Is asked for a header's value. Runs on the library's own thread for callbacks, one at a time,
+/// so one that takes long is better answered later, from another thread: `answer` is the
+/// callback's to answer. No exception may leave it.
+pub type durstream_header_callback =
+    Option<unsafe extern "C" fn(answer: *mut durstream_header_answer, user_data: *mut c_void)>;
+
+/// A host's header function.
+struct Asked {
+    callback: unsafe extern "C" fn(*mut durstream_header_answer, *mut c_void),
+    user_data: UserData,
+}
+
+impl Asked {
+    fn ask(&self, answer: HeaderAnswer) {
+        let answer = give(durstream_header_answer::new(answer));
+        // SAFETY: the host's function with its own data; the answer is its to consume.
+        unsafe { (self.callback)(answer, self.user_data.pointer) };
+    }
+}
+
+/// Adds a header whose value `callback` gives, such as a token that expires: it is asked once per
+/// request, its value is kept for the repeats of the request, and it is asked again after 401 or
+/// 403. While there is no value, writes wait as in an outage. `name` is copied. `user_data` is
+/// handed to the callback and stays the caller's until `destroy` (may be NULL), which runs once:
+/// when neither these options nor what was made with them needs it any more. Any thread; does not
+/// block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`: no callback, not a header's name, or one that the library
+/// sets itself; `destroy` is not called then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_set_header_fn(
+    options: *mut durstream_options,
+    name: *const c_char,
+    callback: durstream_header_callback,
+    user_data: *mut c_void,
+    destroy: durstream_destroy_callback,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (options, name) = (handle(options, "options")?, text(name, "name")?);
+            let callback = callback.ok_or_else(|| Problem::null("callback"))?;
+            let asked = Arc::new(Asked { callback, user_data: UserData::new(user_data, destroy) });
+            let function: HeaderFn = {
+                let asked = asked.clone();
+                Arc::new(move |answer| asked.ask(answer))
+            };
+            let set = options.set_header_fn(name, function);
+            if set.is_err() {
+                mem::forget(Arc::into_inner(asked)); // what was not taken stays the caller's
+            }
+            set
+        })
+    }
+}
+
+/// Answers with the header's value, which is copied; what cannot be sent as one fails, as by
+/// `durstream_header_answer_fail`. The answer is used up. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_header_answer_give(
+    answer: *mut durstream_header_answer,
+    value: *const c_char,
+) {
+    // SAFETY: the caller hands over what its callback received; the text is as the header asks.
+    unsafe {
+        get((), || {
+            let answer = take(answer)?.here()?;
+            match text(value, "value") {
+                Ok(value) => answer.give(value),
+                Err(problem) => answer.fail(problem.text()),
+            }
+            Some(())
+        })
+    }
+}
+
+/// Answers that there is no value now; `why` is copied, for people. The request is tried again
+/// later. The answer is used up. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_header_answer_fail(
+    answer: *mut durstream_header_answer,
+    why: *const c_char,
+) {
+    // SAFETY: the caller hands over what its callback received; the text is as the header asks.
+    unsafe {
+        get((), || {
+            let answer = take(answer)?.here()?;
+            answer.fail(text(why, "why").unwrap_or("without a reason"));
+            Some(())
+        })
+    }
+}
