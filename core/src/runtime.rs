@@ -324,9 +324,12 @@ impl Drop for SignalsBlocked {
 /// Bounds what all producers of this process together may buffer, in bytes; 512 MiB until set.
 ///
 /// Each producer has room for one batch (`max_batch_bytes`) of its own, whatever the others hold;
-/// what is beyond comes out of this, first come, first served. A smaller bound takes nothing back.
+/// what is beyond comes out of this, first come, first served. One that holds nothing is always let
+/// in with a write. A smaller bound takes nothing back.
 pub fn set_buffer_budget(bytes: u64) {
-    process().budget.set_limit(bytes);
+    let process = process();
+    process.budget.set_limit(bytes);
+    process.live_engines().iter().for_each(|engine| engine.announce());
 }
 
 /// Writes of this process accepted and not settled, over all producers.

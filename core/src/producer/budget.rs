@@ -89,10 +89,11 @@ impl Reserved {
         self.beyond(self.bytes + bytes) - self.beyond(self.bytes)
     }
 
-    /// Whether the budget has room for more.
+    /// Whether the budget has room for more. Who holds nothing is let in with any write, or one
+    /// larger than a share would wait for ever while others are busy.
     pub(crate) fn could_add(&self, bytes: u64, budget: &Budget) -> bool {
         let more = self.more(bytes);
-        more == 0 || budget.has(more)
+        more == 0 || self.bytes == 0 || budget.has(more)
     }
 
     /// Reserves more, whatever the budget says.
@@ -104,6 +105,10 @@ impl Reserved {
     /// Reserves more; whether the budget allowed it.
     pub(crate) fn add(&mut self, bytes: u64, budget: &Budget) -> bool {
         let more = self.more(bytes);
+        if self.bytes == 0 && more > 0 {
+            self.force(bytes, budget);
+            return true;
+        }
         let allowed = more == 0 || budget.take(more);
         if allowed {
             self.bytes += bytes;
@@ -129,7 +134,7 @@ mod tests {
         let budget = Budget::default();
         budget.set_limit(10);
         let (mut first, mut second) = (Reserved::new(5), Reserved::new(5));
-        assert!(first.add(12, &budget) && !budget.was_starving());
+        assert!(first.add(5, &budget) && first.add(7, &budget) && !budget.was_starving());
         assert!(second.add(5, &budget), "the share");
         assert!(second.add(3, &budget) && !second.add(1, &budget) && budget.was_starving());
         first.subtract(8, &budget);
@@ -137,9 +142,14 @@ mod tests {
         first.subtract(4, &budget);
         second.subtract(15, &budget);
         first.force(100, &budget);
-        assert!(!second.could_add(6, &budget) && second.could_add(5, &budget));
+        assert!(second.add(1, &budget));
+        assert!(!second.could_add(5, &budget) && second.could_add(4, &budget));
         first.subtract(100, &budget);
-        assert!(second.could_add(15, &budget));
+        assert!(second.could_add(14, &budget));
+        second.subtract(1, &budget);
+        assert!(first.add(50, &budget), "a large one alone");
+        assert!(!first.could_add(1, &budget) && budget.was_starving());
+        first.subtract(50, &budget);
         assert_eq!((first.bytes(), second.bytes()), (0, 0));
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }

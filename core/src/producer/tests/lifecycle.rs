@@ -299,6 +299,10 @@ async fn one_that_gathers_much_leaves_the_others_their_share() {
     let (much, little) = (fill(&greedy), fill(&modest));
     assert!(much * 4 <= 1_100 && little >= 1 && little * 4 <= 100, "{much} {little}");
     let waiting = modest.ready();
+    crate::set_buffer_budget(1_500);
+    waiting.await.unwrap();
+    assert!(fill(&modest) > 0);
+    let waiting = modest.ready();
     greedy.stop_now();
     waiting.await.unwrap();
     assert!(fill(&modest) > little);
