@@ -32,8 +32,9 @@ export type {
 } from "./schema.cjs";
 export { Receipt } from "./receipt.cjs";
 export type { Outcome, Reason, Status } from "./receipt.cjs";
-export { flushAll, shutdown } from "./lifecycle.cjs";
+export { flushAll, setBufferBudget, shutdown } from "./lifecycle.cjs";
 export type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
+export type { HeaderFunction, HeaderValue } from "./header.cjs";
 export type {
   Failure,
   HeadersRecord,

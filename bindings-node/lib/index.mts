@@ -33,5 +33,6 @@ export {
   createDurableStream,
   defineStreamSchema,
   flushAll,
+  setBufferBudget,
   shutdown,
 } from "./index.cjs";

@@ -1,6 +1,6 @@
 // The process around the producers: pending writes at its end, and the end of everything.
 
-import { calling, errorFrom } from "./errors.cjs";
+import { calling, errorFrom, invalidArgument } from "./errors.cjs";
 import type { DurstreamError } from "./errors.cjs";
 import { native } from "./native.cjs";
 import type { NativeCallback, NativeWriter } from "./native.cjs";
@@ -51,6 +51,19 @@ export async function shutdown(options: { timeoutMs?: number } = {}): Promise<vo
   const text = await calling(() => native.shutdown(Math.min(timeoutMs, LONGEST_MS)));
   await turn();
   valueOf<null>(text);
+}
+
+/**
+ * Bounds what all producers of this process together may buffer, in bytes; 512 MiB until set.
+ *
+ * Each producer has room for one batch (`maxBatchBytes`) of its own, whatever the others hold; what
+ * is beyond comes out of this, first come, first served. A smaller bound takes nothing back.
+ */
+export function setBufferBudget(bytes: number): void {
+  if (!Number.isSafeInteger(bytes) || bytes < 0) {
+    throw invalidArgument("bytes", "`bytes` takes a whole number from 0 to 2^53 - 1");
+  }
+  native.setBufferBudget(bytes);
 }
 
 /** Lets the event loop hand over what the core has queued for it. */

@@ -12,6 +12,25 @@ export type Written = number | string;
 export type Payload = string | Uint8Array;
 export type NativeCallback = (text: string, payload: Uint8Array) => void;
 
+
+/** Where a header's value for one request goes, once. */
+export interface NativeAnswer {
+  give(value: string): void;
+  fail(why: string): void;
+}
+export type NativeAsked = (answer: NativeAnswer) => void;
+
+/** An options object in the core's form. */
+export interface Given {
+  /** Options, headers and query parameters: name, value, name, value. */
+  settings: string[];
+  headers: string[];
+  params: string[];
+  /** The names of the headers whose values are functions, and whom to ask for each. */
+  askedHeaders: string[];
+  asked: NativeAsked[];
+}
+
 export interface NativeStream {
   create(body: Payload): NativeWait;
   head(): NativeWait;
@@ -48,6 +67,7 @@ export interface NativeChunk {
 export interface NativeWriter {
   wait(id: number): NativeWait;
   flush(): NativeWait;
+  ready(): NativeWait;
   beginShutdown(): void;
   stop(): void;
   snapshot(): string;
@@ -61,6 +81,7 @@ export interface NativeProducer extends NativeWriter {
   append(message: Payload): Written;
   tryAppend(message: Payload): Written;
   refuse(text: string): Written;
+  restart(): NativeWait;
   close(message?: Payload): NativeWait;
   detach(): NativeWait;
 }
@@ -80,25 +101,18 @@ export interface NativeState extends NativeWriter {
 }
 
 export interface Native {
-  Stream: new (settings: string[], headers: string[], params: string[]) => NativeStream;
+  Stream: new (given: Given) => NativeStream;
   Producer: new (
     stream: NativeStream,
     id: string,
-    settings: string[],
-    headers: string[],
-    params: string[],
+    given: Given,
     onError?: NativeCallback,
   ) => NativeProducer;
   Schema: new () => NativeSchema;
-  State: new (
-    schema: NativeSchema,
-    settings: string[],
-    headers: string[],
-    params: string[],
-    onError?: NativeCallback,
-  ) => NativeState;
+  State: new (schema: NativeSchema, given: Given, onError?: NativeCallback) => NativeState;
   vocabulary(): string;
   pendingCount(): number;
+  setBufferBudget(bytes: number): void;
   flushAll(timeoutMs: number): Promise<string>;
   shutdown(timeoutMs: number): Promise<string>;
 }

@@ -2,13 +2,18 @@
 
 import { invalidArgument, notSupported } from "./errors.cjs";
 import type { DurstreamError } from "./errors.cjs";
+import { headerFunction } from "./header.cjs";
+import type { HeaderValue } from "./header.cjs";
 import { optionTable } from "./names.cjs";
+import type { Given } from "./native.cjs";
 import type { Outcome } from "./receipt.cjs";
 
-/** Headers for every request. A function in place of a value is refused. */
-export type HeadersRecord = Readonly<Record<string, string>> | Iterable<readonly [string, string]>;
+/** Headers for every request. */
+export type HeadersRecord =
+  | Readonly<Record<string, HeaderValue>>
+  | Iterable<readonly [string, HeaderValue]>;
 
-/** Query parameters for every request. A function in place of a value is refused. */
+/** Query parameters for every request. A function in place of a value is not taken. */
 export type ParamsRecord =
   | Readonly<Record<string, string | undefined>>
   | Iterable<readonly [string, string]>;
@@ -47,7 +52,7 @@ export interface PlaceOptions {
 
 /** How requests are made and repeated. */
 export interface RequestOptions {
-  /** Headers for every request. */
+  /** Headers for every request: values, or functions that give one for each request. */
   headers?: HeadersRecord | undefined;
   /** Query parameters for every request; `offset`, `live` and `cursor` are the library's own. */
   params?: ParamsRecord | undefined;
@@ -99,13 +104,6 @@ export interface WriterOptions extends RequestOptions {
   onError?: OnError | undefined;
 }
 
-/** The options' lists in the form the core takes. */
-export interface Settings {
-  readonly settings: string[];
-  readonly headers: string[];
-  readonly params: string[];
-}
-
 /** Options of the official client that mean something else here, and what to do instead. */
 const NOT_TAKEN: Readonly<Record<string, string>> = {
   fetch: "`fetch` is not taken: requests are made by the native core; use `headers`, `url` and the proxy variables of the environment",
@@ -115,22 +113,41 @@ const NOT_TAKEN: Readonly<Record<string, string>> = {
  * Checks options against the core's table and brings them into the core's form. `own` are handled
  * by the caller.
  */
-export function settingsOf(options: object, own: readonly string[]): Settings {
+export function givenOf(options: object, own: readonly string[]): Given {
   if (typeof options !== "object" || options === null) {
     throw invalidArgument("options", "the options are an object");
   }
-  const settings: string[] = [];
-  let headers: string[] = [];
-  let params: string[] = [];
+  const given: Given = { settings: [], headers: [], params: [], askedHeaders: [], asked: [] };
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined || own.includes(name)) continue;
     const refusal = NOT_TAKEN[name];
     if (refusal !== undefined) throw invalidArgument(name, refusal);
-    if (name === "headers") headers = pairsOf("headers", "header", value);
-    else if (name === "params") params = pairsOf("params", "parameter", value);
-    else settings.push(...settingOf(name, value));
+    if (name === "headers") addHeaders(given, value);
+    else if (name === "params") addParams(given, value);
+    else given.settings.push(...settingOf(name, value));
   }
-  return { settings, headers, params };
+  return given;
+}
+
+function addHeaders(given: Given, headers: unknown): void {
+  for (const [name, value] of pairsOf("headers", "header", headers)) {
+    if (typeof value === "string") {
+      given.headers.push(name, value);
+    } else {
+      given.askedHeaders.push(name);
+      given.asked.push(headerFunction(value));
+    }
+  }
+}
+
+function addParams(given: Given, params: unknown): void {
+  for (const [name, value] of pairsOf("params", "parameter", params)) {
+    if (typeof value !== "string") {
+      const text = "give its value, functions are for `headers` alone";
+      throw notSupported(`parameter \`${name}\`: ${text}`);
+    }
+    given.params.push(name, value);
+  }
 }
 
 function settingOf(name: string, given: unknown): [string, string] {
@@ -168,27 +185,23 @@ function shown(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
-/** A flat list of names and values, from an object of them or from pairs. */
-function pairsOf(option: string, what: string, given: unknown): string[] {
+/** Names and values, text or functions, from an object of them or from pairs. */
+function pairsOf(option: string, what: string, given: unknown): [string, string | (() => unknown)][] {
   if (typeof given !== "object" || given === null) {
     throw invalidArgument(option, `\`${option}\` takes an object of names and values`);
   }
   const pairs: Iterable<unknown> =
     Symbol.iterator in given ? (given as Iterable<unknown>) : Object.entries(given);
-  const flat: string[] = [];
+  const found: [string, string | (() => unknown)][] = [];
   for (const pair of pairs) {
     const [name, value] = Array.isArray(pair) ? (pair as unknown[]) : [];
     if (value === undefined && typeof name === "string") continue;
-    if (typeof value === "function") {
-      const text = `${what} \`${String(name)}\`: give its value, functions are not supported`;
-      throw notSupported(text);
-    }
-    if (typeof name !== "string" || typeof value !== "string") {
+    if (typeof name !== "string" || (typeof value !== "string" && typeof value !== "function")) {
       throw invalidArgument(option, `the value of ${what} \`${String(name)}\` is not text`);
     }
-    flat.push(name, value);
+    found.push([name, value as string | (() => unknown)]);
   }
-  return flat;
+  return found;
 }
 
 /** A callback, checked. */

@@ -13,7 +13,7 @@ import {
 import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeProducer, NativeWait, Payload, Written } from "./native.cjs";
-import { onErrorOf, settingsOf } from "./options.cjs";
+import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
 import { receiptOf, rejectedReceipt } from "./receipt.cjs";
@@ -44,14 +44,12 @@ export class IdempotentProducer {
     if (typeof producerId !== "string") {
       throw invalidArgument("producerId", "`producerId` is text");
     }
-    const { settings, headers, params } = settingsOf(options, OWN);
+    const given = givenOf(options, OWN);
     const signal = signalOf(options.signal);
     this.#onError = onErrorOf(options.onError);
     this.#json = target.isJson;
     const callback = nativeCallback(this.#onError);
-    const own = calling(
-      () => new native.Producer(target, producerId, settings, headers, params, callback),
-    );
+    const own = calling(() => new native.Producer(target, producerId, given, callback));
     this.#native = own;
     if (signal?.aborted) own.beginShutdown();
     else if (signal) this.#forgetSignal = onAbort(signal, () => own.beginShutdown());
@@ -108,6 +106,23 @@ export class IdempotentProducer {
   /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
   flush(options?: WaitOptions): Promise<FlushReport> {
     return this.#settled("flush", () => this.#native.flush(), options);
+  }
+
+  /**
+   * Waits until writes are taken at once: there is room for the one that last found none
+   * (`BufferFullError`), or for any other. Rejects with what the producer ended with.
+   */
+  async ready(options?: WaitOptions): Promise<void> {
+    await this.#settled<null>("ready", () => this.#native.ready(), options);
+  }
+
+  /**
+   * Begins a fresh session, which may claim the id, once everything accepted so far is settled: the
+   * way back after another producer took over (`StaleEpochError`). Rejects with a
+   * `ProducerClosedError`, or with what the producer failed with.
+   */
+  async restart(options?: WaitOptions): Promise<void> {
+    await this.#settled<null>("restart", () => this.#native.restart(), options);
   }
 
   /** Flushes, then ends the *stream* for everybody, a last message in the same request. */

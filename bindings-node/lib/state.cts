@@ -14,7 +14,7 @@ import {
 import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeState, NativeWait, Payload, Written } from "./native.cjs";
-import { onErrorOf, settingsOf } from "./options.cjs";
+import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, PlaceOptions, WriterOptions } from "./options.cjs";
 import { receiptOf } from "./receipt.cjs";
 import type { Receipt, Reason } from "./receipt.cjs";
@@ -62,12 +62,12 @@ export class StateProducer<C extends Collections = Collections> {
 
   /** @internal */
   static open<C extends Collections>(options: StateProducerOptions<C>): StateProducer<C> {
-    const { settings, headers, params } = settingsOf(options, OWN);
+    const given = givenOf(options, OWN);
     const schema = StreamSchema.native(options.schema);
     const signal = signalOf(options.signal);
     const onError = onErrorOf(options.onError);
     const callback = nativeCallback(onError);
-    const own = calling(() => new native.State(schema, settings, headers, params, callback));
+    const own = calling(() => new native.State(schema, given, callback));
     const url = own.url;
     const others = (opened.get(url) ?? []).filter((other) => other.deref() !== undefined);
     const known = others
@@ -130,6 +130,14 @@ export class StateProducer<C extends Collections = Collections> {
   /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
   flush(options?: WaitOptions): Promise<FlushReport> {
     return this.#settled("flush", () => this.#native.flush(), options);
+  }
+
+  /**
+   * Waits until the stream was created or found and there is room for the write that last found
+   * none, or for any other. Rejects with what the producer ended with.
+   */
+  async ready(options?: WaitOptions): Promise<void> {
+    await this.#settled<null>("ready", () => this.#native.ready(), options);
   }
 
   /** Flushes, leaves the registry and lets go, for all holders. With `endStream`, ends the stream. */
@@ -253,7 +261,8 @@ const opened = new Map<string, WeakRef<StateProducer>[]>();
 
 /**
  * Opens the writer of entity state for a stream, or returns the one that is open already: there is
- * one per stream. Sends nothing itself, so that it may start before its server does.
+ * one per stream, and functions among its `headers` are those of whoever opened it first. Sends
+ * nothing itself, so that it may start before its server does.
  */
 export function createDurableStream<C extends Collections>(
   options: StateProducerOptions<C>,

@@ -13,7 +13,7 @@ import { closeResult, flushBeforeExit } from "./lifecycle.cjs";
 import type { CloseResult } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeStream, Payload } from "./native.cjs";
-import { settingsOf } from "./options.cjs";
+import { givenOf } from "./options.cjs";
 import type { PlaceOptions, RequestOptions } from "./options.cjs";
 import { StreamReader } from "./reader.cjs";
 import type { ReadOptions } from "./reader.cjs";
@@ -115,9 +115,9 @@ export class DurableStream {
 
   /** A handle on a stream that exists or will exist. Sends nothing. */
   constructor(options: DurableStreamOptions) {
-    const { settings, headers, params } = settingsOf(options, OWN);
+    const given = givenOf(options, OWN);
     this.#signal = signalOf(options.signal);
-    this.#native = calling(() => new native.Stream(settings, headers, params));
+    this.#native = calling(() => new native.Stream(given));
     flushBeforeExit();
   }
 

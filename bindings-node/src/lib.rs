@@ -5,6 +5,7 @@
 
 pub mod crossing;
 pub mod failure;
+pub mod header;
 pub mod options;
 pub mod process;
 pub mod producer;

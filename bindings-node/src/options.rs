@@ -1,22 +1,52 @@
 //! Options by their names in the core's spelling; the facade translates both ways.
 
-use durstream_core::{ErrorKind, OPTIONS, OptionKind, Options, Reason, Result};
+use durstream_core::{ErrorKind, HeaderFn, OPTIONS, OptionKind, Options, Reason, Result};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-/// Options from flat lists of names and values: of options, of headers, and of query parameters.
-pub fn options(settings: &[String], headers: &[String], params: &[String]) -> Result<Options> {
-    let mut options = Options::new();
-    for pair in settings.chunks_exact(2) {
-        options.set(&pair[0], &pair[1])?;
+use crate::crossing::guarded;
+use crate::header::{Asked, header_fn};
+
+/// What the facade makes of an options object: flat lists of names and values, and the names of
+/// the headers whose values are functions beside those.
+#[napi(object, object_to_js = false)]
+pub struct Given<'env> {
+    /// Options.
+    pub settings: Vec<String>,
+    /// Headers.
+    pub headers: Vec<String>,
+    /// Query parameters.
+    pub params: Vec<String>,
+    /// The names of the headers that are asked for.
+    pub asked_headers: Vec<String>,
+    /// Whom to ask for each of them.
+    pub asked: Vec<Asked<'env>>,
+}
+
+impl Given<'_> {
+    /// The core's options.
+    pub fn options(&self) -> napi::Result<Options> {
+        let functions: Vec<HeaderFn> =
+            self.asked.iter().map(header_fn).collect::<napi::Result<_>>()?;
+        guarded(|| self.with(functions))
     }
-    for pair in headers.chunks_exact(2) {
-        options.set_header(&pair[0], &pair[1])?;
+
+    fn with(&self, functions: Vec<HeaderFn>) -> Result<Options> {
+        let mut options = Options::new();
+        for pair in self.settings.chunks_exact(2) {
+            options.set(&pair[0], &pair[1])?;
+        }
+        for pair in self.headers.chunks_exact(2) {
+            options.set_header(&pair[0], &pair[1])?;
+        }
+        for (name, function) in self.asked_headers.iter().zip(functions) {
+            options.set_header_fn(name, function)?;
+        }
+        for pair in self.params.chunks_exact(2) {
+            options.set_param(&pair[0], &pair[1])?;
+        }
+        Ok(options)
     }
-    for pair in params.chunks_exact(2) {
-        options.set_param(&pair[0], &pair[1])?;
-    }
-    Ok(options)
 }
 
 /// The core's words as JSON text: its options (name, kind, who takes it), the reasons of

@@ -16,6 +16,12 @@ pub fn pending_count() -> f64 {
     durstream_core::pending_count() as f64
 }
 
+/// Bounds what all producers together may buffer. The facade has checked that it is a count.
+#[napi]
+pub fn set_buffer_budget(bytes: f64) {
+    durstream_core::set_buffer_budget(bytes as u64);
+}
+
 /// Waits until everything accepted is settled, and after it until `onError` was told of it.
 #[napi]
 pub fn flush_all(env: &Env, timeout_ms: u32) -> napi::Result<Object<'_>> {

@@ -5,10 +5,11 @@ use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::crossing::{self, Payload, Written, bytes, closed, guarded, outcome, report, written};
 use crate::failure::{Callback, callback};
-use crate::options::options;
+use crate::options::Given;
 use crate::stream::Stream;
 use crate::wait::{NO_WRITE, Wait, told};
 
@@ -34,14 +35,11 @@ impl Producer {
     pub fn new(
         stream: &Stream,
         id: String,
-        settings: Vec<String>,
-        headers: Vec<String>,
-        params: Vec<String>,
+        given: Given<'_>,
         on_error: Option<Callback<'_>>,
     ) -> napi::Result<Self> {
-        let on_error = callback(on_error)?;
+        let (options, on_error) = (given.options()?, callback(on_error)?);
         guarded(|| {
-            let options = options(&settings, &headers, &params)?;
             let producer = IdempotentProducer::open_with(&stream.stream(), &id, options, on_error)?;
             Ok(Producer { producer })
         })
@@ -75,6 +73,18 @@ impl Producer {
     #[napi]
     pub fn flush(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.producer.flush(), report)))
+    }
+
+    /// Waits until writes are taken at once.
+    #[napi]
+    pub fn ready(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.ready(), |()| Value::Null)))
+    }
+
+    /// Begins a fresh session.
+    #[napi]
+    pub fn restart(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.restart(), |()| Value::Null)))
     }
 
     /// Flushes, then ends the stream.

@@ -4,10 +4,11 @@ use durstream_core::{Error, ErrorKind, Issue, Reason, StateProducer, create_dura
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
+use serde_json::Value;
 
 use crate::crossing::{self, Payload, Written, bytes, closed, guarded, outcome, report, written};
 use crate::failure::{Callback, callback};
-use crate::options::options;
+use crate::options::Given;
 use crate::schema::Schema;
 use crate::wait::{NO_WRITE, Wait, told};
 
@@ -32,14 +33,11 @@ impl State {
     #[napi(constructor)]
     pub fn new(
         schema: &Schema,
-        settings: Vec<String>,
-        headers: Vec<String>,
-        params: Vec<String>,
+        given: Given<'_>,
         on_error: Option<Callback<'_>>,
     ) -> napi::Result<Self> {
-        let on_error = callback(on_error)?;
+        let (options, on_error) = (given.options()?, callback(on_error)?);
         guarded(|| {
-            let options = options(&settings, &headers, &params)?;
             let producer = create_durable_stream_with(options, schema.schema.clone(), on_error)?;
             Ok(State { producer: Some(producer) })
         })
@@ -103,6 +101,12 @@ impl State {
     #[napi]
     pub fn flush(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.held()?.flush(), report)))
+    }
+
+    /// Waits until the stream is there and writes are taken at once.
+    #[napi]
+    pub fn ready(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.held()?.ready(), |()| Value::Null)))
     }
 
     /// Flushes, leaves the registry and lets go for all holders.

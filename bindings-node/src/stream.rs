@@ -7,7 +7,7 @@ use napi_derive::napi;
 use serde_json::Value;
 
 use crate::crossing::{Payload, bytes, closed, guarded, metadata, outcome, settled};
-use crate::options::options;
+use crate::options::Given;
 use crate::reader::Reader;
 use crate::wait::Wait;
 
@@ -29,13 +29,9 @@ impl Stream {
 impl Stream {
     /// A handle; sends nothing.
     #[napi(constructor)]
-    pub fn new(
-        settings: Vec<String>,
-        headers: Vec<String>,
-        params: Vec<String>,
-    ) -> napi::Result<Self> {
+    pub fn new(given: Given<'_>) -> napi::Result<Self> {
+        let options = given.options()?;
         guarded(|| {
-            let options = options(&settings, &headers, &params)?;
             let stream = Arc::new(Mutex::new(DurableStream::connect(options.clone())?));
             Ok(Stream { stream, options })
         })

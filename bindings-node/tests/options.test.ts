@@ -11,6 +11,7 @@ import {
   NotSupportedError,
   createDurableStream,
   defineStreamSchema,
+  setBufferBudget,
 } from "durstream";
 import type { DurableStreamOptions, StateProducerOptions } from "durstream";
 import { fresh, freshPath, nowhere, readJson, rejectionOf, run, thrownBy } from "./support.ts";
@@ -43,6 +44,12 @@ for (const [option, call] of [
   ["headers", producer({ headers: { "X-A": "a\r\nb: c" } })],
   ["headers", producer({ headers: { "X-A": 1 } })],
   ["headers", producer({ headers: "X-A: 1" })],
+  ["headers", producer({ headers: { "Producer-Epoch": () => "1" } })],
+  ["headers", handle({ url: nowhere, headers: { "a b": () => "1" } })],
+  ["headers", state({ headers: { Host: () => "1" } })],
+  ["bytes", () => setBufferBudget(-1)],
+  ["bytes", () => setBufferBudget(1.5)],
+  ["bytes", () => setBufferBudget("1" as never)],
   ["options", producer(null as never)],
   ["producerId", () => new IdempotentProducer(stream, "")],
   ["producerId", () => new IdempotentProducer(stream, "ü")],
@@ -87,14 +94,11 @@ test("a near miss is met with the right spelling", () => {
   assert.match(thrownBy(producer({ linger_ms: 5 })).message, /did you mean `lingerMs`/);
 });
 
-test("functions in place of headers and parameters are refused with a clear text", () => {
-  for (const [name, options] of [
-    ["Authorization", { headers: { Authorization: () => "Bearer x" } }],
-    ["token", { params: { token: () => "x" } }],
-  ] as const) {
-    const error = thrownBy(producer(options));
+test("functions in place of parameters are refused with a clear text", () => {
+  for (const call of [producer({ params: { token: () => "x" } }), state({ params: [["token", () => "x"]] })]) {
+    const error = thrownBy(call);
     assert.ok(error instanceof NotSupportedError);
-    assert.match(error.message, new RegExp(`\`${name}\`.*functions`));
+    assert.match(error.message, /`token`.*functions/);
   }
 });
 

@@ -209,7 +209,7 @@ test("parameters go with every request, and stay out of what is shown", async (t
   await handle.delete();
 
   assert.equal(handle.url, url);
-  const own = "/v1/stream/own?token=secret&tenant=a%26b+c";
+  const own = "/v1/stream/own?token=secret&tenant=a%26b%20c";
   assert.deepEqual(seen, [
     `PUT ${own}`, `HEAD ${own}`, `POST ${own}`, `GET ${own}&offset=0`,
     `POST ${own}&job=7`, `DELETE ${own}`,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createServer } from "node:http";
-import type { RequestListener } from "node:http";
+import type { IncomingMessage, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -44,6 +44,12 @@ export async function serve(t: TestContext, answer: RequestListener): Promise<st
     own.closeAllConnections();
   });
   return `http://127.0.0.1:${(own.address() as AddressInfo).port}/v1/stream/own`;
+}
+
+/** The headers with which a server says it stored a producer's append. */
+export function acknowledgement({ headers }: IncomingMessage): Record<string, string> {
+  const echoed = ["producer-epoch", "producer-seq"].map((name) => [name, String(headers[name] ?? "")]);
+  return { "stream-next-offset": "1", ...Object.fromEntries(echoed) };
 }
 
 /** Everything in a stream of bytes. */

@@ -26,7 +26,8 @@ if (isMainThread) {
 } else {
   const { parentPort } = await import("node:worker_threads");
   const { url, worker, forever } = workerData as { url: string; worker: number; forever: boolean };
-  const handle = new DurableStream({ url, contentType });
+  const headers = { "X-Worker": async () => String(worker) };
+  const handle = new DurableStream({ url, contentType, headers });
   const producer = new IdempotentProducer(handle, `worker-${worker}`, { onError: () => undefined });
   // No flush: the worker's own end does it.
   for (let n = 1; n <= 100; n += 1) producer.append({ worker, n });

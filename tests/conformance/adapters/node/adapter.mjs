@@ -18,6 +18,7 @@ const FEATURES = {
   retryOptions: true,
   batchItems: true,
   strictZeroValidation: true,
+  dynamicHeaders: true,
 };
 
 let serverUrl = "";
@@ -27,6 +28,10 @@ const types = new Map();
 const handles = new Map();
 /** Producers by path, id and epoch. */
 const producers = new Map();
+/** Headers and query parameters whose values change from command to command, by name. */
+const dynamic = { headers: new Map(), params: new Map() };
+/** What these gave for the command at hand. */
+const sent = { headers: new Map(), params: new Map() };
 /** Producers opened by name, with the receipts of what they accepted. */
 const named = new Map();
 
@@ -96,8 +101,43 @@ function notFound(command) {
   };
 }
 
+/** A changing value for this command: the same however often it is asked for. */
+function valueNow(values, name, change) {
+  if (!values.has(name)) values.set(name, change());
+  return values.get(name);
+}
+
+function changing({ valueType, initialValue = "" }) {
+  let count = 0;
+  switch (valueType) {
+    case "counter":
+      return () => String((count += 1));
+    case "timestamp":
+      return () => String(Date.now());
+    case "token":
+      return () => initialValue;
+    default:
+      throw new Unsupported(`no value of type \`${valueType}\``);
+  }
+}
+
+/** What was sent of `headers` or `params` under the result's name, if anything was. */
+function report(where) {
+  return sent[where].size === 0 ? {} : { [`${where}Sent`]: Object.fromEntries(sent[where]) };
+}
+
 function placeOf({ path, headers, params }) {
-  return { url: `${serverUrl}${path}`, headers, params };
+  const asked = [...dynamic.headers].map(([name, change]) => {
+    return [name, () => valueNow(sent.headers, name, change)];
+  });
+  const given = [...dynamic.params].map(([name, change]) => {
+    return [name, valueNow(sent.params, name, change)];
+  });
+  return {
+    url: `${serverUrl}${path}`,
+    headers: { ...Object.fromEntries(asked), ...headers },
+    params: { ...Object.fromEntries(given), ...params },
+  };
 }
 
 function optionsOf(command) {
@@ -106,7 +146,8 @@ function optionsOf(command) {
 
 /** The handle of a path; with headers or parameters one for this command. */
 function handleOf(command) {
-  if (command.headers || command.params) return new DurableStream(optionsOf(command));
+  const own = command.headers || command.params || dynamic.headers.size + dynamic.params.size > 0;
+  if (own) return new DurableStream(optionsOf(command));
   let handle = handles.get(command.path);
   if (handle === undefined) {
     handle = new DurableStream(optionsOf(command));
@@ -144,7 +185,8 @@ function namedProducer(command) {
 function forgetEverything() {
   for (const producer of producers.values()) producer.stop();
   for (const { producer } of named.values()) producer.stop();
-  for (const map of [types, handles, producers, named]) map.clear();
+  const { headers, params } = dynamic;
+  for (const map of [types, handles, producers, named, headers, params]) map.clear();
 }
 
 function decoded({ data = "", binary = false }) {
@@ -343,6 +385,22 @@ const COMMANDS = {
     };
   },
 
+  async "set-dynamic-header"(command) {
+    dynamic.headers.set(command.name, changing(command));
+    return {};
+  },
+
+  async "set-dynamic-param"(command) {
+    dynamic.params.set(command.name, changing(command));
+    return {};
+  },
+
+  async "clear-dynamic"() {
+    dynamic.headers.clear();
+    dynamic.params.clear();
+    return {};
+  },
+
   async validate(command) {
     try {
       validate(command);
@@ -358,11 +416,14 @@ const COMMANDS = {
 };
 
 async function resultOf(command) {
+  sent.headers.clear();
+  sent.params.clear();
   try {
     if (!Object.hasOwn(COMMANDS, command.type)) {
       throw new Unsupported(`there is no command \`${command.type}\``);
     }
-    return { type: command.type, success: true, ...(await COMMANDS[command.type](command)) };
+    const result = await COMMANDS[command.type](command);
+    return { type: command.type, success: true, ...report("headers"), ...report("params"), ...result };
   } catch (error) {
     return failed(command, error);
   }
