@@ -467,19 +467,23 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
             }
             outcome.offset
         }
-        Last::Nothing => {
-            let outcome = engine.end()?.await?;
-            match outcome.error {
-                Some(error) => return Err(error),
-                None => outcome.offset,
-            }
-        }
-        Last::Anybodys => {
-            let transport = engine.runtime().transport.clone();
-            let config = &engine.config;
-            let (timeout, retries) = (config.request_timeout, &config.retries);
-            wire::close(&*transport, engine.endpoint.clone(), timeout, retries).await?
-        }
+        Last::Nothing => match end_as_producer(engine).await {
+            // Drained before it was closed, as after an abort: its identity went with its task.
+            Err(error) if error.kind() == ErrorKind::ProducerClosed => end_plainly(engine).await?,
+            other => other?,
+        },
+        Last::Anybodys => end_plainly(engine).await?,
     };
     Ok(CloseResult { final_offset })
+}
+
+async fn end_as_producer(engine: &Engine) -> Result<Option<Arc<str>>> {
+    let outcome = engine.end()?.await?;
+    outcome.error.map_or(Ok(outcome.offset), Err)
+}
+
+async fn end_plainly(engine: &Engine) -> Result<Option<Arc<str>>> {
+    let transport = engine.runtime().transport.clone();
+    let (timeout, retries) = (engine.config.request_timeout, &engine.config.retries);
+    wire::close(&*transport, engine.endpoint.clone(), timeout, retries).await
 }

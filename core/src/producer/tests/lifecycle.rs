@@ -332,3 +332,16 @@ async fn an_end_outlives_the_servers_memory() {
     assert!(lock(&server.model).closed);
     check_accounts(&engine);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_can_be_ended_after_its_producer_drained() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    write(&engine, 1..=3);
+    engine.begin_stop();
+    engine.flush().await.unwrap();
+    engine.ended().await;
+    close(&engine, Last::Nothing).await.unwrap();
+    assert_eq!(server.stored(), numbers(1..=3));
+    assert!(lock(&server.model).closed);
+}
