@@ -4,11 +4,13 @@
 //! Locks and the GIL: the core's locks are short and never held while Python runs, so they are
 //! taken with the GIL held. Whatever waits lets go of the GIL first.
 
+mod callable;
 mod callback;
 mod dispatcher;
 mod errors;
 mod fork;
 mod gil;
+mod headers;
 mod log;
 mod options;
 mod payload;
@@ -28,6 +30,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<pending::Pending>()?;
     module.add_class::<receipt::Receipt>()?;
+    module.add_class::<headers::Answer>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<reader::Reader>()?;
     module.add_class::<reader::Chunk>()?;
@@ -41,6 +44,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(process::end, module)?)?;
     module.add_function(wrap_pyfunction!(process::flush_all, module)?)?;
     module.add_function(wrap_pyfunction!(process::pending_count, module)?)?;
+    module.add_function(wrap_pyfunction!(process::set_buffer_budget, module)?)?;
     module.add_function(wrap_pyfunction!(process::in_forked_child, module)?)?;
     Ok(())
 }

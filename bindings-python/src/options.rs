@@ -3,29 +3,39 @@
 use durstream_core::{OPTIONS, OptionKind, Options};
 use pyo3::prelude::*;
 
+use crate::callable::Callables;
 use crate::errors::raised;
+use crate::headers::{Header, Headers, asking};
 
 /// Names and values as text, as `durstream._options` writes them.
 pub(crate) type Pairs = Vec<(String, String)>;
 
-/// Reads options, headers and query parameters, checking each against the core's table.
+/// Reads options, headers and query parameters, checking each against the core's table. The
+/// functions among the headers are the handle's to keep.
 pub(crate) fn read(
     py: Python<'_>,
     options: &Pairs,
-    headers: &Pairs,
+    headers: Headers,
     params: &Pairs,
-) -> PyResult<Options> {
-    let mut read = Options::new();
+) -> PyResult<(Options, Callables)> {
+    let (mut read, mut functions) = (Options::new(), Callables::default());
     for (name, value) in options {
         read.set(name, value).map_err(|error| raised(py, &error))?;
     }
     for (name, value) in headers {
-        read.set_header(name, value).map_err(|error| raised(py, &error))?;
+        let set = match value {
+            Header::Value(value) => read.set_header(&name, &value),
+            Header::Function(function) => {
+                let called = functions.add(py, function)?;
+                read.set_header_fn(&name, asking(called))
+            }
+        };
+        set.map_err(|error| raised(py, &error))?;
     }
     for (name, value) in params {
         read.set_param(name, value).map_err(|error| raised(py, &error))?;
     }
-    Ok(read)
+    Ok((read, functions))
 }
 
 /// A number among options that were read, or its default.

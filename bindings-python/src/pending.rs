@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use durstream_core::{Error, ErrorKind};
 use pyo3::prelude::*;
 
+use crate::callable::Callables;
 use crate::dispatcher;
 use crate::errors::raised;
 use crate::gil::{self, Inside};
@@ -18,8 +19,6 @@ use crate::process::limit;
 /// How often a wait looks whether Ctrl-C was pressed.
 pub(crate) const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-type Converter<T> = fn(Python<'_>, T) -> PyResult<Py<PyAny>>;
-
 /// The core's result and how Python sees it, whatever its type.
 trait Waiting: Send {
     /// The result, if it is there.
@@ -27,6 +26,8 @@ trait Waiting: Send {
     /// The same; if it is not there, the waker is woken once it is.
     fn take_or_wake(&mut self, py: Python<'_>, waker: &Waker) -> Option<PyResult<Py<PyAny>>>;
     fn notify(self: Box<Self>, callback: Py<PyAny>);
+    /// Nobody waits any more for what goes on.
+    fn give_up(self: Box<Self>);
 }
 
 /// Waits for a result; none if the deadline came first.
@@ -83,36 +84,52 @@ impl Wake for Calls {
     }
 }
 
-struct Typed<T> {
+struct Typed<T, C> {
     pending: durstream_core::Pending<T>,
-    convert: Converter<T>,
+    convert: C,
+    /// What the core calls while this goes on.
+    called: Callables,
 }
 
-impl<T: Send + 'static> Waiting for Typed<T> {
+impl<T, C> Waiting for Typed<T, C>
+where
+    T: Send + 'static,
+    C: Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+{
     fn take(&mut self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
         let result = self.pending.wait_for(Duration::ZERO)?;
-        Some(converted(py, result, self.convert))
+        Some(converted(py, result, &self.convert))
     }
 
     fn take_or_wake(&mut self, py: Python<'_>, waker: &Waker) -> Option<PyResult<Py<PyAny>>> {
         match Pin::new(&mut self.pending).poll(&mut Context::from_waker(waker)) {
-            Poll::Ready(result) => Some(converted(py, result, self.convert)),
+            Poll::Ready(result) => Some(converted(py, result, &self.convert)),
             Poll::Pending => None,
         }
     }
 
     fn notify(self: Box<Self>, callback: Py<PyAny>) {
-        let convert = self.convert;
+        let (convert, called) = (self.convert, self.called);
         self.pending.on_dispatcher(move |result| {
-            dispatcher::with_python(|py| hand_over(py, result, convert, &callback));
+            dispatcher::with_python(|py| {
+                hand_over(py, result, &convert, &callback);
+                drop(called);
+            });
         });
+    }
+
+    fn give_up(self: Box<Self>) {
+        if !self.called.is_empty() {
+            let called = self.called;
+            self.pending.on_dispatcher(move |_| dispatcher::with_python(|_| drop(called)));
+        }
     }
 }
 
 fn converted<T>(
     py: Python<'_>,
     result: Result<T, Error>,
-    convert: Converter<T>,
+    convert: &impl Fn(Python<'_>, T) -> PyResult<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     convert(py, result.map_err(|error| raised(py, &error))?)
 }
@@ -121,7 +138,7 @@ fn converted<T>(
 fn hand_over<T>(
     py: Python<'_>,
     result: Result<T, Error>,
-    convert: Converter<T>,
+    convert: &impl Fn(Python<'_>, T) -> PyResult<Py<PyAny>>,
     callback: &Py<PyAny>,
 ) {
     let called = match converted(py, result, convert) {
@@ -154,9 +171,20 @@ impl Pending {
     pub(crate) fn new<T: Send + 'static>(
         what: &'static str,
         pending: durstream_core::Pending<T>,
-        convert: Converter<T>,
+        convert: impl Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
     ) -> Self {
-        Pending { what, waiting: Mutex::new(Some(Box::new(Typed { pending, convert }))) }
+        Self::calling(what, pending, Callables::default(), convert)
+    }
+
+    /// The same for what goes on when nobody waits for it, and calls these.
+    pub(crate) fn calling<T: Send + 'static>(
+        what: &'static str,
+        pending: durstream_core::Pending<T>,
+        called: Callables,
+        convert: impl Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+    ) -> Self {
+        let waiting = Typed { pending, convert, called };
+        Pending { what, waiting: Mutex::new(Some(Box::new(waiting))) }
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Box<dyn Waiting>>> {
@@ -228,10 +256,13 @@ impl Pending {
         let limit = limit(py, timeout)?;
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut waiting = self.take(py)?;
-        match wait(&mut *waiting, py, until)? {
-            Some(value) => Ok(value),
-            None => Err(raised(py, &self.ran_out(limit.unwrap_or_default()))),
+        let settled = wait(&mut *waiting, py, until);
+        if let Ok(Some(value)) = settled {
+            return Ok(value);
         }
+        waiting.give_up();
+        settled?;
+        Err(raised(py, &self.ran_out(limit.unwrap_or_default())))
     }
 
     fn ran_out(&self, limit: Duration) -> Error {

@@ -58,6 +58,12 @@ pub(crate) fn pending_count() -> u64 {
     durstream_core::pending_count()
 }
 
+/// Bounds what all producers of this process together buffer.
+#[pyfunction]
+pub(crate) fn set_buffer_budget(bytes: u64) {
+    durstream_core::set_buffer_budget(bytes);
+}
+
 /// Called in the child after a fork.
 #[pyfunction]
 pub(crate) fn in_forked_child() {

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use durstream_core::{IdempotentProducer, Outcome, Snapshot, Stats};
+use durstream_core::{FlushReport, IdempotentProducer, Outcome, Snapshot, Stats};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::callback::Callback;
+use crate::callable::Callables;
+use crate::callback;
+use crate::dispatcher;
 use crate::errors::raised;
 use crate::fork::Origin;
 use crate::gil::Inside;
+use crate::headers::Headers;
 use crate::options::{Pairs, read};
 use crate::payload::{self, Payload, Unserialisable};
 use crate::pending::Pending;
@@ -37,7 +40,8 @@ pub(crate) struct Producer {
     json: bool,
     room: Room,
     origin: Origin,
-    on_error: Callback,
+    /// Its `on_error`, its headers' functions and its stream's.
+    callables: Callables,
     /// Whether somebody said how this producer ends.
     let_go: AtomicBool,
 }
@@ -73,21 +77,21 @@ impl Producer {
         stream: &Stream,
         producer_id: &str,
         options: Pairs,
-        headers: Pairs,
+        headers: Headers,
         params: Pairs,
         on_error: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let read = read(py, &options, &headers, &params)?;
-        let on_error = Callback::new(on_error)?;
-        let core =
-            IdempotentProducer::open_with(&stream.core, producer_id, read, on_error.for_core());
+        let (read, mut callables) = read(py, &options, headers, &params)?;
+        callables.share(py, &stream.functions);
+        let on_error = callback::on_error(on_error, &mut callables)?;
+        let core = IdempotentProducer::open_with(&stream.core, producer_id, read, on_error);
         Ok(Producer {
             core: Arc::new(core.map_err(|error| raised(py, &error))?),
             json: stream.is_json(),
             room: Room::of(&options),
             origin: Origin::here(),
-            on_error,
+            callables,
             let_go: AtomicBool::new(false),
         })
     }
@@ -135,7 +139,17 @@ impl Producer {
         };
         self.let_go.store(true, Ordering::Relaxed);
         let message = message.as_ref().map(|message| message.as_bytes());
-        Ok(Pending::new("close", self.core.close(message), closed))
+        let mut called = Callables::default();
+        called.share(py, &self.callables);
+        Ok(Pending::calling("close", self.core.close(message), called, closed))
+    }
+
+    fn _ready(&self) -> Pending {
+        Pending::new("wait_ready", self.core.ready(), |py, ()| Ok(py.None()))
+    }
+
+    fn _restart(&self) -> Pending {
+        Pending::new("restart", self.core.restart(), |py, ()| Ok(py.None()))
     }
 
     /// The wait for the last write accepted so far; takes nothing from what a flush reports.
@@ -222,11 +236,7 @@ impl Producer {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.on_error.traverse(&visit)
-    }
-
-    fn __clear__(&self) {
-        self.on_error.clear();
+        traverse(self.origin, &*self.core, &self.callables, &visit)
     }
 }
 
@@ -234,6 +244,36 @@ impl Drop for Producer {
     fn drop(&mut self) {
         // Receipts may hold on to the core's handle; accepting ends with this one.
         self.core.begin_shutdown();
+        if calls(self.origin, &*self.core) {
+            keep(std::mem::take(&mut self.callables), self.core.flush());
+        }
+    }
+}
+
+/// Whether callables may be called when the handle is gone: for what is pending, or failed.
+pub(crate) fn calls(origin: Origin, writer: &dyn Writer) -> bool {
+    let due = |stats: Stats| stats.accepted > stats.delivered;
+    !origin.is_foreign() && due(writer.stats())
+}
+
+/// Shows the garbage collector a producer's callables. Not while writes need them: those came
+/// with the GIL held, so that within one collection this only goes from not shown to shown.
+pub(crate) fn traverse(
+    origin: Origin,
+    writer: &dyn Writer,
+    callables: &Callables,
+    visit: &PyVisit<'_>,
+) -> Result<(), PyTraverseError> {
+    if !callables.is_empty() && !origin.is_foreign() && writer.stats().pending > 0 {
+        return Ok(());
+    }
+    callables.traverse(visit)
+}
+
+/// Keeps the callables of a producer nobody has any more until its writes are settled, and told.
+pub(crate) fn keep(callables: Callables, settled: durstream_core::Pending<FlushReport>) {
+    if !callables.is_empty() {
+        settled.on_dispatcher(move |_| dispatcher::with_python(|_| drop(callables)));
     }
 }
 
@@ -242,7 +282,7 @@ pub(crate) fn last(origin: Origin, writer: &dyn Writer) -> Option<Pending> {
         return None;
     }
     let last = writer.stats().accepted;
-    (last > 0).then(|| crate::receipt::pending_outcome(writer.wait(last)))
+    (last > 0).then(|| crate::receipt::pending_outcome(writer.wait(last), Callables::default()))
 }
 
 pub(crate) fn last_error<'py>(

@@ -4,7 +4,9 @@ use durstream_core::StreamReader;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
+use pyo3::{PyTraverseError, PyVisit};
 
+use crate::callable::Callables;
 use crate::errors::raised;
 use crate::fork::Origin;
 use crate::gil::Inside;
@@ -17,6 +19,8 @@ static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 #[pyclass(subclass, frozen, module = "durstream._durstream")]
 pub(crate) struct Reader {
     core: StreamReader,
+    /// Its stream's.
+    functions: Callables,
     origin: Origin,
 }
 
@@ -34,7 +38,8 @@ impl Reader {
     fn new(py: Python<'_>, stream: &Stream, offset: Option<&str>) -> PyResult<Self> {
         let _inside = Inside::enter(py);
         let core = stream.core.read(offset).map_err(|error| raised(py, &error))?;
-        Ok(Reader { core, origin: Origin::here() })
+        let functions = stream.asked(py);
+        Ok(Reader { core, functions, origin: Origin::here() })
     }
 
     /// The next chunk, or None at the present end of the stream; asked again after that, it looks
@@ -87,6 +92,10 @@ impl Reader {
             true => "StreamReader(of the parent process)".to_owned(),
             false => format!("{:?}", self.core),
         }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.functions.traverse(&visit)
     }
 }
 

@@ -8,6 +8,7 @@ use durstream_core::{Error, ErrorKind, FlushReport, Outcome};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::callable::Callables;
 use crate::errors::{exception, raised};
 use crate::gil::Inside;
 use crate::pending::Pending;
@@ -58,8 +59,16 @@ pub(crate) fn metadata(py: Python<'_>, found: durstream_core::Metadata) -> PyRes
     Ok(found.unbind())
 }
 
-pub(crate) fn pending_outcome(pending: durstream_core::Pending<Outcome>) -> Pending {
-    Pending::new("the write", pending, |py, settled| Ok(outcome(py, &settled)?.unbind()))
+pub(crate) fn pending_outcome(
+    pending: durstream_core::Pending<Outcome>,
+    called: Callables,
+) -> Pending {
+    Pending::calling(
+        "the write",
+        pending,
+        called,
+        |py, settled| Ok(outcome(py, &settled)?.unbind()),
+    )
 }
 
 /// The receipt of one write: ``wait`` for its outcome, or ``await`` it.
@@ -156,7 +165,8 @@ impl Receipt {
         let _inside = Inside::enter(py);
         match &self.refused {
             Some(error) => Ok(Self::refusal(py, error)?.unbind()),
-            None => pending_outcome(self.writer.wait(self.id)).wait_within(py, timeout),
+            None => pending_outcome(self.writer.wait(self.id), Callables::default())
+                .wait_within(py, timeout),
         }
     }
 
@@ -165,7 +175,10 @@ impl Receipt {
         let awaited = AWAITED.import(py, "durstream._wait", "settled")?;
         let coroutine = match &self.refused {
             Some(error) => awaited.call1((py.None(), Self::refusal(py, error)?))?,
-            None => awaited.call1((pending_outcome(self.writer.wait(self.id)), py.None()))?,
+            None => awaited.call1((
+                pending_outcome(self.writer.wait(self.id), Callables::default()),
+                py.None(),
+            ))?,
         };
         coroutine.call_method0("__await__")
     }

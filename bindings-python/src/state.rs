@@ -11,14 +11,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::callback::Callback;
+use crate::callable::{Callables, Called};
+use crate::callback;
 use crate::errors::{invalid, raised};
 use crate::fork::Origin;
 use crate::gil::Inside;
+use crate::headers::Headers;
 use crate::options::{Pairs, read};
 use crate::payload;
 use crate::pending::Pending;
-use crate::producer::{entries, last, last_error};
+use crate::producer::{calls, entries, keep, last, last_error, traverse};
 use crate::receipt::{Receipt, closed, report};
 use crate::room::{Room, Writer};
 
@@ -60,6 +62,8 @@ impl Schema {
 /// One open producer of the core, for all handles Python has on it and for their receipts.
 struct Shared {
     core: StateProducer,
+    /// The first open's, which are the ones that are called. Every handle owns them.
+    called: Vec<Called>,
 }
 
 impl Writer for Shared {
@@ -87,7 +91,7 @@ fn holders() -> MutexGuard<'static, Vec<Holders>> {
 
 impl Shared {
     /// One more handle on what was opened.
-    fn hold(opened: StateProducer, holders: &mut Vec<Holders>) -> Arc<Shared> {
+    fn hold(opened: StateProducer, called: Vec<Called>, holders: &mut Vec<Holders>) -> Arc<Shared> {
         holders.retain(|entry| entry.count > 0 && entry.shared.strong_count() > 0);
         for entry in holders.iter_mut() {
             if let Some(shared) = entry.shared.upgrade()
@@ -97,9 +101,15 @@ impl Shared {
                 return shared;
             }
         }
-        let shared = Arc::new(Shared { core: opened });
+        let shared = Arc::new(Shared { core: opened, called });
         holders.push(Holders { shared: Arc::downgrade(&shared), count: 1 });
         shared
+    }
+
+    /// Whether a handle has not let go.
+    fn is_held(&self) -> bool {
+        let is_this = |entry: &Holders| std::ptr::eq(entry.shared.as_ptr(), self);
+        holders().iter().any(|entry| is_this(entry) && entry.count > 0)
     }
 
     /// One handle less; without any the producer drains and ends.
@@ -122,7 +132,7 @@ pub(crate) struct State {
     room: Room,
     strict: bool,
     origin: Origin,
-    on_error: Callback,
+    callables: Callables,
     /// Whether this handle let go, which it does once.
     gone: AtomicBool,
     /// Whether somebody said how this handle ends.
@@ -189,27 +199,28 @@ impl State {
         py: Python<'_>,
         schema: &Schema,
         options: Pairs,
-        headers: Pairs,
+        headers: Headers,
         params: Pairs,
         on_error: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let read = read(py, &options, &headers, &params)?;
-        let on_error = Callback::new(on_error)?;
+        let (read, mut own) = read(py, &options, headers, &params)?;
+        let on_error = callback::on_error(on_error, &mut own)?;
+        let called = own.called(py)?;
         // Nothing of Python's may run under the lock, not even for an error.
         let opened = {
             let mut holders = holders();
             let schema = schema.schema.clone();
-            create_durable_stream_with(read, schema, on_error.for_core())
-                .map(|opened| Shared::hold(opened, &mut holders))
+            create_durable_stream_with(read, schema, on_error)
+                .map(|opened| Shared::hold(opened, called, &mut holders))
         };
         let shared = opened.map_err(|error| raised(py, &error))?;
         Ok(State {
+            callables: Callables::still_owned(py, &shared.called),
             shared,
             room: Room::of(&options),
             strict: options.iter().any(|(name, value)| name == "strict" && value == "true"),
             origin: Origin::here(),
-            on_error,
             gone: AtomicBool::new(false),
             let_go: AtomicBool::new(false),
         })
@@ -288,6 +299,10 @@ impl State {
     fn _close_stream(&self) -> Pending {
         self.let_go.store(true, Ordering::Relaxed);
         Pending::new("close", self.shared.core.close_stream(), closed)
+    }
+
+    fn _ready(&self) -> Pending {
+        Pending::new("wait_ready", self.shared.core.ready(), |py, ()| Ok(py.None()))
     }
 
     /// The wait for the last write accepted so far; takes nothing from what a flush reports.
@@ -385,16 +400,16 @@ impl State {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.on_error.traverse(&visit)
-    }
-
-    fn __clear__(&self) {
-        self.on_error.clear();
+        traverse(self.origin, &*self.shared, &self.callables, &visit)
     }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
         self.let_go();
+        // A flush takes its report from the other handles, which own the same.
+        if !self.shared.is_held() && calls(self.origin, &*self.shared) {
+            keep(std::mem::take(&mut self.callables), self.shared.core.flush());
+        }
     }
 }

@@ -3,9 +3,12 @@
 use durstream_core::DurableStream;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use pyo3::{PyTraverseError, PyVisit};
 
+use crate::callable::Callables;
 use crate::errors::raised;
 use crate::gil::Inside;
+use crate::headers::Headers;
 use crate::options::{Pairs, read};
 use crate::payload;
 use crate::pending::Pending;
@@ -15,35 +18,41 @@ use crate::receipt::{closed, metadata, pending_outcome};
 #[pyclass(frozen, module = "durstream._durstream")]
 pub(crate) struct Stream {
     pub(crate) core: DurableStream,
+    /// Those of its headers, for whatever uses the stream.
+    pub(crate) functions: Callables,
 }
 
 #[pymethods]
 impl Stream {
     #[staticmethod]
-    fn connect(py: Python<'_>, options: Pairs, headers: Pairs, params: Pairs) -> PyResult<Self> {
+    fn connect(py: Python<'_>, options: Pairs, headers: Headers, params: Pairs) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let options = read(py, &options, &headers, &params)?;
+        let (options, functions) = read(py, &options, headers, &params)?;
         let core = DurableStream::connect(options).map_err(|error| raised(py, &error))?;
-        Ok(Stream { core })
+        Ok(Stream { core, functions })
     }
 
     #[staticmethod]
     fn create(
         py: Python<'_>,
         options: Pairs,
-        headers: Pairs,
+        headers: Headers,
         params: Pairs,
         body: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
-        let options = read(py, &options, &headers, &params)?;
+        let (options, functions) = read(py, &options, headers, &params)?;
         let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
         let body = match body {
             None => Vec::new(),
             Some(body) => bytes(&body, stream.is_json())?.as_bytes().to_vec(),
         };
         let created = DurableStream::create(options, body);
-        Ok(Pending::new("create", created, |py, core| Ok(Py::new(py, Stream { core })?.into_any())))
+        Ok(Pending::new("create", created, move |py, core| {
+            let mut own = Callables::default();
+            own.share(py, &functions);
+            Ok(Py::new(py, Stream { core, functions: own })?.into_any())
+        }))
     }
 
     #[getter]
@@ -62,29 +71,45 @@ impl Stream {
         self.core.is_json()
     }
 
-    fn head(&self) -> Pending {
-        Pending::new("head", self.core.head(), metadata)
+    fn head(&self, py: Python<'_>) -> Pending {
+        Pending::calling("head", self.core.head(), self.asked(py), metadata)
     }
 
     /// Appends a message, with a `Stream-Seq` where there is one.
     fn append(&self, message: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
-        let _inside = Inside::enter(message.py());
+        let py = message.py();
+        let _inside = Inside::enter(py);
         let message = bytes(message, self.is_json())?;
-        Ok(pending_outcome(match seq {
+        let appended = match seq {
             None => self.core.append(message.as_bytes()),
             Some(seq) => self.core.append_with_seq(message.as_bytes(), seq),
-        }))
+        };
+        Ok(pending_outcome(appended, self.asked(py)))
     }
 
     fn close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
         let message = message.map(|message| bytes(&message, self.is_json())).transpose()?;
         let message = message.as_ref().map(|message| message.as_bytes());
-        Ok(Pending::new("close", self.core.close(message), closed))
+        Ok(Pending::calling("close", self.core.close(message), self.asked(py), closed))
     }
 
-    fn delete(&self) -> Pending {
-        Pending::new("delete", self.core.delete(), |py, ()| Ok(py.None()))
+    fn delete(&self, py: Python<'_>) -> Pending {
+        let deleted = self.core.delete();
+        Pending::calling("delete", deleted, self.asked(py), |py, ()| Ok(py.None()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.functions.traverse(&visit)
+    }
+}
+
+impl Stream {
+    /// The functions a request asks, however long it takes.
+    pub(crate) fn asked(&self, py: Python<'_>) -> Callables {
+        let mut asked = Callables::default();
+        asked.share(py, &self.functions);
+        asked
     }
 }
 

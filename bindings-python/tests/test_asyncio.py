@@ -119,6 +119,40 @@ def test_a_full_buffer_answers_at_once_in_a_loop(gate):
     producer.stop()
 
 
+def test_ready_in_a_loop(gate):
+    stream = durstream.DurableStream.connect(gate.url)
+
+    async def main():
+        async with IdempotentProducer(stream, "ready", max_buffer_items=1) as producer:
+            await producer.aready()
+            first = producer.append("1")
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(producer.aready(), 0.01)
+            gate.open.set()
+            await producer.aready()
+            assert first.outcome.delivered and producer.append("2").accepted
+
+    asyncio.run(main())
+    assert gate.bodies == [b"1", b"2"]
+
+
+def test_restart(json_stream):
+    async def main():
+        async with IdempotentProducer(json_stream, "one-id") as first:
+            await first.append({"n": 1})
+            async with IdempotentProducer(json_stream, "one-id") as second:
+                await second.append({"n": 2})
+            lost = await first.append({"n": "lost"})
+            assert lost.reason == "fenced"
+            with pytest.raises(durstream.DeliveryError):
+                await first.aflush()
+            await first.arestart()
+            assert (await first.append({"n": 3})).delivered
+
+    asyncio.run(main())
+    assert read_json(json_stream.url) == [{"n": n} for n in (1, 2, 3)]
+
+
 def test_leaving_a_context(json_stream, nowhere):
     lost = durstream.DurableStream.connect(nowhere)
 

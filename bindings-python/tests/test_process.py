@@ -17,6 +17,7 @@ from conftest import (
     start_python,
     wait_until,
 )
+from durstream import IdempotentProducer
 
 OPEN = """
 import sys, durstream
@@ -139,6 +140,26 @@ print("ends", flush=True)
 """
     out, err = run_python(code, nowhere)
     assert out.strip() == "ends" and "SystemExit" not in err
+
+
+@pytest.mark.parametrize("hang", ["time.sleep(3600)", "while True: pass", "asyncio.run(asyncio.sleep(3600))"])
+def test_an_exit_while_a_header_function_hangs(gate, hang):
+    code = f"""
+import asyncio, sys, threading, time, durstream
+durstream.set_exit_timeout(0.05)
+asked = threading.Event()
+def hang():
+    asked.set()
+    {hang}
+stream = durstream.DurableStream(sys.argv[1], headers={{"Authorization": hang}})
+producer = durstream.IdempotentProducer(stream, "hangs")
+producer.append("x")
+asked.wait()
+"""
+    program = start_python(code, gate.url)
+    _, err = program.communicate(timeout=60)
+    assert program.returncode == 0 and "pending" in err and "Traceback" not in err, err
+    assert not gate.arrived.is_set()
 
 
 def test_shutdown_and_a_fresh_start(url):
@@ -281,6 +302,33 @@ def test_blocking_waits_let_other_threads_run(gate):
     threading.Timer(0.02, gate.open.set).start()
     assert producer.flush().delivered == 1  # the timer's thread had to run
     producer.detach()
+
+
+def test_the_buffers_of_all_producers_have_a_budget(gate):
+    stream = durstream.DurableStream.connect(gate.url)
+    options = {"max_batch_bytes": 200, "max_block_ms": 0}
+    producers = [IdempotentProducer(stream, f"budget-{n}", **options) for n in range(2)]
+    durstream.set_buffer_budget(0)
+    try:
+        for producer in producers:
+            # Room for one batch is its own.
+            producer.append("x" * 100)
+            refused = producer.try_append("x" * 100)
+            assert refused.outcome.reason == "buffer-bytes-exceeded"
+            assert "other producers" in str(refused.outcome.error)
+        durstream.set_buffer_budget(1000)
+        assert producers[0].try_append("x" * 100).accepted
+    finally:
+        durstream.set_buffer_budget(512 << 20)
+    for producer in producers:
+        producer.stop()
+
+
+@pytest.mark.parametrize("bytes", [-1, 1.5, True, "1", None, 2**64])
+def test_a_wrong_budget(bytes):
+    with pytest.raises(durstream.InvalidArgumentError) as raised:
+        durstream.set_buffer_budget(bytes)
+    assert raised.value.option == "bytes"
 
 
 def test_warnings_go_to_the_log(nowhere, caplog):

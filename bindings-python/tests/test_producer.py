@@ -242,6 +242,22 @@ def test_append_waits_for_room_and_lets_others_run(gate):
     producer.detach()
 
 
+def test_ready_after_a_full_buffer(gate):
+    stream = durstream.DurableStream.connect(gate.url)
+    producer = IdempotentProducer(stream, "ready", max_buffer_items=1)
+    producer.wait_ready()
+    first = producer.append("1")
+    assert not producer.try_append("2").accepted
+    with pytest.raises(durstream.TimeoutError, match="wait_ready"):
+        producer.wait_ready(0.01)
+    gate.open.set()
+    producer.wait_ready()
+    assert first.outcome.delivered and producer.try_append("2").accepted
+    producer.stop()
+    with pytest.raises(durstream.ProducerClosedError):
+        producer.wait_ready()
+
+
 def test_on_error_gets_what_was_not_written(nowhere):
     failures = []
     stream = durstream.DurableStream.connect(nowhere)
@@ -310,6 +326,36 @@ def test_fencing(json_stream):
             first.append({"by": "nobody"})
     first.stop()
     assert read_json(json_stream.url) == [{"by": "first"}, {"by": "second"}]
+
+
+def test_restart_is_the_way_back_after_being_fenced(json_stream):
+    first = IdempotentProducer(json_stream, "one-id", on_error=lambda _: None)
+    first.append({"n": 1}).wait()
+    with IdempotentProducer(json_stream, "one-id") as second:
+        second.append({"n": 2}).wait()
+    assert first.append({"n": "lost"}).wait().reason == "fenced"
+    with pytest.raises(durstream.DeliveryError):
+        first.flush()
+    first.restart()
+    assert first.append({"n": 3}).wait().delivered and first.epoch > second.epoch
+    first.restart()
+    first.append({"n": 4})
+    assert first.detach().delivered == 2
+    wait_until(lambda: first.state == "stopped")
+    with pytest.raises(durstream.ProducerClosedError):
+        first.restart()
+    assert read_json(json_stream.url) == [{"n": n} for n in (1, 2, 3, 4)]
+
+
+def test_a_restart_waits_for_what_was_accepted(gate):
+    producer = IdempotentProducer(durstream.DurableStream.connect(gate.url), "restarting")
+    receipt = producer.append("x")
+    with pytest.raises(durstream.TimeoutError, match="restart"):
+        producer.restart(0.01)
+    gate.open.set()
+    producer.restart()
+    assert receipt.outcome.delivered
+    producer.detach()
 
 
 def test_shared_ids_write_side_by_side(json_stream):

@@ -1,10 +1,11 @@
 """The writer of entity state."""
 
 import gc
+import threading
 
 import durstream
 import pytest
-from conftest import SHIPMENTS, is_closed, read_bytes, read_json, wait_until
+from conftest import SHIPMENTS, is_closed, read_bytes, read_json, stored, wait_until
 from durstream import create_durable_stream, define_stream_schema
 
 SCHEMA = define_stream_schema(shipments=SHIPMENTS)
@@ -191,6 +192,25 @@ def test_begin_shutdown_delivers_what_was_accepted(path, url):
     producer.close()
     assert not producer.upsert("shipments", {"id": "2"}).accepted
     assert read_json(url) == [upsert("1")]
+
+
+def test_ready_once_the_stream_is_there(serve):
+    there = threading.Event()
+
+    def answer(asked):
+        return stored(asked) if there.is_set() else (503, {}, b"")
+
+    options = {"retry_initial_delay_ms": 1, "retry_max_delay_ms": 1}
+    schema = define_stream_schema(shipments=SHIPMENTS)
+    producer = create_durable_stream(
+        url=serve(answer).url, schema=schema, producer_id="ready", **options
+    )
+    producer.upsert("shipments", {"id": "a"})
+    with pytest.raises(durstream.TimeoutError):
+        producer.wait_ready(0.01)
+    there.set()
+    producer.wait_ready()
+    assert producer.close().delivered == 1
 
 
 def test_no_server(nowhere):

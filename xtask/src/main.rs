@@ -8,6 +8,7 @@ mod demo;
 mod process;
 mod server;
 mod signals;
+mod simulate;
 mod stage;
 mod stamp;
 mod step;
@@ -28,7 +29,7 @@ struct Command {
     run: fn(&Tree, &[String]) -> Result<u8>,
 }
 
-const COMMANDS: [Command; 5] = [
+const COMMANDS: [Command; 6] = [
     Command {
         name: "demo",
         usage: "demo [--keep] [--shipments N]",
@@ -54,6 +55,13 @@ const COMMANDS: [Command; 5] = [
         about: "the cases of tests/conformance with each language's adapter\n\
                 PATTERN is a part of a case's id, or with * a whole one",
         run: conformance::conformance,
+    },
+    Command {
+        name: "simulate",
+        usage: "simulate [--schedules N] [--seed S]",
+        about: "the engine over a model server: random faults and calls in virtual time\n\
+                10000 schedules from a random seed unless told; a failing one is shrunk and printed",
+        run: simulate::simulate,
     },
     Command {
         name: "adapter",

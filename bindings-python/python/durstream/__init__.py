@@ -34,7 +34,7 @@ from ._errors import (
     UnauthorizedError,
     ValidationError,
 )
-from ._process import flush_all, pending_count, set_exit_timeout, shutdown
+from ._process import flush_all, pending_count, set_buffer_budget, set_exit_timeout, shutdown
 from ._producer import IdempotentProducer
 from ._reader import StreamReader
 from ._schema import StreamSchema, define_stream_schema
@@ -83,6 +83,7 @@ __all__ = [
     "define_stream_schema",
     "flush_all",
     "pending_count",
+    "set_buffer_budget",
     "set_exit_timeout",
     "shutdown",
 ]

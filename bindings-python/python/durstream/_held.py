@@ -38,6 +38,7 @@ class Held:
 
         def _flush(self) -> Pending[FlushReport]: ...
         def _detach(self) -> Pending[FlushReport]: ...
+        def _ready(self) -> Pending[None]: ...
         def _last(self) -> Optional[Pending[Outcome]]: ...
         def _left_pending(self) -> int: ...
 
@@ -63,6 +64,19 @@ class Held:
         """The same as ``detach`` for asyncio. May be cancelled."""
         pending = self._detach()
         return await _wait.reported(pending, self._last())
+
+    def wait_ready(self, timeout: Optional[float] = None) -> None:
+        """Waits until writes are taken at once: there is room in the buffer for the one that last
+        found none, or for any other. A ``StateProducer`` also waits until its stream is there.
+
+        Raises what the producer ended with, if it did, and ``TimeoutError`` after ``timeout``
+        seconds. Ctrl-C interrupts it.
+        """
+        self._ready().wait(timeout)
+
+    async def aready(self) -> None:
+        """The same as ``wait_ready`` for asyncio. May be cancelled."""
+        await _wait.result(self._ready())
 
     def __enter__(self) -> Self:
         return self

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    TypedDict,
+    Union,
+)
 
-from . import _durstream
+from . import _durstream, _headers
 from ._errors import invalid
 
-Headers = Mapping[str, str]
+if TYPE_CHECKING:
+    from ._durstream import HeaderAnswer
+
+Headers = Mapping[str, Union[str, _headers.HeaderFunction]]
 Params = Mapping[str, str]
 Pairs = List[Tuple[str, str]]
 
@@ -126,23 +141,38 @@ def argument(name: str, value: Optional[str]) -> Optional[str]:
     return _encodable(name, value)
 
 
-def header_pairs(headers: Optional[Headers]) -> Pairs:
+def header_pairs(
+    headers: Optional[Headers],
+) -> List[Tuple[str, Union[str, Callable[[HeaderAnswer], None]]]]:
     """Headers for the core, which checks them."""
-    return _pairs("headers", "header", headers)
+    taken = _items("headers", headers)
+    return [(name, _headers.asked(v) if callable(v) else _header(name, v)) for name, v in taken]
+
+
+def _header(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise invalid("headers", f"header {name!r:.60} takes text, or a function that gives it")
+    return _encodable("headers", value)
 
 
 def param_pairs(params: Optional[Params]) -> Pairs:
     """Query parameters for the core, which checks them."""
-    return _pairs("params", "query parameter", params)
+    return [(name, _param(name, value)) for name, value in _items("params", params)]
 
 
-def _pairs(option: str, each: str, given: Optional[Mapping[str, str]]) -> Pairs:
+def _param(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise invalid("params", f"query parameter {name!r:.60} takes text")
+    return _encodable("params", value)
+
+
+def _items(option: str, given: Optional[Mapping[str, Any]]) -> List[Tuple[str, Any]]:
     if given is None:
         return []
     if not isinstance(given, Mapping):
         raise invalid(option, f"`{option}` takes a mapping of names to values")
-    for name, value in given.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise invalid(option, f"{each} {name!r:.60} takes text")
-        _encodable(option, name + value)
+    for name in given:
+        if not isinstance(name, str):
+            raise invalid(option, f"`{option}` takes names as text, not {name!r:.60}")
+        _encodable(option, name)
     return list(given.items())

@@ -67,6 +67,15 @@ def flush_all(timeout: float = 60.0) -> None:
     _durstream.flush_all(timeout).wait()
 
 
+def set_buffer_budget(bytes: int) -> None:
+    """Bounds what all producers of this process together may buffer, in bytes: 512 MiB unless
+    told. Each producer has room for one batch (``max_batch_bytes``) whatever the others hold.
+    """
+    if isinstance(bytes, bool) or not isinstance(bytes, int) or not 0 <= bytes < 2**64:
+        raise invalid("bytes", f"`bytes` takes a whole number from 0 on, not {bytes!r:.60}")
+    _durstream.set_buffer_budget(bytes)
+
+
 def pending_count() -> int:
     """Writes of this process accepted and not settled, over all producers."""
     return _durstream.pending_count()

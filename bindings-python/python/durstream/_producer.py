@@ -68,6 +68,19 @@ class IdempotentProducer(Held, _durstream.Producer):
             raise
         return receipts
 
+    def restart(self, timeout: Optional[float] = None) -> None:
+        """Begins a fresh session, which may claim the id, once everything accepted so far is
+        settled: the way back after another producer took over (``StaleEpochError``).
+
+        Raises ``ProducerClosedError`` or what the producer failed with, and ``TimeoutError``
+        after ``timeout`` seconds; it then goes on. Ctrl-C interrupts the wait.
+        """
+        self._restart().wait(timeout)
+
+    async def arestart(self) -> None:
+        """The same as ``restart`` for asyncio."""
+        await _wait.result(self._restart())
+
     def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
         """Flushes, then ends the *stream* for everybody, a last message in the same request.
 

@@ -34,7 +34,8 @@ def create_durable_stream(
 
     The stream is given by ``stream_path`` below a server, or by its whole ``url``. Sends nothing
     itself; the stream is created or checked in the background before the first batch, so a
-    producer may start before its server does. ``on_error`` of the first open is called.
+    producer may start before its server does. ``on_error`` and the header functions of the
+    first open are called.
     """
     if not isinstance(schema, StreamSchema):
         raise invalid("schema", "`schema` takes what `define_stream_schema` returns")

@@ -21,6 +21,11 @@ class DurableStream:
     Any thread may use it. Appending opens a writer of its own with a random identity, so that
     even plain appends are not doubled by retries. ``DurableStream(url)`` is the same as
     ``DurableStream.connect(url)``.
+
+    A value of ``headers`` may be a function, sync or async: a token that expires, say. It is
+    called once for each request, on the library's thread for callbacks, and again after a 401 or
+    403. While it raises or gives no text, writes wait as in an outage. What it awaits runs on the
+    loop that was running when the handle was made, else on a loop of its own.
     """
 
     __slots__ = ("_native", "__weakref__")

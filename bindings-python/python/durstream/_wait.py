@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def running_loop() -> Optional[asyncio.AbstractEventLoop]:
+    """The event loop this thread runs."""
+    events: Any = sys.modules.get("asyncio.events")
+    return None if events is None else events._get_running_loop()
+
+
 def in_event_loop() -> bool:
     """Whether this thread runs an event loop, which must not be blocked."""
-    events = sys.modules.get("asyncio.events")
-    return events is not None and events._get_running_loop() is not None
+    return running_loop() is not None
 
 
 async def result(pending: Pending[T]) -> T:

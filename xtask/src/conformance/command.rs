@@ -37,7 +37,7 @@ const COMMANDS: &[Command] = &[
     command(
         "append",
         &["path", "data", "binary", "seq", "headers", "params"],
-        &["status", "offset", "duplicate"],
+        &["status", "offset", "duplicate", "headersSent", "paramsSent"],
     ),
     command(
         "head",
@@ -47,7 +47,7 @@ const COMMANDS: &[Command] = &[
     command(
         "read",
         &["path", "offset", "live", "timeoutMs", "maxChunks", "headers", "params"],
-        &["status", DATA, "offset", "upToDate", "streamClosed"],
+        &["status", DATA, "offset", "upToDate", "streamClosed", "headersSent", "paramsSent"],
     ),
     command("delete", &["path", "headers", "params"], &["status"]),
     command("close", &["path", "data", "contentType", "headers", "params"], &["finalOffset"]),

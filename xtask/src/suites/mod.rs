@@ -13,6 +13,7 @@ use crate::console;
 use crate::process;
 use crate::server::Server;
 use crate::signals;
+use crate::simulate;
 use crate::toolchain::{self, Languages};
 use crate::tree::Tree;
 use durstream_tests::failure::Result;
@@ -74,6 +75,7 @@ fn rust(suite: &mut Suite<'_>) {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     suite.run("clippy", cargo(&clippy));
     suite.run("core and xtask", cargo(&["test", "-p", "durstream-core", "-p", "xtask"]));
+    suite.step("simulate", |tree| simulate::simulate(tree, &[]).map(drop));
     if suite.step("C library", artefacts::c_library) {
         suite.run("across artefacts", cargo(&["test", "-p", "durstream-tests"]));
     } else {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import time
 import traceback
 from dataclasses import asdict
 from typing import Any, Callable, Dict, List, Mapping, Tuple
@@ -16,7 +17,7 @@ from durstream import DurableStream, DurstreamError, IdempotentProducer, Outcome
 Command = Mapping[str, Any]
 Result = Dict[str, Any]
 
-FEATURES = ("batching", "retryOptions", "batchItems", "strictZeroValidation")
+FEATURES = ("batching", "retryOptions", "batchItems", "strictZeroValidation", "dynamicHeaders")
 
 #: The suite's names where they are not the library's own.
 CODES = {
@@ -44,6 +45,21 @@ class NotSupported(Exception):
     """The adapter, or the library, does not do this."""
 
 
+class Dynamic:
+    """A header or query parameter that changes from command to command."""
+
+    def __init__(self, command: Command) -> None:
+        self.kind = command["valueType"]
+        self.token = command.get("initialValue") or ""
+        self.count = 0
+
+    def next(self) -> str:
+        if self.kind == "counter":
+            self.count += 1
+            return str(self.count)
+        return str(time.time_ns() // 1_000_000) if self.kind == "timestamp" else self.token
+
+
 class Adapter:
     """What lives between commands."""
 
@@ -52,6 +68,10 @@ class Adapter:
         self.content_types: Dict[str, str] = {}
         self.producers: Dict[Tuple[str, str, int], IdempotentProducer] = {}
         self.opened: Dict[str, Tuple[IdempotentProducer, List[Receipt]]] = {}
+        #: Headers and query parameters that change from command to command.
+        self.changing: Dict[str, Dict[str, Dynamic]] = {"headers": {}, "params": {}}
+        #: What they are for the command at hand.
+        self.now: Dict[str, Dict[str, str]] = {"headers": {}, "params": {}}
 
     def url(self, command: Command) -> str:
         return f"{self.server}{command['path']}"
@@ -60,6 +80,26 @@ class Adapter:
         """A handle for one command. Sends nothing."""
         known = given({"content_type": self.content_types.get(command["path"])})
         return DurableStream.connect(self.url(command), **{**known, **options})
+
+    def sent(self, command: Command) -> Dict[str, Any]:
+        """What goes out with the command's requests."""
+        headers = {name: self.asked(name, own) for name, own in self.changing["headers"].items()}
+        params = {n: self.value("params", n, own) for n, own in self.changing["params"].items()}
+        filled = {
+            "headers": {**headers, **(command.get("headers") or {})},
+            "params": {**params, **(command.get("params") or {})},
+        }
+        return {name: values for name, values in filled.items() if values}
+
+    def asked(self, name: str, changing: Dynamic) -> Callable[[], str]:
+        return lambda: self.value("headers", name, changing)
+
+    def value(self, where: str, name: str, changing: Dynamic) -> str:
+        """The value for the command at hand, however often it is asked for."""
+        now = self.now[where]
+        if name not in now:
+            now[name] = changing.next()
+        return now[name]
 
     # --- The process ---------------------------------------------------------------------------
 
@@ -74,12 +114,25 @@ class Adapter:
     def shutdown(self, _: Command) -> Result:
         return {}
 
+    def set_dynamic_header(self, command: Command) -> Result:
+        self.changing["headers"][command["name"]] = Dynamic(command)
+        return {}
+
+    def set_dynamic_param(self, command: Command) -> Result:
+        self.changing["params"][command["name"]] = Dynamic(command)
+        return {}
+
+    def clear_dynamic(self, _: Command) -> Result:
+        for values in self.changing.values():
+            values.clear()
+        return {}
+
     # --- Streams -------------------------------------------------------------------------------
 
     def create(self, command: Command) -> Result:
         status = 200
         try:
-            self.stream(command, **sent(command)).head()
+            self.stream(command, **self.sent(command)).head()
         except durstream.StreamNotFoundError:
             status = 201
         content_type = command.get("contentType") or "application/octet-stream"
@@ -90,7 +143,7 @@ class Adapter:
             "closed": command.get("closed"),
             "body": command.get("data"),
         }
-        DurableStream.create(self.url(command), **given(options), **sent(command))
+        DurableStream.create(self.url(command), **given(options), **self.sent(command))
         self.content_types[command["path"]] = content_type
         return {"status": status}
 
@@ -98,7 +151,7 @@ class Adapter:
         return self.head(command)
 
     def head(self, command: Command) -> Result:
-        metadata = self.stream(command, **sent(command)).head()
+        metadata = self.stream(command, **self.sent(command)).head()
         if metadata.content_type is not None:
             self.content_types[command["path"]] = metadata.content_type
         found = {
@@ -114,7 +167,7 @@ class Adapter:
         data = command["data"]
         message = base64.b64decode(data) if command.get("binary") else data
         seq = command.get("seq")
-        stream = self.stream(command, **sent(command))
+        stream = self.stream(command, **self.sent(command))
         outcome = stream.append(message, seq=None if seq is None else str(seq))
         found = {"offset": outcome.offset, "duplicate": outcome.duplicate or None}
         return {"status": 200, **given(found)}
@@ -122,7 +175,7 @@ class Adapter:
     def read(self, command: Command) -> Result:
         if command.get("live"):
             raise NotSupported("live reads")
-        reader = self.stream(command, **sent(command)).read(command.get("offset"))
+        reader = self.stream(command, **self.sent(command)).read(command.get("offset"))
         chunks = [{**as_text(chunk.data), "offset": chunk.offset} for chunk in reader]
         found = {"offset": reader.offset}
         states = {"upToDate": reader.up_to_date, "streamClosed": reader.stream_closed}
@@ -130,11 +183,11 @@ class Adapter:
 
     def close(self, command: Command) -> Result:
         own = given({"content_type": command.get("contentType")})
-        result = self.stream(command, **own, **sent(command)).close(command.get("data"))
+        result = self.stream(command, **own, **self.sent(command)).close(command.get("data"))
         return {"status": 200, **given({"finalOffset": result.final_offset})}
 
     def delete(self, command: Command) -> Result:
-        self.stream(command, **sent(command)).delete()
+        self.stream(command, **self.sent(command)).delete()
         self.content_types.pop(command["path"], None)
         return {"status": 200}
 
@@ -142,7 +195,7 @@ class Adapter:
 
     def producer(self, command: Command, **options: Any) -> IdempotentProducer:
         epoch = {"epoch": command.get("epoch"), "auto_claim": command.get("autoClaim")}
-        options = {**given(epoch), **options, **sent(command)}
+        options = {**given(epoch), **options, **self.sent(command)}
         return IdempotentProducer(self.stream(command), command["producerId"], **options)
 
     def shared_producer(self, command: Command) -> IdempotentProducer:
@@ -179,7 +232,7 @@ class Adapter:
     # --- Producers, as the project's own cases drive them --------------------------------------
 
     def producer_open(self, command: Command) -> Result:
-        options = {**(command.get("options") or {}), **sent(command)}
+        options = {**(command.get("options") or {}), **self.sent(command)}
         producer = IdempotentProducer(self.stream(command), command["producerId"], **options)
         self.opened[command["as"]] = (producer, [])
         return {}
@@ -230,10 +283,13 @@ class Adapter:
         """Runs one command."""
         kind = command["type"]
         run = COMMANDS.get(kind)
+        self.now = {"headers": {}, "params": {}}
         try:
             if run is None:
                 raise NotSupported(str(kind))
-            return {"type": kind, "success": True, **run(self, command)}
+            result = run(self, command)
+            sent = {f"{where}Sent": values for where, values in self.now.items() if values}
+            return {"type": kind, "success": True, **result, **sent}
         except NotSupported as missing:
             return failed(kind, "NOT_SUPPORTED", f"not supported: {missing}")
         except DurstreamError as error:
@@ -246,6 +302,9 @@ class Adapter:
 COMMANDS: Dict[str, Callable[[Adapter, Command], Result]] = {
     "init": Adapter.init,
     "shutdown": Adapter.shutdown,
+    "set-dynamic-header": Adapter.set_dynamic_header,
+    "set-dynamic-param": Adapter.set_dynamic_param,
+    "clear-dynamic": Adapter.clear_dynamic,
     "create": Adapter.create,
     "connect": Adapter.connect,
     "head": Adapter.head,
@@ -270,11 +329,6 @@ COMMANDS: Dict[str, Callable[[Adapter, Command], Result]] = {
 def given(values: Mapping[str, Any]) -> Dict[str, Any]:
     """What is there."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def sent(command: Command) -> Dict[str, Any]:
-    """What goes out with the command's requests."""
-    return {name: command[name] for name in ("headers", "params") if command.get(name)}
 
 
 def renamed(target: Command, names: Mapping[str, str]) -> Dict[str, Any]:

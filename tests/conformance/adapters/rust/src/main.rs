@@ -1,6 +1,7 @@
 //! The conformance adapter of the Rust face: a JSON command per line in, a JSON result out.
 
 mod command;
+mod dynamic;
 mod failure;
 mod producers;
 mod streams;
@@ -51,6 +52,7 @@ impl Adapter {
         let kind = command.kind();
         match self.run(command) {
             Ok(mut fields) => {
+                self.streams.dynamic.report(&mut fields);
                 fields.insert("type".to_owned(), kind.into());
                 fields.insert("success".to_owned(), true.into());
                 Value::Object(fields)
@@ -70,6 +72,7 @@ impl Adapter {
                     "clientVersion": env!("CARGO_PKG_VERSION"),
                     "features": {
                         "batching": true,
+                        "dynamicHeaders": true,
                         "retryOptions": true,
                         "batchItems": true,
                         "strictZeroValidation": true,
@@ -92,6 +95,18 @@ impl Adapter {
             "producer-close" => producers.close_named(command)?,
             "producer-detach" => producers.detach_named(command)?,
             "producer-outcomes" => producers.outcomes_named(command)?,
+            "set-dynamic-header" => {
+                streams.dynamic.set_header(command)?;
+                json!({})
+            }
+            "set-dynamic-param" => {
+                streams.dynamic.set_param(command)?;
+                json!({})
+            }
+            "clear-dynamic" => {
+                streams.dynamic.clear();
+                json!({})
+            }
             "validate" => validate::run(streams, command)?,
             "shutdown" => json!({}),
             other => return Err(Failure::not_supported(format!("there is no command `{other}`"))),

@@ -6,29 +6,33 @@ use durstream_core::{DurableStream, Metadata, Options};
 use serde_json::{Value, json};
 
 use crate::command::{Command, carried};
+use crate::dynamic::Dynamic;
 use crate::failure::{Failure, Result};
 
 /// The server, and what is known of its streams.
 #[derive(Default)]
 pub(crate) struct Streams {
+    pub(crate) dynamic: Dynamic,
     server: String,
     content_types: HashMap<String, String>,
 }
 
 impl Streams {
     pub(crate) fn at(server: String) -> Self {
-        Self { server, content_types: HashMap::new() }
+        Self { dynamic: Dynamic::default(), server, content_types: HashMap::new() }
     }
 
     /// What every handle made for this command has: URL, headers and query parameters.
     pub(crate) fn options(&self, command: &Command) -> Result<Options> {
         let mut options = Options::new().url(self.server.clone() + &command.needed("path")?);
-        for (name, value) in command.pairs("headers") {
-            options.set_header(name, &value)?;
+        let own = command.pairs("headers");
+        for (name, value) in &own {
+            options.set_header(name, value)?;
         }
         for (name, value) in command.pairs("params") {
             options.set_param(name, &value)?;
         }
+        self.dynamic.add_to(&mut options, &own)?;
         Ok(options)
     }
 

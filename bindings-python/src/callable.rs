@@ -1,0 +1,98 @@
+//! Python callables that the core calls.
+//!
+//! A callable mostly refers to the handle it was given to. So the handle owns it and shows it to
+//! the garbage collector, and the core refers to it weakly: what is collected is never called
+//! again, whatever the collector has taken apart by then.
+
+use std::sync::{Mutex, MutexGuard};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use pyo3::{PyTraverseError, PyVisit};
+
+/// A callable as its handle owns it.
+#[pyclass(frozen, weakref, module = "durstream._durstream")]
+pub(crate) struct Callable(Mutex<Option<Py<PyAny>>>);
+
+/// The same as the core calls it.
+pub(crate) struct Called(Py<PyWeakrefReference>);
+
+impl Callable {
+    pub(crate) fn new(py: Python<'_>, callable: Py<PyAny>) -> PyResult<(Py<Self>, Called)> {
+        let owned = Bound::new(py, Callable(Mutex::new(Some(callable))))?;
+        let called = Called::of(&owned)?;
+        Ok((owned.unbind(), called))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[pymethods]
+impl Callable {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.0.try_lock() {
+            Ok(slot) => slot.as_ref().map_or(Ok(()), |callable| visit.call(callable)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let callable = self.lock().take();
+        drop(callable);
+    }
+}
+
+impl Called {
+    fn of(owned: &Bound<'_, Callable>) -> PyResult<Self> {
+        Ok(Called(PyWeakrefReference::new(owned)?.unbind()))
+    }
+
+    fn owned(&self, py: Python<'_>) -> Option<Py<Callable>> {
+        self.0.bind(py).upgrade_as::<Callable>().ok().flatten().map(Bound::unbind)
+    }
+
+    /// The callable, if it still has an owner.
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let owned = self.owned(py)?;
+        let callable = owned.get().lock();
+        callable.as_ref().map(|callable| callable.bind(py).clone())
+    }
+}
+
+/// What one handle owns.
+#[derive(Default)]
+pub(crate) struct Callables(Vec<Py<Callable>>);
+
+impl Callables {
+    /// Owns one more.
+    pub(crate) fn add(&mut self, py: Python<'_>, callable: Py<PyAny>) -> PyResult<Called> {
+        let (owned, called) = Callable::new(py, callable)?;
+        self.0.push(owned);
+        Ok(called)
+    }
+
+    /// Owns what another handle owns too.
+    pub(crate) fn share(&mut self, py: Python<'_>, others: &Callables) {
+        self.0.extend(others.0.iter().map(|owned| owned.clone_ref(py)));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As others see them, who own none.
+    pub(crate) fn called(&self, py: Python<'_>) -> PyResult<Vec<Called>> {
+        self.0.iter().map(|owned| Called::of(owned.bind(py))).collect()
+    }
+
+    /// Owns what is still owned by somebody.
+    pub(crate) fn still_owned(py: Python<'_>, called: &[Called]) -> Self {
+        Callables(called.iter().filter_map(|called| called.owned(py)).collect())
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.iter().try_for_each(|owned| visit.call(owned))
+    }
+}
