@@ -490,7 +490,11 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let (completer, waiting) = pending();
-        self.book().ready.push(completer);
+        {
+            let mut book = self.book();
+            book.ready.retain(|waiter| !waiter.is_abandoned());
+            book.ready.push(completer);
+        }
         self.announce();
         waiting
     }
