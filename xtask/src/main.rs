@@ -33,7 +33,7 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "demo",
         usage: "demo [--keep] [--shipments N]",
-        about: "a shipment service in five languages, restarted half way; counts what arrived\n\
+        about: "a shipment service in five languages, restarted half way and its server killed; counts what arrived\n\
                 --keep leaves the server up until Ctrl-C; N is 2000 unless told",
         run: demo::demo,
     },

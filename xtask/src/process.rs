@@ -32,6 +32,13 @@ impl Guarded {
         self.0.try_wait().context("waiting for a program")
     }
 
+    /// Ends it at once, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        // Both fail only when the child has ended and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
     /// Waits for the end; kills the child at `limit` and, after a grace time, on Ctrl-C.
     pub(crate) fn wait(
         &mut self,
@@ -63,9 +70,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // Both fail only when the child has ended and was waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The official server that the demo and the tests write to: installed once, started per use.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,12 +22,33 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// A port found free may be taken by the time the server binds it.
 const START_ATTEMPTS: usize = 3;
 
+/// Whether a server keeps what it acknowledged when it is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Durability {
+    /// It does not: for tests that do not kill it.
+    Memory,
+    /// It does.
+    Disk,
+}
+
+impl Durability {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Durability::Memory => &["--durability", "memory"],
+            // Small enough to be read back in no time.
+            Durability::Disk => &["--wal-shards", "1", "--wal-segment-bytes", "16777216"],
+        }
+    }
+}
+
 /// A running server with its own empty data; both end with this value.
 pub(crate) struct Server {
     address: SocketAddr,
+    binary: PathBuf,
+    durability: Durability,
     // Declared before the data: the process ends first.
     process: Guarded,
-    _data: Data,
+    data: Data,
 }
 
 struct Data(PathBuf);
@@ -57,11 +79,15 @@ impl Server {
 
     /// Starts the installed server on a free port and waits until it answers.
     pub(crate) fn start(tree: &Tree, binary: &Path) -> Result<Self> {
+        Self::start_as(tree, binary, Durability::Memory)
+    }
+
+    pub(crate) fn start_as(tree: &Tree, binary: &Path, durability: Durability) -> Result<Self> {
         let mut last = None;
         for attempt in 0..START_ATTEMPTS {
             signals::check()?;
             let name = format!("servers/{}-{attempt}", std::process::id());
-            match Self::start_once(tree.fresh_directory(&name)?, binary) {
+            match Self::start_once(tree.fresh_directory(&name)?, binary, durability) {
                 Ok(server) => return Ok(server),
                 Err(failure) => last = Some(failure),
             }
@@ -69,21 +95,29 @@ impl Server {
         Err(last.unwrap_or_else(|| "the server did not start".into()))
     }
 
-    fn start_once(directory: PathBuf, binary: &Path) -> Result<Self> {
+    fn start_once(directory: PathBuf, binary: &Path, durability: Durability) -> Result<Self> {
         let data = Data(directory);
-        let log = data.0.join("server.log");
-        let output = std::fs::File::create(&log).context(log.display())?;
-        let errors = output.try_clone().context(log.display())?;
         let address = free_address()?;
-        let mut command = Command::new(binary);
-        command.args(["--port", &address.port().to_string(), "--durability", "memory"]);
-        command.arg("--data-dir").arg(data.0.join("data"));
-        command.stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
-        signals::own_group(signals::die_with_us(&mut command));
-        let mut process = Guarded::spawn(&mut command)?;
-        wait_until_ready(&mut process, address)
-            .map_err(|failure| process::with_tail(&failure, &log))?;
-        Ok(Self { address, process, _data: data })
+        let process = launch(&data, binary, durability, address)?;
+        Ok(Self { address, binary: binary.to_path_buf(), durability, process, data })
+    }
+
+    /// Kills the server and starts it again on what it kept, at the same address; how long nobody
+    /// answered there.
+    pub(crate) fn kill_and_restart(&mut self) -> Result<Duration> {
+        let started = Instant::now();
+        self.process.kill();
+        loop {
+            match launch(&self.data, &self.binary, self.durability, self.address) {
+                Ok(process) => {
+                    self.process = process;
+                    return Ok(started.elapsed());
+                }
+                // A client that tries to connect may hold the port for a moment.
+                Err(_) if started.elapsed() < START_LIMIT => signals::check()?,
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -97,6 +131,26 @@ impl Server {
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.process.poll(), Ok(None))
     }
+}
+
+fn launch(
+    data: &Data,
+    binary: &Path,
+    durability: Durability,
+    address: SocketAddr,
+) -> Result<Guarded> {
+    let log = data.0.join("server.log");
+    let output = File::options().create(true).append(true).open(&log).context(log.display())?;
+    let errors = output.try_clone().context(log.display())?;
+    let mut command = Command::new(binary);
+    command.args(["--port", &address.port().to_string()]).args(durability.arguments());
+    command.arg("--data-dir").arg(data.0.join("data"));
+    command.stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
+    signals::own_group(signals::die_with_us(&mut command));
+    let mut process = Guarded::spawn(&mut command)?;
+    wait_until_ready(&mut process, address)
+        .map_err(|failure| process::with_tail(&failure, &log))?;
+    Ok(process)
 }
 
 /// The root the server is installed below, and its binary.

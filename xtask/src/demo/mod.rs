@@ -1,5 +1,5 @@
-//! `demo`: the shipment service in five languages, side by side, restarted half way, and then a count
-//! of what arrived.
+//! `demo`: the shipment service in five languages, side by side, each restarted half way and their
+//! server killed once while all write, and then a count of what arrived.
 
 mod audit;
 mod report;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::artefacts;
 use crate::console;
-use crate::server::Server;
+use crate::server::{Durability, Server};
 use crate::signals;
 use crate::table::grouped;
 use crate::toolchain::{self, Languages};
@@ -35,11 +35,11 @@ pub(crate) fn demo(tree: &Tree, arguments: &[String]) -> Result<u8> {
     console::line("Building");
     let services = build(tree)?;
     let binary = Server::install(tree)?;
-    let mut server = Server::start(tree, &binary)?;
+    let mut server = Server::start_as(tree, &binary, Durability::Disk)?;
     let built = started.elapsed();
 
     announce(services.len(), options.shipments, &server.url());
-    let runs = runner::run(tree, &services, &server.url(), options.shipments)?;
+    let runs = runner::run(tree, &services, &mut server, options.shipments)?;
     let outcomes: Vec<Outcome> = services
         .iter()
         .zip(runs)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::services::{Service, Summary, expected_writes};
 use crate::console;
 use crate::process::{self, Guarded};
+use crate::server::Server;
 use crate::signals;
 use crate::table::grouped;
 use crate::tree::Tree;
@@ -16,8 +17,10 @@ use durstream_tests::failure::{Context, Result};
 
 /// A run that writes nothing more and does not end for so long is stuck.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(5);
 const LAST_RUN: usize = 2;
+/// The server is killed after this part of all writes, in the middle of the first runs.
+const KILLED_AFTER: usize = 4;
 
 /// What is left of a service when both of its runs have ended.
 pub(crate) struct Run {
@@ -31,11 +34,13 @@ pub(crate) struct Run {
 pub(crate) fn run(
     tree: &Tree,
     services: &[Service],
-    url: &str,
+    server: &mut Server,
     shipments: usize,
 ) -> Result<Vec<Run>> {
     let folder = tree.fresh_directory("demo")?;
-    let setting = Setting { folder: &folder, url, shipments };
+    let setting = Setting { folder: &folder, url: &server.url(), shipments };
+    let killed_at = services.len() * expected_writes(shipments) / KILLED_AFTER;
+    let mut was_killed = false;
     let mut actors = services
         .iter()
         .map(|service| Actor::start(service, &setting))
@@ -44,6 +49,15 @@ pub(crate) fn run(
         signals::check()?;
         for actor in &mut actors {
             actor.advance(&setting)?;
+        }
+        let written = actors.iter().map(|actor| actor.ledger.lines).sum::<usize>();
+        if written >= killed_at && !was_killed {
+            was_killed = true;
+            let gone = server.kill_and_restart()?.as_secs_f64();
+            let written = grouped(written);
+            console::line(&format!(
+                "  the server was killed after {written} writes; back in {gone:.1} s"
+            ));
         }
         console::status(&progress(&actors, shipments));
         std::thread::sleep(PAUSE);
