@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
-use durstream_core::{Chunk, Detail, DurableStream, ErrorKind, Options, StreamReader};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use durstream_core::{
+    Chunk, Detail, DurableStream, ErrorKind, IdempotentProducer, Options, Status, StreamReader,
+};
 use durstream_tests::fresh_path;
 
 fn create(path: &str, content_type: &str) -> DurableStream {
@@ -191,4 +196,42 @@ fn every_append_knows_its_offset_and_no_failure_is_told_twice() {
     assert_eq!(error.kind(), ErrorKind::StreamClosed);
     let Some(Detail::StreamClosed { final_offset }) = error.detail() else { panic!("{error:?}") };
     assert_eq!(*final_offset, end.final_offset);
+}
+
+#[test]
+fn what_waits_for_a_host_where_nobody_listens_was_never_sent() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let producers: Vec<_> = (0..20)
+        .map(|n| {
+            let options = Options::new().url(format!("http://{address}/{n}"));
+            let stream = DurableStream::connect(options).unwrap();
+            let options = Options::new().delivery_timeout_ms(1_500u64);
+            let producer = IdempotentProducer::open(&stream, "a", options).unwrap();
+            producer.append("x").unwrap();
+            producer
+        })
+        .collect();
+    for producer in &producers {
+        assert_eq!(producer.wait(1).wait().unwrap().status, Status::Cancelled);
+    }
+}
+
+#[test]
+fn lines_of_a_byte_stream_are_bytes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap());
+    let half = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nstream-next-offset: 5\r\n\
+                content-length: 5\r\n\r\n{\"a\":";
+    let server = std::thread::Builder::new().spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let _ = socket.read(&mut [0; 4096]);
+        socket.write_all(half.as_bytes()).unwrap();
+    });
+    let server = server.unwrap();
+    let options = Options::new().url(url).content_type("application/x-ndjson");
+    let reader = DurableStream::connect(options).unwrap().read(None).unwrap();
+    let chunk = reader.next_chunk().wait().unwrap().unwrap();
+    assert_eq!(&chunk.data[..], b"{\"a\":");
+    assert!(chunk.items().is_err());
+    server.join().unwrap();
 }

@@ -509,6 +509,8 @@ impl Engine {
     }
 
     fn announce_own(&self) {
+        // Whoever found no room under the lock sleeps by the time it can be taken.
+        drop(self.book());
         self.room.notify_all();
         let (waiters, result) = {
             let mut book = self.book();
@@ -564,6 +566,9 @@ impl Engine {
     fn revive(self: &Arc<Self>) -> Result<()> {
         {
             let mut book = self.book();
+            if book.stop != Stop::No || book.closing {
+                return Err(Error::closed());
+            }
             if book.state != ProducerState::Fenced {
                 return Ok(());
             }

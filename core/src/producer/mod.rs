@@ -469,7 +469,12 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
         }
         Last::Nothing => match end_as_producer(engine).await {
             // Drained before it was closed, as after an abort: its identity went with its task.
-            Err(error) if error.kind() == ErrorKind::ProducerClosed => end_plainly(engine).await?,
+            Err(error)
+                if error.kind() == ErrorKind::ProducerClosed
+                    && engine.book().stop == book::Stop::Drain =>
+            {
+                end_plainly(engine).await?
+            }
             other => other?,
         },
         Last::Anybodys => end_plainly(engine).await?,

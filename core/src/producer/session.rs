@@ -87,6 +87,8 @@ pub(crate) struct Session {
     stored: bool,
     /// Whether any session of this producer was acknowledged.
     ever_acked: bool,
+    /// Whether one was since it last was allowed to claim.
+    settled_in: bool,
     /// Attempts left to outbid a newer epoch; 0 once not allowed.
     claims: u32,
     /// The epoch was given by the caller, who replays: duplicates are expected.
@@ -103,16 +105,35 @@ impl Session {
             acked: None,
             stored: false,
             ever_acked: false,
+            settled_in: false,
             claims,
             replay,
         }
+    }
+
+    /// The session of a producer that starts over: it may claim again, and still knows whether the
+    /// stream ever was there for it.
+    pub(crate) fn again(epoch: u64, auto_claim: bool, acked: bool) -> Self {
+        Session { ever_acked: acked, ..Session::first(epoch, auto_claim, false) }
+    }
+
+    pub(crate) fn has_acks(&self) -> bool {
+        self.ever_acked
+    }
+
+    pub(crate) fn is_replay(&self) -> bool {
+        self.replay
+    }
+
+    fn note_ack(&mut self) {
+        (self.ever_acked, self.settled_in) = (true, true);
     }
 
     /// The session after this one: its own epoch + 1, and it claims over nobody. `None` at the
     /// end of all epochs: the same one again would bind used tuples to other bytes.
     pub(crate) fn next(&self) -> Option<Self> {
         let epoch = Some(self.epoch + 1).filter(|epoch| *epoch <= MAX_SAFE_INTEGER)?;
-        let claims = if self.ever_acked { 0 } else { self.claims };
+        let claims = if self.settled_in { 0 } else { self.claims };
         Some(Session {
             epoch,
             next_seq: 0,
@@ -140,7 +161,7 @@ impl Session {
 
     /// A look at the stream found something of this producer's in it.
     pub(crate) fn found(&mut self) {
-        self.ever_acked = true;
+        self.note_ack();
     }
 
     /// The highest sequence number acknowledged.
@@ -181,7 +202,7 @@ impl Session {
     }
 
     fn on_end(&mut self, attempt: Attempt) -> Decision {
-        self.ever_acked = true;
+        self.note_ack();
         self.acked = self.acked.max(Some(attempt.seq));
         Decision::Delivered { up_to: attempt.seq, duplicate: false }
     }
@@ -206,7 +227,7 @@ impl Session {
             return Decision::Undecided;
         }
         self.stored |= first;
-        self.ever_acked = true;
+        self.note_ack();
         // A replay hears of sequence numbers it has not come to yet: only its own is decided.
         let up_to = if self.replay { attempt.seq } else { seq };
         self.acked = self.acked.max(Some(up_to));
@@ -217,7 +238,7 @@ impl Session {
         let Some(current) = answer.epoch.value() else {
             return Decision::Repeat { maybe_stored: attempt.maybe_stored };
         };
-        if self.ever_acked || attempt.maybe_stored || self.claims == 0 {
+        if self.settled_in || attempt.maybe_stored || self.claims == 0 {
             return Decision::Fenced { current };
         }
         Decision::Claim { current }

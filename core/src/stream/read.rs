@@ -19,6 +19,8 @@ use crate::transport::{Keep, Request};
 
 /// Bodies beyond this are taken apart on a thread of their own: others' requests go on.
 const PARSED_IN_PLACE: usize = 256 * 1024;
+/// Answers without content in a row that are still taken for a stream.
+const EMPTY_ANSWERS: usize = 64;
 /// How the whole of a stream is asked for.
 const START: &str = "-1";
 
@@ -170,7 +172,7 @@ impl Shared {
     }
 
     async fn next(&self, runtime: &Runtime) -> Result<Option<Chunk>> {
-        loop {
+        for _ in 0..EMPTY_ANSWERS {
             let from = {
                 let mut place = self.place();
                 if let Some(chunk) = place.unread.pop_front() {
@@ -193,6 +195,7 @@ impl Shared {
                 return Ok(Some(chunk));
             }
         }
+        Err(self.broken("it is empty, again and again, and not the end"))
     }
 
     async fn fetch(&self, runtime: &Runtime, from: Option<Arc<str>>) -> Result<Chunk> {
@@ -218,6 +221,8 @@ impl Shared {
         let kind = answer.content_type.as_deref().unwrap_or_default();
         let items = match Framing::of(kind) {
             Framing::None => None,
+            // Lines are messages where the stream is known to hold JSON; else they are bytes.
+            Framing::Lines if !self.stream.is_json() => None,
             framing if data.len() <= PARSED_IN_PLACE => Some(framing.items(&data)),
             framing => {
                 let data = data.clone();

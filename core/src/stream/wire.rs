@@ -213,6 +213,9 @@ pub(crate) async fn delete(
 /// How much of a stream is read to find out what it holds of ours.
 const LOOK_LIMIT: usize = 8 << 20;
 
+/// In how many answers.
+const LOOK_PAGES: usize = 64;
+
 /// What a look at the stream showed.
 #[derive(Debug)]
 pub(crate) struct Look {
@@ -227,9 +230,14 @@ pub(crate) async fn look(
     transport: &dyn Transport,
     endpoint: Arc<Endpoint>,
     base: Arc<str>,
+    json: bool,
     timeout: Duration,
 ) -> Result<Look, (Error, Option<Duration>)> {
+    // What a cache kept from before says nothing (PROTOCOL.md 10.1).
+    let mut fresh = HeaderMap::new();
+    fresh.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let head = Request::new(Method::HEAD, endpoint.clone(), timeout);
+    let head = Request { headers: fresh.clone(), ..head };
     let (head, _) = attempt(transport, head, "head").await?;
     let mut look = Look { found: Found::Unclear, tail: head.next_offset };
     if head.status != 200 || look.tail.is_none() {
@@ -240,8 +248,9 @@ pub(crate) async fn look(
         return Ok(look);
     }
     let (mut from, mut left, mut content) = (base, LOOK_LIMIT, Vec::new());
-    loop {
+    for _ in 0..LOOK_PAGES {
         let get = Request {
+            headers: fresh.clone(),
             keep: Keep::Whole(left),
             ..Request::new(Method::GET, Arc::new(endpoint.at_offset(&from)), timeout)
         };
@@ -250,17 +259,23 @@ pub(crate) async fn look(
         let (200, false, Some(next)) = (answer.status, response.cut, goes_on) else {
             return Ok(look);
         };
-        let framing = Framing::of(answer.content_type.as_deref().unwrap_or_default());
+        let framing = match json {
+            true => Framing::of(answer.content_type.as_deref().unwrap_or_default()),
+            false => Framing::None,
+        };
         match Found::content(framing, &response.body) {
             Found::Content(part) => content.extend(part),
             unclear => return Ok(Look { found: unclear, ..look }),
         }
         left = left.saturating_sub(response.body.len());
-        look.tail = Some(next.clone());
         if answer.up_to_date || answer.closed {
-            look.found = Found::Content(content);
+            // Older than the tail that was seen, or newer: then it is not the whole of it.
+            if look.tail.as_ref() == Some(&next) {
+                look.found = Found::Content(content);
+            }
             return Ok(look);
         }
         from = next;
     }
+    Ok(look)
 }

@@ -10,7 +10,7 @@ use super::{Request, Response, SendError, Sending, Transport};
 use crate::options::header_value;
 use crate::pending::{Completer, pending};
 use crate::protocol::headers::PRODUCER_EPOCH;
-use crate::runtime::{Dispatcher, lock};
+use crate::runtime::{Dispatcher, generation, lock};
 
 /// Gives a header's value for one request, at once or later, from any thread.
 ///
@@ -37,12 +37,15 @@ pub(crate) struct HeaderFns {
     list: Vec<(HeaderName, HeaderFn)>,
     /// One request asks at a time, so that requests start in the order in which they were built.
     turn: tokio::sync::Mutex<()>,
+    /// In a forked child the turn may be held by somebody who does not exist there.
+    generation: u64,
 }
 
 impl HeaderFns {
     pub(crate) fn new(list: Vec<(HeaderName, HeaderFn)>) -> Option<Arc<Self>> {
         let turn = tokio::sync::Mutex::new(());
-        (!list.is_empty()).then(|| Arc::new(HeaderFns { list, turn }))
+        let generation = generation();
+        (!list.is_empty()).then(|| Arc::new(HeaderFns { list, turn, generation }))
     }
 
     pub(crate) fn list(&self) -> &[(HeaderName, HeaderFn)] {
@@ -126,7 +129,10 @@ async fn dress(
     dispatcher: &Dispatcher,
 ) -> Result<Request, SendError> {
     let mut dressed = request.clone();
-    let _turn = functions.turn.lock().await;
+    let _turn = match functions.generation == generation() {
+        true => Some(functions.turn.lock().await),
+        false => None,
+    };
     let known = lock(&request.answers.0).clone();
     let answers = match known {
         Some(answers) => answers,

@@ -75,9 +75,12 @@ impl Gate {
                 }
                 Turn::WaitUntil(at) => tokio::time::sleep_until(at).await,
                 Turn::WaitForProbe => {
-                    let _ = ended.changed().await;
-                    let door = lock(&self.door);
-                    if door.closed_until.is_some() {
+                    // One that takes long, for a large body say, is not waited for.
+                    let told = tokio::time::timeout(CLOSED.1, ended.changed()).await.is_ok();
+                    let mut door = lock(&self.door);
+                    if !told {
+                        door.probing = false;
+                    } else if door.closed_until.is_some() {
                         return Err(SendError {
                             sent: false,
                             unreachable: true,
@@ -214,6 +217,15 @@ mod tests {
         drop(gate.enter().await.unwrap());
         gate.enter().await.unwrap().open();
         gate.enter().await.unwrap().open();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_for_ever_holds_nobody_up() {
+        let gate = gate();
+        gate.enter().await.unwrap().close("refused");
+        let _hanging = gate.enter().await.unwrap();
+        let other = tokio::time::timeout(CLOSED.1 * 3, gate.enter());
+        assert!(other.await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

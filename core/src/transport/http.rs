@@ -72,6 +72,7 @@ impl Transport for HttpTransport {
             let unsent = |message| SendError { sent: false, unreachable: false, message };
             let client = client.map_err(unsent)?;
             let passage = gate.enter().await?;
+            request.left.store(true, Ordering::Relaxed);
             let result = timed(client, &request).await;
             match &result {
                 Err(failure) if failure.unreachable => passage.close(&failure.message),
@@ -98,7 +99,7 @@ async fn timed(client: Client, request: &Request) -> Result<Response, SendError>
                     // Without a body nothing shows when the head left: assume it did.
                     let sent = now > 0 || request.body.is_empty();
                     let message = format!("no progress for {ms} ms");
-                    return Err(SendError { sent, unreachable: !sent, message });
+                    return Err(SendError { sent, unreachable: now == 0, message });
                 }
                 seen = now;
             }

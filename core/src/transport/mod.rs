@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::http::{HeaderMap, Method};
@@ -32,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) keep: Keep,
     /// What the endpoint's header functions gave for it.
     pub(crate) answers: asking::Answers,
+    /// Set once anything of it may have left: before that it only waits for its turn.
+    pub(crate) left: Arc<AtomicBool>,
 }
 
 impl Request {
@@ -39,7 +42,8 @@ impl Request {
     pub(crate) fn new(method: Method, endpoint: Arc<Endpoint>, timeout: Duration) -> Self {
         let (headers, body) = (HeaderMap::new(), Bytes::new());
         let (keep, answers) = (Keep::Excerpt, asking::Answers::default());
-        Request { method, endpoint, headers, body, timeout, keep, answers }
+        let left = Arc::default();
+        Request { method, endpoint, headers, body, timeout, keep, answers, left }
     }
 }
 

@@ -28,11 +28,18 @@ struct Place {
     current: usize,
     /// Where these sent us last.
     leader: Option<Url>,
+    /// Whether they ever sent us anywhere.
+    moved: bool,
 }
 
 impl Route {
     pub(crate) fn new(urls: Vec<Url>, trusted: Vec<Origin>) -> Self {
         Route { urls, trusted, place: Mutex::default() }
+    }
+
+    /// Whether one address alone has answered for the stream, as far as we know.
+    pub(crate) fn is_sole(&self) -> bool {
+        self.urls.len() == 1 && !lock(&self.place).moved
     }
 
     fn target(&self) -> Url {
@@ -48,7 +55,8 @@ impl Route {
     fn follow(&self, leader: &Url) {
         let mut leader = leader.clone();
         leader.set_query(None);
-        lock(&self.place).leader = Some(leader);
+        let mut place = lock(&self.place);
+        (place.leader, place.moved) = (Some(leader), true);
     }
 
     /// What was used does not answer: back to the list, and on in it.
@@ -56,7 +64,9 @@ impl Route {
         let mut place = lock(&self.place);
         let mut plain = failed.clone();
         plain.set_query(None);
-        if place.leader.take().is_none() && self.urls[place.current] == plain {
+        if place.leader.as_ref() == Some(&plain) {
+            place.leader = None;
+        } else if place.leader.is_none() && self.urls[place.current] == plain {
             place.current = (place.current + 1) % self.urls.len();
         }
     }

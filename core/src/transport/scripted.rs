@@ -2,6 +2,7 @@
 //! engine is tested against, under virtual time.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -118,6 +119,7 @@ async fn play(
             message: "connection refused".into(),
         });
     }
+    request.left.store(true, Ordering::Relaxed);
     let outcome = tokio::time::timeout(request.timeout, async {
         tokio::time::sleep(before).await;
         if let Some(token) = request.headers.get(http::header::AUTHORIZATION) {

@@ -153,7 +153,9 @@ impl Task {
 
     fn on_delivered(&mut self, up_to: u64, duplicate: bool, answer: &Answer) {
         self.on_contact();
-        self.base = answer.next_offset.clone();
+        // A replay's acknowledgements speak of what an earlier run may have written beyond them.
+        let known = answer.next_offset.clone().filter(|_| !self.session.is_replay());
+        self.base = known;
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
         }
@@ -171,7 +173,7 @@ impl Task {
             let again = slot.seq == 0 && slot.unanswered > u32::from(duplicate);
             let outcome = Outcome {
                 duplicate,
-                maybe_duplicate: slot.queued.maybe_duplicate || again,
+                maybe_duplicate: slot.queued.maybe_duplicate || again || self.after_replay,
                 attempts: slot.attempts,
                 offset: answer.next_offset.clone(),
                 ..Outcome::delivered()
@@ -275,6 +277,7 @@ impl Task {
                 maybe_stored: false,
                 unanswered: 0,
                 attempts: 0,
+                flight: None,
                 acked: None,
                 answers: Answers::default(),
                 expired: slot.expired,

@@ -58,9 +58,14 @@ impl Task {
                 continue;
             }
             let error = expiry(&self.engine, self.engine.book().last_error.clone(), limit);
-            let unsure = slot.unsure() || slot.flying;
+            let has_left = slot.has_left();
+            let unsure = slot.unsure() || has_left;
             slot.expired = true;
-            let stays = slot.maybe_stored || slot.flying;
+            let stays = slot.maybe_stored || has_left;
+            if let (Some((flight, _)), false) = (&slot.flight, stays) {
+                flight.abort(); // it still waits for its turn, and must not go now
+            }
+            self.end_unsure |= unsure && slot.queued.batch.is_end();
             let (status, error) = Engine::doubt(unsure, Status::Cancelled, error);
             let outcome = Outcome::failed(status, Reason::Expired, error);
             // The bytes of a batch that stays are held, and so they stay counted.

@@ -9,6 +9,9 @@ use super::{Landed, Looking, Slot, Task};
 use crate::error::Error;
 use crate::stream::wire::{self, Look};
 
+/// How many answers that are none a look may get before it has decided nothing.
+const FAILED_LOOKS: u32 = 3;
+
 impl Task {
     /// An attempt at slot `n` ended without a word of the server: it may have stored the batch,
     /// crashed, and forgotten. Looked at before the batch is repeated.
@@ -35,14 +38,17 @@ impl Task {
         let is_open =
             |slot: &Slot| slot.maybe_stored && !slot.expired && !slot.queued.batch.is_end();
         let open = self.window.iter().any(is_open);
-        if self.looking == Looking::Wanted && !open {
+        if self.looking == Looking::Wanted && (!open || self.base.is_none()) {
             self.looking = Looking::No;
         }
         self.looking == Looking::Wanted
     }
 
     fn if_possible(&self) -> Looking {
-        if self.base.is_some() { Looking::Wanted } else { Looking::No }
+        // Where several servers answer for one stream, the one that is looked at may be behind the
+        // one that took the batch; these remember their producers.
+        let possible = self.base.is_some() && self.engine.endpoint.route.is_sole();
+        if possible { Looking::Wanted } else { Looking::No }
     }
 
     pub(super) fn fly_look(&mut self) {
@@ -50,17 +56,25 @@ impl Task {
         let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().stats.requests += 1;
+        let json = self.engine.config.json;
         self.flights.spawn(async move {
-            Landed::Look(wire::look(&*transport, endpoint, base, timeout).await)
+            Landed::Look(wire::look(&*transport, endpoint, base, json, timeout).await)
         });
     }
 
     pub(super) fn on_look(&mut self, result: Result<Look, (Error, Option<Duration>)>) {
         let look = match result {
             Ok(look) => look,
-            Err((error, retry_after)) => return self.pause(error, retry_after),
+            Err((error, retry_after)) => {
+                // A server that answers everything but this must not hold the writes for ever.
+                self.failed_looks += u32::from(error.status().is_some());
+                if self.failed_looks >= FAILED_LOOKS {
+                    (self.looking, self.failed_looks) = (Looking::Done, 0);
+                }
+                return self.pause(error, retry_after);
+            }
         };
-        self.looking = Looking::Done;
+        (self.looking, self.failed_looks) = (Looking::Done, 0);
         let config = &self.engine.config;
         let batches = self.window.iter().map(|slot| &slot.queued.batch);
         let stored = match verdict(&look.found, config.json, batches) {

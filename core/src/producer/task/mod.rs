@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method, header};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::batch::Batch;
@@ -45,6 +46,8 @@ struct Slot {
     /// crashed and forgotten, since a look last said that nothing of it is there.
     unanswered: u32,
     attempts: u32,
+    /// The attempt under way, and whether anything of it may have left.
+    flight: Option<(AbortHandle, Arc<AtomicBool>)>,
     /// What the session had acknowledged when the last attempt was sent.
     acked: Option<u64>,
     /// What header functions gave for its request.
@@ -57,6 +60,11 @@ impl Slot {
     /// Whether its writes may be in the stream, under this tuple or an earlier one.
     fn unsure(&self) -> bool {
         self.maybe_stored || self.queued.maybe_duplicate
+    }
+
+    /// Whether an attempt is under way of which something may have left.
+    fn has_left(&self) -> bool {
+        self.flying && self.flight.as_ref().is_some_and(|(_, left)| left.load(Ordering::Relaxed))
     }
 }
 
@@ -106,6 +114,12 @@ pub(crate) struct Task {
     unopened: bool,
     vanished_since: Option<Instant>,
     looking: Looking,
+    /// Looks in a row that were answered by no answer.
+    failed_looks: u32,
+    /// An end of ours may have been stored before it was given up: closed then means closed.
+    end_unsure: bool,
+    /// The server forgot a replay half way: what goes out from here on may be there already.
+    after_replay: bool,
     /// Above this sequence number nothing can be stored any more in this session: the server
     /// refused the batch that had it.
     refused: Option<u64>,
@@ -156,6 +170,9 @@ impl Task {
             unopened: config.create.is_some(),
             vanished_since: None,
             looking: Looking::No,
+            failed_looks: 0,
+            end_unsure: false,
+            after_replay: false,
             refused: None,
             restarting: false,
             base: config.opened_at.clone(),
@@ -167,7 +184,8 @@ impl Task {
     pub(crate) fn resumed(engine: Arc<Engine>, transport: Arc<dyn Transport>) -> Self {
         let last = engine.book().gauges.epoch;
         let mut task = Task::new(engine, transport, None);
-        task.session = another(&task.engine.config, last);
+        let acked = task.engine.book().stats.delivered > 0;
+        task.session = another(&task.engine.config, last, acked);
         task.base = None; // others wrote since
         task
     }
@@ -238,7 +256,7 @@ impl Task {
         let waiters = std::mem::take(&mut book.restarts);
         book.stats.sessions += 1;
         drop(book);
-        self.session = another(&engine.config, self.session.epoch);
+        self.session = another(&engine.config, self.session.epoch, self.session.has_acks());
         self.restarting = false;
         self.show();
         waiters.into_iter().for_each(|waiter| waiter.complete(Ok(())));
@@ -272,7 +290,8 @@ impl Task {
                 self.leave(&slot);
                 continue;
             }
-            let unsure = slot.unsure() || slot.flying;
+            let unsure = slot.unsure() || slot.has_left();
+            self.end_unsure |= unsure && slot.queued.batch.is_end();
             self.cancel(&slot.queued.batch, unsure, reason, error);
         }
         loop {
@@ -336,7 +355,8 @@ impl Task {
             }
         }
         while self.can_take() {
-            let Some(queued) = self.take() else { break };
+            let Some(mut queued) = self.take() else { break };
+            queued.maybe_duplicate |= queued.batch.is_end() && self.end_unsure;
             let seq = self.session.take_seq();
             self.window.push_back(Slot {
                 seq,
@@ -346,6 +366,7 @@ impl Task {
                 maybe_stored: false,
                 unanswered: 0,
                 attempts: 0,
+                flight: None,
                 acked: None,
                 answers: Answers::default(),
                 expired: false,
@@ -384,11 +405,13 @@ impl Task {
         }
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
+        let left = request.left.clone();
         let sending = self.transport.send(request);
-        self.flights.spawn(async move {
+        let flight = self.flights.spawn(async move {
             let result = sending.await;
             Landed::Batch { epoch, seq, result }
         });
+        self.window[n].flight = Some((flight, left));
     }
 
     fn request(&self, slot: &Slot) -> Request {
@@ -448,9 +471,9 @@ impl Task {
 }
 
 /// A producer's session after it started over: it may claim again.
-fn another(config: &Config, last: u64) -> Session {
+fn another(config: &Config, last: u64, acked: bool) -> Session {
     let epoch = if config.epoch.is_some() { 0 } else { fresh() };
-    Session::first(epoch.max(last + 1).min(MAX_SAFE_INTEGER), config.auto_claim, false)
+    Session::again(epoch.max(last + 1).min(MAX_SAFE_INTEGER), config.auto_claim, acked)
 }
 
 fn fresh() -> u64 {

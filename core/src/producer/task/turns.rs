@@ -70,6 +70,7 @@ impl Task {
     }
 
     fn begin(&mut self, session: Session) {
+        self.after_replay |= self.session.is_replay();
         self.session = session;
         self.refused = None;
         let resend = self.engine.config.resend_uncertain;

@@ -345,3 +345,66 @@ async fn a_stream_can_be_ended_after_its_producer_drained() {
     assert_eq!(server.stored(), numbers(1..=3));
     assert!(lock(&server.model).closed);
 }
+
+/// A producer that was fenced by a newer one.
+async fn fenced(server: &Scripted) -> Arc<Engine> {
+    let old = open(server, Options::new());
+    write(&old, 1..=1);
+    old.flush().await.unwrap();
+    let new = open(server, Options::new());
+    write(&new, 1..=1);
+    new.flush().await.unwrap();
+    write(&old, 2..=2);
+    assert!(old.flush().await.is_err());
+    old
+}
+
+#[tokio::test(start_paused = true)]
+async fn restart_brings_nobody_back_who_was_let_go() {
+    for stop in [Engine::stop_now, Engine::begin_stop] {
+        let engine = fenced(&Scripted::default()).await;
+        let restart = engine.restart();
+        stop(&engine);
+        assert_eq!(restart.await.unwrap_err().kind(), ErrorKind::ProducerClosed);
+        assert!(engine.accept(&[b"3"]).is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_404_or_401_still_has_to_persist() {
+    for code in [404, 401] {
+        let server = Scripted::new([Fault::None, status(code)]);
+        let engine = open(&server, single());
+        write(&engine, 1..=1);
+        engine.flush().await.unwrap();
+        engine.restart().await.unwrap();
+        write(&engine, 2..=2);
+        assert_eq!(engine.flush().await.unwrap().delivered, 1, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_a_close_closes_nothing() {
+    let server = Scripted::new([Fault::None, delay(Fault::CutBefore, 1_000, 0)]);
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    let closing = close(&engine, Last::Nothing);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    engine.stop_now();
+    assert!(closing.await.is_err() && !lock(&server.model).closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_after_one_that_nobody_answered_finds_it_done() {
+    let server = Scripted::new([Fault::None, Fault::CutAfter]);
+    let engine = open(&server, single().delivery_timeout_ms(3_000u64));
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    let closing = close(&engine, Last::Nothing);
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    lock(&server.model).down = true;
+    assert!(closing.await.is_err() && lock(&server.model).closed);
+    lock(&server.model).down = false;
+    close(&engine, Last::Nothing).await.unwrap();
+}

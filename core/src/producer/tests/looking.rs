@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::producer::{Last, close};
+use crate::transport::routing::Routing;
+use crate::transport::{Request, Response, Sending, Transport};
 
 fn forgets(fault: Fault) -> Fault {
     Fault::Amnesia(Box::new(fault))
@@ -106,4 +108,131 @@ async fn an_outage_during_the_look_is_an_outage() {
     assert!(engine.flush().await.is_err());
     assert_eq!(outcome(&engine, 2).await.status, Status::DeliveryUnknown);
     assert_eq!(outcome(&engine, 3).await.status, Status::Cancelled);
+}
+
+/// A server whose other answers than to POST come from elsewhere.
+struct Odd<F>(Scripted, F);
+
+impl<F: Fn(&Request) -> Option<Response> + Send + Sync + 'static> Transport for Odd<F> {
+    fn send(&self, request: Request) -> Sending {
+        match (self.1)(&request) {
+            None => self.0.send(request),
+            Some(response) => Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(response)
+            }),
+        }
+    }
+}
+
+fn page(status: u16, headers: &[(&'static str, &str)], body: &'static str) -> Response {
+    let mut map = http::HeaderMap::from_iter([(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    )]);
+    for (name, value) in headers {
+        map.insert(*name, value.parse().unwrap());
+    }
+    Response { status, headers: map, body: body.into(), cut: false }
+}
+
+fn open_odd(transport: impl Transport, stream: &Options, options: Options) -> Arc<Engine> {
+    let endpoint = Endpoint::resolve(stream).unwrap();
+    let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
+    config.opened_at = Some("0".into());
+    let runtime = Runtime::for_test(Arc::new(transport));
+    Engine::start_on(runtime, endpoint, config, None, None)
+}
+
+fn model() -> Options {
+    Options::new().url("http://model/stream")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cache_kept_decides_nothing() {
+    // Both batches are stored; a reader's answer from between them is all that is shown.
+    let server = Scripted::new([Fault::None, Fault::CutAfter, Fault::CutAfter]);
+    let cached = |request: &Request| {
+        let kept = [("stream-next-offset", "2"), ("stream-up-to-date", "true")];
+        (request.method == http::Method::GET).then(|| page(200, &kept, "[2]"))
+    };
+    let engine = open_odd(Odd(server.clone(), cached), &model(), single().max_in_flight(2u64));
+    write(&engine, 1..=3);
+    let report = engine.flush().await.unwrap();
+    assert_eq!((report.delivered, server.stored()), (3, numbers(1..=3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_ends_and_a_server_that_allows_none_is_believed() {
+    let turns = std::sync::atomic::AtomicU64::new(0);
+    let endless = move |request: &Request| {
+        let turn = turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let next = if turn.is_multiple_of(2) { "x" } else { "y" };
+        (request.method == http::Method::GET)
+            .then(|| page(200, &[("stream-next-offset", next)], "[]"))
+    };
+    let none =
+        |request: &Request| (request.method == http::Method::HEAD).then(|| page(500, &[], ""));
+    let cut = || Scripted::new([Fault::None, Fault::CutAfter]);
+    let (first, second) = (cut(), cut());
+    let options = || single().max_in_flight(1u64).delivery_timeout_ms(0u64);
+    for (server, engine) in [
+        (first.clone(), open_odd(Odd(first, endless), &model(), options())),
+        (second.clone(), open_odd(Odd(second, none), &model(), options())),
+    ] {
+        write(&engine, 1..=3);
+        let flushed = tokio::time::timeout(Duration::from_secs(120), engine.flush()).await;
+        assert_eq!(flushed.expect("it looks for ever").unwrap().delivered, 3);
+        assert_eq!(server.stored(), numbers(1..=3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_without_an_offset_leaves_nothing_to_look_from() {
+    let echo = vec![("producer-epoch", "7".into()), ("producer-seq", "1".into())];
+    let bare = Fault::Answer(200, echo);
+    let server = Scripted::new([Fault::None, delay(bare, 0, 200), Fault::CutBefore]);
+    let options = single().epoch(7u64).auto_claim(true).delivery_timeout_ms(0u64);
+    let engine = open(&server, options);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    write(&engine, 2..=3);
+    let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
+    assert!(flushed.is_ok(), "it waits for a look it cannot take");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_is_not_believed() {
+    // One server takes the writes and forgets; the other is behind, and sends them on.
+    let server = Scripted::new([Fault::CutAfter, forgets(Fault::None)]);
+    let follower = |request: &Request| match request.endpoint.url.host_str() {
+        Some("a") => None,
+        _ if request.method == http::Method::POST => {
+            Some(page(307, &[("location", "http://a/stream")], ""))
+        }
+        _ => Some(page(200, &[("stream-next-offset", "0")], "")),
+    };
+    let stream =
+        Options::new().stream_path("stream").endpoints("http://a,http://b").path_prefix("/");
+    let routing = Routing::new(Odd(server.clone(), follower));
+    let engine = open_odd(routing, &stream, single());
+    write(&engine, 1..=1);
+    let report = engine.flush().await.unwrap();
+    assert_eq!((report.delivered, report.uncertain), (1, 1), "{:?}", server.stored());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_whose_server_forgets_is_flagged() {
+    let server = Scripted::default();
+    let run = || open(&server, single().epoch(7u64));
+    let first = run();
+    write(&first, 1..=4);
+    first.flush().await.unwrap();
+    first.stop_now();
+    let second = run();
+    write(&second, 1..=2);
+    assert_eq!(second.flush().await.unwrap().duplicates, 2);
+    lock(&server.model).producers.clear();
+    write(&second, 3..=4);
+    assert_eq!(second.flush().await.unwrap().uncertain, 2, "{:?}", server.stored());
 }

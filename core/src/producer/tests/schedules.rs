@@ -39,6 +39,7 @@ struct Schedule {
     poison: bool,
     mute: bool,
     forgets: bool,
+    resends: bool,
     knows_tail: bool,
     callbacks: bool,
     options: Options,
@@ -86,19 +87,21 @@ impl Schedule {
         if rng.random_bool(0.3) {
             steps.push(Step::Close(rng.random_bool(0.5)));
         }
+        let resends = rng.random_bool(0.5);
         let options = Options::new()
             .max_batch_items(rng.random_range(1..20u64))
             .max_in_flight(rng.random_range(1..6u64))
             .linger_ms(rng.random_range(0..3u64))
             .delivery_timeout_ms(if rng.random_bool(0.2) { 2_000u64 } else { 0 })
             .max_buffer_items(if rng.random_bool(0.2) { 10u64 } else { 0 })
-            .on_uncertain(if rng.random_bool(0.5) { "resend" } else { "report" });
+            .on_uncertain(if resends { "resend" } else { "report" });
         Schedule {
             faults,
             steps,
             poison: rng.random_bool(0.2),
             mute: rng.random_bool(0.02),
             forgets,
+            resends,
             knows_tail: rng.random_bool(0.5),
             callbacks: rng.random_bool(0.3),
             options,
@@ -291,7 +294,7 @@ impl<'a> Program<'a> {
             // What is sent again without knowing says that it may be there twice.
             Status::Delivered if outcome.maybe_duplicate => copies > 0,
             Status::Delivered => copies == 1,
-            Status::DeliveryUnknown => forgets || copies <= 1,
+            Status::DeliveryUnknown => forgets || self.schedule.resends || copies <= 1,
             _ => copies == 0,
         };
         match truthful {
