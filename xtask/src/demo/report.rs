@@ -140,7 +140,7 @@ fn verdict(outcomes: &[Outcome], clean: bool) -> String {
     let total = outcomes.iter().map(|outcome| outcome.audit.stored).sum();
     format!(
         "Exactly once: all {} writes are in their streams, once and in order, across a restart of \
-         every service.",
+         every service and a crash of their server.",
         grouped(total)
     )
 }
