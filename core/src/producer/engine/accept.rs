@@ -1,0 +1,285 @@
+//! Accepting: room is reserved, the write copied into the open batch, and the task woken if that is
+//! worth it. All under one short lock.
+
+use std::sync::MutexGuard;
+
+use tokio::time::Instant;
+
+use super::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pending::{Pending, pending};
+use crate::producer::batch::{Batch, OVERHEAD};
+use crate::producer::book::{Book, ProducerState, Stop, Wants};
+use crate::producer::receipts::{Outcome, Reason};
+use crate::runtime;
+
+impl Engine {
+    /// Accepts one write, given in parts, or says why not.
+    pub(crate) fn accept(&self, parts: &[&[u8]]) -> Result<u64> {
+        let size = self.check_size(parts)?;
+        let mut book = self.book();
+        self.check_open(&mut book)?;
+        self.reserve(&mut book, size)?;
+        Ok(self.push(book, parts, size))
+    }
+
+    /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
+    pub(crate) fn accept_awaited(
+        &self,
+        message: &[u8],
+        seq: Option<&str>,
+    ) -> Result<Pending<Outcome>> {
+        let size = self.check_size(&[message])?;
+        let (completer, waiting) = pending();
+        let mut book = self.book();
+        self.check_open(&mut book)?;
+        self.reserve(&mut book, size + seq.map_or(0, str::len))?;
+        if seq.is_some() {
+            book.seal();
+        }
+        // Waited for before the lock is let go: what settles sooner is remembered by status only.
+        let id = book.next_id;
+        book.ledger.wait(id, completer);
+        match seq {
+            None => drop(self.push(book, &[message], size)),
+            Some(seq) => {
+                self.put(&mut book, &[message], size);
+                book.seal();
+                if let Some(batch) = book.queue.last() {
+                    batch.stream_seq = Some(seq.into());
+                }
+                drop(book);
+                self.wake.notify_one();
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// The same as [`accept`](Self::accept), waiting up to `max_block_ms` for room.
+    pub(crate) fn accept_blocking(&self, parts: &[&[u8]]) -> Result<u64> {
+        let size = self.check_size(parts)?;
+        let deadline = std::time::Instant::now() + self.config.max_block;
+        let mut book = self.book();
+        loop {
+            self.check_open(&mut book)?;
+            if self.try_reserve(&mut book, size).is_ok() {
+                return Ok(self.push(book, parts, size));
+            }
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() || runtime::on_own_thread() {
+                break;
+            }
+            book = match self.room.wait_timeout(book, left) {
+                Ok((book, _)) => book,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        self.reserve(&mut book, size)?;
+        Ok(self.push(book, parts, size))
+    }
+
+    fn check_size(&self, parts: &[&[u8]]) -> Result<usize> {
+        self.check_fork()?;
+        let size = parts.iter().map(|part| part.len()).sum();
+        let largest = self.config.max_write_bytes.min(
+            (self.config.max_buffer_bytes - OVERHEAD.min(self.config.max_buffer_bytes)) as usize,
+        );
+        if size > largest {
+            let text = format!("a write of {size} bytes is larger than the {largest} allowed");
+            let error = Error::new(ErrorKind::TooLarge, text);
+            let mut book = self.book();
+            let error = self.refuse(&mut book, error, Reason::TooLarge);
+            book.count_failure(1, &error);
+            return Err(error);
+        }
+        Ok(size)
+    }
+
+    fn check_open(&self, book: &mut Book) -> Result<()> {
+        let stopping = book.stop != Stop::No || book.closing;
+        let (error, reason) = match (&book.terminal, book.state) {
+            (Some(error), ProducerState::Stopped) => (error.clone(), Reason::ProducerStopped),
+            (Some(error), _) => (error.clone(), Reason::ProducerFailed),
+            (None, _) if stopping => (Error::closed(), Reason::ProducerStopping),
+            (None, _) => return Ok(()),
+        };
+        let error = self.refuse(book, error, reason);
+        // A call that comes during a close knows from its error; the close must not fail of it.
+        if !book.closing {
+            book.count_failure(1, &error);
+        }
+        Err(error)
+    }
+
+    /// Whether this producer's own bounds have room.
+    fn fits(&self, book: &Book, cost: u64) -> Result<(), Reason> {
+        let config = &self.config;
+        if config.max_buffer_items > 0 && book.stats.pending >= config.max_buffer_items {
+            return Err(Reason::BufferCountExceeded);
+        }
+        if book.reserved.bytes() + cost > config.max_buffer_bytes {
+            return Err(Reason::BufferBytesExceeded);
+        }
+        Ok(())
+    }
+
+    fn try_reserve(&self, book: &mut Book, size: usize) -> Result<(), Reason> {
+        let cost = size as u64 + OVERHEAD;
+        self.fits(book, cost)?;
+        if book.reserve(cost) { Ok(()) } else { Err(Reason::BufferBytesExceeded) }
+    }
+
+    fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
+        let Err(reason) = self.try_reserve(book, size) else { return Ok(()) };
+        book.wanted = size;
+        let text = match reason {
+            Reason::BufferCountExceeded => {
+                format!("the buffer is full: {} writes are pending", book.stats.pending)
+            }
+            _ if self.fits(book, size as u64 + OVERHEAD).is_ok() => {
+                "the buffers of this process are full, other producers' included".to_owned()
+            }
+            _ => format!("the buffer is full: {} bytes are pending", book.reserved.bytes()),
+        };
+        let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
+        book.count_failure(1, &error);
+        Err(error)
+    }
+
+    fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {
+        book.stats.refused += 1;
+        error.with_reason(reason.as_str()).with_url(&self.endpoint.shown)
+    }
+
+    /// Accepts the stream's last message, to be sent alone and with the end of the stream.
+    pub(crate) fn accept_last(&self, message: &[u8]) -> Result<u64> {
+        self.check_size(&[message])?;
+        let mut book = self.book();
+        if let Some(error) = &book.terminal {
+            return Err(error.clone());
+        }
+        book.seal();
+        book.reserve_anyway(message.len() as u64 + OVERHEAD);
+        let id = self.put(&mut book, &[message], message.len());
+        book.seal();
+        book.queue.close_with_last();
+        drop(book);
+        self.wake.notify_one();
+        Ok(id)
+    }
+
+    /// Sends the end of the stream alone, under a tuple as every write.
+    pub(crate) fn end(&self) -> Result<Pending<Outcome>> {
+        let (completer, ended) = pending();
+        let mut closes = self.closes();
+        let mut book = self.book();
+        if let Some(error) = &book.terminal {
+            return Err(error.clone());
+        }
+        closes.end = Some(completer);
+        book.seal();
+        let end = Batch::end(self.config.json, book.next_id);
+        book.queue.push_back(end);
+        book.queue.close_with_last();
+        drop((book, closes));
+        self.wake.notify_one();
+        Ok(ended)
+    }
+
+    /// Counts a call that was turned away for its value: a skip, which flush does not report.
+    pub(crate) fn count_invalid(&self) {
+        if !self.is_foreign() {
+            self.book().stats.refused_invalid += 1;
+        }
+    }
+
+    fn push(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize) -> u64 {
+        let id = self.put(&mut book, parts, size);
+        let full = book.open.bytes() >= self.config.max_batch_bytes
+            || book.open.items() >= self.config.max_batch_items;
+        if full {
+            book.seal();
+        }
+        let worth = match book.wants {
+            Wants::Nothing => false,
+            Wants::Data => true,
+            Wants::FullBatch => !book.queue.is_empty(),
+        };
+        if worth {
+            book.wants = Wants::Nothing;
+        }
+        drop(book);
+        if worth {
+            self.wake.notify_one();
+        }
+        id
+    }
+
+    /// Copies a write into the open batch, whose predecessor is sealed if it does not fit.
+    fn put(&self, book: &mut Book, parts: &[&[u8]], size: usize) -> u64 {
+        if book.open.bytes() + size + 2 > self.config.max_batch_bytes {
+            book.seal();
+        }
+        if book.open.is_empty() {
+            book.queue.open_since = Some(Instant::now());
+        }
+        if size >= book.wanted {
+            book.wanted = 0;
+        }
+        let id = book.next_id;
+        book.next_id += 1;
+        book.open.push(id, parts);
+        book.stats.accepted += 1;
+        book.stats.pending += 1;
+        id
+    }
+
+    /// Waits until a write that found no room, or any other, would be taken.
+    pub(crate) fn ready(&self) -> Pending<()> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let (completer, waiting) = pending();
+        {
+            let mut book = self.book();
+            book.ready.retain(|waiter| !waiter.is_abandoned());
+            book.ready.push(completer);
+        }
+        self.announce();
+        waiting
+    }
+
+    /// Tells who waits for room that there may be some, or never will be.
+    pub(crate) fn announce(&self) {
+        self.announce_own();
+        let process = runtime::process();
+        if process.budget.was_starving() {
+            process.live_engines().iter().for_each(|engine| engine.announce_own());
+        }
+    }
+
+    fn announce_own(&self) {
+        // Whoever found no room under the lock sleeps by the time it can be taken.
+        drop(self.book());
+        self.room.notify_all();
+        let (waiters, result) = {
+            let mut book = self.book();
+            if book.ready.is_empty() {
+                return;
+            }
+            let result = match &book.terminal {
+                Some(error) => Err(error.clone()),
+                None if book.stop != Stop::No => Err(Error::closed()),
+                None if book.opened && self.has_room(&book) => Ok(()),
+                None => return,
+            };
+            (std::mem::take(&mut book.ready), result)
+        };
+        waiters.into_iter().for_each(|waiter| waiter.complete(result.clone()));
+    }
+
+    fn has_room(&self, book: &Book) -> bool {
+        let cost = book.wanted as u64 + OVERHEAD;
+        self.fits(book, cost).is_ok() && book.could_reserve(cost)
+    }
+}
