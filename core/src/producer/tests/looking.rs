@@ -236,3 +236,19 @@ async fn a_replay_whose_server_forgets_is_flagged() {
     write(&second, 3..=4);
     assert_eq!(second.flush().await.unwrap().uncertain, 2, "{:?}", server.stored());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_behind_a_refused_batch_is_not_asked_for_again() {
+    // The second is stored and cut, the third refused, the fourth cut; looking decides nothing.
+    let foreign = Fault::Foreign(Box::new(Fault::None));
+    let server =
+        Scripted::new([Fault::None, Fault::CutAfter, status(413), Fault::CutBefore, foreign]);
+    let engine = open(&server, single().max_in_flight(3u64).delivery_timeout_ms(0u64));
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    write(&engine, 2..=4);
+    let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
+    assert!(flushed.expect("it repeats for ever").is_err());
+    assert_eq!(outcome(&engine, 3).await.status, Status::Rejected);
+    assert_eq!(server.stored(), ["1", "2", FOREIGN, "4"]);
+}
