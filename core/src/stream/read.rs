@@ -221,8 +221,6 @@ impl Shared {
         let kind = answer.content_type.as_deref().unwrap_or_default();
         let items = match Framing::of(kind) {
             Framing::None => None,
-            // Lines are messages where the stream is known to hold JSON; else they are bytes.
-            Framing::Lines if !self.stream.is_json() => None,
             framing if data.len() <= PARSED_IN_PLACE => Some(framing.items(&data)),
             framing => {
                 let data = data.clone();
@@ -230,6 +228,10 @@ impl Shared {
                 Some(parsed.unwrap_or_else(|error| Err(error.to_string())))
             }
         };
+        // Lines of a stream that is not known to be JSON are bytes where they are none: the end of
+        // an answer may be the middle of a line.
+        let lenient = matches!(Framing::of(kind), Framing::Lines) && !self.stream.is_json();
+        let items = items.filter(|items| items.is_ok() || !lenient);
         let items = items.transpose().map_err(|e| self.broken(&format!("it is no JSON: {e}")))?;
         let up_to_date = answer.up_to_date || answer.closed;
         let stream_closed = answer.closed;

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -72,7 +72,6 @@ impl Transport for HttpTransport {
             let unsent = |message| SendError { sent: false, unreachable: false, message };
             let client = client.map_err(unsent)?;
             let passage = gate.enter().await?;
-            request.left.store(true, Ordering::Relaxed);
             let result = timed(client, &request).await;
             match &result {
                 Err(failure) if failure.unreachable => passage.close(&failure.message),
@@ -117,10 +116,13 @@ async fn exchange(
         headers.insert(name.clone(), value.clone());
     }
     let empty = request.body.is_empty();
+    // A head alone leaves unseen; of a body it is known when its first byte is asked for.
+    request.left.fetch_or(empty, Ordering::Relaxed);
     let mut call =
         client.request(request.method.clone(), request.endpoint.url.clone()).headers(headers);
     if !empty {
-        let body = TrackedBody { rest: request.body.clone(), progress: progress.clone() };
+        let (rest, left) = (request.body.clone(), request.left.clone());
+        let body = TrackedBody { rest, left, progress: progress.clone() };
         call = call.body(reqwest::Body::wrap(body));
     } else if request.method == http::Method::POST {
         call = call.header(http::header::CONTENT_LENGTH, 0);
@@ -170,6 +172,7 @@ fn reason(error: &dyn std::error::Error) -> String {
 /// A body of known length that counts what it hands over.
 struct TrackedBody {
     rest: Bytes,
+    left: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
 }
 
@@ -186,6 +189,7 @@ impl Body for TrackedBody {
         }
         let length = self.rest.len().min(CHUNK);
         let chunk = self.rest.split_to(length);
+        self.left.store(true, Ordering::Relaxed);
         self.progress.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
