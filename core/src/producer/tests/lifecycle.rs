@@ -3,6 +3,19 @@
 use super::*;
 use crate::producer::{Last, close};
 
+/// A producer that was fenced, and the newer one that did it.
+async fn fenced(server: &Scripted) -> (Arc<Engine>, Arc<Engine>) {
+    let old = open(server, Options::new());
+    write(&old, 1..=1);
+    old.flush().await.unwrap();
+    let new = open(server, Options::new());
+    write(&new, 1..=1);
+    new.flush().await.unwrap();
+    write(&old, 2..=2);
+    assert!(old.flush().await.is_err());
+    (old, new)
+}
+
 #[tokio::test(start_paused = true)]
 async fn close_ends_the_stream_once_everything_is_in_it() {
     let server = Scripted::new([Fault::None, status(503), Fault::CutAfter]);
@@ -127,14 +140,7 @@ async fn a_close_that_fails_lets_a_stopping_producer_end() {
 #[tokio::test(start_paused = true)]
 async fn a_fenced_producer_does_not_end_the_stream_of_its_successor() {
     let server = Scripted::default();
-    let old = open(&server, Options::new());
-    write(&old, 1..=1);
-    old.flush().await.unwrap();
-    let new = open(&server, Options::new());
-    write(&new, 1..=1);
-    new.flush().await.unwrap();
-    write(&old, 2..=2);
-    assert!(old.flush().await.is_err());
+    let (old, _new) = fenced(&server).await;
     assert_eq!(close(&old, Last::Nothing).await.unwrap_err().kind(), ErrorKind::StaleEpoch);
     assert!(!lock(&server.model).closed);
 }
@@ -222,14 +228,7 @@ fn a_close_ends_with_the_library() {
 #[tokio::test(start_paused = true)]
 async fn restart_is_the_way_back_after_being_fenced() {
     let server = Scripted::default();
-    let old = open(&server, Options::new());
-    write(&old, 1..=1);
-    old.flush().await.unwrap();
-    let new = open(&server, Options::new());
-    write(&new, 1..=1);
-    new.flush().await.unwrap();
-    write(&old, 2..=2);
-    assert!(old.flush().await.is_err());
+    let (old, new) = fenced(&server).await;
     assert_eq!(old.book().state, ProducerState::Fenced);
     assert!(old.ready().await.is_err() && old.accept(&[b"3"]).is_err());
     assert!(old.flush().await.is_err(), "the refused call is reported");
@@ -346,23 +345,10 @@ async fn a_stream_can_be_ended_after_its_producer_drained() {
     assert!(lock(&server.model).closed);
 }
 
-/// A producer that was fenced by a newer one.
-async fn fenced(server: &Scripted) -> Arc<Engine> {
-    let old = open(server, Options::new());
-    write(&old, 1..=1);
-    old.flush().await.unwrap();
-    let new = open(server, Options::new());
-    write(&new, 1..=1);
-    new.flush().await.unwrap();
-    write(&old, 2..=2);
-    assert!(old.flush().await.is_err());
-    old
-}
-
 #[tokio::test(start_paused = true)]
 async fn restart_brings_nobody_back_who_was_let_go() {
     for stop in [Engine::stop_now, Engine::begin_stop] {
-        let engine = fenced(&Scripted::default()).await;
+        let (engine, _new) = fenced(&Scripted::default()).await;
         let restart = engine.restart();
         stop(&engine);
         assert_eq!(restart.await.unwrap_err().kind(), ErrorKind::ProducerClosed);
