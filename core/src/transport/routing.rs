@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use http::Method;
 use http::header::LOCATION;
 use url::{Origin, Url};
 
@@ -52,24 +53,38 @@ impl Route {
         self.trusted.contains(&origin) || self.urls.iter().any(|own| own.origin() == origin)
     }
 
-    fn follow(&self, leader: &Url) {
-        let mut leader = leader.clone();
-        leader.set_query(None);
+    /// Somebody else takes this kind of request. Who takes the writes is remembered; who answers
+    /// a read need not be the one.
+    fn follow(&self, next: &Url, method: &Method) {
         let mut place = lock(&self.place);
-        (place.leader, place.moved) = (Some(leader), true);
+        place.moved = true;
+        if method == Method::POST {
+            place.leader = Some(without_query(next));
+        }
     }
 
     /// What was used does not answer: back to the list, and on in it.
     fn leave(&self, failed: &Url) {
+        if self.depose(failed) {
+            return;
+        }
         let mut place = lock(&self.place);
-        let mut plain = failed.clone();
-        plain.set_query(None);
-        if place.leader.as_ref() == Some(&plain) {
-            place.leader = None;
-        } else if place.leader.is_none() && self.urls[place.current] == plain {
+        if place.leader.is_none() && self.urls[place.current] == without_query(failed) {
             place.current = (place.current + 1) % self.urls.len();
         }
     }
+
+    /// Back to the list, where the stream's leader was asked; whether it was.
+    fn depose(&self, asked: &Url) -> bool {
+        let asked = without_query(asked);
+        lock(&self.place).leader.take_if(|leader| *leader == asked).is_some()
+    }
+}
+
+fn without_query(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_query(None);
+    url
 }
 
 /// A transport that finds the server which takes a request.
@@ -98,12 +113,14 @@ impl<T: Transport> Transport for Routing<T> {
                 let result = inner.send(request.clone()).await;
                 match redirect(&url, &result).filter(|next| route.may_follow(next)) {
                     Some(next) => {
-                        route.follow(&next);
+                        route.follow(&next, &request.method);
                         url = next;
                     }
                     None => {
                         if is_lost(&result) {
                             route.leave(&url);
+                        } else if is_denied(&result) {
+                            route.depose(&url);
                         }
                         return result;
                     }
@@ -120,6 +137,11 @@ impl<T: Transport> Transport for Routing<T> {
 /// Whether another server may do better: no answer, or one that says so.
 fn is_lost(result: &Result<Response, SendError>) -> bool {
     result.as_ref().map_or(true, |response| matches!(response.status, 502..=504))
+}
+
+/// Whether it says that it knows nothing of the stream, or nothing of writing.
+fn is_denied(result: &Result<Response, SendError>) -> bool {
+    result.as_ref().is_ok_and(|response| matches!(response.status, 404 | 405 | 410 | 501))
 }
 
 /// Where a 307 or 308 points: the two that keep method and body.
@@ -145,12 +167,13 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::{HeaderMap, Method};
+    use http::HeaderMap;
 
     use super::*;
     use crate::options::Options;
 
-    /// Hosts that answer, and those that point elsewhere; what is not named refuses connections.
+    /// Hosts that answer, with 204 or the status named, and those that point elsewhere; what is not
+    /// named refuses connections.
     #[derive(Default)]
     struct Hosts {
         answers: HashMap<&'static str, Option<&'static str>>,
@@ -168,9 +191,12 @@ mod tests {
                     Err(SendError { sent: false, unreachable: true, message: "refused".into() })
                 }
                 Some(location) => {
-                    let status = location.map_or(204, |location| {
-                        headers.insert(LOCATION, location.parse().unwrap());
-                        307
+                    let status = location.map_or(204, |location| match location.parse() {
+                        Ok(status) => status,
+                        Err(_) => {
+                            headers.insert(LOCATION, location.parse().unwrap());
+                            307
+                        }
                     });
                     Ok(Response { status, headers, body: Bytes::new(), cut: false })
                 }
@@ -192,7 +218,11 @@ mod tests {
         }
 
         async fn send(&self) -> Result<u16, SendError> {
-            let request = Request::new(Method::POST, self.endpoint.clone(), Duration::from_secs(1));
+            self.send_a(Method::POST).await
+        }
+
+        async fn send_a(&self, method: Method) -> Result<u16, SendError> {
+            let request = Request::new(method, self.endpoint.clone(), Duration::from_secs(1));
             self.routing.send(request).await.map(|response| response.status)
         }
 
@@ -224,6 +254,25 @@ mod tests {
         assert_eq!(setting.send().await.unwrap(), 204);
         let hosts: Vec<_> = setting.asked().iter().map(|url| url[7..8].to_owned()).collect();
         assert_eq!(hosts, ["c", "a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_denies_is_one_no_more() {
+        let leads = [("a", Some("http://c/b/s")), ("c", Some("404")), ("b", None)];
+        let setting = Setting::new(cluster(), &leads);
+        assert_eq!(setting.send().await.unwrap(), 404);
+        assert_eq!(setting.send().await.unwrap(), 404);
+        let hosts: Vec<_> = setting.asked().iter().map(|url| url[7..8].to_owned()).collect();
+        assert_eq!(hosts, ["a", "c", "a", "c"], "asked anew, and of the list nobody is dropped");
+    }
+
+    #[tokio::test]
+    async fn where_reads_are_sent_says_nothing_about_writes() {
+        let setting = Setting::new(cluster(), &[("a", Some("http://c/b/s")), ("c", None)]);
+        assert_eq!(setting.send_a(Method::GET).await.unwrap(), 204);
+        assert_eq!(setting.asked(), ["http://a/b/s", "http://c/b/s"]);
+        assert_eq!(setting.send().await.unwrap(), 204);
+        assert_eq!(setting.asked(), ["http://a/b/s", "http://c/b/s"]);
     }
 
     #[tokio::test]
