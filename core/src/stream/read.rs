@@ -163,9 +163,15 @@ impl Shared {
         let mut place = self.place();
         match chunk {
             Some(chunk) => {
-                place.offset = chunk.from.clone();
                 (place.up_to_date, place.stream_closed) = (false, false);
-                place.unread.push_front(chunk);
+                // Several may come back in any order.
+                let behind =
+                    place.unread.iter().position(|next| next.from.as_ref() == Some(&chunk.offset));
+                let before =
+                    place.unread.iter().position(|last| Some(&last.offset) == chunk.from.as_ref());
+                let at = behind.or(before.map(|n| n + 1)).unwrap_or(0);
+                place.unread.insert(at, chunk);
+                place.offset = place.unread.front().and_then(|first| first.from.clone());
             }
             None => place.tell_end = true,
         }
@@ -279,8 +285,16 @@ mod tests {
         reader.unread(chunk.clone());
         assert!(!reader.up_to_date() && !reader.stream_closed());
         assert_eq!(reader.offset().as_deref(), Some("3"));
-        assert_eq!(reader.next_chunk().wait().unwrap(), Some(chunk));
+        assert_eq!(reader.next_chunk().wait().unwrap().as_ref(), Some(&chunk));
         assert_eq!(reader.next_chunk().wait().unwrap(), None);
+        let behind = Chunk { from: Some("4".into()), offset: "5".into(), ..chunk.clone() };
+        for order in [[&chunk, &behind], [&behind, &chunk]] {
+            let reader = stream.read(Some("3")).unwrap();
+            order.into_iter().for_each(|chunk| reader.unread(chunk.clone()));
+            assert_eq!(reader.offset().as_deref(), Some("3"));
+            assert_eq!(reader.next_chunk().wait().unwrap().as_ref(), Some(&chunk));
+            assert_eq!(reader.next_chunk().wait().unwrap().as_ref(), Some(&behind));
+        }
         assert!(stream.read(Some("")).is_err() && stream.read(Some("a\r\nb")).is_err());
     }
 }
