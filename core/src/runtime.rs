@@ -41,6 +41,8 @@ static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 /// The parent's slot, in a forked child: leaked, but not lost to those who look for leaks.
 static INHERITED: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 static FORK_HANDLERS: OnceCell<()> = OnceCell::new();
+/// What producers together may buffer; forked children keep to it too.
+static BUFFER_BUDGET: AtomicU64 = AtomicU64::new(512 << 20);
 
 /// What exists once per process: per fork generation, that is.
 pub(crate) struct Process {
@@ -64,7 +66,7 @@ pub(crate) fn process() -> &'static Process {
             runtime: Mutex::new(None),
             engines: Mutex::new(Vec::new()),
             registry: Registry::default(),
-            budget: Arc::default(),
+            budget: Arc::new(Budget::new(BUFFER_BUDGET.load(Ordering::Relaxed))),
         }));
         match CURRENT.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire)
         {
@@ -327,6 +329,7 @@ impl Drop for SignalsBlocked {
 /// what is beyond comes out of this, first come, first served. One that holds nothing is always let
 /// in with a write. A smaller bound takes nothing back.
 pub fn set_buffer_budget(bytes: u64) {
+    BUFFER_BUDGET.store(bytes, Ordering::Relaxed);
     let process = process();
     process.budget.set_limit(bytes);
     process.live_engines().iter().for_each(|engine| engine.announce());

@@ -370,7 +370,7 @@ mod tests {
     use crate::pending::pending;
 
     fn book() -> Book {
-        Book::new(false, true, 0, Arc::default())
+        Book::new(false, true, 0, Arc::new(Budget::new(0)))
     }
 
     fn accept(book: &mut Book, count: u64) -> Batch {

@@ -4,9 +4,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What all producers together may buffer beyond their shares, until set otherwise.
-const DEFAULT: u64 = 512 << 20;
-
 /// What is buffered beyond the shares, and how much of it there may be.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -16,17 +13,15 @@ pub(crate) struct Budget {
     starving: AtomicBool,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
+impl Budget {
+    pub(crate) fn new(limit: u64) -> Self {
         Budget {
-            limit: AtomicU64::new(DEFAULT),
+            limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             starving: AtomicBool::new(false),
         }
     }
-}
 
-impl Budget {
     pub(crate) fn set_limit(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
     }
@@ -131,8 +126,7 @@ mod tests {
 
     #[test]
     fn a_share_is_always_there_and_the_rest_is_first_come() {
-        let budget = Budget::default();
-        budget.set_limit(10);
+        let budget = Budget::new(10);
         let (mut first, mut second) = (Reserved::new(5), Reserved::new(5));
         assert!(first.add(5, &budget) && first.add(7, &budget) && !budget.was_starving());
         assert!(second.add(5, &budget), "the share");
