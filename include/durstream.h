@@ -241,6 +241,8 @@ enum durstream_reason
     DURSTREAM_REASON_GONE = 19,
     // The server lost its memory of the session and nothing else decides.
     DURSTREAM_REASON_RETRY_EXHAUSTED = 20,
+    // The server takes no further producers on this stream.
+    DURSTREAM_REASON_PRODUCER_LIMIT = 21,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -30,6 +30,7 @@ export const REASONS = [
   "stream-closed",
   "gone",
   "retry-exhausted",
+  "producer-limit",
 ] as const;
 
 /** Why a write was not delivered. */

@@ -72,6 +72,8 @@ pub enum durstream_reason {
     DURSTREAM_REASON_GONE = 19,
     /// The server lost its memory of the session and nothing else decides.
     DURSTREAM_REASON_RETRY_EXHAUSTED = 20,
+    /// The server takes no further producers on this stream.
+    DURSTREAM_REASON_PRODUCER_LIMIT = 21,
 }
 
 fn status_of(status: Status) -> durstream_status {
@@ -108,6 +110,7 @@ fn reason_of(reason: Option<Reason>) -> durstream_reason {
         Some(Reason::StreamClosed) => DURSTREAM_REASON_STREAM_CLOSED,
         Some(Reason::Gone) => DURSTREAM_REASON_GONE,
         Some(Reason::RetryExhausted) => DURSTREAM_REASON_RETRY_EXHAUSTED,
+        Some(Reason::ProducerLimit) => DURSTREAM_REASON_PRODUCER_LIMIT,
         Some(_) => DURSTREAM_REASON_PRODUCER_FAILED,
     }
 }

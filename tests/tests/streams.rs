@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, ToSocketAddrs};
 
 use durstream_core::{
     Chunk, Detail, DurableStream, ErrorKind, IdempotentProducer, Options, Status, StreamReader,
 };
 use durstream_tests::fresh_path;
+use durstream_tests::proxy::{Fault, Proxy, Rule};
 
 fn create(path: &str, content_type: &str) -> DurableStream {
     let options = Options::new().stream_path(path).content_type(content_type);
@@ -99,6 +100,49 @@ fn sequence_numbers_of_the_caller_have_to_rise() {
         let error = stream.append_with_seq("no", wrong).wait().unwrap_err();
         assert_eq!(error.option_name(), Some("seq"));
     }
+}
+
+/// A proxy before the server, and a new stream behind it.
+fn behind_a_proxy(name: &str, content_type: &str) -> (Proxy, DurableStream) {
+    let stream = create(&fresh_path(name), content_type);
+    let (host, path) = stream.url()["http://".len()..].split_once('/').unwrap();
+    let proxy = Proxy::start(host.to_socket_addrs().unwrap().next().unwrap()).unwrap();
+    let url = format!("{}/{path}", proxy.url());
+    let options = Options::new().url(url).content_type(content_type).retry_initial_delay_ms(1u64);
+    (proxy, DurableStream::connect(options).unwrap())
+}
+
+#[test]
+fn what_takes_no_further_producers_takes_appends() {
+    let (proxy, stream) = behind_a_proxy("anonymous", "application/json");
+    let limit = Fault::Answer { status: 429, headers: vec![], body: String::new(), forward: false };
+    proxy.add(Rule::new(limit).header("producer-id").times(0)).unwrap();
+    let sent: Vec<_> = (1..=5).map(|n| stream.append(n.to_string())).collect();
+    for pending in sent {
+        assert!(pending.wait().unwrap().is_delivered());
+    }
+    assert!(stream.append_with_seq("6", "a").wait().unwrap().offset.is_some());
+    let refused = stream.append_with_seq("no", "a").wait().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Validation);
+    let refused = stream.append_with_seq("0", "a").wait().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::SequenceConflict);
+    // Nobody could tell a repeat of what was stored.
+    proxy.add(Rule::new(Fault::ResetAfter).method("POST")).unwrap();
+    let unknown = stream.append("7").wait().unwrap_err();
+    assert!(!unknown.definite() && unknown.kind() == ErrorKind::Transport, "{unknown:?}");
+    stream.close(Some(b"8")).wait().unwrap();
+    assert_eq!(text(&stream), "[1,2,3,4,5,6,7,8]");
+    assert!(stream.head().wait().unwrap().stream_closed);
+}
+
+#[test]
+fn a_conflict_names_the_streams_type() {
+    let path = fresh_path("type");
+    create(&path, "text/plain");
+    let options = Options::new().stream_path(&path).content_type("application/json");
+    let error = DurableStream::connect(options).unwrap().append("1").wait().unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Conflict, Some(409)));
+    assert!(error.message().contains("of the stream is `text/plain`"), "{error}");
 }
 
 #[test]

@@ -109,6 +109,7 @@ pub(crate) fn retries(options: &Options) -> Retries {
         },
         max_retries: options.number("max_retries", options.max_retries),
         retry_after_max: ms("retry_after_max_ms", options.retry_after_max_ms),
+        unless_stored: false,
     }
 }
 

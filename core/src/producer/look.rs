@@ -3,33 +3,28 @@
 //! A server that lost its memory of a producer cannot recognise a repeat. The stream can still
 //! show whether a batch is there, as long as nobody else wrote to it meanwhile.
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::batch::Batch;
 use crate::protocol::framing::Framing;
 
 /// What was found from the last known offset on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Found {
     /// The tail has not moved.
     Nothing,
-    /// The content since then, as messages on a JSON stream and in one piece on others.
-    Content(Vec<Vec<u8>>),
+    /// The content since then, as the answers brought it.
+    Content(Vec<Page>),
     /// Nothing that could be compared: too much, broken, or of a server that does not tell.
     Unclear,
 }
 
-impl Found {
-    /// The content of an answer's body, or of several.
-    pub(crate) fn content(framing: Framing, body: &[u8]) -> Self {
-        match framing {
-            Framing::None => Found::Content(vec![body.to_vec()]),
-            framing => match framing.items(body) {
-                Ok(items) => Found::Content(items.into_iter().map(|i| body[i].to_vec()).collect()),
-                Err(_) => Found::Unclear,
-            },
-        }
-    }
+/// The body of one answer.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) framing: Framing,
+    pub(crate) body: Bytes,
 }
 
 /// What follows for the batches in question.
@@ -45,7 +40,7 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict<'a>(
     found: &Found,
     json: bool,
-    batches: impl Iterator<Item = &'a Batch>,
+    batches: impl Iterator<Item = &'a Batch> + Clone,
 ) -> Verdict {
     let content = match found {
         Found::Nothing => return Verdict::Stored(0),
@@ -57,8 +52,8 @@ pub(crate) fn verdict<'a>(
 }
 
 /// How many whole batches the bytes are; `None` if they are anything else.
-fn bytes<'a>(content: &[Vec<u8>], batches: impl Iterator<Item = &'a Batch>) -> Option<usize> {
-    let content = content.concat();
+fn bytes<'a>(content: &[Page], batches: impl Iterator<Item = &'a Batch>) -> Option<usize> {
+    let content: Vec<u8> = content.iter().flat_map(|page| &page.body[..]).copied().collect();
     let mut rest = content.as_slice();
     let mut stored = 0;
     for batch in batches {
@@ -71,17 +66,31 @@ fn bytes<'a>(content: &[Vec<u8>], batches: impl Iterator<Item = &'a Batch>) -> O
     rest.is_empty().then_some(stored)
 }
 
-fn messages<'a>(content: &[Vec<u8>], batches: impl Iterator<Item = &'a Batch>) -> Option<usize> {
-    let mut rest = content;
+fn messages<'a>(
+    content: &[Page],
+    batches: impl Iterator<Item = &'a Batch> + Clone,
+) -> Option<usize> {
+    // More than that is somebody else's, however much it is.
+    let own = batches.clone().map(Batch::group_count).sum::<usize>();
+    let mut found = Vec::new();
+    for Page { framing, body } in content {
+        match framing {
+            // Without a server's framing each write is one message.
+            Framing::None => found.push(&body[..]),
+            framing => {
+                let items = framing.items_up_to(own.checked_sub(found.len())?, body).ok()?;
+                found.extend(items.into_iter().map(|item| &body[item]));
+            }
+        }
+    }
+    let mut rest = found.as_slice();
     let mut stored = 0;
     for batch in batches {
         if rest.is_empty() {
             break;
         }
-        // Without a server's framing each write is one message.
-        let own: Vec<_> = batch.payloads().map(|(_, payload)| payload).collect();
-        let (found, behind) = rest.split_at_checked(own.len())?;
-        if !own.iter().zip(found).all(|(own, found)| same(own, found)) {
+        let (found, behind) = rest.split_at_checked(batch.group_count())?;
+        if !batch.payloads().zip(found).all(|((_, own), found)| same(&own, found)) {
             return None;
         }
         rest = behind;
@@ -137,7 +146,8 @@ mod tests {
 
     fn judge(content_type: &str, body: &str, own: &[&[&str]]) -> Verdict {
         let json = content_type == "application/json";
-        let found = Found::content(Framing::of(content_type), body.as_bytes());
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let found = Found::Content(vec![Page { framing: Framing::of(content_type), body }]);
         verdict(&found, json, batches(json, own).iter())
     }
 
@@ -154,6 +164,7 @@ mod tests {
             ("[1,[2],{\"a\":3},4,5]", Verdict::Undecided),
             ("[0,1,[2]]", Verdict::Undecided),
             ("[1,", Verdict::Undecided),
+            ("[1,[2],{\"a\":3},4,", Verdict::Undecided),
         ] {
             assert_eq!(judge("application/json", body, own), expected, "{body}");
         }

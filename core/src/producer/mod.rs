@@ -249,6 +249,21 @@ impl IdempotentProducer {
         self.append(text)
     }
 
+    /// Whether the server has acknowledged anything of it: then it is not one too many.
+    pub(crate) fn is_known(&self) -> bool {
+        self.engine.book().stats.delivered > 0
+    }
+
+    /// Whether it failed because the server takes no further producers.
+    pub(crate) fn is_one_too_many(&self) -> bool {
+        if self.engine.is_foreign() {
+            return false;
+        }
+        let book = self.engine.book();
+        let reason = book.terminal.as_ref().and_then(Error::reason);
+        reason == Some(Reason::ProducerLimit.as_str())
+    }
+
     fn check(&self, message: &[u8]) -> Result<()> {
         self.engine.check_fork()?;
         let wrong = if message.is_empty() {

@@ -109,6 +109,8 @@ reasons! {
     Gone = 19, "gone";
     /// The server lost its memory of the session and nothing else decides.
     RetryExhausted = 20, "retry-exhausted";
+    /// The server takes no further producers on this stream.
+    ProducerLimit = 21, "producer-limit";
 }
 
 /// The settled fate of one write.
@@ -306,7 +308,7 @@ mod tests {
     #[test]
     fn numbers_are_fixed() {
         let numbers: Vec<i32> = Reason::ALL.iter().map(|r| *r as i32).collect();
-        assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=21).collect::<Vec<_>>());
         for reason in Reason::ALL {
             assert_eq!(Reason::from_name(reason.as_str()), Some(*reason));
         }

@@ -70,6 +70,8 @@ pub(crate) enum Decision {
     Fenced { current: u64 },
     /// The stream is not there; final once it stays so.
     Vanished(Reason),
+    /// The server may have too many producers already; final once it stays so.
+    Limited,
     /// The producer cannot go on.
     Fail(Reason),
     /// Whatever answered does not know producers: it stores repeats twice.
@@ -117,6 +119,11 @@ impl Session {
         Session { ever_acked: acked, ..Session::first(epoch, auto_claim, false) }
     }
 
+    /// The epoch after this one, if there is one.
+    pub(crate) fn above(epoch: u64) -> Option<u64> {
+        Some(epoch + 1).filter(|next| *next <= MAX_SAFE_INTEGER)
+    }
+
     pub(crate) fn has_acks(&self) -> bool {
         self.ever_acked
     }
@@ -132,7 +139,7 @@ impl Session {
     /// The session after this one: its own epoch + 1, and it claims over nobody. `None` at the
     /// end of all epochs: the same one again would bind used tuples to other bytes.
     pub(crate) fn next(&self) -> Option<Self> {
-        let epoch = Some(self.epoch + 1).filter(|epoch| *epoch <= MAX_SAFE_INTEGER)?;
+        let epoch = Session::above(self.epoch)?;
         let claims = if self.settled_in { 0 } else { self.claims };
         Some(Session {
             epoch,
@@ -196,6 +203,9 @@ impl Session {
             410 => Decision::Vanished(Reason::Gone),
             405 | 501 => Decision::Vanished(Reason::ProducerFailed),
             409 => self.on_conflict(attempt, answer),
+            429 if attempt.seq == 0 && !self.ever_acked && answer.retry_after.is_none() => {
+                Decision::Limited
+            }
             _ if answer.is_transient() => Decision::Repeat { maybe_stored: answer.may_be_stored() },
             _ => Decision::Refuse(Reason::Refused),
         }
@@ -419,8 +429,12 @@ mod tests {
         for (status, maybe_stored) in
             [(408, true), (425, false), (429, false), (500, true), (502, true), (503, true)]
         {
-            let decision = session(None).on_answer(at(0), &answer(status, &[]));
+            let decision = session(Some(0)).on_answer(at(1), &answer(status, &[]));
             assert_eq!(decision, Decision::Repeat { maybe_stored }, "{status}");
         }
+        let asked = answer(429, &[("retry-after", "1")]);
+        let again = Decision::Repeat { maybe_stored: false };
+        assert_eq!(session(None).on_answer(at(0), &asked), again);
+        assert_eq!(session(None).on_answer(at(0), &answer(429, &[])), Decision::Limited);
     }
 }

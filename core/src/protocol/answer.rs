@@ -43,6 +43,8 @@ pub(crate) struct Answer {
     pub(crate) up_to_date: bool,
     pub(crate) content_type: Option<String>,
     pub(crate) retry_after: Option<Duration>,
+    /// The stream's content type, where it was asked for to explain a conflict.
+    stream_type: Option<String>,
     excerpt: String,
 }
 
@@ -60,6 +62,7 @@ impl Answer {
             up_to_date: text(STREAM_UP_TO_DATE).is_some_and(is_true),
             content_type: text(header::CONTENT_TYPE).map(str::to_owned),
             retry_after: text(header::RETRY_AFTER).and_then(|v| retry_after(v, now)),
+            stream_type: None,
             excerpt: excerpt(&response.body),
         }
     }
@@ -72,6 +75,16 @@ impl Answer {
     /// Whether the request may have been stored in spite of this answer.
     pub(crate) fn may_be_stored(&self) -> bool {
         matches!(self.status, 408 | 500..=599)
+    }
+
+    /// The same with the stream's content type, which explains a conflict.
+    pub(crate) fn explained_by(self, stream_type: Option<String>) -> Self {
+        Answer { stream_type, ..self }
+    }
+
+    /// Whether it refuses what was sent as not fitting the stream, which its content type explains.
+    pub(crate) fn is_misfit(&self) -> bool {
+        self.status == 409 && !self.closed && self.expected_seq == Number::Absent
     }
 
     /// The error of a write whose `Stream-Seq` was not above the last one's.
@@ -100,6 +113,10 @@ impl Answer {
             ErrorKind::StreamClosed => ": the stream is closed",
             ErrorKind::StreamGone => ": the stream was deleted",
             _ => "",
+        };
+        let meaning = match &self.stream_type {
+            Some(found) => &format!(": the content type of the stream is `{found}`"),
+            None => meaning,
         };
         let said = match self.excerpt.as_str() {
             "" => String::new(),

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json::{self, is_json};
@@ -35,24 +36,76 @@ impl Framing {
     /// # Errors
     /// Why the body is no JSON.
     pub(crate) fn items(self, data: &[u8]) -> Result<Vec<Range<usize>>, String> {
-        let place = |item: &[u8]| {
-            let start = item.as_ptr() as usize - data.as_ptr() as usize;
-            start..start + item.len()
-        };
+        self.items_up_to(usize::MAX, data)
+    }
+
+    /// The same for a body that has no use if it holds more messages than that.
+    ///
+    /// # Errors
+    /// As `items`, or that there are more.
+    pub(crate) fn items_up_to(
+        self,
+        limit: usize,
+        data: &[u8],
+    ) -> Result<Vec<Range<usize>>, String> {
         match self {
             Framing::None => Ok(Vec::new()),
             Framing::Array if data.trim_ascii().is_empty() => Ok(Vec::new()),
             Framing::Array => {
-                let items: Vec<&RawValue> =
-                    serde_json::from_slice(data).map_err(|e| e.to_string())?;
-                Ok(items.iter().map(|item| place(item.get().as_bytes())).collect())
+                let mut json = serde_json::Deserializer::from_slice(data);
+                let items = json.deserialize_seq(Items { data, limit });
+                let items = items.and_then(|items| json.end().map(|()| items));
+                items.map_err(|e| e.to_string())
             }
             Framing::Lines => {
-                let lines = data.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-                let lines = lines.filter(|line| !line.is_empty());
-                lines.map(|line| json::check(line).map(|()| place(line))).collect()
+                let mut items = Vec::new();
+                for line in data.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+                    if line.is_empty() {
+                        continue;
+                    }
+                    if items.len() == limit {
+                        return Err(too_many(limit));
+                    }
+                    json::check(line)?;
+                    items.push(place(data, line));
+                }
+                Ok(items)
             }
         }
+    }
+}
+
+fn place(data: &[u8], item: &[u8]) -> Range<usize> {
+    let start = item.as_ptr() as usize - data.as_ptr() as usize;
+    start..start + item.len()
+}
+
+fn too_many(limit: usize) -> String {
+    format!("there are more than {limit} messages")
+}
+
+/// Finds the elements of an array without keeping more than where they are.
+struct Items<'a> {
+    data: &'a [u8],
+    limit: usize,
+}
+
+impl<'de> Visitor<'de> for Items<'de> {
+    type Value = Vec<Range<usize>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = array.next_element::<&'de RawValue>()? {
+            if items.len() == self.limit {
+                return Err(A::Error::custom(too_many(self.limit)));
+            }
+            items.push(place(self.data, item.get().as_bytes()));
+        }
+        Ok(items)
     }
 }
 
@@ -84,6 +137,14 @@ mod tests {
         }
         assert!(texts(Framing::Lines, "1\n{\"a\":").is_err());
         assert!(Framing::Array.items(b"[\"\xff\"]").is_err());
+    }
+
+    #[test]
+    fn no_more_than_asked_for() {
+        for (framing, data) in [(Framing::Array, "[1,2,3]"), (Framing::Lines, "1\n2\n3\n")] {
+            assert_eq!(framing.items_up_to(3, data.as_bytes()).unwrap().len(), 3);
+            assert!(framing.items_up_to(2, data.as_bytes()).is_err());
+        }
     }
 
     #[test]

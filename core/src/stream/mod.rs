@@ -7,19 +7,21 @@ use http::Method;
 use once_cell::sync::OnceCell;
 
 use crate::endpoint::Endpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
 use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
-use crate::producer::{CloseResult, IdempotentProducer, Outcome};
+use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
 use crate::protocol::json::is_json;
 use crate::runtime::{Runtime, lock, process};
 use crate::transport::Request;
 use crate::transport::plain::Retries;
 
+mod anonymous;
 mod read;
 pub(crate) mod wire;
 
+use anonymous::Anonymous;
 pub use read::{Chunk, StreamReader};
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
@@ -57,6 +59,8 @@ struct Shared {
     writer: OnceCell<IdempotentProducer>,
     /// Where the stream ended when this handle created it, until a writer was told.
     tail: Mutex<Option<Arc<str>>>,
+    /// One append without an identity at a time, in the order of the calls.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl DurableStream {
@@ -78,8 +82,9 @@ impl DurableStream {
     }
 
     fn new(options: Options, endpoint: Endpoint, content_type: String) -> Self {
-        let (writer, tail) = (OnceCell::new(), Mutex::new(None));
-        DurableStream { shared: Arc::new(Shared { options, endpoint, content_type, writer, tail }) }
+        let (writer, tail, turn) = (OnceCell::new(), Mutex::new(None), Arc::default());
+        let shared = Shared { options, endpoint, content_type, writer, tail, turn };
+        DurableStream { shared: Arc::new(shared) }
     }
 
     /// Creates the stream (PROTOCOL.md 5.1) with `body` as its first content, which may be empty.
@@ -199,8 +204,20 @@ impl DurableStream {
     }
 
     fn append_as(&self, message: &[u8], seq: Option<&str>) -> Pending<Outcome> {
-        match self.writer().and_then(|writer| writer.append_awaited(message, seq)) {
-            Ok(pending) => crate::producer::or_error(pending),
+        let writer = match self.writer() {
+            Ok(writer) => writer,
+            Err(error) => return Pending::ready(Err(error)),
+        };
+        // A server that has too many producers already takes appends without an identity.
+        let anonymous = || Anonymous {
+            stream: self.clone(),
+            message: Bytes::copy_from_slice(message),
+            seq: seq.map(str::to_owned),
+        };
+        match writer.append_awaited(message, seq) {
+            Ok(pending) if writer.is_known() => crate::producer::or_error(pending),
+            Ok(pending) => anonymous().unless_delivered(crate::producer::or_error(pending)),
+            Err(error) if is_end(&error) && writer.is_one_too_many() => anonymous().append(),
             Err(error) => Pending::ready(Err(error)),
         }
     }
@@ -220,6 +237,7 @@ impl DurableStream {
     /// Without a message it may be repeated, by anybody.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
         match self.writer() {
+            Ok(writer) if writer.is_one_too_many() => self.close_anonymously(message),
             Ok(writer) => writer.close_plainly(message),
             Err(error) => Pending::ready(Err(error)),
         }
@@ -243,6 +261,11 @@ impl DurableStream {
             IdempotentProducer::open_awaited(self, &id)
         })
     }
+}
+
+/// Whether a write was turned away for its producer's end, and not for its value.
+fn is_end(error: &Error) -> bool {
+    error.reason() == Some(Reason::ProducerFailed.as_str())
 }
 
 impl std::fmt::Debug for DurableStream {

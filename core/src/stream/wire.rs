@@ -9,7 +9,7 @@ use super::Metadata;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
-use crate::producer::look::Found;
+use crate::producer::look::{Found, Page};
 use crate::protocol::answer::{Answer, number_in, text_in};
 use crate::protocol::framing::Framing;
 use crate::protocol::headers::*;
@@ -195,6 +195,43 @@ pub(crate) async fn head(
     }
 }
 
+/// The stream's content type, if it is why the server refused an append.
+pub(crate) async fn conflicting_type(
+    transport: &dyn Transport,
+    append: &Request,
+    refusal: &Response,
+) -> Option<String> {
+    let misfit = Answer::read(refusal, SystemTime::now()).is_misfit();
+    if !misfit || append.headers.contains_key(STREAM_SEQ) {
+        return None;
+    }
+    let head = Request::new(Method::HEAD, append.endpoint.clone(), append.timeout);
+    let (head, _) = attempt(transport, head, "head").await.ok()?;
+    let sent = append.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    head.content_type.filter(|found| head.status == 200 && Some(found.as_str()) != sent)
+}
+
+/// Appends without an identity: repeated only where nothing can have been stored.
+pub(crate) async fn append(
+    transport: &dyn Transport,
+    request: Request,
+    retries: &Retries,
+) -> Result<Answer> {
+    let url = request.endpoint.shown.clone();
+    let ordered = request.headers.contains_key(STREAM_SEQ);
+    let retries = Retries { unless_stored: true, ..retries.clone() };
+    let Reply { answer, response, .. } =
+        plain::send(transport, request.clone(), &retries, "append").await?;
+    if matches!(answer.status, 200 | 204) {
+        return Ok(answer);
+    }
+    if ordered && answer.is_misfit() {
+        return Err(answer.sequence_conflict(&url));
+    }
+    let stream_type = conflicting_type(transport, &request, &response).await;
+    Err(answer.explained_by(stream_type).error("append", &url))
+}
+
 /// Deletes the stream.
 pub(crate) async fn delete(
     transport: &dyn Transport,
@@ -263,11 +300,8 @@ pub(crate) async fn look(
             true => Framing::of(answer.content_type.as_deref().unwrap_or_default()),
             false => Framing::None,
         };
-        match Found::content(framing, &response.body) {
-            Found::Content(part) => content.extend(part),
-            unclear => return Ok(Look { found: unclear, ..look }),
-        }
         left = left.saturating_sub(response.body.len());
+        content.push(Page { framing, body: response.body });
         if answer.up_to_date || answer.closed {
             // Older than the tail that was seen, or newer: then it is not the whole of it.
             if look.tail.as_ref() == Some(&next) {

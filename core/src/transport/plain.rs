@@ -14,6 +14,8 @@ pub(crate) struct Retries {
     pub(crate) backoff: Backoff,
     pub(crate) max_retries: u64,
     pub(crate) retry_after_max: Duration,
+    /// Not where the attempt may have been carried out.
+    pub(crate) unless_stored: bool,
 }
 
 /// What came of it in the end.
@@ -46,7 +48,7 @@ pub(crate) async fn send(
             Err(failure) => (failure.error(doing, url), None),
         };
         repeated |= !error.definite();
-        if attempt >= retries.max_retries {
+        if attempt >= retries.max_retries || (retries.unless_stored && repeated) {
             return Err(error);
         }
         let pause = retries.backoff.delay(attempt as u32, rand::random());

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::book::{Book, Due, FlushReport, ProducerState, Stop};
 use super::config::Config;
 use super::receipts::{Outcome, Reason, Status};
-use super::task::Task;
+use super::task::{Task, another};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pending::{Completer, Pending, pending};
@@ -296,6 +296,7 @@ impl Engine {
 
     /// Starts over after the end of a fenced producer; one of several who ask does it for all.
     fn revive(self: &Arc<Self>) -> Result<()> {
+        let session;
         {
             let mut book = self.book();
             if book.stop != Stop::No || book.closing {
@@ -304,10 +305,12 @@ impl Engine {
             if book.state != ProducerState::Fenced {
                 return Ok(());
             }
+            let acked = book.stats.delivered > 0;
+            session = another(&self.config, book.gauges.epoch, acked)?;
             book.reopen();
             let _ = self.ended.send_replace(false);
         }
-        let task = Task::resumed(self.clone(), self.runtime.transport.clone());
+        let task = Task::resumed(self.clone(), self.runtime.transport.clone(), session);
         self.runtime.spawn(task.run());
         Ok(())
     }

@@ -21,17 +21,21 @@ use crate::transport::{Response, SendError};
 /// says so too.
 const VANISHED: Duration = Duration::from_secs(5);
 
+/// How many times in a row a new producer is told to wait, without being told how long, before
+/// it is taken as one too many: those who only limit rates relent.
+const LIMITED: u32 = 8;
+
 impl Task {
     pub(super) fn land(&mut self, landed: Landed) {
         self.overslept = false;
         match landed {
             Landed::Open(opened) => self.on_opened(opened),
             Landed::Look(result) => self.on_look(result),
-            Landed::Batch { epoch, seq, result } if epoch == self.session.epoch => {
+            Landed::Batch { epoch, seq, result, stream_type } if epoch == self.session.epoch => {
                 // A batch acknowledged through a later one is gone from the window already.
                 if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
                     self.window[n].flying = false;
-                    self.on_result(n, result);
+                    self.on_result(n, result, stream_type);
                 }
             }
             Landed::Batch { .. } => {}
@@ -61,20 +65,27 @@ impl Task {
         }
     }
 
-    fn on_result(&mut self, n: usize, result: Result<Response, SendError>) {
+    fn on_result(
+        &mut self,
+        n: usize,
+        result: Result<Response, SendError>,
+        stream_type: Option<String>,
+    ) {
         let url = &self.engine.endpoint.shown;
         let response = match result {
             Ok(response) => response,
             Err(failure) => {
-                self.vanished_since = None;
+                (self.vanished_since, self.limited) = (None, 0);
                 let error = failure.error("append", url);
                 if failure.sent {
                     self.on_unanswered(n);
                 }
-                return self.pause(error, None);
+                // Nobody listens: the host's gate sees to it that not everybody tries, and how often.
+                let growth = if failure.unreachable { 0 } else { self.failures };
+                return self.pause_as(growth, error, None);
             }
         };
-        let answer = Answer::read(&response, SystemTime::now());
+        let answer = Answer::read(&response, SystemTime::now()).explained_by(stream_type);
         let slot = &self.window[n];
         let end = slot.queued.batch.is_end();
         let attempt = Attempt {
@@ -94,6 +105,9 @@ impl Task {
         let error = || answer.error("append", &engine.endpoint.shown);
         if !matches!(decision, Decision::Vanished(_)) {
             self.vanished_since = None;
+        }
+        if decision != Decision::Limited {
+            self.limited = 0;
         }
         match decision {
             Decision::Delivered { up_to, duplicate } => {
@@ -131,6 +145,7 @@ impl Task {
             }
             Decision::Fenced { current } => self.on_fenced(current, answer),
             Decision::Vanished(reason) => self.on_vanished(reason, error()),
+            Decision::Limited => self.on_limited(error()),
             Decision::Fail(reason) => {
                 let rest = match reason {
                     Reason::StreamClosed => Reason::StreamClosed,
@@ -197,8 +212,12 @@ impl Task {
 
     /// A transient failure: nothing new starts until the pause is over.
     pub(super) fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
+        self.pause_as(self.failures, error, retry_after);
+    }
+
+    fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
         let retries = &self.engine.config.retries;
-        let pause = retries.backoff.delay(self.failures, rand::random());
+        let pause = retries.backoff.delay(growth, rand::random());
         let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
         let until = Instant::now() + pause.max(asked);
         if !asked.is_zero() {
@@ -241,6 +260,19 @@ impl Task {
             return self.pause(error, None);
         }
         self.end(ProducerState::Failed, reason, Reason::Gone, error);
+    }
+
+    fn on_limited(&mut self, error: Error) {
+        self.limited += 1;
+        if self.limited < LIMITED {
+            return self.pause(error, None);
+        }
+        let text = format!("{}: it takes no further producers on this stream", error.message());
+        let error = Error::new(ErrorKind::NotSupported, text)
+            .with_reason(Reason::ProducerLimit.as_str())
+            .with_url(&self.engine.endpoint.shown)
+            .with_status(429);
+        self.end(ProducerState::Failed, Reason::ProducerLimit, Reason::ProducerFailed, error);
     }
 
     /// The server refuses these bytes for good: the bad group is rejected, its neighbours and

@@ -19,8 +19,7 @@ use super::engine::Engine;
 use super::queue::Queued;
 use super::receipts::{Reason, Status};
 use super::session::{Session, fresh_epoch};
-use crate::error::Error;
-use crate::options::MAX_SAFE_INTEGER;
+use crate::error::{Error, ErrorKind};
 use crate::protocol::headers::*;
 use crate::stream::wire::{self, Opened};
 use crate::transport::asking::Answers;
@@ -78,7 +77,13 @@ enum Turn {
 }
 
 enum Landed {
-    Batch { epoch: u64, seq: u64, result: Result<Response, SendError> },
+    Batch {
+        epoch: u64,
+        seq: u64,
+        result: Result<Response, SendError>,
+        /// The stream's content type, asked for where the batch conflicted with it.
+        stream_type: Option<String>,
+    },
     Open(Opened),
     Look(Result<wire::Look, (Error, Option<Duration>)>),
 }
@@ -113,6 +118,8 @@ pub(crate) struct Task {
     /// The stream has to be created or checked before the first batch.
     unopened: bool,
     vanished_since: Option<Instant>,
+    /// Answers in a row that may mean that there are too many producers.
+    limited: u32,
     looking: Looking,
     /// Looks in a row that were answered by no answer.
     failed_looks: u32,
@@ -169,6 +176,7 @@ impl Task {
             before,
             unopened: config.create.is_some(),
             vanished_since: None,
+            limited: 0,
             looking: Looking::No,
             failed_looks: 0,
             end_unsure: false,
@@ -181,11 +189,13 @@ impl Task {
     }
 
     /// The task of a producer that had ended and starts over.
-    pub(crate) fn resumed(engine: Arc<Engine>, transport: Arc<dyn Transport>) -> Self {
-        let last = engine.book().gauges.epoch;
+    pub(crate) fn resumed(
+        engine: Arc<Engine>,
+        transport: Arc<dyn Transport>,
+        session: Session,
+    ) -> Self {
         let mut task = Task::new(engine, transport, None);
-        let acked = task.engine.book().stats.delivered > 0;
-        task.session = another(&task.engine.config, last, acked);
+        task.session = session;
         task.base = None; // others wrote since
         task
     }
@@ -254,12 +264,13 @@ impl Task {
             return;
         }
         let waiters = std::mem::take(&mut book.restarts);
-        book.stats.sessions += 1;
+        let next = another(&engine.config, self.session.epoch, self.session.has_acks());
+        book.stats.sessions += u64::from(next.is_ok());
         drop(book);
-        self.session = another(&engine.config, self.session.epoch, self.session.has_acks());
+        let begun = next.map(|session| self.session = session);
         self.restarting = false;
         self.show();
-        waiters.into_iter().for_each(|waiter| waiter.complete(Ok(())));
+        waiters.into_iter().for_each(|waiter| waiter.complete(begun.clone()));
     }
 
     /// Whether the task ends here: stopped at once, drained, or failed with nothing left.
@@ -406,10 +417,15 @@ impl Task {
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
         let left = request.left.clone();
+        let (transport, ask) = (self.transport.clone(), request.clone());
         let sending = self.transport.send(request);
         let flight = self.flights.spawn(async move {
             let result = sending.await;
-            Landed::Batch { epoch, seq, result }
+            let stream_type = match &result {
+                Ok(response) => wire::conflicting_type(&*transport, &ask, response).await,
+                Err(_) => None,
+            };
+            Landed::Batch { epoch, seq, result, stream_type }
         });
         self.window[n].flight = Some((flight, left));
     }
@@ -471,9 +487,16 @@ impl Task {
 }
 
 /// A producer's session after it started over: it may claim again.
-fn another(config: &Config, last: u64, acked: bool) -> Session {
+pub(super) fn another(config: &Config, last: u64, acked: bool) -> Result<Session, Error> {
     let epoch = if config.epoch.is_some() { 0 } else { fresh() };
-    Session::again(epoch.max(last + 1).min(MAX_SAFE_INTEGER), config.auto_claim, acked)
+    match Session::above(last) {
+        Some(next) => Ok(Session::again(epoch.max(next), config.auto_claim, acked)),
+        None => Err(no_more_epochs()),
+    }
+}
+
+fn no_more_epochs() -> Error {
+    Error::new(ErrorKind::StaleEpoch, "there is no epoch after this one")
 }
 
 fn fresh() -> u64 {

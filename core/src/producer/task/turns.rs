@@ -3,7 +3,7 @@
 use super::super::book::ProducerState;
 use super::super::receipts::{Reason, Status};
 use super::super::session::Session;
-use super::{NO_TUPLE, Task, Turn};
+use super::{NO_TUPLE, Task, Turn, no_more_epochs};
 use crate::error::{Error, ErrorKind};
 
 impl Task {
@@ -35,9 +35,8 @@ impl Task {
         match self.session.next() {
             Some(next) => self.turn = Some(Turn::Session { next, settle_below }),
             None => {
-                let error = Error::new(ErrorKind::StaleEpoch, "there is no epoch after this one");
                 let failed = Reason::ProducerFailed;
-                self.end(ProducerState::Failed, failed, failed, error);
+                self.end(ProducerState::Failed, failed, failed, no_more_epochs());
             }
         }
     }
@@ -125,7 +124,9 @@ impl Task {
             }
         };
         let status = match reason {
-            Reason::Unauthorized | Reason::NotFound | Reason::Conflict => Status::Rejected,
+            Reason::Unauthorized | Reason::NotFound | Reason::Conflict | Reason::ProducerLimit => {
+                Status::Rejected
+            }
             _ => Status::Cancelled,
         };
         self.engine.give_up(&batch, unsure, status, reason, error);

@@ -271,6 +271,46 @@ async fn what_the_server_says_of_the_stream_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_producer_too_many_is_told_so_and_a_busy_server_is_waited_for() {
+    let busy = |times| std::iter::repeat_n(status(429), times);
+    let server = Scripted::new(busy(7));
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    engine.flush().await.unwrap();
+    assert_eq!(server.stored(), numbers(1..=2));
+
+    let server = Scripted::new(busy(100));
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    assert!(engine.flush().await.is_err());
+    let first = outcome(&engine, 1).await;
+    assert_eq!((first.status, first.reason), (Status::Rejected, Some(Reason::ProducerLimit)));
+    assert_eq!(outcome(&engine, 2).await.status, Status::Cancelled);
+    assert!(lock(&server.model).seen.is_empty());
+    check_accounts(&engine);
+
+    // Once the server knows it, it is none too many.
+    let server = Scripted::new([Fault::None].into_iter().chain(busy(20)));
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    engine.flush().await.unwrap();
+    assert_eq!(server.stored(), numbers(1..=2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_over_when_the_server_is_back() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let engine = open(&server, Options::new().retry_max_delay_ms(1_000_000u64));
+    write(&engine, 1..=2);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    lock(&server.model).down = false;
+    let back = tokio::time::Instant::now();
+    engine.flush().await.unwrap();
+    assert!(back.elapsed() < Duration::from_secs(1), "the pauses must not have grown");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_404_after_success_must_persist() {
     let server = Scripted::new([Fault::None, status(404), status(404), Fault::None]);
     let engine = open(&server, single());
