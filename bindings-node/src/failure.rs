@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use durstream_core::{ErrorCallback, Failure};
+use durstream_core::{Callbacks, Failure};
 use napi::Status;
 use napi::bindgen_prelude::{FnArgs, Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -23,13 +23,13 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// over in one turn of its event loop.
 const OVERHEAD: usize = 2048;
 
-/// The core's callback for a JavaScript function.
-pub fn callback(function: Option<Callback<'_>>) -> napi::Result<Option<ErrorCallback>> {
-    let Some(function) = function else { return Ok(None) };
+/// The core's callbacks for a JavaScript function.
+pub fn callback(function: Option<Callback<'_>>) -> napi::Result<Callbacks> {
+    let Some(function) = function else { return Ok(Callbacks::default()) };
     let builder = function.build_threadsafe_function::<Arguments>();
     let channel: Channel = builder.callee_handled::<false>().weak::<true>().build()?;
     let window = Arc::new(Window::default());
-    Ok(Some(Arc::new(move |failure: Failure| {
+    let tell = move |failure: Failure| {
         let permit = window.enter(failure.payload.len() + OVERHEAD);
         let text = json!({ "id": failure.id, "outcome": outcome(&failure.outcome) }).to_string();
         let arguments = FnArgs::from((text, Uint8Array::new(failure.payload.to_vec())));
@@ -42,7 +42,8 @@ pub fn callback(function: Option<Callback<'_>>) -> napi::Result<Option<ErrorCall
                 Ok(())
             },
         );
-    })))
+    };
+    Ok(Callbacks { on_error: Some(Arc::new(tell)), ..Callbacks::default() })
 }
 
 #[derive(Default)]

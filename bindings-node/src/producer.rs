@@ -38,9 +38,10 @@ impl Producer {
         given: Given<'_>,
         on_error: Option<Callback<'_>>,
     ) -> napi::Result<Self> {
-        let (options, on_error) = (given.options()?, callback(on_error)?);
+        let (options, callbacks) = (given.options()?, callback(on_error)?);
         guarded(|| {
-            let producer = IdempotentProducer::open_with(&stream.stream(), &id, options, on_error)?;
+            let producer =
+                IdempotentProducer::open_with(&stream.stream(), &id, options, callbacks)?;
             Ok(Producer { producer })
         })
     }

@@ -36,9 +36,9 @@ impl State {
         given: Given<'_>,
         on_error: Option<Callback<'_>>,
     ) -> napi::Result<Self> {
-        let (options, on_error) = (given.options()?, callback(on_error)?);
+        let (options, callbacks) = (given.options()?, callback(on_error)?);
         guarded(|| {
-            let producer = create_durable_stream_with(options, schema.schema.clone(), on_error)?;
+            let producer = create_durable_stream_with(options, schema.schema.clone(), callbacks)?;
             Ok(State { producer: Some(producer) })
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durstream_core::{ErrorCallback, Failure};
+use durstream_core::{Callbacks, Failure};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
@@ -18,16 +18,15 @@ static FAILURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 pub(crate) fn on_error(
     callable: Option<Bound<'_, PyAny>>,
     callables: &mut Callables,
-) -> PyResult<Option<ErrorCallback>> {
-    let Some(callable) = callable else { return Ok(None) };
+) -> PyResult<Callbacks> {
+    let Some(callable) = callable else { return Ok(Callbacks::default()) };
     if !callable.is_callable() {
         let text = "`on_error` takes a callable".to_owned();
         return Err(invalid(callable.py(), "on_error", text));
     }
     let called = callables.add(callable.py(), callable.unbind())?;
-    Ok(Some(Arc::new(move |failure| {
-        dispatcher::with_python(|py| call(py, &called, failure));
-    })))
+    let call = move |failure| dispatcher::with_python(|py| call(py, &called, failure));
+    Ok(Callbacks { on_error: Some(Arc::new(call)), ..Callbacks::default() })
 }
 
 fn call(py: Python<'_>, called: &Called, failure: Failure) {

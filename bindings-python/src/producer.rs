@@ -84,8 +84,8 @@ impl Producer {
         let _inside = Inside::enter(py);
         let (read, mut callables) = read(py, &options, headers, &params)?;
         callables.share(py, &stream.functions);
-        let on_error = callback::on_error(on_error, &mut callables)?;
-        let core = IdempotentProducer::open_with(&stream.core, producer_id, read, on_error);
+        let callbacks = callback::on_error(on_error, &mut callables)?;
+        let core = IdempotentProducer::open_with(&stream.core, producer_id, read, callbacks);
         Ok(Producer {
             core: Arc::new(core.map_err(|error| raised(py, &error))?),
             json: stream.is_json(),

@@ -205,13 +205,13 @@ impl State {
     ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
         let (read, mut own) = read(py, &options, headers, &params)?;
-        let on_error = callback::on_error(on_error, &mut own)?;
+        let callbacks = callback::on_error(on_error, &mut own)?;
         let called = own.called(py)?;
         // Nothing of Python's may run under the lock, not even for an error.
         let opened = {
             let mut holders = holders();
             let schema = schema.schema.clone();
-            create_durable_stream_with(read, schema, on_error)
+            create_durable_stream_with(read, schema, callbacks)
                 .map(|opened| Shared::hold(opened, called, &mut holders))
         };
         let shared = opened.map_err(|error| raised(py, &error))?;

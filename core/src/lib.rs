@@ -43,8 +43,8 @@ pub use log::set_log_sink;
 pub use options::{MAX_SAFE_INTEGER, OPTIONS, OptionKind, OptionSpec, Options, Scope};
 pub use pending::Pending;
 pub use producer::{
-    CloseResult, ErrorCallback, Failure, FlushReport, IdempotentProducer, Outcome, ProducerState,
-    Reason, Receipt, Snapshot, Status,
+    Callbacks, CloseResult, Delivery, DeliveryCallback, ErrorCallback, Failure, FlushReport,
+    IdempotentProducer, Outcome, ProducerState, Reason, Receipt, Snapshot, Status, WriteOptions,
 };
 pub use runtime::{flush_all, pending_count, set_buffer_budget, shutdown};
 pub use state::{

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durstream_core::{ErrorCallback, Failure, HeaderFn, Options};
+use durstream_core::{Callbacks, ErrorCallback, Failure, HeaderFn, Options};
 
 use crate::args::{give, handle, take, text};
 use crate::doorway::{call, get};
@@ -94,12 +94,12 @@ impl durstream_options {
     }
 
     /// For a producer.
-    pub(crate) fn for_producer(&self) -> (Options, Option<ErrorCallback>) {
+    pub(crate) fn for_producer(&self) -> (Options, Callbacks) {
         let Set { options, on_error } = self.lock().clone();
-        let callback = on_error.map(|on_error| -> ErrorCallback {
+        let on_error = on_error.map(|on_error| -> ErrorCallback {
             Arc::new(move |failure: Failure| on_error.run(failure))
         });
-        (options, callback)
+        (options, Callbacks { on_error, ..Callbacks::default() })
     }
 }
 

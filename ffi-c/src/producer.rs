@@ -81,9 +81,9 @@ pub unsafe extern "C" fn durstream_producer_open(
         call(error, || {
             let (stream, id) = (handle(stream, "stream")?, text(producer_id, "producer_id")?);
             let producer = out(producer, "producer")?;
-            let (options, on_error) =
+            let (options, callbacks) =
                 options.as_ref().map(durstream_options::for_producer).unwrap_or_default();
-            let opened = IdempotentProducer::open_with(&stream.stream, id, options, on_error)?;
+            let opened = IdempotentProducer::open_with(&stream.stream, id, options, callbacks)?;
             producer.set(|| {
                 give(durstream_producer {
                     home: Home::here(),

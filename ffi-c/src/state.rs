@@ -53,8 +53,8 @@ pub unsafe extern "C" fn durstream_state_open(
         call(error, || {
             let (options, schema) = (handle(options, "options")?, handle(schema, "schema")?);
             let state = out(state, "state")?;
-            let (options, on_error) = options.for_producer();
-            let opened = create_durable_stream_with(options, schema.get(), on_error)?;
+            let (options, callbacks) = options.for_producer();
+            let opened = create_durable_stream_with(options, schema.get(), callbacks)?;
             state.set(|| {
                 give(durstream_state {
                     home: Home::here(),

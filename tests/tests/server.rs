@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use durstream_core::{
-    Collection, Detail, DurableStream, Error, ErrorKind, IdempotentProducer, Issue, Options,
-    ProducerState, Reason, StateProducer, Status, StreamSchema, Validator, create_durable_stream,
-    create_durable_stream_with,
+    Callbacks, Collection, Detail, DurableStream, Error, ErrorKind, IdempotentProducer, Issue,
+    Options, ProducerState, Reason, StateProducer, Status, StreamSchema, Validator,
+    create_durable_stream, create_durable_stream_with,
 };
 use durstream_tests::readback::{read_bytes, read_stream};
 use durstream_tests::{fresh_path, server_address};
@@ -99,8 +99,13 @@ fn the_older_of_two_workers_hears_that_it_is_fenced() {
     let (sender, failures) = mpsc::channel();
     let sender = Mutex::new(sender);
     let on_error = Arc::new(move |failure| sender.lock().unwrap().send(failure).unwrap());
-    let old =
-        IdempotentProducer::open_with(&stream, "worker", Options::new(), Some(on_error)).unwrap();
+    let old = IdempotentProducer::open_with(
+        &stream,
+        "worker",
+        Options::new(),
+        Callbacks { on_error: Some(on_error), ..Callbacks::default() },
+    )
+    .unwrap();
     old.append("1").unwrap();
     old.flush().wait().unwrap();
     let new = IdempotentProducer::open(&stream, "worker", Options::new()).unwrap();
@@ -406,8 +411,12 @@ fn callbacks_that_wait_are_told_so_and_those_that_panic_do_no_harm() {
         drop(other);
         panic!("a callback's own fault");
     });
-    let producer =
-        create_durable_stream_with(options, shipments(Validator::Any), Some(on_error)).unwrap();
+    let producer = create_durable_stream_with(
+        options,
+        shipments(Validator::Any),
+        Callbacks { on_error: Some(on_error), ..Callbacks::default() },
+    )
+    .unwrap();
     for n in 0..2 {
         producer.upsert("shipments", &json!({ "id": n })).unwrap();
         assert!(producer.flush().wait().is_err());

@@ -1,5 +1,6 @@
 //! Batches: consecutive groups of writes in the bytes of one request. Pure.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +16,61 @@ pub(crate) struct Group {
 /// What is accounted per write beyond its bytes: the group's entry and the separator.
 pub(crate) const OVERHEAD: u64 = size_of::<Group>() as u64 + 1;
 
+/// What the host wants to be told along with a write: a number of its own, 0 for none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) number: u64,
+    /// Whose it is: of several holders of one producer, the others are not told it.
+    pub(crate) holder: u32,
+}
+
+impl Tag {
+    /// What it counts against the buffer.
+    pub(crate) fn cost(self) -> usize {
+        if self.number == 0 { 0 } else { size_of::<Tagged>() }
+    }
+}
+
+/// A write that has a tag, by its place in the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tagged {
+    write: u32,
+    holder: u32,
+    number: u64,
+}
+
+/// The tags of a batch's writes: nothing where no write has one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tags(Vec<Tagged>);
+
+impl Tags {
+    pub(crate) fn cost(&self) -> u64 {
+        size_of_val(self.0.as_slice()) as u64
+    }
+
+    /// A holder's tags, one for each of the batch's writes; none if it gave none.
+    pub(crate) fn of(&self, holder: u32, writes: u64) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for tagged in self.0.iter().filter(|tagged| tagged.holder == holder) {
+            numbers.resize(writes as usize, 0);
+            numbers[tagged.write as usize] = tagged.number;
+        }
+        numbers
+    }
+
+    /// Those of the writes in a part, by their places there.
+    fn part(&self, writes: Range<u64>) -> Self {
+        let place = |tagged: &Tagged| u64::from(tagged.write);
+        let from = self.0.partition_point(|tagged| place(tagged) < writes.start);
+        let to = self.0.partition_point(|tagged| place(tagged) < writes.end);
+        let moved = |tagged: &Tagged| Tagged {
+            write: tagged.write - writes.start as u32, // one below it was found there
+            ..*tagged
+        };
+        Tags(self.0[from..to].iter().map(moved).collect())
+    }
+}
+
 /// An open batch that writes are copied into.
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -23,11 +79,13 @@ pub(crate) struct Builder {
     writes: u64,
     body: Vec<u8>,
     groups: Vec<Group>,
+    tags: Vec<Tagged>,
 }
 
 impl Builder {
     pub(crate) fn new(json: bool) -> Self {
-        Builder { json, first_id: 0, writes: 0, body: Vec::new(), groups: Vec::new() }
+        let (body, groups, tags) = (Vec::new(), Vec::new(), Vec::new());
+        Builder { json, first_id: 0, writes: 0, body, groups, tags }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -56,6 +114,14 @@ impl Builder {
         self.groups.push(Group { end, writes: 1 });
     }
 
+    /// Tags the write that was pushed last.
+    pub(crate) fn tag(&mut self, tag: Tag) {
+        if tag.number != 0 {
+            let write = (self.writes - 1) as u32; // fewer than bytes
+            self.tags.push(Tagged { write, holder: tag.holder, number: tag.number });
+        }
+    }
+
     /// Seals what there is, leaving an empty builder; `None` if there is nothing.
     pub(crate) fn seal(&mut self) -> Option<Batch> {
         if self.is_empty() {
@@ -65,6 +131,8 @@ impl Builder {
         let next = (Vec::with_capacity(self.body.len()), Vec::with_capacity(self.groups.len()));
         let mut body = std::mem::replace(&mut self.body, next.0);
         let groups = std::mem::replace(&mut self.groups, next.1);
+        let next = Vec::with_capacity(self.tags.len());
+        let tags = Tags(std::mem::replace(&mut self.tags, next));
         if self.json {
             body.push(b']');
         }
@@ -75,6 +143,7 @@ impl Builder {
             groups,
             body: body.into(),
             stream_seq: None,
+            tags,
         };
         Some(batch)
     }
@@ -90,13 +159,14 @@ pub(crate) struct Batch {
     pub(crate) body: Bytes,
     /// `Stream-Seq` of a write that came with one, which travels alone (PROTOCOL.md 5.2).
     pub(crate) stream_seq: Option<Arc<str>>,
+    pub(crate) tags: Tags,
 }
 
 impl Batch {
     /// No writes: what ends the stream alone, behind every write before `next_id`.
     pub(crate) fn end(json: bool, next_id: u64) -> Self {
-        let (groups, body) = (Vec::new(), Bytes::new());
-        Batch { json, first_id: next_id, writes: 0, groups, body, stream_seq: None }
+        let (groups, body, tags) = (Vec::new(), Bytes::new(), Tags::default());
+        Batch { json, first_id: next_id, writes: 0, groups, body, stream_seq: None, tags }
     }
 
     /// Whether it only ends the stream.
@@ -118,7 +188,7 @@ impl Batch {
         let framed = self.groups.last().map_or(0, |group| u64::from(group.end));
         let separators = if self.json { self.groups.len() as u64 } else { 0 };
         let seq = self.stream_seq.as_ref().map_or(0, |seq| seq.len() as u64);
-        framed - separators + seq + self.writes * OVERHEAD
+        framed - separators + seq + self.tags.cost() + self.writes * OVERHEAD
     }
 
     /// The bytes of group `n`, without framing.
@@ -159,13 +229,15 @@ impl Batch {
         } else {
             bytes
         };
+        let writes = groups.iter().map(|g| u64::from(g.writes)).sum();
         Batch {
             json: self.json,
             first_id: self.first_id + skipped,
-            writes: groups.iter().map(|g| u64::from(g.writes)).sum(),
+            writes,
             groups,
             body,
             stream_seq: None,
+            tags: self.tags.part(skipped..skipped + writes),
         }
     }
 }
@@ -175,29 +247,51 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn batch(json: bool, writes: &[String]) -> Batch {
+    fn batch(json: bool, writes: &[(String, Tag)]) -> Batch {
         let mut builder = Builder::new(json);
-        for (n, write) in writes.iter().enumerate() {
+        for (n, (write, tag)) in writes.iter().enumerate() {
             builder.push(10 + n as u64, &[&write.as_bytes()[..1], &write.as_bytes()[1..]]);
+            builder.tag(*tag);
         }
         builder.seal().unwrap()
     }
 
+    /// No tag, or one of two holders'.
+    fn tags() -> impl Strategy<Value = Tag> {
+        let given = (1..=u64::MAX, 0u32..2).prop_map(|(number, holder)| Tag { number, holder });
+        prop_oneof![Just(Tag::default()), given]
+    }
+
     #[test]
     fn framing() {
-        let writes = ["1".to_owned(), "[2,3]".to_owned()];
+        let writes = ["1", "[2,3]"].map(|write| (write.to_owned(), Tag::default()));
         assert_eq!(batch(true, &writes).body, "[1,[2,3]]");
         assert_eq!(batch(false, &writes).body, "1[2,3]");
         assert!(Builder::new(true).seal().is_none());
+    }
+
+    #[test]
+    fn what_has_no_tag_costs_nothing_for_tags() {
+        let mut builder = Builder::new(true);
+        for id in 1..=100 {
+            builder.push(id, &[b"1"]);
+            builder.tag(Tag::default());
+        }
+        let batch = builder.seal().unwrap();
+        assert_eq!((batch.tags.0.capacity(), builder.tags.capacity()), (0, 0));
+        assert_eq!(batch.cost(), 100 * (1 + OVERHEAD));
+        assert!(batch.tags.of(0, 100).is_empty());
     }
 
     proptest! {
         #[test]
         fn splitting_keeps_every_write(
             json: bool,
-            writes in prop::collection::vec("[0-9]{1,5}", 1..40),
+            writes in prop::collection::vec(("[0-9]{1,5}", tags()), 1..40),
         ) {
             let whole = batch(json, &writes);
+            let sizes = |(write, tag): &(String, Tag)| (write.len() + tag.cost()) as u64 + OVERHEAD;
+            prop_assert_eq!(whole.cost(), writes.iter().map(sizes).sum::<u64>());
             let mut parts = vec![whole.clone()];
             while let Some(at) = parts.iter().position(|p| p.group_count() > 1) {
                 let (left, right) = parts[at].split().unwrap();
@@ -208,9 +302,19 @@ mod tests {
             let expected: Vec<(u64, Bytes)> = whole.payloads().collect();
             let found: Vec<(u64, Bytes)> = parts.iter().flat_map(|p| p.payloads()).collect();
             prop_assert_eq!(&expected, &found);
-            for (part, write) in parts.iter().zip(&writes) {
+            for (part, (write, tag)) in parts.iter().zip(&writes) {
+                let own = if tag.number == 0 { Vec::new() } else { vec![tag.number] };
+                prop_assert_eq!(part.tags.of(tag.holder, 1), own);
+                prop_assert!(part.tags.of(1 - tag.holder, 1).is_empty());
                 let framed = if json { format!("[{write}]") } else { write.clone() };
                 prop_assert_eq!(&part.body[..], framed.as_bytes());
+            }
+            for holder in 0..2 {
+                let own = |(_, tag): &(String, Tag)| (tag.holder == holder).then_some(tag.number);
+                let own: Vec<u64> = writes.iter().map(|write| own(write).unwrap_or(0)).collect();
+                let given = whole.tags.of(holder, whole.writes);
+                let none = own.iter().all(|number| *number == 0);
+                prop_assert_eq!(given, if none { Vec::new() } else { own });
             }
         }
     }

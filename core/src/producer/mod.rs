@@ -19,7 +19,7 @@ mod task;
 mod tests;
 
 pub use book::{FlushReport, ProducerState};
-pub use engine::{CloseResult, ErrorCallback, Failure};
+pub use engine::{Callbacks, CloseResult, Delivery, DeliveryCallback, ErrorCallback, Failure};
 pub use receipts::{Outcome, Reason, Status};
 
 use crate::error::{Detail, Error, ErrorKind, Issue, Result};
@@ -65,6 +65,20 @@ impl Receipt {
     pub fn refusal(&self) -> Option<&Outcome> {
         self.refused.as_ref()
     }
+}
+
+/// How a write is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriteOptions {
+    /// A number of the caller's that comes back in the [`Callbacks`], where the receipt may not be
+    /// known yet; 0 is none. It counts 16 bytes against the buffer.
+    pub tag: u64,
+    /// Waits up to `max_block_ms` for room in a full buffer, which blocks the thread.
+    pub block: bool,
+}
+
+impl WriteOptions {
+    pub(crate) const BLOCKING: WriteOptions = WriteOptions { tag: 0, block: true };
 }
 
 /// Where a producer stands, for a person or a dashboard.
@@ -157,20 +171,20 @@ impl IdempotentProducer {
     /// # Errors
     /// `InvalidArgument`: the id or an option is wrong.
     pub fn open(stream: &DurableStream, producer_id: &str, options: Options) -> Result<Self> {
-        Self::open_with(stream, producer_id, options, None)
+        Self::open_with(stream, producer_id, options, Callbacks::default())
     }
 
-    /// The same, with a callback for every write that is not delivered.
+    /// The same, with callbacks that are told what becomes of every write.
     pub fn open_with(
         stream: &DurableStream,
         producer_id: &str,
         options: Options,
-        on_error: Option<ErrorCallback>,
+        callbacks: Callbacks,
     ) -> Result<Self> {
         let mut config = Self::config(stream, producer_id, &options)?;
         config.opened_at = stream.take_tail();
         let endpoint = stream.endpoint().with_own(&options)?;
-        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, on_error, None)? })
+        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, Some(callbacks), None)? })
     }
 
     /// The writer of a handle, all of whose writes are waited for.
@@ -216,22 +230,25 @@ impl IdempotentProducer {
     }
 
     /// Accepts one message: one JSON value on a JSON stream, bytes on any other. Returns at
-    /// once; the outcome comes with [`wait`](Self::wait), `flush` or `on_error`.
+    /// once; the outcome comes with [`wait`](Self::wait), `flush` or the [`Callbacks`].
     ///
     /// # Errors
     /// `Validation` (empty, or no JSON), `TooLarge`, `BufferFull`, `ProducerClosed`,
     /// `StaleEpoch` once fenced, or what the producer failed with.
     pub fn append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
-        let message = message.as_ref();
-        self.check(message)?;
-        self.engine.accept(&[message]).map(Receipt::accepted)
+        self.append_with(message, WriteOptions::default())
     }
 
     /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
     pub fn blocking_append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
+        self.append_with(message, WriteOptions::BLOCKING)
+    }
+
+    /// The same, with a tag or waiting, as `options` say.
+    pub fn append_with(&self, message: impl AsRef<[u8]>, options: WriteOptions) -> Result<Receipt> {
         let message = message.as_ref();
         self.check(message)?;
-        self.engine.accept_blocking(&[message]).map(Receipt::accepted)
+        self.engine.accept_with(&[message], 0, options).map(Receipt::accepted)
     }
 
     /// The same as [`append`](Self::append); what would be an error is a rejected receipt.

@@ -14,7 +14,9 @@ use crate::error::{Error, ErrorKind, Issue, Result};
 use crate::options::{Options, Scope};
 use crate::pending::{Pending, pending};
 use crate::producer::engine::Engine;
-use crate::producer::{self, CloseResult, ErrorCallback, FlushReport, Outcome, Receipt, Snapshot};
+use crate::producer::{
+    self, Callbacks, CloseResult, FlushReport, Outcome, Receipt, Snapshot, WriteOptions,
+};
 use crate::protocol::json::{self, Key};
 use crate::runtime::process;
 use crate::stats::Stats;
@@ -33,21 +35,20 @@ pub(crate) const CONTENT_TYPE: &str = "application/json";
 /// `InvalidArgument`: an option or the schema is wrong, no server is configured, or the open
 /// producer of this stream has other options or another schema.
 pub fn create_durable_stream(options: Options, schema: StreamSchema) -> Result<StateProducer> {
-    create_durable_stream_with(options, schema, None)
+    create_durable_stream_with(options, schema, Callbacks::default())
 }
 
-/// The same, with a callback for every accepted write that is not delivered. Each holder has its
-/// own, and all of them are called.
+/// The same, with callbacks that are told what becomes of every accepted write. Each holder has its
+/// own, and all of them are called; a tag is told to the holder alone that wrote with it, while it
+/// is one.
 pub fn create_durable_stream_with(
     options: Options,
     schema: StreamSchema,
-    on_error: Option<ErrorCallback>,
+    callbacks: Callbacks,
 ) -> Result<StateProducer> {
     schema.check()?;
     let (entry, holder) = process().registry.open(options, schema)?;
-    if let Some(callback) = on_error {
-        entry.engine.add_callback(holder, callback);
-    }
+    entry.engine.add_callbacks(holder, callbacks);
     Ok(StateProducer { entry, holder })
 }
 
@@ -58,7 +59,7 @@ pub fn create_durable_stream_with(
 pub struct StateProducer {
     entry: Arc<Entry>,
     /// The number of this holder.
-    holder: u64,
+    holder: u32,
 }
 
 impl StateProducer {
@@ -88,22 +89,42 @@ impl StateProducer {
 
     /// The same from JSON text, which reaches the stream as it is.
     pub fn upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
-        self.write(self.try_upsert(collection, value, false))
+        self.upsert_json_with(collection, value, WriteOptions::default())
     }
 
     /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
     pub fn blocking_upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
-        self.write(self.try_upsert(collection, value, true))
+        self.upsert_json_with(collection, value, WriteOptions::BLOCKING)
+    }
+
+    /// The same, with a tag or waiting, as `options` say.
+    pub fn upsert_json_with(
+        &self,
+        collection: &str,
+        value: &[u8],
+        options: WriteOptions,
+    ) -> Result<Receipt> {
+        self.write(self.try_upsert(collection, value, options))
     }
 
     /// Publishes that an entity is gone. Returns at once; refuses as `upsert` does.
     pub fn delete(&self, collection: &str, key: &str) -> Result<Receipt> {
-        self.write(self.try_delete(collection, key, false))
+        self.delete_with(collection, key, WriteOptions::default())
     }
 
     /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
     pub fn blocking_delete(&self, collection: &str, key: &str) -> Result<Receipt> {
-        self.write(self.try_delete(collection, key, true))
+        self.delete_with(collection, key, WriteOptions::BLOCKING)
+    }
+
+    /// The same, with a tag or waiting, as `options` say.
+    pub fn delete_with(
+        &self,
+        collection: &str,
+        key: &str,
+        options: WriteOptions,
+    ) -> Result<Receipt> {
+        self.write(self.try_delete(collection, key, options))
     }
 
     /// Books a value that a validator outside the core refused: the same receipt, error and
@@ -143,7 +164,7 @@ impl StateProducer {
         Ok(receipt)
     }
 
-    fn try_upsert(&self, name: &str, value: &[u8], block: bool) -> Result<u64> {
+    fn try_upsert(&self, name: &str, value: &[u8], options: WriteOptions) -> Result<u64> {
         self.engine().check_fork()?;
         let collection = self.collection(name)?;
         let refuse = |reason, key: Option<&str>, text: String| {
@@ -174,10 +195,10 @@ impl StateProducer {
             value.trim_ascii(),
             b",\"headers\":{\"operation\":\"upsert\"}}",
         ];
-        self.accept(&parts, block)
+        self.engine().accept_with(&parts, self.holder, options)
     }
 
-    fn try_delete(&self, name: &str, key: &str, block: bool) -> Result<u64> {
+    fn try_delete(&self, name: &str, key: &str, options: WriteOptions) -> Result<u64> {
         self.engine().check_fork()?;
         let collection = self.collection(name)?;
         if key.is_empty() {
@@ -191,11 +212,7 @@ impl StateProducer {
             quoted.as_bytes(),
             b",\"headers\":{\"operation\":\"delete\"}}",
         ];
-        self.accept(&parts, block)
-    }
-
-    fn accept(&self, parts: &[&[u8]], block: bool) -> Result<u64> {
-        if block { self.engine().accept_blocking(parts) } else { self.engine().accept(parts) }
+        self.engine().accept_with(&parts, self.holder, options)
     }
 
     fn collection(&self, name: &str) -> Result<&schema::Compiled> {

@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 
 struct Holders {
     now: usize,
-    ever: u64,
+    ever: u32,
 }
 
 /// A schema's collections, ready to validate.
@@ -66,7 +66,7 @@ struct Slot {
 
 impl Registry {
     /// The producer of a stream, the open one or a new one, and the number of its new holder.
-    pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<(Arc<Entry>, u64)> {
+    pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<(Arc<Entry>, u32)> {
         let producer_id = check_scope(&options)?;
         let endpoint = Endpoint::resolve(&options)?;
         let key = endpoint.url.to_string();
@@ -102,7 +102,7 @@ impl Registry {
     }
 
     /// Lets one holder go; the last one lets the producer go, which then drains.
-    pub(super) fn let_go(&self, entry: &Arc<Entry>, holder: u64) {
+    pub(super) fn let_go(&self, entry: &Arc<Entry>, holder: u32) {
         let mut slots = lock(&self.slots);
         let last = {
             let mut holders = lock(&entry.holders);
@@ -113,7 +113,7 @@ impl Registry {
             Self::take_out(&mut slots, entry);
             entry.engine.begin_stop();
         } else {
-            entry.engine.remove_callback(holder);
+            entry.engine.remove_callbacks(holder);
         }
     }
 

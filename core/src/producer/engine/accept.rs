@@ -8,19 +8,35 @@ use tokio::time::Instant;
 use super::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pending::{Pending, pending};
-use crate::producer::batch::{Batch, OVERHEAD};
+use crate::producer::WriteOptions;
+use crate::producer::batch::{Batch, OVERHEAD, Tag};
 use crate::producer::book::{Book, ProducerState, Stop, Wants};
 use crate::producer::receipts::{Outcome, Reason};
 use crate::runtime;
 
 impl Engine {
-    /// Accepts one write, given in parts, or says why not.
+    /// Accepts one write of a holder's, given in parts, or says why not.
+    pub(crate) fn accept_with(
+        &self,
+        parts: &[&[u8]],
+        holder: u32,
+        options: WriteOptions,
+    ) -> Result<u64> {
+        let tag = Tag { number: options.tag, holder };
+        if options.block { self.accept_blocking(parts, tag) } else { self.accept_now(parts, tag) }
+    }
+
+    #[cfg(test)]
     pub(crate) fn accept(&self, parts: &[&[u8]]) -> Result<u64> {
-        let size = self.check_size(parts)?;
+        self.accept_with(parts, 0, WriteOptions::default())
+    }
+
+    fn accept_now(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
+        let size = self.check_size(parts, tag.cost())?;
         let mut book = self.book();
         self.check_open(&mut book)?;
-        self.reserve(&mut book, size)?;
-        Ok(self.push(book, parts, size))
+        self.reserve(&mut book, size + tag.cost())?;
+        Ok(self.push(book, parts, size, tag))
     }
 
     /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
@@ -29,11 +45,12 @@ impl Engine {
         message: &[u8],
         seq: Option<&str>,
     ) -> Result<Pending<Outcome>> {
-        let size = self.check_size(&[message])?;
+        let extra = seq.map_or(0, str::len);
+        let size = self.check_size(&[message], extra)?;
         let (completer, waiting) = pending();
         let mut book = self.book();
         self.check_open(&mut book)?;
-        self.reserve(&mut book, size + seq.map_or(0, str::len))?;
+        self.reserve(&mut book, size + extra)?;
         if seq.is_some() {
             book.seal();
         }
@@ -41,7 +58,7 @@ impl Engine {
         let id = book.next_id;
         book.ledger.wait(id, completer);
         match seq {
-            None => drop(self.push(book, &[message], size)),
+            None => drop(self.push(book, &[message], size, Tag::default())),
             Some(seq) => {
                 self.put(&mut book, &[message], size);
                 book.seal();
@@ -55,15 +72,15 @@ impl Engine {
         Ok(waiting)
     }
 
-    /// The same as [`accept`](Self::accept), waiting up to `max_block_ms` for room.
-    pub(crate) fn accept_blocking(&self, parts: &[&[u8]]) -> Result<u64> {
-        let size = self.check_size(parts)?;
+    /// The same, waiting up to `max_block_ms` for room.
+    fn accept_blocking(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
+        let size = self.check_size(parts, tag.cost())?;
         let deadline = std::time::Instant::now() + self.config.max_block;
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
-            if self.try_reserve(&mut book, size).is_ok() {
-                return Ok(self.push(book, parts, size));
+            if self.try_reserve(&mut book, size + tag.cost()).is_ok() {
+                return Ok(self.push(book, parts, size, tag));
             }
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() || runtime::on_own_thread() {
@@ -74,16 +91,16 @@ impl Engine {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        self.reserve(&mut book, size)?;
-        Ok(self.push(book, parts, size))
+        self.reserve(&mut book, size + tag.cost())?;
+        Ok(self.push(book, parts, size, tag))
     }
 
-    fn check_size(&self, parts: &[&[u8]]) -> Result<usize> {
+    /// Refuses what can never fit, with the `extra` bytes that travel with it or stay here.
+    fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.check_fork()?;
         let size = parts.iter().map(|part| part.len()).sum();
-        let largest = self.config.max_write_bytes.min(
-            (self.config.max_buffer_bytes - OVERHEAD.min(self.config.max_buffer_bytes)) as usize,
-        );
+        let room = self.config.max_buffer_bytes.saturating_sub(OVERHEAD + extra as u64);
+        let largest = self.config.max_write_bytes.min(room as usize);
         if size > largest {
             let text = format!("a write of {size} bytes is larger than the {largest} allowed");
             let error = Error::new(ErrorKind::TooLarge, text);
@@ -126,7 +143,13 @@ impl Engine {
     fn try_reserve(&self, book: &mut Book, size: usize) -> Result<(), Reason> {
         let cost = size as u64 + OVERHEAD;
         self.fits(book, cost)?;
-        if book.reserve(cost) { Ok(()) } else { Err(Reason::BufferBytesExceeded) }
+        if !book.reserve(cost) {
+            return Err(Reason::BufferBytesExceeded);
+        }
+        if size >= book.wanted {
+            book.wanted = 0;
+        }
+        Ok(())
     }
 
     fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
@@ -153,7 +176,7 @@ impl Engine {
 
     /// Accepts the stream's last message, to be sent alone and with the end of the stream.
     pub(crate) fn accept_last(&self, message: &[u8]) -> Result<u64> {
-        self.check_size(&[message])?;
+        self.check_size(&[message], 0)?;
         let mut book = self.book();
         if let Some(error) = &book.terminal {
             return Err(error.clone());
@@ -193,8 +216,9 @@ impl Engine {
         }
     }
 
-    fn push(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize) -> u64 {
+    fn push(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize, tag: Tag) -> u64 {
         let id = self.put(&mut book, parts, size);
+        book.open.tag(tag);
         let full = book.open.bytes() >= self.config.max_batch_bytes
             || book.open.items() >= self.config.max_batch_items;
         if full {
@@ -222,9 +246,6 @@ impl Engine {
         }
         if book.open.is_empty() {
             book.queue.open_since = Some(Instant::now());
-        }
-        if size >= book.wanted {
-            book.wanted = 0;
         }
         let id = book.next_id;
         book.next_id += 1;

@@ -1,10 +1,9 @@
 //! The shared half of a producer: accepts writes under a short lock, settles them, and wakes
 //! the owner task. The task ([`super::task`]) owns the session and the wire.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::batch::Batch;
@@ -19,26 +18,9 @@ use crate::runtime::{self, Runtime};
 use crate::stats::Stats;
 
 mod accept;
+mod tell;
 
-/// A write that was not delivered, as `on_error` receives it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Failure {
-    /// The write's receipt id; 0 for failures that are not about one write.
-    pub id: u64,
-    /// Its bytes as they would have gone out, without framing.
-    pub payload: Bytes,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Why.
-    pub error: Error,
-}
-
-/// Receives every write that was not delivered, on the library's dispatcher thread.
-pub type ErrorCallback = Arc<dyn Fn(Failure) + Send + Sync>;
-
-/// A callback and the number of the holder it belongs to.
-type Holder = (u64, ErrorCallback);
+pub use tell::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 
 /// What becomes of the room a settled batch had reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +46,7 @@ pub(crate) struct Engine {
     runtime: Arc<Runtime>,
     book: Mutex<Book>,
     room: Condvar,
-    callbacks: Mutex<Vec<Holder>>,
+    callbacks: Mutex<Vec<tell::Holder>>,
     /// Reasons already logged, as bits, where there is no `on_error`.
     logged: AtomicU64,
     pub(crate) wake: Notify,
@@ -86,11 +68,11 @@ impl Engine {
     pub(crate) fn start(
         endpoint: Endpoint,
         config: Config,
-        on_error: Option<ErrorCallback>,
+        callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Result<Arc<Self>> {
         let process = runtime::process();
-        let engine = Self::start_on(process.runtime()?, endpoint, config, on_error, after);
+        let engine = Self::start_on(process.runtime()?, endpoint, config, callbacks, after);
         process.register(&engine);
         Ok(engine)
     }
@@ -100,10 +82,10 @@ impl Engine {
         runtime: Arc<Runtime>,
         endpoint: Endpoint,
         config: Config,
-        on_error: Option<ErrorCallback>,
+        callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Arc<Self> {
-        let (engine, task) = Self::with_task(runtime.clone(), endpoint, config, on_error, after);
+        let (engine, task) = Self::with_task(runtime.clone(), endpoint, config, callbacks, after);
         runtime.spawn(task.run());
         engine
     }
@@ -113,10 +95,10 @@ impl Engine {
         runtime: Arc<Runtime>,
         endpoint: Endpoint,
         config: Config,
-        on_error: Option<ErrorCallback>,
+        callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> (Arc<Self>, Task) {
-        let engine = Arc::new(Engine::new(endpoint, config, on_error, runtime.clone()));
+        let engine = Arc::new(Engine::new(endpoint, config, callbacks, runtime.clone()));
         let task = Task::new(engine.clone(), runtime.transport.clone(), after);
         (engine, task)
     }
@@ -124,7 +106,7 @@ impl Engine {
     fn new(
         endpoint: Endpoint,
         config: Config,
-        on_error: Option<ErrorCallback>,
+        callbacks: Option<Callbacks>,
         runtime: Arc<Runtime>,
     ) -> Self {
         let share = config.max_batch_bytes as u64;
@@ -136,7 +118,7 @@ impl Engine {
             runtime,
             book: Mutex::new(book),
             room: Condvar::new(),
-            callbacks: Mutex::new(on_error.into_iter().map(|callback| (0, callback)).collect()),
+            callbacks: Mutex::new(callbacks.into_iter().map(|own| (0, own)).collect()),
             logged: AtomicU64::new(0),
             wake: Notify::new(),
             closes: Mutex::default(),
@@ -176,75 +158,24 @@ impl Engine {
             return;
         }
         let failed = outcome.error.clone().filter(|_| !outcome.is_delivered());
-        let callbacks = match &failed {
-            Some(_) => runtime::lock(&self.callbacks).clone(),
-            None => Vec::new(),
+        let news = self.news(batch, &outcome, failed.as_ref());
+        let released = room == Room::Released;
+        let held = news.as_ref().filter(|_| released).map_or(0, |news| news.cost());
+        let due = {
+            let mut book = self.book();
+            // Reserved until the host has seen it, and before the rest is free for others.
+            book.reserve_anyway(held);
+            book.settle(batch, outcome.clone(), released)
         };
-        let release = room == Room::Released && callbacks.is_empty();
-        let due = self.book().settle(batch, outcome.clone(), release);
         self.announce();
-        if let Some(error) = failed {
-            if callbacks.is_empty() {
-                if !self.config.awaited {
-                    self.log_once(&outcome, &error, batch.writes);
-                }
-            } else {
-                self.report(callbacks, batch, outcome, error, room);
+        match (news, failed) {
+            (Some(news), _) => self.tell(news, held),
+            (None, Some(error)) if !self.config.awaited => {
+                self.log_once(&outcome, &error, batch.writes);
             }
+            _ => {}
         }
         due.complete();
-    }
-
-    fn report(
-        self: &Arc<Self>,
-        callbacks: Vec<Holder>,
-        batch: &Batch,
-        outcome: Outcome,
-        error: Error,
-        room: Room,
-    ) {
-        let (engine, batch) = (self.clone(), batch.clone());
-        self.runtime.dispatch(move || {
-            for (id, payload) in batch.payloads() {
-                for (_, callback) in &callbacks {
-                    let (outcome, error) = (outcome.clone(), error.clone());
-                    let failure = Failure { id, payload: payload.clone(), outcome, error };
-                    // One that panics takes the others' reports from nobody.
-                    runtime::guarded(|| callback(failure));
-                }
-            }
-            // The bytes stayed reserved until the host has seen them.
-            if room == Room::Released {
-                engine.release(batch.cost());
-            }
-        });
-    }
-
-    /// Adds a holder's callback; every failure is told to all of them.
-    pub(crate) fn add_callback(&self, holder: u64, callback: ErrorCallback) {
-        runtime::lock(&self.callbacks).push((holder, callback));
-    }
-
-    /// Forgets the callback of a holder that left while others stay.
-    pub(crate) fn remove_callback(&self, holder: u64) {
-        runtime::lock(&self.callbacks).retain(|(known, _)| *known != holder);
-    }
-
-    /// Says the first failure of each reason, where there is no callback to say it to.
-    fn log_once(&self, outcome: &Outcome, error: &Error, writes: u64) {
-        let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
-        if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            let (status, id) = (outcome.status.as_str(), &self.config.producer_id);
-            let writes = if writes == 1 { "a write was" } else { &format!("{writes} writes were") };
-            crate::log::warn(&format!("producer {id}: {writes} {status}: {error}"));
-        }
-    }
-
-    /// The same for a write that was turned away with a receipt, which is easily overlooked.
-    pub(crate) fn log_refusal(&self, outcome: &Outcome) {
-        if let (Some(error), true) = (&outcome.error, runtime::lock(&self.callbacks).is_empty()) {
-            self.log_once(outcome, error, 1);
-        }
     }
 
     /// Waits for the outcome of a write.

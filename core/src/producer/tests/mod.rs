@@ -4,6 +4,7 @@ mod asking;
 mod lifecycle;
 mod looking;
 mod schedules;
+mod telling;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::producer::engine::{ErrorCallback, Failure};
+use crate::producer::engine::{Callbacks, ErrorCallback, Failure};
 use crate::producer::{Last, close};
 
 /// What no schedule needs: somebody asks in a loop.
@@ -189,7 +189,8 @@ impl<'a> Program<'a> {
             let callback: ErrorCallback = Arc::new(move |_: Failure| {
                 reported.fetch_add(1, Ordering::Relaxed);
             });
-            engine.add_callback(1, callback);
+            let callbacks = Callbacks { on_error: Some(callback), ..Callbacks::default() };
+            engine.add_callbacks(1, callbacks);
         }
         let (rivals, written, last) = (Vec::new(), 0, None);
         Program { schedule, server, engine, rivals, written, reported, last }
