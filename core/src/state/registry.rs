@@ -1,7 +1,7 @@
 //! One state producer per stream in a process (docs/adr/registry.md).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::schema::{Compiled, StreamSchema};
 use super::{CONTENT_TYPE, check_scope};
@@ -60,8 +60,14 @@ pub(crate) struct Registry {
 struct Slot {
     open: Option<Arc<Entry>>,
     /// The last producer that left: the next one's first request waits for its end, so that a
-    /// process never fences itself.
-    before: Option<Arc<Engine>>,
+    /// process never fences itself. It is gone once it has ended, and the host's callbacks with it.
+    before: Option<Weak<Engine>>,
+}
+
+impl Slot {
+    fn is_used(&self) -> bool {
+        self.open.is_some() || self.before.as_ref().is_some_and(|engine| engine.strong_count() > 0)
+    }
 }
 
 impl Registry {
@@ -83,12 +89,13 @@ impl Registry {
             return Ok((entry, holder));
         }
         if let Some(retired) = slot.open.take() {
-            slot.before = Some(retired.engine.clone());
+            slot.before = Some(Arc::downgrade(&retired.engine));
         }
         let mut config = Config::new(Scope::State, &options, &producer_id, CONTENT_TYPE)?;
         config.create = Some(wire::create_headers(&options, CONTENT_TYPE)?);
         let schema = Schema::compile(schema)?;
-        let engine = Engine::start(endpoint, config, None, slot.before.clone())?;
+        let before = slot.before.as_ref().and_then(Weak::upgrade);
+        let engine = Engine::start(endpoint, config, None, before)?;
         let entry = Arc::new(Entry {
             key,
             strict: options.strict.unwrap_or(false),
@@ -123,13 +130,11 @@ impl Registry {
     }
 
     fn take_out(slots: &mut HashMap<String, Slot>, entry: &Arc<Entry>) {
-        slots.retain(|_, slot| {
-            slot.open.is_some() || slot.before.as_ref().is_some_and(|engine| !engine.has_ended())
-        });
+        slots.retain(|_, slot| slot.is_used());
         if let Some(slot) = slots.get_mut(&entry.key)
             && slot.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, entry))
         {
-            slot.before = slot.open.take().map(|entry| entry.engine.clone());
+            slot.before = slot.open.take().map(|entry| Arc::downgrade(&entry.engine));
         }
     }
 }

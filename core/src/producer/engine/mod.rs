@@ -302,10 +302,6 @@ impl Engine {
         book.terminal.get_or_insert_with(Error::closed).clone()
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        *self.ended.borrow()
-    }
-
     /// Whether writes are taken, now or after a close that is under way failed.
     pub(crate) fn takes_writes(&self) -> bool {
         let book = self.book();
