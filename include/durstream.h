@@ -5,14 +5,15 @@
 //
 // The nouns, in the order of this file:
 //
-//   durstream_options    settings by name, headers, parameters, the error callback;
+//   durstream_options    settings by name, headers, parameters, the callbacks;
 //                        durstream_header_answer: the value of a header, asked for per request
 //   durstream_error      what a call failed with
 //   durstream_stream     a stream by its URL: create, connect, head, append, read, close, delete
 //   durstream_metadata   what a stream is and where it ends
 //   durstream_reader     reads what is there, a durstream_chunk at a time
 //   durstream_producer   the exactly-once writer of bytes or JSON
-//   durstream_outcome    what became of a write; durstream_failure: one that was not delivered
+//   durstream_outcome    what became of a write; durstream_failure: one that was not delivered;
+//                        durstream_delivery: some that were
 //   durstream_schema     collections of entities: type, primary key, JSON Schema
 //   durstream_state      the writer of entity state, one per stream in a process
 //   durstream_stats      counters
@@ -28,7 +29,8 @@
 //   durstream_error *error = NULL;
 //   if (durstream_stream_create(options, NULL, 0, &stream, &error) == DURSTREAM_OK &&
 //       durstream_producer_open(stream, "my-service", NULL, &producer, &error) == DURSTREAM_OK &&
-//       durstream_producer_append(producer, (const uint8_t *)"{}", 2, NULL, &error) == DURSTREAM_OK)
+//       durstream_producer_append(producer, (const uint8_t *)"{}", 2, 0, NULL, &error) ==
+//           DURSTREAM_OK)
 //       durstream_producer_flush(producer, 10000, NULL, &error);
 //   if (error != NULL) fprintf(stderr, "%s\n", durstream_error_message(error));
 //   durstream_error_free(error);
@@ -48,9 +50,11 @@
 // from and lives as long. What is passed in is copied before the call returns: bytes are pointer
 // and length (NULL with 0 is none), texts are UTF-8 and end with NUL.
 //
-// Numbers. Receipt ids count from 1 in call order; 0 is none. Time limits are milliseconds: below
-// 0 there is none, 0 only looks. Enums that go in are int32_t, and those that come out may get
-// new values: have a default branch. Structs with `size` first are to have it set to their sizeof.
+// Numbers. Receipt ids count from 1 in call order; 0 is none. A write's `tag` is any number of the
+// caller's, a pointer cast to one for instance, which the callbacks get with the write; 0 is none.
+// Time limits are milliseconds: below 0 there is none, 0 only looks. Enums that go in are int32_t,
+// and those that come out may get new values: have a default branch. Structs with `size` first are
+// to have it set to their sizeof.
 //
 // Threads. Every function may be called from any thread at any time, on the same handle too,
 // except `_free`. Loading the library starts nothing; one background thread starts with the first
@@ -255,6 +259,10 @@ typedef int32_t durstream_reason;
 // A part of a stream, as one answer brought it. Never empty. Immutable; any thread may read it.
 typedef struct durstream_chunk durstream_chunk;
 
+// Writes that were delivered together: `count` of them, whose receipt ids follow each other. The
+// library's; it ends with the callback.
+typedef struct durstream_delivery durstream_delivery;
+
 // An error: what happened, and what is known about it. Immutable; any thread may read it.
 typedef struct durstream_error durstream_error;
 
@@ -301,6 +309,11 @@ typedef void (*durstream_error_callback)(const durstream_failure *failure, void 
 
 // Is told that `user_data` is used no more: once, on any thread. It must not block.
 typedef void (*durstream_destroy_callback)(void *user_data);
+
+// Receives writes that were delivered, a batch at a time, in the order of the calls. `delivery`,
+// and all that it leads to, is the library's and ends with the call. All else is as for
+// `durstream_error_callback`.
+typedef void (*durstream_delivery_callback)(const durstream_delivery *delivery, void *user_data);
 
 // Is asked for a header's value. Runs on the library's own thread for callbacks, one at a time,
 // so one that takes long is better answered later, from another thread: `answer` is the
@@ -413,6 +426,20 @@ durstream_code durstream_options_on_error(durstream_options *options,
                                           void *user_data,
                                           durstream_destroy_callback destroy,
                                           durstream_error **error);
+
+// Sets the callback for the writes that are delivered; NULL takes it away. Each accepted write
+// is told once, to this one or to `durstream_options_on_error`'s. What waits to be told counts
+// against `max_buffer_bytes`: a callback that is slower than the server makes writers wait. A
+// flush or a wait may return before the callback for what it waited for has run;
+// `durstream_shutdown` lets it run. `user_data` and `destroy` are as there. Any thread; does not
+// block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
+durstream_code durstream_options_on_delivery(durstream_options *options,
+                                             durstream_delivery_callback callback,
+                                             void *user_data,
+                                             durstream_destroy_callback destroy,
+                                             durstream_error **error);
 
 // --- Headers that are asked for --------------------------------------------------------------------
 
@@ -718,8 +745,10 @@ durstream_code durstream_producer_open(const durstream_stream *stream,
 void durstream_producer_free(durstream_producer *producer);
 
 // Accepts one message: one JSON value on a JSON stream, bytes on any other. `id` (may be NULL)
-// receives its receipt: 1 and up in call order. Any thread; blocks only while the buffer is
-// full, at most `max_block_ms`, and never inside a callback.
+// receives its receipt: 1 and up in call order. `tag` (0 for none) comes back in the callbacks,
+// which may run before this has returned; it counts 16 bytes against the buffer. No callback
+// hears of what failed here. Any thread; blocks only while the buffer is full, at most
+// `max_block_ms`, and never inside a callback.
 //
 // Errors: `DURSTREAM_VALIDATION` (empty, or no JSON), `_TOO_LARGE`, `_BUFFER_FULL`,
 // `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or what
@@ -727,6 +756,7 @@ void durstream_producer_free(durstream_producer *producer);
 durstream_code durstream_producer_append(const durstream_producer *producer,
                                          const uint8_t *message,
                                          size_t length,
+                                         uint64_t tag,
                                          uint64_t *id,
                                          durstream_error **error);
 
@@ -735,6 +765,7 @@ durstream_code durstream_producer_append(const durstream_producer *producer,
 durstream_code durstream_producer_try_append(const durstream_producer *producer,
                                              const uint8_t *message,
                                              size_t length,
+                                             uint64_t tag,
                                              uint64_t *id,
                                              durstream_error **error);
 
@@ -895,6 +926,9 @@ const char *durstream_reason_name(int32_t reason);
 // The write's receipt id; 0 for a failure that is not about one write. Does not block.
 uint64_t durstream_failure_id(const durstream_failure *failure);
 
+// The tag the write was made with; 0 for none. Does not block.
+uint64_t durstream_failure_tag(const durstream_failure *failure);
+
 // The write's bytes as they would have gone out, `*length` of them (may be NULL). Owned by the
 // failure: copy what is to outlive the callback. Does not block.
 const uint8_t *durstream_failure_payload(const durstream_failure *failure, size_t *length);
@@ -904,6 +938,23 @@ const durstream_outcome *durstream_failure_outcome(const durstream_failure *fail
 
 // Why. Owned by the failure, not to be freed. Does not block.
 const durstream_error *durstream_failure_error(const durstream_failure *failure);
+
+// --- Deliveries, inside the delivery callback ------------------------------------------------------
+
+// The receipt id of the first write; the next one's is greater by 1, and so on. Does not block.
+uint64_t durstream_delivery_first_id(const durstream_delivery *delivery);
+
+// How many writes; never 0, but for NULL. Does not block.
+size_t durstream_delivery_count(const durstream_delivery *delivery);
+
+// The tag of each write, 0 for none, in the order of the ids: as many as there are writes, or
+// NULL where no write has one. Owned by the delivery: copy what is to outlive the callback. Does
+// not block.
+const uint64_t *durstream_delivery_tags(const durstream_delivery *delivery);
+
+// What became of all of them: `DURSTREAM_STATUS_DELIVERED`, whether they may be there twice, the
+// offset after the last one. Owned by the delivery, not to be freed. Does not block.
+const durstream_outcome *durstream_delivery_outcome(const durstream_delivery *delivery);
 
 // --- Schemas ---------------------------------------------------------------------------------------
 
@@ -932,7 +983,8 @@ durstream_code durstream_schema_add(durstream_schema *schema,
 // there is one per stream in a process. The options name the stream (`url` or `stream_path`) and
 // `producer_id`. Sends nothing itself: the stream is created or checked in the background, so a
 // producer may start before its server does. Each handle is for `durstream_state_free`. Of
-// several handles' error callbacks the first is called. Any thread; does not block.
+// several handles, each one's callbacks hear of every write, but of no tags except its own. Any
+// thread; does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT`: an option or the schema is wrong, no server is
 // configured, or the stream's open producer has other options or another schema.
@@ -942,13 +994,15 @@ durstream_code durstream_state_open(const durstream_options *options,
                                     durstream_error **error);
 
 // Lets a handle go. With the last one the producer goes: what was accepted is delivered in the
-// background, until `durstream_shutdown`. NULL is fine. Any thread, as its last use; does not
-// block.
+// background, until `durstream_shutdown`. While others stay, its callbacks hear no more: flush
+// before it for what is pending. NULL is fine. Any thread, as its last use; does not block.
 void durstream_state_free(durstream_state *state);
 
 // Publishes an entity's whole new state: `value` is a JSON object with its primary key, and
 // reaches the stream as it is. `id` (may be NULL) receives its receipt: 1 and up in call order.
-// Any thread; blocks only while the buffer is full, at most `max_block_ms`, and never inside a
+// `tag` (0 for none) comes back in this handle's callbacks, which may run before this has
+// returned; it counts 16 bytes against the buffer. No callback hears of what failed here. Any
+// thread; blocks only while the buffer is full, at most `max_block_ms`, and never inside a
 // callback.
 //
 // Errors: a refused value is not sent, gets no id, and the error's reason says why:
@@ -958,6 +1012,7 @@ durstream_code durstream_state_upsert(const durstream_state *state,
                                       const char *collection,
                                       const uint8_t *value,
                                       size_t length,
+                                      uint64_t tag,
                                       uint64_t *id,
                                       durstream_error **error);
 
@@ -967,6 +1022,7 @@ durstream_code durstream_state_try_upsert(const durstream_state *state,
                                           const char *collection,
                                           const uint8_t *value,
                                           size_t length,
+                                          uint64_t tag,
                                           uint64_t *id,
                                           durstream_error **error);
 
@@ -974,6 +1030,7 @@ durstream_code durstream_state_try_upsert(const durstream_state *state,
 durstream_code durstream_state_delete(const durstream_state *state,
                                       const char *collection,
                                       const char *key,
+                                      uint64_t tag,
                                       uint64_t *id,
                                       durstream_error **error);
 
@@ -982,6 +1039,7 @@ durstream_code durstream_state_delete(const durstream_state *state,
 durstream_code durstream_state_try_delete(const durstream_state *state,
                                           const char *collection,
                                           const char *key,
+                                          uint64_t tag,
                                           uint64_t *id,
                                           durstream_error **error);
 

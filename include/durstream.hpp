@@ -320,6 +320,8 @@ private:
 struct Failure {
     /// 0 for what is not about one write, such as a destructor's report.
     std::uint64_t id;
+    /// The one the write was made with; 0 for none.
+    std::uint64_t tag;
     /// The write's bytes; they end with the callback.
     std::string_view payload;
     Outcome outcome;
@@ -327,7 +329,22 @@ struct Failure {
     std::shared_ptr<const Error> error;
 };
 
+/// Writes that were delivered together, as the delivery callback receives them.
+struct Delivery {
+    /// The first write's; those of the others follow it.
+    std::uint64_t first_id;
+    /// How many writes.
+    std::size_t count;
+    /// Their tags; null where none has one. They end with the callback.
+    const std::uint64_t *tags;
+    Outcome outcome;
+
+    /// The tag of the write with the id `first_id + n`; 0 for none.
+    std::uint64_t tag(std::size_t n) const noexcept { return tags ? tags[n] : 0; }
+};
+
 using ErrorCallback = std::function<void(const Failure &)>;
+using DeliveryCallback = std::function<void(const Delivery &)>;
 /// Gives a header's value for one request; what it throws says that there is none now.
 using HeaderFunction = std::function<std::string()>;
 
@@ -336,28 +353,43 @@ namespace detail {
 using SharedCallback = std::shared_ptr<const ErrorCallback>;
 
 /// Nothing leaves a callback.
-inline void call(const ErrorCallback &callback, const Failure &failure) noexcept {
+template <class Call>
+void contained(const char *what, Call call) noexcept {
     try {
-        callback(failure);
+        call();
     } catch (const std::exception &thrown) {
-        std::fprintf(stderr, "durstream: an error callback threw: %s\n", thrown.what());
+        std::fprintf(stderr, "durstream: %s callback threw: %s\n", what, thrown.what());
     } catch (...) {
-        std::fputs("durstream: an error callback threw\n", stderr);
+        std::fprintf(stderr, "durstream: %s callback threw\n", what);
     }
 }
 
 inline void on_error(const durstream_failure *raw, void *user_data) noexcept {
-    std::size_t length = 0;
-    const void *payload = durstream_failure_payload(raw, &length);
-    const durstream_error *error = durstream_failure_error(raw);
-    call(**static_cast<SharedCallback *>(user_data),
-         Failure{durstream_failure_id(raw),
-                 std::string_view(static_cast<const char *>(payload), length),
-                 Outcome(durstream_failure_outcome(raw)),
-                 leaf(durstream_error_code(error), error)});
+    contained("an error", [&] {
+        std::size_t length = 0;
+        const void *payload = durstream_failure_payload(raw, &length);
+        const durstream_error *error = durstream_failure_error(raw);
+        (**static_cast<SharedCallback *>(user_data))(
+            Failure{durstream_failure_id(raw), durstream_failure_tag(raw),
+                    std::string_view(static_cast<const char *>(payload), length),
+                    Outcome(durstream_failure_outcome(raw)),
+                    leaf(durstream_error_code(error), error)});
+    });
 }
 
-inline void destroy(void *user_data) noexcept { delete static_cast<SharedCallback *>(user_data); }
+inline void on_delivery(const durstream_delivery *raw, void *user_data) noexcept {
+    contained("a delivery", [&] {
+        (*static_cast<DeliveryCallback *>(user_data))(
+            Delivery{durstream_delivery_first_id(raw), durstream_delivery_count(raw),
+                     durstream_delivery_tags(raw), Outcome(durstream_delivery_outcome(raw))});
+    });
+}
+
+/// The library is done with what was boxed for a callback.
+template <class T>
+void destroy(void *user_data) noexcept {
+    delete static_cast<T *>(user_data);
+}
 
 /// Asks the function, on the library's thread.
 inline void on_header(durstream_header_answer *answer, void *user_data) noexcept {
@@ -373,18 +405,10 @@ inline void on_header(durstream_header_answer *answer, void *user_data) noexcept
     }
 }
 
-inline void destroy_header(void *user_data) noexcept {
-    delete static_cast<HeaderFunction *>(user_data);
-}
-
 /// What a destructor has to say goes to the callback, if there is one.
 inline void report(const SharedCallback &callback, Code code, const Slot &slot) noexcept {
     if (code == DURSTREAM_OK || code == DURSTREAM_FORKED || !callback || !*callback) return;
-    try {
-        call(*callback, Failure{0, {}, {}, leaf(code, slot.get())});
-    } catch (...) {
-        std::fputs("durstream: no memory to report a failure\n", stderr);
-    }
+    contained("an error", [&] { (*callback)(Failure{0, 0, {}, {}, leaf(code, slot.get())}); });
 }
 
 } // namespace detail
@@ -422,8 +446,8 @@ public:
         detail::Slot error;
         error.check(durstream_options_set_header_fn(raw_.get(), n.get(),
                                                     *boxed ? detail::on_header : nullptr,
-                                                    boxed.get(), detail::destroy_header,
-                                                    error.out()));
+                                                    boxed.get(),
+                                                    detail::destroy<HeaderFunction>, error.out()));
         boxed.release();
         return *this;
     }
@@ -434,15 +458,29 @@ public:
         error.check(durstream_options_set_param(raw_.get(), n.get(), v.get(), error.out()));
         return *this;
     }
-    /// Receives each accepted write that is not delivered.
+    /// Receives each accepted write that is not delivered. It may run before the call that made
+    /// the write has returned: know it by its tag.
     Options &on_error(ErrorCallback callback) {
         auto shared = std::make_shared<const ErrorCallback>(std::move(callback));
         auto boxed = std::make_unique<detail::SharedCallback>(shared);
         detail::Slot error;
         error.check(durstream_options_on_error(raw_.get(), detail::on_error, boxed.get(),
-                                               detail::destroy, error.out()));
+                                               detail::destroy<detail::SharedCallback>,
+                                               error.out()));
         boxed.release();
         callback_ = std::move(shared);
+        return *this;
+    }
+    /// Receives the writes that are delivered, a batch at a time in the order of the calls; an
+    /// empty function takes it away. What waits to be told counts against `max_buffer_bytes`.
+    Options &on_delivery(DeliveryCallback callback) {
+        const bool given = static_cast<bool>(callback);
+        auto boxed = std::make_unique<DeliveryCallback>(std::move(callback));
+        detail::Slot error;
+        error.check(durstream_options_on_delivery(raw_.get(), given ? detail::on_delivery : nullptr,
+                                                  boxed.get(), detail::destroy<DeliveryCallback>,
+                                                  error.out()));
+        if (given) boxed.release();
         return *this;
     }
 
@@ -692,11 +730,14 @@ public:
     }
     ~IdempotentProducer() { let_go(); }
 
-    /// Accepts one message, waiting up to `max_block_ms` for room in a full buffer.
-    Receipt append(std::string_view message) { return write(durstream_producer_append, message); }
+    /// Accepts one message, waiting up to `max_block_ms` for room in a full buffer. A tag comes
+    /// back in the callbacks.
+    Receipt append(std::string_view message, std::uint64_t tag = 0) {
+        return write(durstream_producer_append, message, tag);
+    }
     /// The same without waiting: throws BufferFullError at once.
-    Receipt try_append(std::string_view message) {
-        return write(durstream_producer_try_append, message);
+    Receipt try_append(std::string_view message, std::uint64_t tag = 0) {
+        return write(durstream_producer_try_append, message, tag);
     }
     /// Waits for what becomes of an accepted write.
     Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
@@ -776,10 +817,10 @@ public:
 private:
     using Write = decltype(&durstream_producer_append);
 
-    Receipt write(Write write, std::string_view message) {
+    Receipt write(Write write, std::string_view message, std::uint64_t tag) {
         detail::Slot error;
         std::uint64_t id = 0;
-        error.check(write(get(), detail::bytes(message), message.size(), &id, error.out()));
+        error.check(write(get(), detail::bytes(message), message.size(), tag, &id, error.out()));
         return Receipt(id);
     }
     void let_go() noexcept {
@@ -842,21 +883,21 @@ public:
     ~StateProducer() { let_go(); }
 
     /// Publishes an entity's whole new state, a JSON object, waiting up to `max_block_ms` for
-    /// room in a full buffer.
-    Receipt upsert(std::string_view collection, std::string_view value) {
-        return upsert(durstream_state_upsert, collection, value);
+    /// room in a full buffer. A tag comes back in this holder's callbacks.
+    Receipt upsert(std::string_view collection, std::string_view value, std::uint64_t tag = 0) {
+        return upsert(durstream_state_upsert, collection, value, tag);
     }
     /// The same without waiting.
-    Receipt try_upsert(std::string_view collection, std::string_view value) {
-        return upsert(durstream_state_try_upsert, collection, value);
+    Receipt try_upsert(std::string_view collection, std::string_view value, std::uint64_t tag = 0) {
+        return upsert(durstream_state_try_upsert, collection, value, tag);
     }
     /// Publishes that an entity is gone (`delete` is a word of the language's).
-    Receipt remove(std::string_view collection, std::string_view key) {
-        return remove(durstream_state_delete, collection, key);
+    Receipt remove(std::string_view collection, std::string_view key, std::uint64_t tag = 0) {
+        return remove(durstream_state_delete, collection, key, tag);
     }
     /// The same without waiting.
-    Receipt try_remove(std::string_view collection, std::string_view key) {
-        return remove(durstream_state_try_delete, collection, key);
+    Receipt try_remove(std::string_view collection, std::string_view key, std::uint64_t tag = 0) {
+        return remove(durstream_state_try_delete, collection, key, tag);
     }
     /// Waits for what becomes of an accepted write.
     Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
@@ -925,19 +966,21 @@ private:
     using Upsert = decltype(&durstream_state_upsert);
     using Delete = decltype(&durstream_state_delete);
 
-    Receipt upsert(Upsert write, std::string_view collection, std::string_view value) {
+    Receipt upsert(Upsert write, std::string_view collection, std::string_view value,
+                   std::uint64_t tag) {
         detail::Text name(collection, "collection");
         detail::Slot error;
         std::uint64_t id = 0;
         const Code code =
-            write(get(), name.get(), detail::bytes(value), value.size(), &id, error.out());
+            write(get(), name.get(), detail::bytes(value), value.size(), tag, &id, error.out());
         return receipt(code, id, error);
     }
-    Receipt remove(Delete write, std::string_view collection, std::string_view key) {
+    Receipt remove(Delete write, std::string_view collection, std::string_view key,
+                   std::uint64_t tag) {
         detail::Text name(collection, "collection"), text(key, "key");
         detail::Slot error;
         std::uint64_t id = 0;
-        const Code code = write(get(), name.get(), text.get(), &id, error.out());
+        const Code code = write(get(), name.get(), text.get(), tag, &id, error.out());
         return receipt(code, id, error);
     }
     /// A refusal has a reason; everything else that fails is no matter of the write.

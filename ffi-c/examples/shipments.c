@@ -91,7 +91,7 @@ static void upsert(service *self, uint64_t n, const char *status) {
 
     durstream_error *error = NULL;
     check(durstream_state_upsert(self->producer, "shipments", (const uint8_t *)shipment,
-                                 (size_t)length, NULL, &error),
+                                 (size_t)length, 0, NULL, &error),
           error);
 }
 
@@ -103,7 +103,7 @@ static void remove_shipment(service *self, uint64_t n) {
     record(self, event);
 
     durstream_error *error = NULL;
-    check(durstream_state_delete(self->producer, "shipments", key, NULL, &error), error);
+    check(durstream_state_delete(self->producer, "shipments", key, 0, NULL, &error), error);
 }
 
 static double now(void) {

@@ -7,6 +7,7 @@
 
 mod args;
 pub mod chunk;
+pub mod delivery;
 mod doorway;
 pub mod error;
 pub mod header;

@@ -1,11 +1,13 @@
-//! Options, by the names every language shares, and the callback for what was not delivered.
+//! Options, by the names every language shares, and the callbacks for what became of the writes.
 
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durstream_core::{Callbacks, ErrorCallback, Failure, HeaderFn, Options};
+use durstream_core::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
+use durstream_core::{HeaderFn, Options};
 
 use crate::args::{give, handle, take, text};
+use crate::delivery::durstream_delivery;
 use crate::doorway::{call, get};
 use crate::error::{Problem, durstream_code, durstream_error};
 use crate::outcome::durstream_failure;
@@ -19,7 +21,8 @@ pub struct durstream_options {
 #[derive(Default, Clone)]
 struct Set {
     options: Options,
-    on_error: Option<Arc<OnError>>,
+    on_error: Option<Arc<Hearer<durstream_failure>>>,
+    on_delivery: Option<Arc<Hearer<durstream_delivery>>>,
 }
 
 /// Receives a write that was not delivered. `failure`, and all that it leads to, is the
@@ -29,6 +32,12 @@ struct Set {
 /// may leave it.
 pub type durstream_error_callback =
     Option<unsafe extern "C" fn(failure: *const durstream_failure, user_data: *mut c_void)>;
+
+/// Receives writes that were delivered, a batch at a time, in the order of the calls. `delivery`,
+/// and all that it leads to, is the library's and ends with the call. All else is as for
+/// `durstream_error_callback`.
+pub type durstream_delivery_callback =
+    Option<unsafe extern "C" fn(delivery: *const durstream_delivery, user_data: *mut c_void)>;
 
 /// Is told that `user_data` is used no more: once, on any thread. It must not block.
 pub type durstream_destroy_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
@@ -59,17 +68,16 @@ impl Drop for UserData {
     }
 }
 
-/// A host's error callback.
-struct OnError {
-    callback: unsafe extern "C" fn(*const durstream_failure, *mut c_void),
+/// A host's callback for news of one kind.
+struct Hearer<News> {
+    callback: unsafe extern "C" fn(*const News, *mut c_void),
     user_data: UserData,
 }
 
-impl OnError {
-    fn run(&self, failure: Failure) {
-        let failure = durstream_failure::new(failure);
-        // SAFETY: the host's function with its own data, for a failure that lives until it ends.
-        unsafe { (self.callback)(&raw const failure, self.user_data.pointer) };
+impl<News> Hearer<News> {
+    fn hear(&self, news: &News) {
+        // SAFETY: the host's function with its own data, for news that live until it ends.
+        unsafe { (self.callback)(news, self.user_data.pointer) };
     }
 }
 
@@ -81,9 +89,11 @@ impl durstream_options {
     /// For a stream, which has no callbacks of its own.
     pub(crate) fn for_stream(&self) -> Result<Options, Problem> {
         let set = self.lock();
-        if set.on_error.is_some() {
-            let text = "`on_error` is for producers; a stream's calls return their errors";
-            return Err(Problem::argument("on_error", text.to_owned()));
+        let callbacks =
+            [("on_error", set.on_error.is_some()), ("on_delivery", set.on_delivery.is_some())];
+        if let Some((name, _)) = callbacks.iter().find(|(_, given)| *given) {
+            let text = format!("`{name}` is for producers; a stream's calls return what became");
+            return Err(Problem::argument(name, text));
         }
         Ok(set.options.clone())
     }
@@ -95,11 +105,14 @@ impl durstream_options {
 
     /// For a producer.
     pub(crate) fn for_producer(&self) -> (Options, Callbacks) {
-        let Set { options, on_error } = self.lock().clone();
-        let on_error = on_error.map(|on_error| -> ErrorCallback {
-            Arc::new(move |failure: Failure| on_error.run(failure))
+        let Set { options, on_error, on_delivery } = self.lock().clone();
+        let on_error = on_error.map(|hearer| -> ErrorCallback {
+            Arc::new(move |failure: Failure| hearer.hear(&durstream_failure::new(failure)))
         });
-        (options, Callbacks { on_error, ..Callbacks::default() })
+        let on_delivery = on_delivery.map(|hearer| -> DeliveryCallback {
+            Arc::new(move |delivery: Delivery| hearer.hear(&durstream_delivery::new(delivery)))
+        });
+        (options, Callbacks { on_error, on_delivery })
     }
 }
 
@@ -202,10 +215,41 @@ pub unsafe extern "C" fn durstream_options_on_error(
             let options = handle(options, "options")?;
             let fresh = callback.map(|callback| {
                 let user_data = UserData::new(user_data, destroy);
-                OnError { callback, user_data }
+                Hearer { callback, user_data }
             });
             // The one before goes when the lock is gone: `destroy` is the host's code.
             let before = std::mem::replace(&mut options.lock().on_error, fresh.map(Arc::new));
+            drop(before);
+            Ok(())
+        })
+    }
+}
+
+/// Sets the callback for the writes that are delivered; NULL takes it away. Each accepted write
+/// is told once, to this one or to `durstream_options_on_error`'s. What waits to be told counts
+/// against `max_buffer_bytes`: a callback that is slower than the server makes writers wait. A
+/// flush or a wait may return before the callback for what it waited for has run;
+/// `durstream_shutdown` lets it run. `user_data` and `destroy` are as there. Any thread; does not
+/// block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_on_delivery(
+    options: *mut durstream_options,
+    callback: durstream_delivery_callback,
+    user_data: *mut c_void,
+    destroy: durstream_destroy_callback,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let options = handle(options, "options")?;
+            let fresh = callback.map(|callback| {
+                let user_data = UserData::new(user_data, destroy);
+                Hearer { callback, user_data }
+            });
+            let before = std::mem::replace(&mut options.lock().on_delivery, fresh.map(Arc::new));
             drop(before);
             Ok(())
         })

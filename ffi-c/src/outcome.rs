@@ -262,6 +262,13 @@ pub unsafe extern "C" fn durstream_failure_id(failure: *const durstream_failure)
     unsafe { get(0, || Some(failure.as_ref()?.failure.id)) }
 }
 
+/// The tag the write was made with; 0 for none. Does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_failure_tag(failure: *const durstream_failure) -> u64 {
+    // SAFETY: NULL or the failure the callback is about.
+    unsafe { get(0, || Some(failure.as_ref()?.failure.tag)) }
+}
+
 /// The write's bytes as they would have gone out, `*length` of them (may be NULL). Owned by the
 /// failure: copy what is to outlive the callback. Does not block.
 #[unsafe(no_mangle)]

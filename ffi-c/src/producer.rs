@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use durstream_core::{IdempotentProducer, Outcome, Pending, Receipt};
+use durstream_core::{IdempotentProducer, Outcome, Pending, Receipt, WriteOptions};
 
 use crate::args::{
     Home, Out, bytes, c_string, give, given, handle, limit, optional_bytes, optional_out, out,
@@ -109,8 +109,10 @@ pub unsafe extern "C" fn durstream_producer_free(producer: *mut durstream_produc
 }
 
 /// Accepts one message: one JSON value on a JSON stream, bytes on any other. `id` (may be NULL)
-/// receives its receipt: 1 and up in call order. Any thread; blocks only while the buffer is
-/// full, at most `max_block_ms`, and never inside a callback.
+/// receives its receipt: 1 and up in call order. `tag` (0 for none) comes back in the callbacks,
+/// which may run before this has returned; it counts 16 bytes against the buffer. No callback
+/// hears of what failed here. Any thread; blocks only while the buffer is full, at most
+/// `max_block_ms`, and never inside a callback.
 ///
 /// Errors: `DURSTREAM_VALIDATION` (empty, or no JSON), `_TOO_LARGE`, `_BUFFER_FULL`,
 /// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or what
@@ -120,6 +122,7 @@ pub unsafe extern "C" fn durstream_producer_append(
     producer: *const durstream_producer,
     message: *const u8,
     length: usize,
+    tag: u64,
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
@@ -128,7 +131,8 @@ pub unsafe extern "C" fn durstream_producer_append(
         call(error, || {
             let (producer, message) =
                 (handle(producer, "producer")?, bytes(message, length, "message")?);
-            accepted(&producer.producer.blocking_append(message)?, optional_out(id))
+            let options = WriteOptions { tag, block: true };
+            accepted(&producer.producer.append_with(message, options)?, optional_out(id))
         })
     }
 }
@@ -140,6 +144,7 @@ pub unsafe extern "C" fn durstream_producer_try_append(
     producer: *const durstream_producer,
     message: *const u8,
     length: usize,
+    tag: u64,
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
@@ -148,7 +153,8 @@ pub unsafe extern "C" fn durstream_producer_try_append(
         call(error, || {
             let (producer, message) =
                 (handle(producer, "producer")?, bytes(message, length, "message")?);
-            accepted(&producer.producer.append(message)?, optional_out(id))
+            let options = WriteOptions { tag, block: false };
+            accepted(&producer.producer.append_with(message, options)?, optional_out(id))
         })
     }
 }

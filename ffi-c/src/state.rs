@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use durstream_core::{StateProducer, create_durable_stream_with};
+use durstream_core::{StateProducer, WriteOptions, create_durable_stream_with};
 
 use crate::args::{
     Home, bytes, c_string, give, given, handle, limit, optional_out, out, take, text,
@@ -37,7 +37,8 @@ impl durstream_state {
 /// there is one per stream in a process. The options name the stream (`url` or `stream_path`) and
 /// `producer_id`. Sends nothing itself: the stream is created or checked in the background, so a
 /// producer may start before its server does. Each handle is for `durstream_state_free`. Of
-/// several handles' error callbacks the first is called. Any thread; does not block.
+/// several handles, each one's callbacks hear of every write, but of no tags except its own. Any
+/// thread; does not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT`: an option or the schema is wrong, no server is
 /// configured, or the stream's open producer has other options or another schema.
@@ -69,8 +70,8 @@ pub unsafe extern "C" fn durstream_state_open(
 }
 
 /// Lets a handle go. With the last one the producer goes: what was accepted is delivered in the
-/// background, until `durstream_shutdown`. NULL is fine. Any thread, as its last use; does not
-/// block.
+/// background, until `durstream_shutdown`. While others stay, its callbacks hear no more: flush
+/// before it for what is pending. NULL is fine. Any thread, as its last use; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_free(state: *mut durstream_state) {
     // SAFETY: the caller gives back what `durstream_state_open` gave out.
@@ -79,7 +80,9 @@ pub unsafe extern "C" fn durstream_state_free(state: *mut durstream_state) {
 
 /// Publishes an entity's whole new state: `value` is a JSON object with its primary key, and
 /// reaches the stream as it is. `id` (may be NULL) receives its receipt: 1 and up in call order.
-/// Any thread; blocks only while the buffer is full, at most `max_block_ms`, and never inside a
+/// `tag` (0 for none) comes back in this handle's callbacks, which may run before this has
+/// returned; it counts 16 bytes against the buffer. No callback hears of what failed here. Any
+/// thread; blocks only while the buffer is full, at most `max_block_ms`, and never inside a
 /// callback.
 ///
 /// Errors: a refused value is not sent, gets no id, and the error's reason says why:
@@ -91,6 +94,7 @@ pub unsafe extern "C" fn durstream_state_upsert(
     collection: *const c_char,
     value: *const u8,
     length: usize,
+    tag: u64,
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
@@ -99,7 +103,8 @@ pub unsafe extern "C" fn durstream_state_upsert(
         call(error, || {
             let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
             let value = bytes(value, length, "value")?;
-            let receipt = state.producer.blocking_upsert_json(collection, value)?;
+            let options = WriteOptions { tag, block: true };
+            let receipt = state.producer.upsert_json_with(collection, value, options)?;
             accepted(&receipt, optional_out(id))
         })
     }
@@ -113,6 +118,7 @@ pub unsafe extern "C" fn durstream_state_try_upsert(
     collection: *const c_char,
     value: *const u8,
     length: usize,
+    tag: u64,
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
@@ -121,7 +127,9 @@ pub unsafe extern "C" fn durstream_state_try_upsert(
         call(error, || {
             let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
             let value = bytes(value, length, "value")?;
-            accepted(&state.producer.upsert_json(collection, value)?, optional_out(id))
+            let options = WriteOptions { tag, block: false };
+            let receipt = state.producer.upsert_json_with(collection, value, options)?;
+            accepted(&receipt, optional_out(id))
         })
     }
 }
@@ -132,6 +140,7 @@ pub unsafe extern "C" fn durstream_state_delete(
     state: *const durstream_state,
     collection: *const c_char,
     key: *const c_char,
+    tag: u64,
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
@@ -139,8 +148,8 @@ pub unsafe extern "C" fn durstream_state_delete(
     unsafe {
         call(error, || {
             let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
-            let key = text(key, "key")?;
-            accepted(&state.producer.blocking_delete(collection, key)?, optional_out(id))
+            let (key, options) = (text(key, "key")?, WriteOptions { tag, block: true });
+            accepted(&state.producer.delete_with(collection, key, options)?, optional_out(id))
         })
     }
 }
@@ -152,6 +161,7 @@ pub unsafe extern "C" fn durstream_state_try_delete(
     state: *const durstream_state,
     collection: *const c_char,
     key: *const c_char,
+    tag: u64,
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
@@ -159,8 +169,8 @@ pub unsafe extern "C" fn durstream_state_try_delete(
     unsafe {
         call(error, || {
             let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
-            let key = text(key, "key")?;
-            accepted(&state.producer.delete(collection, key)?, optional_out(id))
+            let (key, options) = (text(key, "key")?, WriteOptions { tag, block: false });
+            accepted(&state.producer.delete_with(collection, key, options)?, optional_out(id))
         })
     }
 }

@@ -38,6 +38,7 @@ static void null_is_an_error_everywhere(void) {
     durstream_header_answer_give(NULL, "x");
     durstream_header_answer_fail(NULL, "x");
     NAMES("options", durstream_options_on_error(NULL, NULL, NULL, NULL, &error), error);
+    NAMES("options", durstream_options_on_delivery(NULL, NULL, NULL, NULL, &error), error);
     NAMES("options", durstream_stream_create(NULL, NULL, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_create(options, NULL, 0, NULL, &error), error);
     NAMES("options", durstream_stream_connect(NULL, NULL, &error), error);
@@ -51,8 +52,8 @@ static void null_is_an_error_everywhere(void) {
     NAMES("reader", durstream_reader_next(NULL, 0, NULL, &error), error);
     NAMES("chunk", durstream_chunk_item_count(NULL, NULL, &error), error);
     NAMES("stream", durstream_producer_open(NULL, "id", NULL, NULL, &error), error);
-    NAMES("producer", durstream_producer_append(NULL, NULL, 0, NULL, &error), error);
-    NAMES("producer", durstream_producer_try_append(NULL, NULL, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_append(NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_try_append(NULL, NULL, 0, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_wait(NULL, 1, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_flush(NULL, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_wait_ready(NULL, 0, &error), error);
@@ -69,10 +70,10 @@ static void null_is_an_error_everywhere(void) {
     NAMES("options", durstream_state_open(NULL, schema, NULL, &error), error);
     NAMES("schema", durstream_state_open(options, NULL, NULL, &error), error);
     NAMES("state", durstream_state_open(options, schema, NULL, &error), error);
-    NAMES("state", durstream_state_upsert(NULL, "a", NULL, 0, NULL, &error), error);
-    NAMES("state", durstream_state_try_upsert(NULL, "a", NULL, 0, NULL, &error), error);
-    NAMES("state", durstream_state_delete(NULL, "a", "b", NULL, &error), error);
-    NAMES("state", durstream_state_try_delete(NULL, "a", "b", NULL, &error), error);
+    NAMES("state", durstream_state_upsert(NULL, "a", NULL, 0, 0, NULL, &error), error);
+    NAMES("state", durstream_state_try_upsert(NULL, "a", NULL, 0, 0, NULL, &error), error);
+    NAMES("state", durstream_state_delete(NULL, "a", "b", 0, NULL, &error), error);
+    NAMES("state", durstream_state_try_delete(NULL, "a", "b", 0, NULL, &error), error);
     NAMES("state", durstream_state_wait(NULL, 1, 0, NULL, &error), error);
     NAMES("state", durstream_state_flush(NULL, 0, NULL, &error), error);
     NAMES("state", durstream_state_wait_ready(NULL, 0, &error), error);
@@ -123,7 +124,9 @@ static void getters_and_frees_take_null(void) {
     CHECK(!durstream_outcome_duplicate(NULL) && !durstream_outcome_maybe_duplicate(NULL));
     CHECK(durstream_outcome_attempts(NULL) == 0 && durstream_outcome_offset(NULL) == NULL);
     CHECK(durstream_outcome_error(NULL) == NULL && durstream_failure_id(NULL) == 0);
-    CHECK(durstream_failure_payload(NULL, NULL) == NULL);
+    CHECK(durstream_failure_payload(NULL, NULL) == NULL && durstream_failure_tag(NULL) == 0);
+    CHECK(durstream_delivery_first_id(NULL) == 0 && durstream_delivery_count(NULL) == 0);
+    CHECK(durstream_delivery_tags(NULL) == NULL && durstream_delivery_outcome(NULL) == NULL);
     CHECK(durstream_failure_outcome(NULL) == NULL && durstream_failure_error(NULL) == NULL);
     CHECK(durstream_state_id(NULL) == NULL && durstream_state_url(NULL) == NULL);
     CHECK(durstream_state_state(NULL) == DURSTREAM_LIFECYCLE_NONE);
@@ -174,6 +177,11 @@ static void see_nothing(const durstream_failure *failure, void *user_data) {
     (void)user_data;
 }
 
+static void hear_nothing(const durstream_delivery *delivery, void *user_data) {
+    (void)delivery;
+    (void)user_data;
+}
+
 static void count_one(void *user_data) { ++*(int *)user_data; }
 
 static void streams_have_no_callback(void) {
@@ -186,8 +194,15 @@ static void streams_have_no_callback(void) {
     NAMES("on_error", durstream_stream_connect(options, &stream, &error), error);
     OK(durstream_options_on_error(options, see_nothing, &destroyed, count_one, &error), error);
     CHECK(destroyed == 1);
-    durstream_options_free(options);
+    OK(durstream_options_on_error(options, NULL, NULL, NULL, &error), error);
     CHECK(destroyed == 2);
+    OK(durstream_options_on_delivery(options, hear_nothing, &destroyed, count_one, &error), error);
+    NAMES("on_delivery", durstream_stream_connect(options, &stream, &error), error);
+    OK(durstream_options_on_delivery(options, NULL, NULL, NULL, &error), error);
+    CHECK(destroyed == 3);
+    OK(durstream_options_on_delivery(options, hear_nothing, &destroyed, count_one, &error), error);
+    durstream_options_free(options);
+    CHECK(destroyed == 4);
 }
 
 static durstream_stream *nowhere(const char *content_type) {
@@ -216,15 +231,16 @@ static void writes_are_checked(void) {
     NAMES("producer", durstream_producer_open(stream, "id", NULL, NULL, &error), error);
     CHECK(producer == NULL);
     producer = open_producer(stream, "id", NULL);
-    NAMES("message", durstream_producer_append(producer, NULL, 1, NULL, &error), error);
-    NAMES("message", durstream_producer_append(producer, &byte, SIZE_MAX, NULL, &error), error);
-    NAMES("message", durstream_producer_try_append(producer, &byte, SIZE_MAX / 2 + 1, NULL, &error),
-          error);
+    NAMES("message", durstream_producer_append(producer, NULL, 1, 0, NULL, &error), error);
+    NAMES("message", durstream_producer_append(producer, &byte, SIZE_MAX, 0, NULL, &error), error);
+    NAMES("message",
+          durstream_producer_try_append(producer, &byte, SIZE_MAX / 2 + 1, 0, NULL, &error), error);
     NAMES("message", durstream_stream_append(stream, NULL, 1, 0, NULL, &error), error);
     NAMES("message", durstream_producer_close(producer, NULL, 1, 0, NULL, &error), error);
-    FAILS(DURSTREAM_VALIDATION, durstream_producer_append(producer, NULL, 0, NULL, &error), error);
+    FAILS(DURSTREAM_VALIDATION, durstream_producer_append(producer, NULL, 0, 0, NULL, &error),
+          error);
     FAILS(DURSTREAM_VALIDATION,
-          durstream_producer_append(producer, (const uint8_t *)BROKEN, 2, NULL, &error), error);
+          durstream_producer_append(producer, (const uint8_t *)BROKEN, 2, 0, NULL, &error), error);
     FAILS(DURSTREAM_VALIDATION, durstream_stream_append(stream, NULL, 0, 0, NULL, &error), error);
     FAILS(DURSTREAM_VALIDATION, durstream_producer_close(producer, &byte, 0, 0, NULL, &error),
           error);
@@ -280,12 +296,13 @@ static void schemas_are_checked(void) {
     CHECK(state == NULL);
     OK(durstream_options_set(options, "producer_id", "id", &error), error);
     OK(durstream_state_open(options, schema, &state, &error), error);
-    NAMES("collection", durstream_state_upsert(state, NULL, NULL, 0, NULL, &error), error);
-    NAMES("collection", durstream_state_upsert(state, BROKEN, NULL, 0, NULL, &error), error);
-    NAMES("value", durstream_state_upsert(state, "a", NULL, 5, NULL, &error), error);
-    NAMES("key", durstream_state_delete(state, "a", NULL, NULL, &error), error);
-    NAMES("key", durstream_state_delete(state, "a", BROKEN, NULL, &error), error);
-    FAILS(DURSTREAM_VALIDATION, durstream_state_upsert(state, "a", NULL, 0, NULL, &error), error);
+    NAMES("collection", durstream_state_upsert(state, NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("collection", durstream_state_upsert(state, BROKEN, NULL, 0, 0, NULL, &error), error);
+    NAMES("value", durstream_state_upsert(state, "a", NULL, 5, 0, NULL, &error), error);
+    NAMES("key", durstream_state_delete(state, "a", NULL, 0, NULL, &error), error);
+    NAMES("key", durstream_state_delete(state, "a", BROKEN, 0, NULL, &error), error);
+    FAILS(DURSTREAM_VALIDATION, durstream_state_upsert(state, "a", NULL, 0, 0, NULL, &error),
+          error);
     durstream_state_free(state);
     durstream_options_free(options);
     durstream_schema_free(schema);
@@ -302,7 +319,7 @@ static void a_full_buffer_says_so(void) {
     OK(append(producer, "a", &error), error);
     OK(append(producer, "b", &error), error);
     const double before = seconds();
-    CHECK(durstream_producer_try_append(producer, (const uint8_t *)"c", 1, NULL, &error) ==
+    CHECK(durstream_producer_try_append(producer, (const uint8_t *)"c", 1, 0, NULL, &error) ==
           DURSTREAM_BUFFER_FULL);
     CHECK(is(durstream_error_reason(error), "buffer-count-exceeded"));
     CHECK(durstream_error_retryable(error) && durstream_error_definite(error));

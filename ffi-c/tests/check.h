@@ -97,7 +97,7 @@ static inline durstream_producer *open_producer(const durstream_stream *stream, 
 
 static inline durstream_code append(durstream_producer *producer, const char *text,
                                     durstream_error **error) {
-    return durstream_producer_append(producer, (const uint8_t *)text, strlen(text), NULL, error);
+    return durstream_producer_append(producer, (const uint8_t *)text, strlen(text), 0, NULL, error);
 }
 
 static inline double seconds(void) {

@@ -220,6 +220,73 @@ void callbacks_are_wrapped() {
     CHECK(writes == 1 && reports == 1);
 }
 
+/// Lives until the callback that was told of its write has let it go.
+struct Order {
+    int number;
+    std::atomic<int> *settled;
+};
+
+void tags_come_back() {
+    const std::string path = fresh_path("face-tags"), state_path = fresh_path("face-state-tags");
+    std::atomic<int> settled{0}, untagged{0}, calls{0}, failed{0};
+    const auto token = std::make_shared<int>();
+    const auto settle = [&](std::uint64_t tag) {
+        if (tag == 0) return void(untagged++);
+        const std::unique_ptr<Order> order(reinterpret_cast<Order *>(tag));
+        CHECK(order->number == settled++);
+        CHECK(order->settled == &settled);
+    };
+    const auto hear = [&, token](const durstream::Delivery &delivery) {
+        CHECK(delivery.outcome.delivered() && !delivery.outcome.offset.empty());
+        CHECK(delivery.first_id > 0 && delivery.count > 0);
+        for (std::size_t n = 0; n < delivery.count; n++) settle(delivery.tag(n));
+        calls++;
+        throw std::runtime_error("goes no further");
+    };
+    const auto made = [&](int number) {
+        return reinterpret_cast<std::uint64_t>(new Order{number, &settled});
+    };
+    durstream::Options own;
+    own.on_delivery(hear).on_delivery({}).on_delivery(hear);
+    {
+        durstream::IdempotentProducer producer(json_stream(path), "face", own);
+        for (int n = 0; n < 100; n++) producer.append("{}", made(n));
+        producer.try_append("{}", made(100));
+        producer.append("{}");
+    }
+    {
+        own.set("stream_path", state_path).set("producer_id", "face");
+        durstream::StateProducer state(own, shipments());
+        state.upsert("shipments", R"({"id":"a"})", made(101));
+        state.try_upsert("shipments", R"({"id":"a"})", made(102));
+        state.remove("shipments", "a", made(103));
+        state.try_remove("shipments", "a", made(104));
+        CHECK(!state.remove("parcels", "a", 7).accepted());
+    }
+    {
+        durstream::Options nowhere, lingering;
+        nowhere.set("url", "http://127.0.0.1:1/v1/stream/x");
+        lingering.set("linger_ms", 60000).on_error([&](const durstream::Failure &failure) {
+            if (failure.id == 0) return; // the destructor's report
+            CHECK(failure.outcome.reason == DURSTREAM_REASON_PRODUCER_STOPPED);
+            settle(failure.tag);
+            failed++;
+        });
+        durstream::IdempotentProducer producer(durstream::DurableStream::connect(nowhere), "face",
+                                               lingering);
+        producer.append("x", made(105));
+        producer.stop();
+    }
+    own = durstream::Options();
+    durstream::shutdown(30s);
+    CHECK(settled == 106 && untagged == 1 && failed == 1 && calls >= 2);
+    CHECK(token.use_count() == 2); // `hear` itself holds one
+    thrown<durstream::InvalidArgumentError>([&] {
+        durstream::Options options = options_at(path);
+        durstream::DurableStream::connect(options.on_delivery(hear));
+    });
+}
+
 void headers_are_asked_for() {
     const peer_answer answers[] = {
         {"", "", "401 Unauthorized"},
@@ -365,6 +432,7 @@ int main(int count, char **arguments) {
     streams_are_read();
     state_answers_with_receipts();
     callbacks_are_wrapped();
+    tags_come_back();
     headers_are_asked_for();
     fenced_ones_come_back();
     room_is_bounded();

@@ -81,7 +81,7 @@ static void in_child(durstream_stream *stream, durstream_producer *producer,
     FAILS(DURSTREAM_FORKED, durstream_producer_begin_shutdown(producer, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_producer_stats(producer, &stats, &error), error);
     CHECK(durstream_producer_state(producer) == DURSTREAM_LIFECYCLE_NONE);
-    FAILS(DURSTREAM_FORKED, durstream_state_delete(state, "a", "1", NULL, &error), error);
+    FAILS(DURSTREAM_FORKED, durstream_state_delete(state, "a", "1", 0, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_flush(state, -1, NULL, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_wait_ready(state, -1, &error), error);
     FAILS(DURSTREAM_FORKED, durstream_state_close(state, true, -1, NULL, &error), error);

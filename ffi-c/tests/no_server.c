@@ -88,7 +88,7 @@ static void entity_state_too(void) {
     OK(durstream_schema_add(schema, "a", "a", "id", NULL, &error), error);
     durstream_state *state = NULL;
     OK(durstream_state_open(options, schema, &state, &error), error);
-    OK(durstream_state_upsert(state, "a", (const uint8_t *)"{\"id\":\"1\"}", 10, NULL, &error),
+    OK(durstream_state_upsert(state, "a", (const uint8_t *)"{\"id\":\"1\"}", 10, 0, NULL, &error),
        error);
     CHECK(durstream_state_close(state, false, LIMIT_MS, NULL, &error) == DURSTREAM_DELIVERY);
     check_error(error);

@@ -14,7 +14,7 @@ static void append_numbers(durstream_producer *producer, int from, int count) {
         char message[32];
         const int length = snprintf(message, sizeof message, "{\"n\":%d}", n);
         uint64_t id = 0;
-        OK(durstream_producer_append(producer, (const uint8_t *)message, (size_t)length, &id,
+        OK(durstream_producer_append(producer, (const uint8_t *)message, (size_t)length, 0, &id,
                                      &error),
            error);
         CHECK(id == (uint64_t)(n - from + 1));

@@ -4,7 +4,7 @@
 #include "peer.h"
 
 static durstream_code try_append(durstream_producer *producer, durstream_error **error) {
-    return durstream_producer_try_append(producer, (const uint8_t *)"x", 1, NULL, error);
+    return durstream_producer_try_append(producer, (const uint8_t *)"x", 1, 0, NULL, error);
 }
 
 static void ready_when_there_is_room(void) {

@@ -31,9 +31,9 @@ static void write_shipment(durstream_state *producer) {
                                    "\"status\":\"in_transit\","
                                    "\"updatedAt\":\"2026-01-01T00:00:00.000Z\"}";
     OK(durstream_state_upsert(producer, "shipments", (const uint8_t *)shipment,
-                              sizeof shipment - 1, NULL, &error),
+                              sizeof shipment - 1, 0, NULL, &error),
        error);
-    OK(durstream_state_delete(producer, "shipments", "ship_123", NULL, &error), error);
+    OK(durstream_state_delete(producer, "shipments", "ship_123", 0, NULL, &error), error);
 }
 
 /* --- Flush on shutdown: the abort signal is durstream_state_begin_shutdown. */
@@ -49,7 +49,7 @@ static void a_missing_key_is_skipped(durstream_state *producer) {
     durstream_error *error = NULL;
     static const char nameless[] = "{\"orderId\":\"ord_124\"}";
     CHECK(durstream_state_upsert(producer, "shipments", (const uint8_t *)nameless,
-                                 sizeof nameless - 1, NULL, &error) == DURSTREAM_VALIDATION);
+                                 sizeof nameless - 1, 0, NULL, &error) == DURSTREAM_VALIDATION);
     CHECK(is(durstream_error_reason(error), "invalid-key"));
     durstream_error_free(error);
 }
@@ -57,7 +57,7 @@ static void a_missing_key_is_skipped(durstream_state *producer) {
 /* --- Failure mode "unknown collection key": there is no compiler to catch it here. */
 static void an_unknown_collection_is_refused(durstream_state *producer) {
     durstream_error *error = NULL;
-    CHECK(durstream_state_delete(producer, "parcels", "ship_123", NULL, &error) ==
+    CHECK(durstream_state_delete(producer, "parcels", "ship_123", 0, NULL, &error) ==
           DURSTREAM_VALIDATION);
     CHECK(is(durstream_error_reason(error), "invalid-entity"));
     durstream_error_free(error);
@@ -87,7 +87,7 @@ static void a_second_open_shares_the_first(const char *path, const durstream_sch
     durstream_error *error = NULL;
     durstream_state *second = create_durable_stream(path, schema);
     uint64_t id = 0;
-    OK(durstream_state_delete(second, "shipments", "ship_999", &id, &error), error);
+    OK(durstream_state_delete(second, "shipments", "ship_999", 0, &id, &error), error);
     CHECK(id == 3);
     OK(durstream_state_wait(first, id, 30000, NULL, &error), error);
     durstream_state_free(second);

@@ -24,7 +24,7 @@ static durstream_options *options_of(const char *path) {
 
 static durstream_code upsert(durstream_state *state, const char *collection, const char *value,
                              uint64_t *id, durstream_error **error) {
-    return durstream_state_upsert(state, collection, (const uint8_t *)value, strlen(value), id,
+    return durstream_state_upsert(state, collection, (const uint8_t *)value, strlen(value), 0, id,
                                   error);
 }
 
@@ -51,7 +51,7 @@ static void changes_become_events(void) {
     uint64_t id = 0;
     OK(upsert(state, "shipments", "{\"id\":\"s1\",\"status\":\"created\"}", &id, &error), error);
     CHECK(id == 1);
-    OK(durstream_state_try_upsert(state, "orders", (const uint8_t *)"{\"number\":7}", 12, &id,
+    OK(durstream_state_try_upsert(state, "orders", (const uint8_t *)"{\"number\":7}", 12, 0, &id,
                                   &error),
        error);
     CHECK(id == 2);
@@ -60,10 +60,10 @@ static void changes_become_events(void) {
     refused(state, "shipments", "[1]", "invalid-value");
     refused(state, "shipments", "{\"id\":", "invalid-value");
     refused(state, "nothing", "{\"id\":\"s2\"}", "invalid-entity");
-    FAILS(DURSTREAM_VALIDATION, durstream_state_delete(state, "shipments", "", NULL, &error),
+    FAILS(DURSTREAM_VALIDATION, durstream_state_delete(state, "shipments", "", 0, NULL, &error),
           error);
-    OK(durstream_state_delete(state, "shipments", "s1", &id, &error), error);
-    OK(durstream_state_try_delete(state, "orders", "7", &id, &error), error);
+    OK(durstream_state_delete(state, "shipments", "s1", 0, &id, &error), error);
+    OK(durstream_state_try_delete(state, "orders", "7", 0, &id, &error), error);
     CHECK(id == 4);
 
     durstream_outcome *outcome = NULL;

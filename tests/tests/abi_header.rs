@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The nouns in the header's order: the file, what its functions begin with, the headline.
-const NOUNS: [(&str, &str, &str); 14] = [
+const NOUNS: [(&str, &str, &str); 15] = [
     ("options", "durstream_options_new(", "Options"),
     ("header", "durstream_options_set_header_fn(", "Headers that are asked for"),
     ("error", "durstream_error_free(", "Errors"),
@@ -15,6 +15,7 @@ const NOUNS: [(&str, &str, &str); 14] = [
     ("producer", "durstream_producer_open(", "Producers"),
     ("outcome", "durstream_outcome_free(", "Outcomes"),
     ("outcome", "durstream_failure_id(", "Failures, inside the error callback"),
+    ("delivery", "durstream_delivery_first_id(", "Deliveries, inside the delivery callback"),
     ("schema", "durstream_schema_new(", "Schemas"),
     ("state", "durstream_state_open(", "Entity state"),
     ("stats", "durstream_lifecycle_name(", "Where a producer stands"),

@@ -24,7 +24,7 @@ static durstream_code append_item(call *call, durstream_producer *producer, cons
     if (item == NULL || item->type != JSON_STRING)
         return refuse(call, DURSTREAM_INVALID_ARGUMENT, "what is appended is to be text");
     return durstream_producer_append(producer, (const uint8_t *)item->text.data, item->text.length,
-                                     NULL, &call->error);
+                                     0, NULL, &call->error);
 }
 
 /* --- The suite's ------------------------------------------------------------------------------- */
@@ -157,7 +157,7 @@ durstream_code on_producer_append(call *call) {
         durstream_error *error = NULL;
         const durstream_code taken =
             durstream_producer_try_append(found->producer, (const uint8_t *)at->text.data,
-                                          at->text.length, NULL, &error);
+                                          at->text.length, 0, NULL, &error);
         if (taken == DURSTREAM_OK) {
             accepted++;
             continue;
