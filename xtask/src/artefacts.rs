@@ -36,7 +36,8 @@ pub(crate) fn c_example(tree: &Tree, title: &str, source_name: &str) -> Result<P
         tree.directory("examples")?.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let inputs = [source.clone(), tree.stage().join("include"), stage::shared_library(tree)];
     let stamp = Stamp::new(tree.directory("stamps")?.join(name), &inputs, "")?;
-    step(tree, &format!("{title} shipments"), |step| {
+    let noun = source_name.split('.').next().unwrap_or(source_name);
+    step(tree, &format!("{title} {noun}"), |step| {
         step.unless_done(&stamp, &program, || {
             stage::compile(tree, step, &[&source], &program, Linkage::Shared)
         })

@@ -30,6 +30,7 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
     }
     suite.step("exported names", check_exports);
     let valgrind = valgrind_is_here();
+    example(suite, "C", "orders.c", valgrind);
     example(suite, "C", "shipments.c", valgrind);
     example(suite, "C++", "shipments.cpp", valgrind);
     if !valgrind {
@@ -43,7 +44,7 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
     }
 }
 
-/// A shipment program, which the demo runs at length, on a few shipments.
+/// An example program; the demo runs those about shipments at length, this on a few.
 fn example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
     let mut program = None;
     suite.step(source, |tree| {
@@ -56,6 +57,7 @@ fn example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
         command.env("SHIPMENT_STREAM_PATH", format!("/test/{source}"));
         command.env("SHIPMENT_PRODUCER_ID", "shipping").env("SHIPMENT_LEDGER", &ledger);
         command.env("SHIPMENT_COUNT", "50").env("SHIPMENT_RUN", "1");
+        command.env("ORDER_STREAM_PATH", format!("/test/{source}"));
     };
     let (mut plain, mut checked) = (Command::new(&program), under_valgrind(&program));
     environment(&mut plain);
