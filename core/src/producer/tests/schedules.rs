@@ -3,14 +3,14 @@
 //! A schedule follows from its seed alone. One that fails is shrunk, printed, and replayed with
 //! `cargo xtask simulate --seed S --schedules 1`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::producer::engine::{Callbacks, ErrorCallback, Failure};
-use crate::producer::{Last, close};
+use crate::producer::engine::{Callbacks, Delivery, Failure};
+use crate::producer::{Last, WriteOptions, close};
 
 /// What no schedule needs: somebody asks in a loop.
 const MOST_REQUESTS: usize = 2_000;
@@ -168,6 +168,33 @@ impl Schedule {
     }
 }
 
+/// What a callback was told of a write.
+#[derive(Debug, Clone)]
+struct Told {
+    id: u64,
+    tag: u64,
+    delivered: bool,
+}
+
+/// Most writes have a tag, some have none.
+fn tag_of(id: u64) -> u64 {
+    if id.is_multiple_of(3) { 0 } else { id << 32 }
+}
+
+/// Callbacks that note what they are told.
+fn note(told: &Arc<Mutex<Vec<Told>>>) -> Callbacks {
+    let (failures, deliveries) = (told.clone(), told.clone());
+    let on_error = move |Failure { id, tag, .. }: Failure| {
+        lock(&failures).push(Told { id, tag, delivered: false });
+    };
+    let on_delivery = move |Delivery { first_id, count, tags, .. }: Delivery| {
+        let tag = |n: u64| tags.get(n as usize).copied().unwrap_or(0);
+        let told = |n: u64| Told { id: first_id + n, tag: tag(n), delivered: true };
+        lock(&deliveries).extend((0..count).map(told));
+    };
+    Callbacks { on_error: Some(Arc::new(on_error)), on_delivery: Some(Arc::new(on_delivery)) }
+}
+
 /// The program that a schedule describes, as it runs.
 struct Program<'a> {
     schedule: &'a Schedule,
@@ -175,7 +202,7 @@ struct Program<'a> {
     engine: Arc<Engine>,
     rivals: Vec<Arc<Engine>>,
     written: u64,
-    reported: Arc<AtomicU64>,
+    told: Arc<Mutex<Vec<Told>>>,
     last: Option<bool>,
 }
 
@@ -183,25 +210,22 @@ impl<'a> Program<'a> {
     fn start(schedule: &'a Schedule, server: Scripted) -> Self {
         let tail = schedule.knows_tail.then_some("0");
         let engine = open_at(&server, schedule.options.clone(), tail);
-        let reported = Arc::new(AtomicU64::new(0));
+        let told = Arc::default();
         if schedule.callbacks {
-            let reported = reported.clone();
-            let callback: ErrorCallback = Arc::new(move |_: Failure| {
-                reported.fetch_add(1, Ordering::Relaxed);
-            });
-            let callbacks = Callbacks { on_error: Some(callback), ..Callbacks::default() };
-            engine.add_callbacks(1, callbacks);
+            engine.add_callbacks(0, note(&told));
         }
         let (rivals, written, last) = (Vec::new(), 0, None);
-        Program { schedule, server, engine, rivals, written, reported, last }
+        Program { schedule, server, engine, rivals, written, told, last }
     }
 
     async fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Write => {
                 // Refused calls take no number: the next one tries the same text again.
-                if self.engine.accept(&[(self.written + 1).to_string().as_bytes()]).is_ok() {
-                    self.written += 1;
+                let next = self.written + 1;
+                let options = WriteOptions { tag: tag_of(next), block: false };
+                if self.engine.accept_with(&[next.to_string().as_bytes()], 0, options).is_ok() {
+                    self.written = next;
                 }
             }
             Step::Pause(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
@@ -259,11 +283,11 @@ impl<'a> Program<'a> {
             let _ = self.in_time(rival.flush(), "a rival's flush").await?;
         }
         self.check_accounts()?;
-        let mut failed = 0;
+        let mut settled = Vec::new();
         let stored = self.server.stored();
         for n in 1..=self.written {
             let outcome = outcome(&self.engine, n).await;
-            failed += u64::from(!outcome.is_delivered());
+            settled.push((n, outcome.is_delivered()));
             let text = match self.schedule.steps.last() {
                 Some(Step::Close(true)) if n == self.written && self.last.is_some() => {
                     // Its number is the last one if it was accepted at all.
@@ -282,7 +306,7 @@ impl<'a> Program<'a> {
         if self.last.is_some_and(|ended| ended && !closed) {
             return Err("a close that succeeded closed nothing".into());
         }
-        self.check_callbacks(failed).await?;
+        self.check_callbacks(&settled)?;
         match self.engine.stats().buffered_bytes {
             0 => Ok(()),
             held => Err(format!("{held} bytes are held for nothing")),
@@ -318,21 +342,32 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Each failure was told once, and its bytes are held no longer.
-    async fn check_callbacks(&self, failed: u64) -> Result<(), String> {
+    /// Each write was told once, what was delivered in order, and nothing is held for it.
+    fn check_callbacks(&self, settled: &[(u64, bool)]) -> Result<(), String> {
         if !self.schedule.callbacks {
             return Ok(());
         }
         // They run on a thread of their own, which virtual time does not wait for.
-        let told = || self.reported.load(Ordering::Relaxed) == failed;
         for _ in 0..20_000 {
-            if told() && self.engine.stats().buffered_bytes == 0 {
-                return Ok(());
+            if lock(&self.told).len() >= settled.len() && self.engine.stats().buffered_bytes == 0 {
+                break;
             }
             std::thread::sleep(Duration::from_micros(100));
         }
-        let reported = self.reported.load(Ordering::Relaxed);
-        Err(format!("{failed} failures and {reported} reports"))
+        let mut told = lock(&self.told).clone();
+        if !told.iter().filter(|told| told.delivered).is_sorted_by_key(|told| told.id) {
+            return Err(format!("told out of order: {told:?}"));
+        }
+        told.sort_unstable_by_key(|told| told.id);
+        let same = |(told, &(id, delivered)): (&Told, &(u64, bool))| {
+            // The last message of a stream has no tag.
+            let tagged = told.tag == tag_of(id) || (told.tag == 0 && id == self.written);
+            (told.id, told.delivered) == (id, delivered) && tagged
+        };
+        match told.len() == settled.len() && told.iter().zip(settled).all(same) {
+            true => Ok(()),
+            false => Err(format!("{settled:?} came to be, and told was {told:?}")),
+        }
     }
 }
 
