@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 type Callback<T> = Box<dyn FnOnce(Result<T>) + Send>;
 /// Takes back a result nobody looked at.
-type Unread<T> = Box<dyn FnOnce(T) + Send + Sync>;
+type Unread<T> = Box<dyn FnOnce(Result<T>) + Send + Sync>;
 
 enum State<T> {
     Waiting { waker: Option<Waker>, callback: Option<Callback<T>> },
@@ -34,8 +34,8 @@ impl<T> Shared<T> {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let (Some(Ok(value)), Some(unread)) = (take(state), self.unread.take()) {
-            unread(value);
+        if let (Some(result), Some(unread)) = (take(state), self.unread.take()) {
+            unread(result);
         }
     }
 }
@@ -58,9 +58,9 @@ pub(crate) fn pending<T>() -> (Completer<T>, Pending<T>) {
     linked(None)
 }
 
-/// The same for a value that must not be lost: if nobody takes it, `unread` gets it back.
+/// The same for a result that must not be lost: if nobody takes it, `unread` gets it back.
 pub(crate) fn pending_or_unread<T>(
-    unread: impl FnOnce(T) + Send + Sync + 'static,
+    unread: impl FnOnce(Result<T>) + Send + Sync + 'static,
 ) -> (Completer<T>, Pending<T>) {
     linked(Some(Box::new(unread)))
 }
@@ -89,6 +89,9 @@ impl<T> Completer<T> {
 
 impl<T> Drop for Completer<T> {
     fn drop(&mut self) {
+        if self.is_abandoned() {
+            return;
+        }
         if let Some(shared) = self.shared.take() {
             finish(
                 &shared,
@@ -107,12 +110,13 @@ fn finish<T>(shared: &Shared<T>, result: Result<T>) {
             drop(state);
             shared.done.notify_all();
             if let Some(waker) = waker {
-                waker.wake();
+                crate::runtime::guarded(|| waker.wake());
             }
         }
         State::Waiting { callback: Some(callback), .. } => {
             drop(state);
-            callback(result);
+            // The host's mistake: what completes it goes on.
+            crate::runtime::guarded(|| callback(result));
         }
         State::Done(_) | State::Taken => unreachable!("a completer completes once"),
     }
@@ -281,7 +285,7 @@ mod tests {
         let (completer, taken) = make();
         completer.complete(Ok(3));
         assert_eq!(taken.wait().unwrap(), 3);
-        assert_eq!(returned.try_iter().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(returned.try_iter().flatten().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

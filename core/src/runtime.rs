@@ -57,6 +57,12 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
+/// A number no other process has, a forked one included: a generator of this process's own would go
+/// on from the same state on both sides of a fork.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| rand::random())
+}
+
 /// The current process's slot, made at first use.
 pub(crate) fn process() -> &'static Process {
     FORK_HANDLERS.get_or_init(register_fork_handler);

@@ -13,6 +13,12 @@ pub(crate) struct Group {
     writes: u32,
 }
 
+/// What is accounted per sealed batch beyond its writes.
+pub(crate) const BATCH_OVERHEAD: u64 = 256;
+
+/// The most room that is made at once for what is still to come.
+const MOST_PREPARED: usize = 1 << 20;
+
 /// What is accounted per write beyond its bytes: the group's entry and the separator.
 pub(crate) const OVERHEAD: u64 = size_of::<Group>() as u64 + 1;
 
@@ -80,12 +86,14 @@ pub(crate) struct Builder {
     body: Vec<u8>,
     groups: Vec<Group>,
     tags: Vec<Tagged>,
+    /// How many bytes and groups the batch before had.
+    last: (usize, usize),
 }
 
 impl Builder {
     pub(crate) fn new(json: bool) -> Self {
         let (body, groups, tags) = (Vec::new(), Vec::new(), Vec::new());
-        Builder { json, first_id: 0, writes: 0, body, groups, tags }
+        Builder { json, first_id: 0, writes: 0, body, groups, tags, last: (0, 0) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -104,6 +112,7 @@ impl Builder {
     pub(crate) fn push(&mut self, id: u64, parts: &[&[u8]]) {
         if self.groups.is_empty() {
             self.first_id = id;
+            self.prepare();
         }
         if self.json {
             self.body.push(if self.groups.is_empty() { b'[' } else { b',' });
@@ -122,20 +131,28 @@ impl Builder {
         }
     }
 
+    /// Makes room for about as much as there was in the batch before: growing would copy it several
+    /// times.
+    fn prepare(&mut self) {
+        let (bytes, groups) = self.last;
+        self.body.reserve(bytes.min(MOST_PREPARED));
+        self.groups.reserve(groups.min(MOST_PREPARED / size_of::<Group>()));
+    }
+
     /// Seals what there is, leaving an empty builder; `None` if there is nothing.
     pub(crate) fn seal(&mut self) -> Option<Batch> {
         if self.is_empty() {
             return None;
         }
-        // The next one is likely as large: growing would copy it several times.
-        let next = (Vec::with_capacity(self.body.len()), Vec::with_capacity(self.groups.len()));
-        let mut body = std::mem::replace(&mut self.body, next.0);
-        let groups = std::mem::replace(&mut self.groups, next.1);
-        let next = Vec::with_capacity(self.tags.len());
-        let tags = Tags(std::mem::replace(&mut self.tags, next));
+        let mut body = std::mem::take(&mut self.body);
+        let mut groups = std::mem::take(&mut self.groups);
+        let tags = Tags(std::mem::take(&mut self.tags));
         if self.json {
             body.push(b']');
         }
+        self.last = (body.len(), groups.len());
+        fit(&mut body);
+        fit(&mut groups);
         let batch = Batch {
             json: self.json,
             first_id: self.first_id,
@@ -146,6 +163,13 @@ impl Builder {
             tags,
         };
         Some(batch)
+    }
+}
+
+/// Gives back what a buffer has much more room than use for.
+fn fit<T>(buffer: &mut Vec<T>) {
+    if buffer.capacity() - buffer.len() > buffer.len() / 8 {
+        buffer.shrink_to_fit();
     }
 }
 
@@ -185,10 +209,13 @@ impl Batch {
 
     /// What the batch counts against the buffer.
     pub(crate) fn cost(&self) -> u64 {
+        if self.is_end() {
+            return 0;
+        }
         let framed = self.groups.last().map_or(0, |group| u64::from(group.end));
         let separators = if self.json { self.groups.len() as u64 } else { 0 };
         let seq = self.stream_seq.as_ref().map_or(0, |seq| seq.len() as u64);
-        framed - separators + seq + self.tags.cost() + self.writes * OVERHEAD
+        framed - separators + seq + self.tags.cost() + self.writes * OVERHEAD + BATCH_OVERHEAD
     }
 
     /// The bytes of group `n`, without framing.
@@ -279,7 +306,7 @@ mod tests {
         }
         let batch = builder.seal().unwrap();
         assert_eq!((batch.tags.0.capacity(), builder.tags.capacity()), (0, 0));
-        assert_eq!(batch.cost(), 100 * (1 + OVERHEAD));
+        assert_eq!(batch.cost(), 100 * (1 + OVERHEAD) + BATCH_OVERHEAD);
         assert!(batch.tags.of(0, 100).is_empty());
     }
 
@@ -291,12 +318,13 @@ mod tests {
         ) {
             let whole = batch(json, &writes);
             let sizes = |(write, tag): &(String, Tag)| (write.len() + tag.cost()) as u64 + OVERHEAD;
-            prop_assert_eq!(whole.cost(), writes.iter().map(sizes).sum::<u64>());
+            let cost = writes.iter().map(sizes).sum::<u64>() + BATCH_OVERHEAD;
+            prop_assert_eq!(whole.cost(), cost);
             let mut parts = vec![whole.clone()];
             while let Some(at) = parts.iter().position(|p| p.group_count() > 1) {
                 let (left, right) = parts[at].split().unwrap();
                 prop_assert_eq!(left.last_id() + 1, right.first_id);
-                prop_assert_eq!(left.cost() + right.cost(), parts[at].cost());
+                prop_assert_eq!(left.cost() + right.cost(), parts[at].cost() + BATCH_OVERHEAD);
                 parts.splice(at..=at, [left, right]);
             }
             let expected: Vec<(u64, Bytes)> = whole.payloads().collect();

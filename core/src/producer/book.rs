@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Builder};
+use super::batch::{BATCH_OVERHEAD, Batch, Builder};
 use super::budget::{Budget, Reserved};
 use super::queue::Queue;
 use super::receipts::{Ledger, Outcome, Status};
@@ -72,7 +72,7 @@ pub struct FlushReport {
 
 /// Running totals a flush is the difference of.
 #[derive(Debug, Clone, Copy, Default)]
-struct Totals {
+pub(crate) struct Totals {
     report: FlushReport,
     undelivered: u64,
 }
@@ -213,6 +213,7 @@ impl Book {
     /// Moves the open batch to the queue.
     pub(crate) fn seal(&mut self) {
         if let Some(batch) = self.open.seal() {
+            self.reserve_anyway(BATCH_OVERHEAD);
             self.queue.push_back(batch);
         }
     }
@@ -221,10 +222,6 @@ impl Book {
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.flushes.len() + self.ledger.waiting()
-    }
-
-    pub(crate) fn flush_waits(&self) -> bool {
-        !self.flushes.is_empty()
     }
 
     /// Books the end of a batch's writes; `release` gives their room back.
@@ -288,6 +285,24 @@ impl Book {
         }
     }
 
+    /// What the last flush reported.
+    pub(crate) fn reported(&self) -> Totals {
+        self.reported
+    }
+
+    /// A report about everything since then reached nobody: the next flush makes it again.
+    pub(crate) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
+        if since.undelivered <= self.reported.undelivered
+            && since.report.delivered <= self.reported.report.delivered
+        {
+            self.reported = since;
+        }
+        if let Some(Detail::Delivery { cause, .. }) = report.as_ref().err().and_then(Error::detail)
+        {
+            self.first_cause = Some(cause.clone());
+        }
+    }
+
     /// Registers a flush of everything accepted so far.
     pub(crate) fn flush(&mut self, completer: Completer<FlushReport>) -> Due {
         self.wait_for_all(self.reported, self.first_cause.clone(), completer, true)
@@ -310,6 +325,7 @@ impl Book {
         completer: Completer<FlushReport>,
         consumes: bool,
     ) -> Due {
+        self.seal(); // what is waited for gathers no more
         self.flushes.retain(|flush| !flush.completer.is_abandoned());
         self.flushes.push(Flush { up_to: self.next_id - 1, since, cause, consumes, completer });
         Due { waiters: Vec::new(), flushes: self.due_flushes() }
@@ -381,7 +397,8 @@ mod tests {
             book.stats.pending += 1;
             book.reserve_anyway(1 + super::super::batch::OVERHEAD);
         }
-        book.open.seal().unwrap()
+        book.seal();
+        book.queue.pop().unwrap().batch
     }
 
     fn refused() -> Outcome {

@@ -14,6 +14,9 @@ use crate::transport::plain::Retries;
 const MAX_ID: usize = 256;
 /// Random characters `shared` adds to an id, with a dash before them.
 const SHARED_SUFFIX: usize = 12;
+/// How long a producer with an epoch of the caller's gathers without `linger_ms`: what it cuts by
+/// time, a replay may cut elsewhere.
+const REPLAY_LINGER: Duration = Duration::from_secs(5);
 
 /// What a producer needs to know.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) epoch: Option<u64>,
     pub(crate) auto_claim: bool,
     pub(crate) linger: Duration,
+    /// The identity is the caller's: batches are cut where a replay cuts them too.
+    pub(crate) is_replay: bool,
     pub(crate) max_batch_bytes: usize,
     pub(crate) max_batch_items: u64,
     pub(crate) max_in_flight: usize,
@@ -66,13 +71,20 @@ impl Config {
             Some(choice) => choice == "resend",
             None => scope == Scope::State,
         };
+        let auto_claim = options.auto_claim.unwrap_or(options.epoch.is_none());
+        let is_replay = options.epoch.is_some() && !auto_claim;
+        let gathering = match delivery_timeout {
+            Duration::ZERO => REPLAY_LINGER,
+            limit => REPLAY_LINGER.min(limit / 2),
+        };
         Ok(Config {
             producer_id: wire_id(producer_id, options.shared.unwrap_or(false))?,
             content_type: content_type.to_owned(),
             json: crate::protocol::json::is_json(content_type),
             epoch: options.epoch,
-            auto_claim: options.auto_claim.unwrap_or(options.epoch.is_none()),
-            linger,
+            auto_claim,
+            linger: if is_replay && linger.is_zero() { gathering } else { linger },
+            is_replay,
             max_batch_bytes: bytes("max_batch_bytes", options.max_batch_bytes),
             max_batch_items: options.number("max_batch_items", options.max_batch_items),
             max_in_flight: bytes("max_in_flight", options.max_in_flight),
@@ -125,7 +137,7 @@ fn wire_id(id: &str, shared: bool) -> Result<String> {
     if !shared {
         return Ok(id.to_owned());
     }
-    Ok(format!("{id}-{:012x}", rand::random::<u64>() & 0xffff_ffff_ffff))
+    Ok(format!("{id}-{:012x}", crate::runtime::random() & 0xffff_ffff_ffff))
 }
 
 #[cfg(test)]

@@ -184,7 +184,8 @@ impl IdempotentProducer {
         let mut config = Self::config(stream, producer_id, &options)?;
         config.opened_at = stream.take_tail();
         let endpoint = stream.endpoint().with_own(&options)?;
-        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, Some(callbacks), None)? })
+        let before = Engine::ending(&endpoint, &config);
+        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, Some(callbacks), before)? })
     }
 
     /// The writer of a handle, all of whose writes are waited for.

@@ -18,6 +18,8 @@ pub(crate) struct Queued {
     pub(crate) closes: bool,
     /// An earlier tuple of these bytes may have been stored.
     pub(crate) maybe_duplicate: bool,
+    /// Requests it took so far, under all its tuples.
+    pub(crate) attempts: u32,
     /// What may still be spent on the refused batch that this is a part of.
     pub(crate) splits: Option<Arc<SplitBudget>>,
 }
@@ -65,6 +67,7 @@ impl Queue {
             born,
             closes: false,
             maybe_duplicate: false,
+            attempts: 0,
             splits: None,
         });
     }
@@ -79,6 +82,14 @@ impl Queue {
     /// The batch sealed last.
     pub(crate) fn last(&mut self) -> Option<&mut Batch> {
         self.batches.back_mut().map(|queued| &mut queued.batch)
+    }
+
+    /// Makes everything younger that was accepted before then.
+    pub(crate) fn born_after(&mut self, then: Instant) {
+        for queued in &mut self.batches {
+            queued.born = queued.born.max(then);
+        }
+        self.open_since = self.open_since.map(|since| since.max(then));
     }
 
     /// Puts batches back, ahead of all others, in their order.

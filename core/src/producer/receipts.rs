@@ -113,6 +113,20 @@ reasons! {
     ProducerLimit = 21, "producer-limit";
 }
 
+impl Reason {
+    /// Why nobody knows what became of a write, where a refusal for this reason could not settle
+    /// it: an earlier attempt may have been stored.
+    pub(crate) fn in_doubt(self) -> Reason {
+        match self {
+            Reason::Expired | Reason::Fenced | Reason::ProducerStopped | Reason::RetryExhausted => {
+                self
+            }
+            Reason::Refused | Reason::TooLarge | Reason::SequenceConflict => Reason::RetryExhausted,
+            _ => Reason::ProducerFailed,
+        }
+    }
+}
+
 /// The settled fate of one write.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

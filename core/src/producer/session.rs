@@ -140,13 +140,12 @@ impl Session {
     /// end of all epochs: the same one again would bind used tuples to other bytes.
     pub(crate) fn next(&self) -> Option<Self> {
         let epoch = Session::above(self.epoch)?;
-        let claims = if self.settled_in { 0 } else { self.claims };
         Some(Session {
             epoch,
             next_seq: 0,
             acked: None,
             stored: false,
-            claims,
+            claims: 0,
             replay: false,
             ..*self
         })
@@ -166,9 +165,12 @@ impl Session {
         self.next_seq - 1
     }
 
-    /// A look at the stream found something of this producer's in it.
-    pub(crate) fn found(&mut self) {
+    /// A look at the stream found what was sent as `seq` in it.
+    pub(crate) fn found(&mut self, seq: u64) {
         self.note_ack();
+        if seq < self.next_seq {
+            self.acked = self.acked.max(Some(seq));
+        }
     }
 
     /// The highest sequence number acknowledged.
@@ -186,6 +188,8 @@ impl Session {
     pub(crate) fn on_answer(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
         match answer.status {
             // Ending a stream is idempotent: an answer to it needs neither proof nor echo.
+            // Under the caller's epoch a write of an earlier run may have had the same tuple.
+            204 if attempt.end && self.replay && !answer.closed => Decision::NewSession,
             200 | 204 if attempt.end => self.on_end(attempt),
             409 if attempt.end && answer.closed && attempt.maybe_stored => self.on_end(attempt),
             200 | 204 => self.on_success(attempt, answer),

@@ -87,6 +87,12 @@ impl Answer {
         self.status == 409 && !self.closed && self.expected_seq == Number::Absent
     }
 
+    /// Whether a gateway may have given it for a server that it lost, perhaps after that had
+    /// stored the request. One that says when to come back refused it.
+    pub(crate) fn is_gateways(&self) -> bool {
+        matches!(self.status, 502 | 504) || (self.status == 503 && self.retry_after.is_none())
+    }
+
     /// The error of a write whose `Stream-Seq` was not above the last one's.
     pub(crate) fn sequence_conflict(&self, url: &Arc<str>) -> Error {
         let text = "append failed with status 409: `Stream-Seq` is not above the last one's";
@@ -164,8 +170,10 @@ fn number(headers: &HeaderMap, name: HeaderName) -> Number {
 
 /// `Retry-After`: seconds, or an HTTP date.
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    let digits = value.trim();
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        // Beyond all numbers is beyond every cap.
+        return Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())

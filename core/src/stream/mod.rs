@@ -13,7 +13,7 @@ use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
 use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
 use crate::protocol::json::is_json;
-use crate::runtime::{Runtime, lock, process};
+use crate::runtime::{Runtime, lock, process, random};
 use crate::transport::Request;
 use crate::transport::plain::Retries;
 
@@ -257,7 +257,7 @@ impl DurableStream {
     /// This handle's writer, opened at first need under an identity of its own.
     fn writer(&self) -> Result<&IdempotentProducer> {
         self.shared.writer.get_or_try_init(|| {
-            let id = format!("durstream-{:016x}", rand::random::<u64>());
+            let id = format!("durstream-{:016x}", random());
             IdempotentProducer::open_awaited(self, &id)
         })
     }

@@ -118,8 +118,11 @@ impl StreamReader {
             Err(error) => return Pending::ready(Err(error)),
         };
         let (shared, place) = (self.shared.clone(), self.shared.clone());
-        let (completer, result) =
-            pending_or_unread(move |chunk: Option<Chunk>| place.put_back(chunk));
+        let (completer, result) = pending_or_unread(move |chunk: Result<Option<Chunk>>| {
+            if let Ok(chunk) = chunk {
+                place.put_back(chunk);
+            }
+        });
         runtime.clone().spawn(async move {
             let _turn = shared.turn.lock().await;
             completer.complete(shared.next(&runtime).await);

@@ -4,17 +4,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use once_cell::sync::OnceCell;
 use reqwest::Client;
+use tokio::time::Instant;
 
 use super::gate::{Gates, MAX_CONNECTIONS};
 use super::{Keep, Request, Response, SendError, Sending, Transport};
 
 /// How much of an answer's body is kept for an error text.
 const EXCERPT: usize = 16 * 1024;
+/// How long it is waited for, once status and headers are there.
+const EXCERPT_WAIT: Duration = Duration::from_secs(1);
 /// How much of a request's body is handed to the socket at a time: the grain of "progress".
 const CHUNK: usize = 64 * 1024;
 
@@ -98,7 +102,7 @@ async fn timed(client: Client, request: &Request) -> Result<Response, SendError>
                     // Without a body nothing shows when the head left: assume it did.
                     let sent = now > 0 || request.body.is_empty();
                     let message = format!("no progress for {ms} ms");
-                    return Err(SendError { sent, unreachable: now == 0, message });
+                    return Err(SendError { sent, unreachable: !sent, message });
                 }
                 seen = now;
             }
@@ -140,8 +144,16 @@ async fn exchange(
     };
     let mut body = BytesMut::new();
     let mut cut = false;
+    let excerpt_until = Instant::now() + EXCERPT_WAIT.min(request.timeout / 2);
     while !cut {
-        let chunk = match response.chunk().await {
+        let chunk = match whole {
+            true => response.chunk().await,
+            false => match tokio::time::timeout_at(excerpt_until, response.chunk()).await {
+                Ok(chunk) => chunk,
+                Err(_) => break,
+            },
+        };
+        let chunk = match chunk {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
             Err(error) if whole => return Err(failed(error)),

@@ -97,6 +97,14 @@ impl Engine {
 
     /// Refuses what can never fit, with the `extra` bytes that travel with it or stay here.
     fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
+        self.measure(parts, extra).inspect_err(|error| {
+            if !self.is_foreign() {
+                self.book().count_failure(1, error);
+            }
+        })
+    }
+
+    fn measure(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.check_fork()?;
         let size = parts.iter().map(|part| part.len()).sum();
         let room = self.config.max_buffer_bytes.saturating_sub(OVERHEAD + extra as u64);
@@ -104,10 +112,7 @@ impl Engine {
         if size > largest {
             let text = format!("a write of {size} bytes is larger than the {largest} allowed");
             let error = Error::new(ErrorKind::TooLarge, text);
-            let mut book = self.book();
-            let error = self.refuse(&mut book, error, Reason::TooLarge);
-            book.count_failure(1, &error);
-            return Err(error);
+            return Err(self.refuse(&mut self.book(), error, Reason::TooLarge));
         }
         Ok(size)
     }
@@ -176,7 +181,7 @@ impl Engine {
 
     /// Accepts the stream's last message, to be sent alone and with the end of the stream.
     pub(crate) fn accept_last(&self, message: &[u8]) -> Result<u64> {
-        self.check_size(&[message], 0)?;
+        self.measure(&[message], 0)?; // `close` itself tells, and no flush after it
         let mut book = self.book();
         if let Some(error) = &book.terminal {
             return Err(error.clone());

@@ -13,12 +13,14 @@ use super::receipts::{Outcome, Reason, Status};
 use super::task::{Task, another};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pending::{Completer, Pending, pending};
+use crate::pending::{Completer, Pending, pending, pending_or_unread};
 use crate::runtime::{self, Runtime};
 use crate::stats::Stats;
 
 mod accept;
 mod tell;
+
+use tell::News;
 
 pub use tell::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 
@@ -75,6 +77,18 @@ impl Engine {
         let engine = Self::start_on(process.runtime()?, endpoint, config, callbacks, after);
         process.register(&engine);
         Ok(engine)
+    }
+
+    /// The one of this process that writes to the same stream under the same id and is about to
+    /// end: whoever comes next waits for it, so that a process never fences itself.
+    pub(crate) fn ending(endpoint: &Endpoint, config: &Config) -> Option<Arc<Self>> {
+        let is_one = |engine: &Arc<Engine>| {
+            engine.config.producer_id == config.producer_id
+                && engine.endpoint.url == endpoint.url
+                && !*engine.ended.borrow()
+                && engine.book().stop != Stop::No
+        };
+        runtime::process().live_engines().into_iter().rfind(is_one)
     }
 
     /// The same on a given runtime.
@@ -160,7 +174,7 @@ impl Engine {
         let failed = outcome.error.clone().filter(|_| !outcome.is_delivered());
         let news = self.news(batch, &outcome, failed.as_ref());
         let released = room == Room::Released;
-        let held = news.as_ref().filter(|_| released).map_or(0, |news| news.cost());
+        let held = news.as_ref().map_or(0, News::cost);
         let due = {
             let mut book = self.book();
             // Reserved until the host has seen it, and before the rest is free for others.
@@ -193,6 +207,11 @@ impl Engine {
         }
         let (completer, waiting) = pending();
         book.ledger.wait(id, completer);
+        if self.config.is_replay {
+            book.seal();
+            drop(book);
+            self.wake.notify_one();
+        }
         waiting
     }
 
@@ -246,11 +265,15 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn flush(&self) -> Pending<FlushReport> {
+    pub(crate) fn flush(self: &Arc<Self>) -> Pending<FlushReport> {
         if let Err(error) = self.check_fork() {
             return Pending::ready(Err(error));
         }
-        let (completer, waiting) = pending();
+        let (engine, since) = (Arc::downgrade(self), self.book().reported());
+        let (completer, waiting) = pending_or_unread(move |report: Result<FlushReport>| {
+            let engine = engine.upgrade().filter(|engine| !engine.is_foreign());
+            engine.into_iter().for_each(|engine| engine.book().take_back(since, &report));
+        });
         let due: Due = self.book().flush(completer);
         due.complete();
         self.wake.notify_one();
@@ -291,7 +314,11 @@ impl Engine {
 
     /// The end of the task: nothing is settled or sent after it.
     pub(crate) fn set_ended(&self) {
-        self.book().set_state(ProducerState::Stopped);
+        {
+            let mut book = self.book();
+            book.set_state(ProducerState::Stopped);
+            book.gauges.in_flight = 0;
+        }
         self.announce();
         let _ = self.ended.send_replace(true);
     }
@@ -364,6 +391,7 @@ impl Engine {
         reason: Reason,
         error: Error,
     ) {
+        let reason = if unsure { reason.in_doubt() } else { reason };
         let (status, error) = Self::doubt(unsure, status, error);
         self.settle(batch, Outcome::failed(status, reason, error), Room::Released);
     }

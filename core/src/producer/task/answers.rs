@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::super::batch::BATCH_OVERHEAD;
 use super::super::book::ProducerState;
 use super::super::engine::Room;
 use super::super::queue::{Queued, SplitBudget};
@@ -13,6 +14,7 @@ use super::super::session::{Attempt, Decision};
 use super::{Landed, NO_TUPLE, Slot, Task, Turn, fresh};
 use crate::error::{Detail, Error, ErrorKind};
 use crate::protocol::answer::Answer;
+use crate::runtime::random;
 use crate::stream::wire::Opened;
 use crate::transport::asking::Answers;
 use crate::transport::{Response, SendError};
@@ -27,10 +29,9 @@ const LIMITED: u32 = 8;
 
 impl Task {
     pub(super) fn land(&mut self, landed: Landed) {
-        self.overslept = false;
         match landed {
             Landed::Open(opened) => self.on_opened(opened),
-            Landed::Look(result) => self.on_look(result),
+            Landed::Look(sent, result) => self.on_look(sent, result),
             Landed::Batch { epoch, seq, result, stream_type } if epoch == self.session.epoch => {
                 // A batch acknowledged through a later one is gone from the window already.
                 if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
@@ -60,7 +61,7 @@ impl Task {
                     ErrorKind::StreamGone => Reason::Gone,
                     _ => Reason::Conflict,
                 };
-                self.end(ProducerState::Failed, reason, Reason::ProducerFailed, error);
+                self.end(ProducerState::Failed, None, reason, Reason::ProducerFailed, error);
             }
         }
     }
@@ -115,8 +116,8 @@ impl Task {
             }
             Decision::Repeat { maybe_stored } => {
                 self.window[n].maybe_stored |= maybe_stored && !self.is_dead(n);
-                if matches!(answer.status, 502 | 504) {
-                    self.on_unanswered(n); // a gateway speaks for a server it lost
+                if answer.is_gateways() {
+                    self.on_unanswered(n);
                 }
                 self.pause(error(), answer.retry_after);
             }
@@ -124,12 +125,10 @@ impl Task {
             // The predecessor is there already: the answer crossed its acknowledgement. Paused
             // all the same, since nothing else would end it if that were not so.
             Decision::AwaitPredecessor => self.pause(error(), None),
-            Decision::Claim { current } => {
-                match self.session.claim(current, fresh(), rand::random()) {
-                    Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
-                    None => self.on_fenced(current, answer),
-                }
-            }
+            Decision::Claim { current } => match self.session.claim(current, fresh(), random()) {
+                Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
+                None => self.on_fenced(n, current, answer),
+            },
             Decision::Split(reason) => self.on_refused(n, reason, error(), true),
             Decision::Refuse(reason @ Reason::SequenceConflict) => {
                 let error = answer.sequence_conflict(&engine.endpoint.shown);
@@ -143,15 +142,20 @@ impl Task {
                 self.turn_next(n, false);
                 self.pause(error(), None);
             }
-            Decision::Fenced { current } => self.on_fenced(current, answer),
-            Decision::Vanished(reason) => self.on_vanished(reason, error()),
-            Decision::Limited => self.on_limited(error()),
+            Decision::Fenced { current } => self.on_fenced(n, current, answer),
+            Decision::Vanished(reason) => self.on_vanished(n, reason, error()),
+            Decision::Limited => self.on_limited(n, error()),
+            Decision::Fail(Reason::NotFound)
+                if self.engine.config.create.is_some() && !self.recreated =>
+            {
+                (self.unopened, self.recreated) = (true, true);
+            }
             Decision::Fail(reason) => {
                 let rest = match reason {
                     Reason::StreamClosed => Reason::StreamClosed,
                     _ => Reason::ProducerFailed,
                 };
-                self.end(ProducerState::Failed, reason, rest, error());
+                self.end(ProducerState::Failed, Some(n), reason, rest, error());
             }
             Decision::NotAProducerServer => {
                 self.window[n].maybe_stored = true;
@@ -161,7 +165,7 @@ impl Task {
                     .with_url(&self.engine.endpoint.shown)
                     .with_status(answer.status);
                 let failed = Reason::ProducerFailed;
-                self.end(ProducerState::Failed, failed, failed, error);
+                self.end(ProducerState::Failed, Some(n), failed, failed, error);
             }
         }
     }
@@ -174,8 +178,8 @@ impl Task {
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
         }
-        while self.window.front().is_some_and(|slot| slot.seq <= up_to) {
-            let slot = self.window.pop_front().expect("just seen");
+        for _ in 0..self.acknowledged(up_to) {
+            let Some(slot) = self.window.pop_front() else { break };
             if slot.expired {
                 self.leave(&slot);
                 continue;
@@ -189,12 +193,22 @@ impl Task {
             let outcome = Outcome {
                 duplicate,
                 maybe_duplicate: slot.queued.maybe_duplicate || again || self.after_replay,
-                attempts: slot.attempts,
-                offset: answer.next_offset.clone(),
+                attempts: slot.queued.attempts,
+                // Where the stream ends now, not where it ended after those before it.
+                offset: answer.next_offset.clone().filter(|_| slot.seq == up_to),
                 ..Outcome::delivered()
             };
             self.engine.settle(&slot.queued.batch, outcome, Room::Released);
         }
+    }
+
+    /// How many batches of the window an acknowledgement of `up_to` is for: all before it, among
+    /// them one whose repeat was refused, which then was stored.
+    fn acknowledged(&self, up_to: u64) -> usize {
+        let last = self.window.iter().rposition(|slot| slot.seq <= up_to);
+        let stands = |slot: &Slot| slot.seq != NO_TUPLE || slot.maybe_stored;
+        let count = self.window.iter().take_while(|slot| stands(slot)).count();
+        last.map_or(0, |last| count.min(last + 1))
     }
 
     /// Whether slot `n` can never be stored under its tuple.
@@ -224,6 +238,7 @@ impl Task {
             self.asked_until = self.asked_until.max(Some(until));
         }
         self.failures += 1;
+        self.failed_at = Some(Instant::now());
         self.paused_until = self.paused_until.max(Some(until));
         let mut book = self.engine.book();
         let next = match book.state {
@@ -241,7 +256,7 @@ impl Task {
         self.pause(error, None);
     }
 
-    fn on_fenced(&mut self, current: u64, answer: &Answer) {
+    fn on_fenced(&mut self, n: usize, current: u64, answer: &Answer) {
         let text = format!(
             "another producer took over the id `{}` (epoch {current}, ours was {}); give each \
              worker an id of its own, or set `shared`",
@@ -251,18 +266,18 @@ impl Task {
             .with_url(&self.engine.endpoint.shown)
             .with_status(answer.status)
             .with_detail(Detail::StaleEpoch { current_epoch: current });
-        self.end(ProducerState::Fenced, Reason::Fenced, Reason::Fenced, error);
+        self.end(ProducerState::Fenced, Some(n), Reason::Fenced, Reason::Fenced, error);
     }
 
-    fn on_vanished(&mut self, reason: Reason, error: Error) {
+    fn on_vanished(&mut self, n: usize, reason: Reason, error: Error) {
         let since = *self.vanished_since.get_or_insert_with(Instant::now);
         if since.elapsed() < VANISHED {
             return self.pause(error, None);
         }
-        self.end(ProducerState::Failed, reason, Reason::Gone, error);
+        self.end(ProducerState::Failed, Some(n), reason, Reason::Gone, error);
     }
 
-    fn on_limited(&mut self, error: Error) {
+    fn on_limited(&mut self, n: usize, error: Error) {
         self.limited += 1;
         if self.limited < LIMITED {
             return self.pause(error, None);
@@ -272,7 +287,8 @@ impl Task {
             .with_reason(Reason::ProducerLimit.as_str())
             .with_url(&self.engine.endpoint.shown)
             .with_status(429);
-        self.end(ProducerState::Failed, Reason::ProducerLimit, Reason::ProducerFailed, error);
+        let (reason, rest) = (Reason::ProducerLimit, Reason::ProducerFailed);
+        self.end(ProducerState::Failed, Some(n), reason, rest, error);
     }
 
     /// The server refuses these bytes for good: the bad group is rejected, its neighbours and
@@ -308,7 +324,6 @@ impl Task {
                 after_predecessor: false,
                 maybe_stored: false,
                 unanswered: 0,
-                attempts: 0,
                 flight: None,
                 acked: None,
                 answers: Answers::default(),
@@ -316,6 +331,7 @@ impl Task {
             };
             slot.queued.batch = first;
             slot.queued.closes = false;
+            self.engine.book().reserve_anyway(BATCH_OVERHEAD); // for the one more
             self.window.insert(n + 1, behind);
             return;
         }

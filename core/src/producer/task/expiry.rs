@@ -18,9 +18,7 @@ const OVERSLEPT: Duration = Duration::from_secs(1);
 impl Task {
     /// Settles what is older than `delivery_timeout_ms`.
     pub(super) fn expire(&mut self, now: Instant) {
-        let Some(limit) = self.engine.config.delivery_timeout.filter(|_| !self.overslept) else {
-            return;
-        };
+        let Some(limit) = self.engine.config.delivery_timeout else { return };
         let engine = self.engine.clone();
         self.expire_sent(now, limit);
         loop {
@@ -65,7 +63,7 @@ impl Task {
             if let (Some((flight, _)), false) = (&slot.flight, stays) {
                 flight.abort(); // it still waits for its turn, and must not go now
             }
-            self.end_unsure |= unsure && slot.queued.batch.is_end();
+            self.end_unsure |= unsure && slot.queued.closes;
             let (status, error) = Engine::doubt(unsure, Status::Cancelled, error);
             let outcome = Outcome::failed(status, Reason::Expired, error);
             // The bytes of a batch that stays are held, and so they stay counted.
@@ -87,17 +85,26 @@ impl Task {
         }
     }
 
-    /// A process that was stopped or a machine that slept wakes up late: nothing expires then
-    /// before one more attempt has ended.
+    /// A process that was stopped or a machine that slept wakes up late: whatever it holds gets the
+    /// time for one more attempt.
     pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
-        self.overslept |= timer.is_some_and(|at| Instant::now() > at + OVERSLEPT);
+        let now = Instant::now();
+        let config = &self.engine.config;
+        let Some(limit) = config.delivery_timeout else { return };
+        if timer.is_some_and(|at| now > at + OVERSLEPT) {
+            let earliest = now - limit.saturating_sub(config.request_timeout);
+            for slot in &mut self.window {
+                slot.queued.born = slot.queued.born.max(earliest);
+            }
+            self.engine.book().queue.born_after(earliest);
+        }
     }
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let config = &self.engine.config;
         let book = self.engine.book();
         let mut timers = [self.paused_until, None, None, None];
-        if let Some(limit) = config.delivery_timeout.filter(|_| !self.overslept) {
+        if let Some(limit) = config.delivery_timeout {
             let slots = self.window.iter().filter(|slot| !slot.expired);
             timers[1] = slots.map(|slot| slot.queued.born + limit).min();
             timers[2] = book.queue.oldest().map(|born| born + limit);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::engine::Room;
 use super::super::look::{Verdict, verdict};
-use super::super::receipts::Outcome;
-use super::{Landed, Looking, Slot, Task};
+use super::super::receipts::{Outcome, Reason};
+use super::{Landed, Looking, Slot, Task, Turn};
 use crate::error::Error;
 use crate::stream::wire::{self, Look};
 
@@ -56,18 +56,22 @@ impl Task {
         let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().stats.requests += 1;
-        let json = self.engine.config.json;
+        let (json, sent) = (self.engine.config.json, self.sent);
         self.flights.spawn(async move {
-            Landed::Look(wire::look(&*transport, endpoint, base, json, timeout).await)
+            Landed::Look(sent, wire::look(&*transport, endpoint, base, json, timeout).await)
         });
     }
 
-    pub(super) fn on_look(&mut self, result: Result<Look, (Error, Option<Duration>)>) {
+    pub(super) fn on_look(&mut self, sent: u64, result: Result<Look, (Error, Option<Duration>)>) {
+        if sent != self.sent {
+            return; // what was sent since may have been stored since
+        }
         let look = match result {
             Ok(look) => look,
             Err((error, retry_after)) => {
-                // A server that answers everything but this must not hold the writes for ever.
-                self.failed_looks += u32::from(error.status().is_some());
+                // A server that answers everything but this must not hold the writes for ever;
+                // one that nobody reaches holds them by itself.
+                self.failed_looks += u32::from(error.status().is_some() || !error.definite());
                 if self.failed_looks >= FAILED_LOOKS {
                     (self.looking, self.failed_looks) = (Looking::Done, 0);
                 }
@@ -89,6 +93,7 @@ impl Task {
         let mut ended = false;
         for n in 0..stored {
             let Some(slot) = self.window.pop_front() else { break };
+            self.session.found(slot.seq);
             ended |= slot.queued.closes;
             if slot.expired {
                 self.leave(&slot);
@@ -96,25 +101,30 @@ impl Task {
             }
             let outcome = Outcome {
                 maybe_duplicate: slot.queued.maybe_duplicate,
-                attempts: slot.attempts,
+                attempts: slot.queued.attempts,
                 offset: look.tail.clone().filter(|_| n + 1 == stored),
                 ..Outcome::delivered()
             };
             self.engine.settle(&slot.queued.batch, outcome, Room::Released);
         }
-        // What is behind is not there. The server may still tell a late arrival of it from a
-        // repeat, under the same tuple; under another one it is sent for the first time.
-        self.window.iter_mut().for_each(|slot| slot.unanswered = 0);
-        if self.turn.is_some() || stored > 0 {
-            self.window.iter_mut().for_each(|slot| slot.maybe_stored = false);
+        // What is behind is not there, or only late. Under the same tuple the server tells the one
+        // from the other, as long as it knows the session; under another it is sent anew.
+        let known_below = match self.turn {
+            None => u64::MAX,
+            Some(Turn::Session { settle_below, .. }) => settle_below,
+            // What is late finds the stream closed, or a newer epoch.
+            Some(Turn::End { reason: Reason::StreamClosed | Reason::Fenced, .. }) => 0,
+            Some(Turn::End { .. }) => u64::MAX,
+        };
+        for slot in &mut self.window {
+            slot.unanswered = 0;
+            slot.maybe_stored &= slot.seq < known_below;
         }
         if stored > 0 {
             self.base = look.tail;
-            self.session.found();
             self.on_contact();
-            match ended {
-                true => self.turn = None, // the end was ours
-                false => self.turn_on(),
+            if ended {
+                self.turn = None; // the end was ours
             }
         }
     }

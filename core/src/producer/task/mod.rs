@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method, header};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use super::batch::Batch;
@@ -21,6 +21,7 @@ use super::receipts::{Reason, Status};
 use super::session::{Session, fresh_epoch};
 use crate::error::{Error, ErrorKind};
 use crate::protocol::headers::*;
+use crate::runtime::random;
 use crate::stream::wire::{self, Opened};
 use crate::transport::asking::Answers;
 use crate::transport::{Request, Response, SendError, Transport};
@@ -44,7 +45,6 @@ struct Slot {
     /// Attempts that ended without a word of the server itself, which may have stored the batch,
     /// crashed and forgotten, since a look last said that nothing of it is there.
     unanswered: u32,
-    attempts: u32,
     /// The attempt under way, and whether anything of it may have left.
     flight: Option<(AbortHandle, Arc<AtomicBool>)>,
     /// What the session had acknowledged when the last attempt was sent.
@@ -72,8 +72,9 @@ enum Turn {
     /// Go on under another session. What was sent below `settle_below` and may be stored is first
     /// repeated under the old one, whose memory decides it.
     Session { next: Session, settle_below: u64 },
-    /// End: the first slot's reason, and everybody else's.
-    End { state: ProducerState, first: Reason, rest: Reason, error: Error },
+    /// End: the reason of the batch the answer was about, the oldest one where it was about none,
+    /// and everybody else's.
+    End { state: ProducerState, about: Option<u64>, reason: Reason, rest: Reason, error: Error },
 }
 
 enum Landed {
@@ -85,7 +86,8 @@ enum Landed {
         stream_type: Option<String>,
     },
     Open(Opened),
-    Look(Result<wire::Look, (Error, Option<Duration>)>),
+    /// And how many requests had been sent when it began.
+    Look(u64, Result<wire::Look, (Error, Option<Duration>)>),
 }
 
 /// Whether the stream is looked at before anything goes on (docs/adr/looking.md).
@@ -105,18 +107,21 @@ pub(crate) struct Task {
     session: Session,
     window: VecDeque<Slot>,
     flights: JoinSet<Landed>,
+    /// How many requests with batches have been sent.
+    sent: u64,
     turn: Option<Turn>,
     /// Failed attempts in a row; while there are any, only the first batch is tried.
     failures: u32,
+    failed_at: Option<Instant>,
     paused_until: Option<Instant>,
     /// Until when the server itself asked to be left alone.
     asked_until: Option<Instant>,
-    /// A timer came so late that the clock must have jumped.
-    overslept: bool,
     /// A producer of this stream in this process whose end the first request waits for.
     before: Option<Arc<Engine>>,
     /// The stream has to be created or checked before the first batch.
     unopened: bool,
+    /// It was created anew since; that happens once.
+    recreated: bool,
     vanished_since: Option<Instant>,
     /// Answers in a row that may mean that there are too many producers.
     limited: u32,
@@ -155,9 +160,8 @@ impl Task {
         before: Option<Arc<Engine>>,
     ) -> Self {
         let config = &engine.config;
-        let replay = config.epoch.is_some() && !config.auto_claim;
         let epoch = config.epoch.unwrap_or_else(fresh);
-        let session = Session::first(epoch, config.auto_claim, replay);
+        let session = Session::first(epoch, config.auto_claim, config.is_replay);
         {
             let mut book = engine.book();
             book.stats.sessions += 1;
@@ -168,13 +172,15 @@ impl Task {
             session,
             window: VecDeque::new(),
             flights: JoinSet::new(),
+            sent: 0,
             turn: None,
             failures: 0,
+            failed_at: None,
             paused_until: None,
             asked_until: None,
-            overslept: false,
             before,
             unopened: config.create.is_some(),
+            recreated: false,
             vanished_since: None,
             limited: 0,
             looking: Looking::No,
@@ -226,7 +232,9 @@ impl Task {
             let engine = self.engine.clone();
             let landed = tokio::select! {
                 biased;
-                Some(landed) = self.flights.join_next(), if !self.flights.is_empty() => Some(landed),
+                Some(landed) = self.flights.join_next_with_id(), if !self.flights.is_empty() => {
+                    Some(landed)
+                }
                 () = predecessor => {
                     self.before = None;
                     None
@@ -234,10 +242,11 @@ impl Task {
                 () = engine.wake.notified() => None,
                 () = sleep => None,
             };
+            self.notice_oversleep(timer);
             match landed {
-                Some(Ok(landed)) => self.land(landed),
-                Some(Err(_)) => self.on_lost_flight(),
-                None => self.notice_oversleep(timer),
+                Some(Ok((_, landed))) => self.land(landed),
+                Some(Err(lost)) => self.on_lost_flight(lost.id()),
+                None => {}
             }
         }
         // Whoever comes next waits for this one alone: it must not end before its predecessor.
@@ -247,11 +256,11 @@ impl Task {
     }
 
     /// A request's own task was aborted or panicked: what it carried may have been stored.
-    fn on_lost_flight(&mut self) {
-        if self.flights.is_empty() {
-            for slot in self.window.iter_mut().filter(|slot| slot.flying) {
-                (slot.flying, slot.maybe_stored) = (false, true);
-            }
+    fn on_lost_flight(&mut self, lost: Id) {
+        let carried = |slot: &Slot| slot.flight.as_ref().is_some_and(|(own, _)| own.id() == lost);
+        if let Some(n) = self.window.iter().position(carried) {
+            self.window[n].flying = false;
+            self.on_unanswered(n);
         }
     }
 
@@ -302,7 +311,7 @@ impl Task {
                 continue;
             }
             let unsure = slot.unsure() || slot.has_left();
-            self.end_unsure |= unsure && slot.queued.batch.is_end();
+            self.end_unsure |= unsure && slot.queued.closes;
             self.cancel(&slot.queued.batch, unsure, reason, error);
         }
         loop {
@@ -368,6 +377,9 @@ impl Task {
         while self.can_take() {
             let Some(mut queued) = self.take() else { break };
             queued.maybe_duplicate |= queued.batch.is_end() && self.end_unsure;
+            if self.window.is_empty() {
+                self.forget_failures();
+            }
             let seq = self.session.take_seq();
             self.window.push_back(Slot {
                 seq,
@@ -376,7 +388,6 @@ impl Task {
                 after_predecessor: false,
                 maybe_stored: false,
                 unanswered: 0,
-                attempts: 0,
                 flight: None,
                 acked: None,
                 answers: Answers::default(),
@@ -386,16 +397,27 @@ impl Task {
         }
     }
 
+    /// Whatever was said so far was said of batches that are settled, and a while ago says nothing
+    /// about now.
+    fn forget_failures(&mut self) {
+        (self.vanished_since, self.limited) = (None, 0);
+        let patience = self.engine.config.retries.backoff.max;
+        if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
+            (self.failures, self.failed_at) = (0, None);
+        }
+    }
+
     /// The next batch to send, unless an idle producer still lingers for more.
     fn take(&self) -> Option<Queued> {
-        let linger = self.engine.config.linger;
+        let config = &self.engine.config;
         let mut book = self.engine.book();
         if let Some(queued) = book.queue.pop() {
             return Some(queued);
         }
         let since = book.queue.open_since?;
-        let hurry = book.stop != Stop::No || book.closing || book.flush_waits();
-        if !hurry && self.window.is_empty() && Instant::now() < since + linger {
+        let hurry = book.stop != Stop::No || book.closing;
+        let lingers = config.is_replay || self.window.is_empty();
+        if !hurry && lingers && Instant::now() < since + config.linger {
             return None;
         }
         book.seal();
@@ -406,13 +428,14 @@ impl Task {
         let slot = &mut self.window[n];
         slot.flying = true;
         slot.after_predecessor = false;
-        slot.attempts += 1;
+        slot.queued.attempts += 1;
         slot.acked = self.session.acked();
         self.looking = Looking::No;
+        self.sent += 1;
         {
             let mut book = self.engine.book();
             book.stats.requests += 1;
-            book.stats.retries += u64::from(slot.attempts > 1);
+            book.stats.retries += u64::from(slot.queued.attempts > 1);
         }
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
@@ -472,8 +495,10 @@ impl Task {
         book.gauges.in_flight = self.window.iter().filter(|slot| slot.flying).count();
         book.gauges.attempt = self.failures;
         let idle = book.open.is_empty() && book.queue.is_empty();
-        let lingers =
-            !self.engine.config.linger.is_zero() && self.window.is_empty() && book.queue.is_empty();
+        let config = &self.engine.config;
+        let lingers = !config.linger.is_zero()
+            && (config.is_replay || self.window.is_empty())
+            && book.queue.is_empty();
         book.wants = match (self.can_take(), idle) {
             (false, _) => Wants::Nothing,
             (true, true) => Wants::Data,
@@ -501,5 +526,5 @@ fn no_more_epochs() -> Error {
 
 fn fresh() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    fresh_epoch(now.as_millis() as u64, rand::random())
+    fresh_epoch(now.as_millis() as u64, random())
 }

@@ -3,7 +3,7 @@
 use super::super::book::ProducerState;
 use super::super::receipts::{Reason, Status};
 use super::super::session::Session;
-use super::{NO_TUPLE, Task, Turn, no_more_epochs};
+use super::{NO_TUPLE, Slot, Task, Turn, no_more_epochs};
 use crate::error::{Error, ErrorKind};
 
 impl Task {
@@ -24,25 +24,27 @@ impl Task {
         }
     }
 
-    /// Decides to go on in another session, unless that or more is decided already.
-    pub(super) fn turn_on(&mut self) {
-        if self.turn.is_none() {
-            self.turn_to_next(0);
-        }
-    }
-
     fn turn_to_next(&mut self, settle_below: u64) {
         match self.session.next() {
             Some(next) => self.turn = Some(Turn::Session { next, settle_below }),
             None => {
                 let failed = Reason::ProducerFailed;
-                self.end(ProducerState::Failed, failed, failed, no_more_epochs());
+                self.end(ProducerState::Failed, None, failed, failed, no_more_epochs());
             }
         }
     }
 
-    pub(super) fn end(&mut self, state: ProducerState, first: Reason, rest: Reason, error: Error) {
-        self.turn = Some(Turn::End { state, first, rest, error });
+    /// Decides to end, for an answer about slot `n` if it was about one.
+    pub(super) fn end(
+        &mut self,
+        state: ProducerState,
+        n: Option<usize>,
+        reason: Reason,
+        rest: Reason,
+        error: Error,
+    ) {
+        let about = n.map(|n| self.window[n].queued.batch.first_id);
+        self.turn = Some(Turn::End { state, about, reason, rest, error });
     }
 
     /// Does what was decided once every request under way has told its fate.
@@ -55,8 +57,9 @@ impl Task {
         }
         match self.turn.take() {
             Some(Turn::Session { next, .. }) => self.begin(next),
-            Some(Turn::End { state, first, rest, error }) => {
-                self.finish(state, first, rest, error);
+            Some(Turn::End { state, about, reason, rest, error }) => {
+                self.finish(state, about, error.clone(), reason);
+                self.give_up_all(rest, &error);
             }
             None => {}
         }
@@ -96,7 +99,7 @@ impl Task {
         book.stats.sessions += 1;
     }
 
-    fn finish(&mut self, state: ProducerState, first: Reason, rest: Reason, error: Error) {
+    fn finish(&mut self, state: ProducerState, about: Option<u64>, error: Error, reason: Reason) {
         {
             let mut book = self.engine.book();
             book.set_state(state);
@@ -104,16 +107,18 @@ impl Task {
             book.last_error = Some(error.clone());
         }
         if !self.window.is_empty() || state == ProducerState::Failed {
-            self.finish_first(first, error.clone());
+            self.finish_one(about, reason, error);
         }
-        self.give_up_all(rest, &error);
     }
 
-    /// The batch the answer was about is refused; what is behind it only shares its fate.
-    fn finish_first(&mut self, reason: Reason, error: Error) {
-        let (batch, unsure) = match self.window.pop_front() {
+    /// The batch the answer was about is refused; the others only share its fate.
+    fn finish_one(&mut self, about: Option<u64>, reason: Reason, error: Error) {
+        let is_it = |slot: &Slot| Some(slot.queued.batch.first_id) == about;
+        let n = self.window.iter().position(is_it).unwrap_or(0);
+        let (batch, unsure) = match self.window.remove(n) {
             Some(slot) if slot.expired => return self.leave(&slot),
             Some(slot) => (slot.queued.batch.clone(), slot.unsure()),
+            None if about.is_some() => return, // it is settled
             None => {
                 let mut book = self.engine.book();
                 book.seal();

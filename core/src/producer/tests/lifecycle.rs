@@ -210,21 +210,6 @@ fn no_wake_up_is_missed() {
     io.join().unwrap();
 }
 
-#[test]
-fn a_close_ends_with_the_library() {
-    use crate::{DurableStream, IdempotentProducer};
-    // Accepts connections and never answers.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/x", silent.local_addr().unwrap());
-    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
-    let producer = IdempotentProducer::open(&stream, "a", Options::new()).unwrap();
-    let under_way = producer.close(None);
-    assert!(crate::shutdown(Duration::from_millis(50)).is_err());
-    assert!(under_way.wait().is_err());
-    assert!(producer.close(None).wait().is_err());
-    crate::shutdown(Duration::MAX).unwrap();
-}
-
 #[tokio::test(start_paused = true)]
 async fn restart_is_the_way_back_after_being_fenced() {
     let server = Scripted::default();

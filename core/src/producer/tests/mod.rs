@@ -1,9 +1,13 @@
 //! The engine over the model server, under virtual time: each promise of the delivery contract.
 
 mod asking;
+mod edges;
+mod hostile;
 mod lifecycle;
 mod looking;
+mod rough;
 mod schedules;
+mod sockets;
 mod telling;
 
 use std::sync::Arc;

@@ -1,0 +1,169 @@
+//! What only real sockets show.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::transport::http::HttpTransport;
+use crate::transport::{Request, Transport};
+use crate::{DurableStream, IdempotentProducer};
+
+/// Serves each request with `handle`, which gets its head and the connection; returns the URL.
+fn serve(handle: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/s", listener.local_addr().unwrap());
+    let handle = Arc::new(handle);
+    start(move || {
+        for connection in listener.incoming() {
+            let (mut connection, handle) = (connection.unwrap(), handle.clone());
+            start(move || {
+                while let Some(head) = read_request(&mut connection) {
+                    handle(&head, &mut connection);
+                }
+            });
+        }
+    });
+    url
+}
+
+fn start(body: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().spawn(body).unwrap();
+}
+
+fn read_request(connection: &mut TcpStream) -> Option<String> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if connection.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = header(&head, "content-length").map_or(0, |n| n.parse().unwrap());
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).ok()?;
+    Some(head)
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+fn echo(head: &str) -> String {
+    let (epoch, seq) = (header(head, "producer-epoch"), header(head, "producer-seq"));
+    format!("producer-epoch: {}\r\nproducer-seq: {}\r\n", epoch.unwrap(), seq.unwrap())
+}
+
+fn say(connection: &mut TcpStream, text: &str) {
+    let _ = connection.write_all(text.as_bytes());
+}
+
+/// "A process never fences itself": dropping a producer "delivers what was accepted in
+/// the background", also if the next one of the same id is opened right after.
+#[test]
+fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
+    let newest = Arc::new(std::sync::Mutex::new((0u64, 0u64)));
+    let known = newest.clone();
+    let url = serve(move |head, connection| {
+        let epoch: u64 = header(head, "producer-epoch").unwrap().parse().unwrap();
+        let stale = {
+            let mut known = known.lock().unwrap();
+            known.0 = known.0.max(epoch);
+            known.1 += u64::from(epoch == known.0);
+            (epoch < known.0).then_some(known.0)
+        };
+        std::thread::sleep(Duration::from_millis(200));
+        match stale {
+            None => say(
+                connection,
+                &format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", echo(head)),
+            ),
+            Some(newest) => say(
+                connection,
+                &format!(
+                    "HTTP/1.1 403 Forbidden\r\nproducer-epoch: {newest}\r\ncontent-length: 0\r\n\r\n"
+                ),
+            ),
+        }
+    });
+    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let open = || IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
+    let first = open();
+    first.append("1").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let second = first.append("2").unwrap();
+    let (waiting, _) = (first.wait(second.id()), drop(first));
+    let next = open();
+    next.append("3").unwrap();
+    next.flush().wait().unwrap();
+    let outcome = waiting.wait().unwrap();
+    assert!(outcome.is_delivered(), "{outcome:?}");
+}
+
+fn request(method: http::Method, url: &str, body: &'static str) -> Request {
+    let endpoint = Endpoint::resolve(&Options::new().url(url)).unwrap();
+    let plain = Request::new(method, Arc::new(endpoint), Duration::from_millis(300));
+    Request { body: body.into(), ..plain }
+}
+
+/// The bit is set by "an attempt that ended without complete status and headers". An
+/// acknowledgement whose body never ends has both.
+#[tokio::test]
+async fn an_answer_whose_body_never_ends_is_an_answer() {
+    let url = serve(|head, connection| {
+        assert!(head.starts_with("post"));
+        say(
+            connection,
+            "HTTP/1.1 200 OK\r\nproducer-epoch: 1\r\nproducer-seq: 0\r\n\
+                         transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        );
+    });
+    let answer = HttpTransport::new().send(request(http::Method::POST, &url, "[1]")).await;
+    assert_eq!(answer.map(|response| response.status).map_err(|e| e.message), Ok(200));
+}
+
+/// "only connect failures close a host's gate for all its producers".
+#[tokio::test]
+async fn a_late_answer_to_a_request_without_a_body_closes_no_gate() {
+    let url = serve(|head, connection| match head.starts_with("head") {
+        true => std::thread::sleep(Duration::from_secs(3_600)),
+        false => say(connection, "HTTP/1.1 204 No Content\r\n\r\n"),
+    });
+    let late = HttpTransport::new().send(request(http::Method::HEAD, &url, "")).await.unwrap_err();
+    assert!(late.sent, "it had left");
+    assert!(!late.unreachable, "and so somebody listens: {late:?}");
+}
+
+/// "A chunk nobody took, as when a wait was given up, comes again with the next call", and
+/// concurrent calls take turns: nothing is skipped, doubled or swapped.
+#[test]
+fn chunks_nobody_took_come_again_in_their_order() {
+    let url = serve(|head, connection| {
+        let from = head.split("offset=").nth(1).unwrap().split([' ', '&']).next().unwrap();
+        let from: usize = from.parse().unwrap_or(0);
+        let (end, body) = (["false", "true"][usize::from(from >= 3)], "abcd".get(from..from + 1));
+        let (next, body) = (from + usize::from(body.is_some()), body.unwrap_or_default());
+        say(
+            connection,
+            &format!(
+                "HTTP/1.1 200 OK\r\nstream-next-offset: {next}\r\nstream-up-to-date: {end}\r\n\
+             content-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        );
+    });
+    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let reader = stream.read(None).unwrap();
+    let given_up = [reader.next_chunk(), reader.next_chunk()];
+    while reader.offset().as_deref() != Some("2") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    given_up.into_iter().for_each(drop);
+    let mut text = String::new();
+    while let Some(chunk) = reader.next_chunk().wait().unwrap() {
+        text.push_str(std::str::from_utf8(&chunk.data).unwrap());
+        assert!(text.len() < 20, "{text}");
+    }
+    assert_eq!(text, "abcd");
+}

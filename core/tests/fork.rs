@@ -1,0 +1,45 @@
+//! A forked child is somebody else.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
+use std::io::Read;
+use std::os::fd::FromRawFd;
+
+use durstream_core::{DurableStream, IdempotentProducer, Options};
+
+fn shared_id() -> String {
+    let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
+    let options = Options::new().shared(true);
+    let producer = IdempotentProducer::open(&stream, "worker", options).unwrap();
+    producer.producer_id().to_owned()
+}
+
+/// What a forked child says.
+fn in_child(say: impl FnOnce() -> String) -> String {
+    let mut ends = [0; 2];
+    // SAFETY: plain libc calls; the child writes to its end of the pipe and leaves.
+    unsafe {
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+        let child = libc::fork();
+        if child == 0 {
+            let text = say();
+            libc::write(ends[1], text.as_ptr().cast(), text.len());
+            libc::_exit(0);
+        }
+        libc::close(ends[1]);
+        let mut text = String::new();
+        std::fs::File::from_raw_fd(ends[0]).read_to_string(&mut text).unwrap();
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+        text
+    }
+}
+
+/// A random number drawn before the fork is drawn by every child again, unless it is taken from the
+/// system: then workers of one parent would fence each other.
+#[test]
+fn forked_workers_get_suffixes_of_their_own() {
+    let parent = shared_id();
+    let (first, second) = (in_child(shared_id), in_child(shared_id));
+    assert!(first.starts_with("worker-") && first != parent);
+    assert_ne!(first, second, "two workers of one parent have one identity");
+}
