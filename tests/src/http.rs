@@ -29,16 +29,31 @@ impl Response {
 
 /// One GET on a connection of its own.
 pub fn get(address: SocketAddr, path: &str) -> Result<Response> {
-    let doing = || format!("GET http://{address}{path}");
+    send(address, "GET", path, &[])
+}
+
+/// One request without a body on a connection of its own; not for HEAD.
+pub fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Response> {
+    let doing = || format!("{method} http://{address}{path}");
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT).context(doing())?;
     socket.set_read_timeout(Some(TIMEOUT)).context(doing())?;
     socket.set_write_timeout(Some(TIMEOUT)).context(doing())?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{length}{headers}\r\n"
+    );
     socket.write_all(request.as_bytes()).context(doing())?;
     read_response(BufReader::new(socket)).context(doing())
 }
 
-/// Reads one answer to a GET.
+/// Reads one answer.
 fn read_response(mut reader: impl BufRead) -> Result<Response> {
     let (status, headers) = read_head(&mut reader)?;
     let mut response = Response { status, headers, body: Vec::new() };

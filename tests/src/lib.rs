@@ -11,6 +11,7 @@ pub struct Readme;
 
 pub mod failure;
 pub mod http;
+pub mod numbered;
 pub mod proxy;
 pub mod readback;
 

@@ -21,7 +21,8 @@ pub fn read_bytes(address: SocketAddr, stream_path: &str) -> Result<Vec<u8>> {
     Ok(read_pages(address, stream_path)?.concat())
 }
 
-fn read_pages(address: SocketAddr, stream_path: &str) -> Result<Vec<Vec<u8>>> {
+/// Every page of a stream as it came. A stream that does not exist has none.
+pub fn read_pages(address: SocketAddr, stream_path: &str) -> Result<Vec<Vec<u8>>> {
     let mut pages = Vec::new();
     let mut offset = "-1".to_owned();
     loop {

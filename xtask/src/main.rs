@@ -2,9 +2,11 @@
 #![allow(clippy::print_stdout, reason = "its output is what a person runs it for")]
 
 mod artefacts;
+mod ascent;
 mod conformance;
 mod console;
 mod demo;
+mod faults;
 mod process;
 mod server;
 mod signals;
@@ -29,7 +31,7 @@ struct Command {
     run: fn(&Tree, &[String]) -> Result<u8>,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command {
         name: "demo",
         usage: "demo [--keep] [--shipments N]",
@@ -39,7 +41,7 @@ const COMMANDS: [Command; 6] = [
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|conformance|comparison|readme …]",
+        usage: "test [rust|c|python|node|conformance|faults|comparison|readme …]",
         about: "every test of every language against a real server; all suites unless told",
         run: suites::test,
     },
@@ -55,6 +57,13 @@ const COMMANDS: [Command; 6] = [
         about: "the cases of tests/conformance with each language's adapter\n\
                 PATTERN is a part of a case's id, or with * a whole one",
         run: conformance::conformance,
+    },
+    Command {
+        name: "faults",
+        usage: "faults [--only PATTERN]… [--seed S] [--list]",
+        about: "producers against real servers with faults injected; counts what was lost or doubled\n\
+                PATTERN is a part of a row's name; a random seed unless told",
+        run: faults::faults,
     },
     Command {
         name: "simulate",

@@ -1,8 +1,10 @@
 //! Child processes that are waited for with an eye on Ctrl-C, and never left behind.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::signals;
@@ -27,9 +29,25 @@ impl Guarded {
         Some((self.0.stdin.take()?, self.0.stdout.take()?))
     }
 
+    /// Its standard output, where it is a pipe; once.
+    pub(crate) fn output(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
     /// The status, when the child has ended.
     pub(crate) fn poll(&mut self) -> Result<Option<ExitStatus>> {
         self.0.try_wait().context("waiting for a program")
+    }
+
+    /// Asks it to end, as `kill` and container managers do; where there is no such way, ends it.
+    pub(crate) fn terminate(&mut self) {
+        #[cfg(unix)]
+        if let (Ok(id), Ok(None)) = (libc::pid_t::try_from(self.0.id()), self.0.try_wait()) {
+            // SAFETY: a signal to a child that was not waited for, so the number is still its own.
+            unsafe { libc::kill(id, libc::SIGTERM) };
+        }
+        #[cfg(not(unix))]
+        self.kill();
     }
 
     /// Ends it at once, and waits until it is gone.
@@ -94,6 +112,18 @@ pub(crate) fn logged(command: &mut Command, log: &Path, tick: impl FnMut()) -> R
     let status = Guarded::spawn(command)?.wait(None, tick)?;
     signals::check()?;
     expect_success(&name, status).map_err(|failure| with_tail(&failure, log))
+}
+
+/// Hands on each line of a child's output as it comes, on a thread that ends with the output.
+pub(crate) fn follow(
+    output: ChildStdout,
+    mut line: impl FnMut(&str) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let read = move || {
+        let lines = BufReader::new(output).lines().map_while(std::io::Result::ok);
+        lines.for_each(|text| line(&text));
+    };
+    std::thread::Builder::new().name("output".to_owned()).spawn(read).context("reading output")
 }
 
 fn expect_success(name: &str, status: ExitStatus) -> Result {

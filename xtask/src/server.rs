@@ -107,11 +107,27 @@ impl Server {
     pub(crate) fn kill_and_restart(&mut self) -> Result<Duration> {
         let started = Instant::now();
         self.process.kill();
+        self.restart()?;
+        Ok(started.elapsed())
+    }
+
+    /// Asks the server to end, kills it if it has not by then, and starts it again; whether it
+    /// ended by itself.
+    pub(crate) fn stop_and_restart(&mut self, grace: Duration) -> Result<bool> {
+        self.process.terminate();
+        let ended = self.process.wait(Some(grace), || ()).is_ok();
+        self.process.kill();
+        self.restart()?;
+        Ok(ended)
+    }
+
+    fn restart(&mut self) -> Result {
+        let started = Instant::now();
         loop {
             match launch(&self.data, &self.binary, self.durability, self.address) {
                 Ok(process) => {
                     self.process = process;
-                    return Ok(started.elapsed());
+                    return Ok(());
                 }
                 // A client that tries to connect may hold the port for a moment.
                 Err(_) if started.elapsed() < START_LIMIT => signals::check()?,
@@ -160,7 +176,7 @@ fn place(tree: &Tree) -> (PathBuf, PathBuf) {
     (root, binary)
 }
 
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a port")?;
     listener.local_addr().context("looking for a port")
 }

@@ -119,7 +119,12 @@ impl Connection {
             return Ok(End::Close);
         }
         let Some(head) = Head::read(&mut self.reader)? else { return Ok(End::Close) };
-        let plan = self.shared.rules().decide(Some(&head));
+        let mut request = Request::new(head, self.shared.settings.max_body_bytes)?;
+        if self.shared.rules().ask_for_bodies() {
+            request.read_whole(&self.client, &mut self.reader)?;
+        }
+        let Request { head, read, .. } = &request;
+        let plan = self.shared.rules().decide(Some(head), read);
         let entry = Entry {
             connection: self.number,
             method: head.method().to_owned(),
@@ -129,7 +134,7 @@ impl Connection {
             ..Entry::default()
         };
         let number = self.shared.journal().push(entry);
-        let exchange = Exchange { connection: self, head, number };
+        let exchange = Exchange { connection: self, request, number };
         let end = exchange.run(&plan);
         if let Err(error) = &end {
             let text = error.to_string();
@@ -163,45 +168,71 @@ impl Connection {
     }
 }
 
+/// A request, and how much of it was read.
+struct Request {
+    head: Head,
+    /// What was read of its body, as it came.
+    read: Vec<u8>,
+    /// The rest.
+    body: Body,
+    tally: Tally,
+    /// The client waits for permission to send the body.
+    expects_continue: bool,
+}
+
+impl Request {
+    fn new(head: Head, keep: usize) -> io::Result<Self> {
+        let (body, expects_continue) = (head.request_body()?, head.expects_continue());
+        Ok(Self { head, read: Vec::new(), body, tally: Tally::keeping(keep), expects_continue })
+    }
+
+    fn permit(&mut self, mut client: &TcpStream) -> io::Result<()> {
+        if std::mem::take(&mut self.expects_continue) {
+            client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        Ok(())
+    }
+
+    fn read_whole(&mut self, client: &TcpStream, reader: &mut impl BufRead) -> io::Result<()> {
+        self.permit(client)?;
+        let read = &mut self.read;
+        self.body.pump(reader, u64::MAX, &mut self.tally, |piece| {
+            read.extend_from_slice(piece);
+            Ok(())
+        })
+    }
+}
+
 /// One request on its way.
 struct Exchange<'a> {
     connection: &'a mut Connection,
-    head: Head,
+    request: Request,
     number: u64,
 }
 
 impl Exchange<'_> {
     fn run(mut self, plan: &Plan) -> io::Result<End> {
-        let shared = self.connection.shared.clone();
         let fault = plan.fault.as_ref();
         if let Some(Fault::ResetBefore) = fault {
             return Ok(End::Reset);
         }
-        let mut body = self.head.request_body()?;
-        if self.head.expects_continue() {
-            (&*self.connection.client).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-        }
         // What may outlive its sender is read in full first.
-        let mut read = Vec::new();
         let waits =
             matches!(fault, Some(Fault::Delay { .. } | Fault::Hold { .. } | Fault::Stall { .. }));
-        let mut tally = Tally::keeping(shared.settings.max_body_bytes);
         if waits || matches!(fault, Some(Fault::Answer { .. })) {
-            body.pump(&mut self.connection.reader, u64::MAX, &mut tally, |piece| {
-                read.extend_from_slice(piece);
-                Ok(())
-            })?;
-            self.record(&tally);
+            let Connection { client, reader, .. } = &mut *self.connection;
+            self.request.read_whole(client, reader)?;
         }
+        self.request.permit(&self.connection.client)?;
+        self.record();
         self.wait(fault, Moment::Forward, plan.latency_ms / 2)?;
         match fault {
             Some(Fault::Stall { forward: false }) => return self.stall(),
             Some(Fault::Answer { forward: false, .. }) => return self.answer_as(fault),
             Some(Fault::ResetWithin { bytes }) => {
-                let forwarded = self.forward(&read, body, tally, *bytes);
-                return forwarded.map(|()| End::Reset);
+                return self.forward(*bytes).map(|()| End::Reset);
             }
-            _ => self.forward(&read, body, tally, u64::MAX)?,
+            _ => self.forward(u64::MAX)?,
         }
         let (head, body) = self.server_answer(fault.is_none())?;
         self.wait(fault, Moment::Answer, plan.latency_ms - plan.latency_ms / 2)?;
@@ -236,29 +267,27 @@ impl Exchange<'_> {
         Err(io::Error::new(ErrorKind::ConnectionAborted, "the proxy stopped"))
     }
 
-    fn record(&self, tally: &Tally) {
+    fn record(&self) {
+        let tally = &self.request.tally;
         self.connection.shared.journal().change(self.number, |entry| {
             entry.body_bytes = tally.bytes;
             entry.body.clone_from(&tally.kept);
         });
     }
 
-    /// Sends the request: its head, what was `read` of its body, and the rest up to the limit.
+    /// Sends the request: its head, what was read of its body, and the rest up to the limit.
     /// A server that answers early and stops reading gets no more of it.
-    fn forward(
-        &mut self,
-        read: &[u8],
-        mut body: Body,
-        mut tally: Tally,
-        limit: u64,
-    ) -> io::Result<()> {
-        let mut out = self.head.without("expect");
-        out.extend_from_slice(read);
+    fn forward(&mut self, limit: u64) -> io::Result<()> {
+        let Request { head, read, .. } = &self.request;
+        let mut out = head.without("expect");
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        out.extend_from_slice(&read[..read.len().min(most)]);
         let socket = self.connection.upstream()?.socket.clone();
         let mut broken = false;
         let mut send = |bytes: &[u8]| broken = broken || (&*socket).write_all(bytes).is_err();
         // The head travels with what is there of the body already.
-        let pumped = body.pump(&mut self.connection.reader, limit, &mut tally, |piece| {
+        let Request { body, tally, .. } = &mut self.request;
+        let pumped = body.pump(&mut self.connection.reader, limit, tally, |piece| {
             if out.is_empty() {
                 send(piece);
             } else {
@@ -270,7 +299,7 @@ impl Exchange<'_> {
         if !out.is_empty() {
             send(&out);
         }
-        self.record(&tally);
+        self.record();
         pumped
     }
 
@@ -286,7 +315,7 @@ impl Exchange<'_> {
                 break head;
             }
         };
-        let body = head.answer_body(self.head.method())?;
+        let body = head.answer_body(self.request.head.method())?;
         let answer = Answer { status: head.status()?, headers: head.headers.clone() };
         self.connection.shared.journal().change(self.number, |e| e.server_answer = Some(answer));
         Ok((head, body))
@@ -326,7 +355,7 @@ impl Exchange<'_> {
         if last {
             self.connection.upstream = None;
         }
-        if last || self.head.is_last() { End::Close } else { End::Keep }
+        if last || self.request.head.is_last() { End::Close } else { End::Keep }
     }
 
     fn drop_answer(&mut self, mut body: Body) -> io::Result<()> {
@@ -361,7 +390,7 @@ impl Exchange<'_> {
         }
         let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
         let mut out = format!("HTTP/1.1 {status} Answer\r\n{}\r\n", lines.collect::<String>());
-        if self.head.method() != "HEAD" && !has_no_body(*status) {
+        if self.request.head.method() != "HEAD" && !has_no_body(*status) {
             out.push_str(body);
         }
         let last = headers.iter().any(|(name, value)| {
@@ -370,6 +399,6 @@ impl Exchange<'_> {
         let answer = Answer { status: *status, headers };
         self.connection.shared.journal().change(self.number, |e| e.answer = Some(answer));
         (&*self.connection.client).write_all(out.as_bytes())?;
-        Ok(if last || self.head.is_last() { End::Close } else { End::Keep })
+        Ok(if last || self.request.head.is_last() { End::Close } else { End::Keep })
     }
 }

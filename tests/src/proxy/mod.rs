@@ -11,6 +11,8 @@
 //! | `method` | only requests with this method |
 //! | `path` | only requests whose path with query contains this |
 //! | `header`, `header_value` | only requests with this header, with exactly this value |
+//! | `min_bytes` | only requests that announce a body of at least so many bytes |
+//! | `with_body` | only requests whose body contains this; while there is such a rule, requests are read whole first |
 //! | `times` | how often; 0 is always; 1 unless given, for `latency` 0 |
 //! | `skip` | how many matching requests are left alone first |
 //! | `probability` | how likely each match is hit, from 0 to 1, by the proxy's seed |
@@ -174,7 +176,7 @@ impl Shared {
         connections.open.retain(|_, (_, thread)| !thread.is_finished());
         connections.accepted += 1;
         let number = connections.accepted;
-        let plan = self.rules().decide(None);
+        let plan = self.rules().decide(None, b"");
         if plan.fault.is_some() {
             let entry = Entry { connection: number, rules: plan.fired, ..Entry::default() };
             self.journal().push(entry);
@@ -291,6 +293,11 @@ impl Proxy {
     /// Waits until so many requests are held under a name; `false` if they were not in time.
     pub fn wait_held(&self, name: &str, count: usize, limit: Duration) -> bool {
         self.shared.waits.wait_held(name, count, limit)
+    }
+
+    /// How often a rule fired so far, whatever the log forgot. `closed` never does: nobody is there.
+    pub fn fired(&self) -> u64 {
+        self.shared.rules().fired()
     }
 
     /// What went through so far, the oldest first.

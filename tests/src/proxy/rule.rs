@@ -125,6 +125,10 @@ pub struct Rule {
     pub path: Option<String>,
     /// Only requests with this header, and with this value where one is given.
     pub header: Option<(String, Option<String>)>,
+    /// Only requests whose body contains this.
+    pub body: Option<String>,
+    /// Only requests that announce a body of at least so many bytes.
+    pub min_bytes: u64,
     /// How often, 0 is always.
     pub times: u64,
     /// How many matching requests are left alone first.
@@ -137,8 +141,8 @@ impl Rule {
     /// A fault for the next request, or for every one if it is `latency`.
     pub fn new(fault: Fault) -> Self {
         let times = u64::from(!matches!(fault, Fault::Latency { .. }));
-        let (method, path, header, probability) = (None, None, None, None);
-        Self { fault, method, path, header, times, skip: 0, probability }
+        let (method, path, header, body, probability) = (None, None, None, None, None);
+        Self { fault, method, path, header, body, min_bytes: 0, times, skip: 0, probability }
     }
 
     /// Only requests with this method.
@@ -162,6 +166,18 @@ impl Rule {
     /// Only requests with this header and value.
     pub fn header_value(mut self, name: &str, value: &str) -> Self {
         self.header = Some((name.to_owned(), Some(value.to_owned())));
+        self
+    }
+
+    /// Only requests whose body contains this.
+    pub fn body(mut self, part: &str) -> Self {
+        self.body = Some(part.to_owned());
+        self
+    }
+
+    /// Only requests that announce a body of at least so many bytes.
+    pub fn min_bytes(mut self, bytes: u64) -> Self {
+        self.min_bytes = bytes;
         self
     }
 
@@ -196,6 +212,8 @@ impl Rule {
         if header_value.is_some() && rule.header.is_none() {
             return Err("`header_value` goes with `header`".into());
         }
+        rule.body = fields.text("with_body")?;
+        rule.min_bytes = fields.number("min_bytes")?.unwrap_or_default();
         rule.times = fields.number("times")?.unwrap_or(rule.times);
         rule.skip = fields.number("skip")?.unwrap_or_default();
         rule.probability = fields.fraction("probability")?;
@@ -207,6 +225,7 @@ impl Rule {
     /// Refuses what can never happen.
     pub(super) fn check(&self) -> Result {
         let asks = self.method.is_some() || self.path.is_some() || self.header.is_some();
+        let asks = asks || self.body.is_some() || self.min_bytes > 0;
         if self.fault.is_for_connections() && asks {
             let name = self.fault.name();
             return Err(format!("`{name}` happens before there is a request to match").into());
@@ -217,7 +236,7 @@ impl Rule {
         Ok(())
     }
 
-    fn matches(&self, head: Option<&Head>) -> bool {
+    fn matches(&self, head: Option<&Head>, body: &[u8]) -> bool {
         let Some(head) = head else { return matches!(self.fault, Fault::Refuse) };
         let is = |wanted: &Option<String>, there: &dyn Fn(&str) -> bool| {
             wanted.as_deref().is_none_or(there)
@@ -229,7 +248,13 @@ impl Rule {
                 Some(value) => wanted.as_deref().is_none_or(|wanted| wanted == value),
                 None => false,
             })
+            && (self.min_bytes == 0 || head.length().is_some_and(|it| it >= self.min_bytes))
+            && self.body.as_ref().is_none_or(|part| contains(body, part.as_bytes()))
     }
+}
+
+fn contains(body: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || body.windows(part.len()).any(|window| window == part)
 }
 
 fn fault(fields: &mut Fields) -> Result<Fault> {
@@ -345,6 +370,7 @@ pub(super) struct Rules {
     list: Vec<Active>,
     next: u64,
     random: u64,
+    fired: u64,
 }
 
 #[derive(Debug)]
@@ -357,7 +383,7 @@ struct Active {
 
 impl Rules {
     pub(super) fn new(seed: u64) -> Self {
-        Self { list: Vec::new(), next: 1, random: seed }
+        Self { list: Vec::new(), next: 1, random: seed, fired: 0 }
     }
 
     pub(super) fn add(&mut self, rule: Rule) -> RuleId {
@@ -376,15 +402,25 @@ impl Rules {
         self.list.clear();
     }
 
+    /// Whether the bodies of such requests have to be there for [`Rules::decide`].
+    pub(super) fn ask_for_bodies(&self) -> bool {
+        self.list.iter().any(|active| active.rule.body.is_some())
+    }
+
+    /// How often any rule fired, those that were removed included.
+    pub(super) fn fired(&self) -> u64 {
+        self.fired
+    }
+
     /// The first rule that fires takes the request; rules after it do not see it, but for
     /// `latency`, which goes with everything. No head: a connection that was just accepted.
-    pub(super) fn decide(&mut self, head: Option<&Head>) -> Plan {
+    pub(super) fn decide(&mut self, head: Option<&Head>, body: &[u8]) -> Plan {
         let mut plan = Plan::default();
         for active in &mut self.list {
             let rule = &active.rule;
             let latency = matches!(rule.fault, Fault::Latency { .. });
             let spent = rule.times > 0 && active.fired >= rule.times;
-            if spent || (plan.fault.is_some() && !latency) || !rule.matches(head) {
+            if spent || (plan.fault.is_some() && !latency) || !rule.matches(head, body) {
                 continue;
             }
             if active.skipped < rule.skip {
@@ -395,6 +431,7 @@ impl Rules {
                 continue;
             }
             active.fired += 1;
+            self.fired += 1;
             plan.fired.push((active.id, rule.fault.name()));
             match rule.fault {
                 Fault::Latency { ms } => plan.latency_ms += ms,
@@ -425,7 +462,7 @@ mod tests {
     }
 
     fn fault_of(rules: &mut Rules, head: &Head) -> Option<Fault> {
-        rules.decide(Some(head)).fault
+        rules.decide(Some(head), b"").fault
     }
 
     #[test]
@@ -448,6 +485,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_picks_bodies() {
+        let rule = json!({ "fault": "answer", "status": 413, "times": 0, "min_bytes": 10 });
+        let mut rules = Rules::new(1);
+        rules.add(Rule::from_json(&rule).unwrap());
+        let post = |length| head(&format!("POST / HTTP/1.1\r\nContent-Length: {length}"));
+        assert!(fault_of(&mut rules, &post(10)).is_some());
+        assert!(fault_of(&mut rules, &post(9)).is_none());
+        assert!(fault_of(&mut rules, &head("POST / HTTP/1.1")).is_none());
+        assert!(!rules.ask_for_bodies());
+        let rule = json!({ "fault": "answer", "status": 400, "times": 0, "with_body": "bad" });
+        rules.add(Rule::from_json(&rule).unwrap());
+        assert!(rules.ask_for_bodies());
+        assert!(rules.decide(Some(&post(5)), b"a bad").fault.is_some());
+        assert!(rules.decide(Some(&post(5)), b"a ba").fault.is_none());
+        assert_eq!(rules.fired(), 2);
+    }
+
+    #[test]
     fn the_first_takes_the_request_and_latency_goes_with_it() {
         let mut rules = Rules::new(1);
         let first = rules.add(Rule::new(Fault::ResetBefore));
@@ -455,12 +510,12 @@ mod tests {
         rules.add(Rule::new(Fault::Latency { ms: 4 }));
         rules.add(Rule::new(Fault::Refuse));
         let get = head("GET / HTTP/1.1");
-        let plan = rules.decide(Some(&get));
+        let plan = rules.decide(Some(&get), b"");
         assert_eq!((plan.fault, plan.latency_ms), (Some(Fault::ResetBefore), 4));
         assert_eq!(plan.fired, [(first.0, "reset-before"), (3, "latency")]);
         assert_eq!(fault_of(&mut rules, &get), Some(Fault::ResetAfter));
-        assert_eq!(rules.decide(None).fault, Some(Fault::Refuse));
-        let plan = rules.decide(Some(&get));
+        assert_eq!(rules.decide(None, b"").fault, Some(Fault::Refuse));
+        let plan = rules.decide(Some(&get), b"");
         assert_eq!((plan.fault, plan.latency_ms), (None, 4));
     }
 
@@ -494,6 +549,8 @@ mod tests {
             json!({ "fault": "answer", "status": 500, "headers": { "a": 1 } }),
             json!({ "fault": "cut-answer", "bytes": 1, "head_bytes": 1 }),
             json!({ "fault": "refuse", "path": "/x" }),
+            json!({ "fault": "refuse", "min_bytes": 1 }),
+            json!({ "fault": "closed", "with_body": "x" }),
             json!({ "fault": "reset-after", "probability": 2 }),
             json!({ "fault": "reset-after", "header_value": "x" }),
         ] {

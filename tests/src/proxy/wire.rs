@@ -106,12 +106,19 @@ impl Head {
         Ok(self.framed()?.unwrap_or(Body::UntilEnd))
     }
 
+    /// The length of the body, where it is announced.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.header("content-length")?.parse().ok()
+    }
+
     fn framed(&self) -> io::Result<Option<Body>> {
         if self.says("transfer-encoding", "chunked") {
             return Ok(Some(Body::Size(Vec::new())));
         }
-        let Some(length) = self.header("content-length") else { return Ok(None) };
-        let length = length.parse().map_err(|_| wrong("Content-Length is not a number"))?;
+        if self.header("content-length").is_none() {
+            return Ok(None);
+        }
+        let length = self.length().ok_or_else(|| wrong("Content-Length is not a number"))?;
         Ok(Some(Body::Length(length)))
     }
 }

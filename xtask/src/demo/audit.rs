@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde_json::Value;
 
+use crate::ascent::out_of_order;
 use durstream_tests::failure::{Context, Result};
 
 /// How many events of each kind are shown to a person.
@@ -61,7 +62,7 @@ impl Audit {
                 audit.lost.add(event);
             }
         }
-        audit.out_of_order = order.len() - longest_ascent(&order);
+        audit.out_of_order = out_of_order(&order);
         audit.compare_states(&last_states(ledger), &last_states(stream));
         audit
     }
@@ -105,21 +106,6 @@ fn last_states(events: &[Value]) -> States<'_> {
         }
     }
     states
-}
-
-/// The length of the longest ascending subsequence.
-fn longest_ascent(numbers: &[usize]) -> usize {
-    // ends[n] is the smallest number an ascent of length n + 1 can end with.
-    let mut ends: Vec<usize> = Vec::new();
-    for number in numbers {
-        let place = ends.partition_point(|end| end < number);
-        if place == ends.len() {
-            ends.push(*number);
-        } else {
-            ends[place] = *number;
-        }
-    }
-    ends.len()
 }
 
 /// One event per line.

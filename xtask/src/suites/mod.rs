@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::artefacts;
 use crate::conformance;
 use crate::console;
+use crate::faults;
 use crate::process;
 use crate::server::Server;
 use crate::signals;
@@ -22,12 +23,13 @@ pub(crate) use runner::Suite;
 
 type Body = fn(&mut Suite<'_>);
 
-const SUITES: [(&str, Body); 7] = [
+const SUITES: [(&str, Body); 8] = [
     ("rust", rust),
     ("c", c::suite),
     ("python", python),
     ("node", node),
     ("conformance", conformance::suite),
+    ("faults", faults::suite),
     ("comparison", comparison),
     ("readme", readme::suite),
 ];
@@ -41,7 +43,7 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     toolchain::check(Languages {
         c: any_of(&["c", "conformance", "readme"]),
         python: any_of(&["python", "conformance", "readme"]),
-        node: any_of(&["node", "conformance", "comparison", "readme"]),
+        node: any_of(&["node", "conformance", "faults", "comparison", "readme"]),
     })?;
     let binary = Server::install(tree)?;
     let mut runner = Runner::default();
@@ -142,7 +144,7 @@ mod tests {
             let chosen = choose(&arguments).map_err(|failure| failure.to_string())?;
             Ok(chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
         };
-        let all = ["rust", "c", "python", "node", "conformance", "comparison", "readme"];
+        let all = ["rust", "c", "python", "node", "conformance", "faults", "comparison", "readme"];
         assert_eq!(names(&[]), Ok(all.to_vec()));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
         let unknown = format!("no suite \"go\": there are {}", all.join(", "));

@@ -1,0 +1,209 @@
+//! Writes numbered messages at a steady pace and tells what became of each. It knows nothing of
+//! the faults on its way: `cargo xtask faults` makes them and judges what this says.
+//!
+//! The job is one JSON object, the only argument. On standard output come lines `settled N`, and at
+//! the end `report` with one JSON object.
+#![allow(clippy::print_stdout, reason = "its output is what it is run for")]
+
+mod producer;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use durstream_core::{Outcome, Receipt, Stats, Status};
+use durstream_tests::numbered::Kind;
+use producer::Producer;
+use serde_json::{Value, json};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How often what happened is looked at.
+const TICK: Duration = Duration::from_millis(1);
+/// How many writes are made at most before the next look.
+const BETWEEN_LOOKS: usize = 500;
+const FLUSH_LIMIT: Duration = Duration::from_secs(60);
+
+/// What to write, and where.
+struct Job {
+    writer: String,
+    kind: Kind,
+    url: String,
+    stream_path: String,
+    producer_id: String,
+    writes: usize,
+    /// 0 is as fast as the calls return.
+    per_second: usize,
+    options: BTreeMap<String, String>,
+    /// Holds the token for every request; somebody else renews it.
+    token_file: Option<PathBuf>,
+}
+
+impl Job {
+    fn parse(text: &str) -> Result<Self> {
+        let value: Value = serde_json::from_str(text)?;
+        let word = |name: &str| {
+            value[name].as_str().map(str::to_owned).ok_or_else(|| format!("`{name}` is no text"))
+        };
+        let number = |name: &str| {
+            let number = value[name].as_u64().and_then(|number| usize::try_from(number).ok());
+            number.ok_or_else(|| format!("`{name}` is no number"))
+        };
+        Ok(Self {
+            writer: word("writer")?,
+            kind: Kind::from_name(&word("kind")?).map_err(|failure| failure.to_string())?,
+            url: word("url")?,
+            stream_path: word("stream_path")?,
+            producer_id: word("producer_id")?,
+            writes: number("writes")?,
+            per_second: number("per_second")?,
+            options: serde_json::from_value(value["options"].clone())?,
+            token_file: value["token_file"].as_str().map(PathBuf::from),
+        })
+    }
+
+    /// How many writes should have been called by then.
+    fn due(&self, elapsed: Duration) -> usize {
+        let due = elapsed.as_secs_f64() * self.per_second as f64;
+        if self.per_second == 0 { self.writes } else { self.writes.min(due as usize) }
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(report) => {
+            println!("report {report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<Value> {
+    let job = Job::parse(&std::env::args().nth(1).ok_or("the job is missing")?)?;
+    let told = Arc::new(AtomicU64::new(0));
+    let count = told.clone();
+    let on_error = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let producer = Producer::open(&job, on_error)?;
+    let mut watch = Watch::default();
+    let receipts = write(&job, &producer, &mut watch);
+    let flushed = producer.flush().wait_or_timeout(Some(FLUSH_LIMIT), "flush");
+    watch.look(&producer.stats());
+    // Before letting go, which ends in `stopped` whatever was before.
+    let state = format!("{:?}", producer.state()).to_lowercase();
+    let mut ends = Ends::default();
+    for receipt in &receipts {
+        match receipt.refusal() {
+            Some(refusal) => ends.add("refused", refusal),
+            None => {
+                let outcome = producer.wait(receipt.id()).wait()?;
+                ends.add(name(&outcome), &outcome);
+            }
+        }
+    }
+    await_callbacks(&producer);
+    let stats: BTreeMap<_, _> = producer.stats().entries().into_iter().collect();
+    producer.let_go();
+    Ok(json!({
+        "outcomes": ends.runs,
+        "reasons": ends.reasons,
+        "stats": stats,
+        "unbalanced": watch.unbalanced,
+        "longest_pause_ms": u64::try_from(watch.longest.as_millis())?,
+        "flush": flushed.err().map(|error| error.to_string()),
+        "told": told.load(Ordering::Relaxed),
+        "state": state,
+    }))
+}
+
+/// Writes everything and waits until all of it is settled.
+fn write(job: &Job, producer: &Producer, watch: &mut Watch) -> Vec<Receipt> {
+    let started = Instant::now();
+    let mut receipts = Vec::with_capacity(job.writes);
+    loop {
+        let due = job.due(started.elapsed()).min(receipts.len() + BETWEEN_LOOKS);
+        while receipts.len() < due {
+            receipts.push(producer.write(&job.writer, receipts.len()));
+        }
+        let stats = producer.stats();
+        watch.look(&stats);
+        if receipts.len() == job.writes && stats.pending == 0 {
+            return receipts;
+        }
+        if receipts.len() == job.due(started.elapsed()) {
+            std::thread::sleep(TICK);
+        }
+    }
+}
+
+fn name(outcome: &Outcome) -> &'static str {
+    match outcome.status {
+        Status::Delivered if outcome.maybe_duplicate => "flagged",
+        status => status.as_str(),
+    }
+}
+
+/// What an undelivered write reserves is held until its callback has returned.
+fn await_callbacks(producer: &Producer) {
+    let started = Instant::now();
+    while producer.stats().buffered_bytes > 0 && started.elapsed() < FLUSH_LIMIT {
+        std::thread::sleep(TICK);
+    }
+}
+
+/// What can be seen from outside while the producer works.
+#[derive(Default)]
+struct Watch {
+    settled: u64,
+    /// Since when nothing was settled although something was pending.
+    since: Option<Instant>,
+    longest: Duration,
+    /// How often the counters did not add up.
+    unbalanced: u64,
+}
+
+impl Watch {
+    fn look(&mut self, stats: &Stats) {
+        let settled = stats.delivered + stats.rejected + stats.cancelled + stats.unknown;
+        self.unbalanced += u64::from(settled + stats.pending != stats.accepted);
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.longest = self.longest.max(since.elapsed());
+        if settled != self.settled {
+            println!("settled {settled}");
+            self.settled = settled;
+            self.since = None;
+        }
+        if stats.pending == 0 {
+            self.since = None;
+        }
+    }
+}
+
+/// What became of the writes, in the order of the calls.
+#[derive(Default)]
+struct Ends {
+    /// How many in a row ended how.
+    runs: Vec<(&'static str, u64)>,
+    reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Ends {
+    fn add(&mut self, end: &'static str, outcome: &Outcome) {
+        if let Some(reason) = outcome.reason {
+            *self.reasons.entry(reason.as_str()).or_default() += 1;
+        }
+        match self.runs.last_mut() {
+            Some((last, count)) if *last == end => *count += 1,
+            _ => self.runs.push((end, 1)),
+        }
+    }
+}

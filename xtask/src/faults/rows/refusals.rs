@@ -1,0 +1,116 @@
+//! What a server refuses: bodies too large, one record among many, old tokens.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Row;
+use crate::faults::expect::Expect;
+use crate::faults::judge::End;
+use crate::faults::stage::{self, Ran, Stage};
+use crate::faults::writer::Job;
+use crate::server::Durability;
+use durstream_tests::failure::{Context, Result};
+use durstream_tests::numbered::{self, Kind};
+use durstream_tests::proxy::Proxy;
+
+/// The record that is refused.
+const POISON: usize = 617;
+const TOKEN_LIFE: Duration = Duration::from_millis(200);
+/// For a moment the old token is refused and the new one is not there yet.
+const TOKEN_GAP: Duration = Duration::from_millis(20);
+
+pub(super) fn rows() -> Vec<Row> {
+    let poison = |name, kind, per_second| {
+        Row::new(name, Expect::nothing_lost(1).rejects(1), move |stage: &Stage<'_>| {
+            poisoned(stage, kind, per_second)
+        })
+    };
+    vec![
+        Row::new("413 beyond 4 KiB", Expect::nothing_lost(5), |stage: &Stage<'_>| {
+            too_large(stage, 0)
+        }),
+        Row::new("413 beyond 4 KiB, step by step", Expect::nothing_lost(5), |stage: &Stage<'_>| {
+            too_large(stage, 2000)
+        }),
+        poison("one bad among a thousand", Kind::Json, 0),
+        poison("one bad among a thousand, step by step", Kind::Json, 2000),
+        poison("one bad among a thousand, state", Kind::State, 0),
+        Row::new("tokens that expire", Expect::nothing_lost(3), tokens),
+    ]
+}
+
+fn run(stage: &Stage<'_>, rule: &serde_json::Value, change: impl FnOnce(&mut Job)) -> Result<Ran> {
+    let server = stage.server(Durability::Memory)?;
+    let proxy = stage.proxy(server.address())?;
+    proxy.add_json(rule)?;
+    let mut job = Job::new(Kind::Json, proxy.url());
+    change(&mut job);
+    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| Ok(()))?;
+    let stream = stage::read(server.address(), job.kind, &job.stream_path)?;
+    Ok(Ran { injected: proxy.fired(), told, stream, ..Ran::default() })
+}
+
+fn too_large(stage: &Stage<'_>, per_second: usize) -> Result<Ran> {
+    let rule = json!({ "fault": "answer", "status": 413, "min_bytes": 4097, "times": 0 });
+    run(stage, &rule, |job| {
+        job.per_second = per_second;
+        if per_second > 0 {
+            // So that requests grow beyond the limit again and again.
+            job.options.push(("linger_ms", "100".to_owned()));
+        }
+    })
+}
+
+fn poisoned(stage: &Stage<'_>, kind: Kind, per_second: usize) -> Result<Ran> {
+    let record = format!("\"{}\"", numbered::key("a", POISON));
+    let rule = json!({ "fault": "answer", "status": 400, "with_body": record, "times": 0 });
+    let mut ran = run(stage, &rule, |job| {
+        (job.kind, job.per_second, job.writes) = (kind, per_second, 1000);
+    })?;
+    if ran.told[0].ends.get(POISON) != Some(&End::Rejected) {
+        ran.problems.push("the bad record was not the rejected one".to_owned());
+    }
+    Ok(ran)
+}
+
+/// A service whose tokens live for a moment: old ones get 401.
+fn tokens(stage: &Stage<'_>) -> Result<Ran> {
+    let server = stage.server(Durability::Memory)?;
+    let proxy = stage.proxy(server.address())?;
+    let file = stage.logs.join("token");
+    let (mut number, mut issued, mut revoked) = (0, Instant::now(), None::<Instant>);
+    issue(&file, number)?;
+    let mut job = Job::new(Kind::Json, proxy.url());
+    job.token_file = Some(file.clone());
+    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| {
+        if revoked.is_none() && issued.elapsed() >= TOKEN_LIFE {
+            revoke(&proxy, number)?;
+            revoked = Some(Instant::now());
+        }
+        if revoked.is_some_and(|revoked| revoked.elapsed() >= TOKEN_GAP) {
+            number += 1;
+            issue(&file, number)?;
+            (issued, revoked) = (Instant::now(), None);
+        }
+        Ok(())
+    })?;
+    let stream = stage::read(server.address(), job.kind, &job.stream_path)?;
+    Ok(Ran { injected: proxy.fired(), told, stream, ..Ran::default() })
+}
+
+/// A reader sees the old token or the new one.
+fn issue(file: &Path, number: u32) -> Result {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, format!("token-{number}")).context(draft.display())?;
+    std::fs::rename(&draft, file).context(file.display())
+}
+
+fn revoke(proxy: &Proxy, number: u32) -> Result {
+    let rule = json!({
+        "fault": "answer", "status": 401, "times": 0,
+        "header": "Authorization", "header_value": format!("Bearer token-{number}"),
+    });
+    proxy.add_json(&rule).map(drop)
+}

@@ -1,0 +1,117 @@
+//! What every row needs: the programs, a place for logs, and the reading back.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::writer::{Job, Told, Writer};
+use crate::artefacts;
+use crate::server::{Durability, Server};
+use crate::signals;
+use crate::step::step;
+use crate::tree::Tree;
+use durstream_tests::failure::Result;
+use durstream_tests::numbered::{Found, Kind};
+use durstream_tests::proxy::{Proxy, Settings};
+use durstream_tests::readback;
+
+/// A row that takes longer hangs.
+pub(crate) const ROW_LIMIT: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(2);
+
+/// The programs and the seed of a run.
+pub(crate) struct Stage<'a> {
+    pub(crate) tree: &'a Tree,
+    pub(crate) seed: u64,
+    pub(crate) writer: PathBuf,
+    pub(crate) logs: PathBuf,
+    server: PathBuf,
+    /// The folder with the reference server.
+    pub(crate) reference: PathBuf,
+}
+
+/// What a row came to.
+#[derive(Default)]
+pub(crate) struct Ran {
+    /// How often the fault happened.
+    pub(crate) injected: u64,
+    pub(crate) told: Vec<Told>,
+    pub(crate) stream: Vec<Found>,
+    /// What the row itself found wrong.
+    pub(crate) problems: Vec<String>,
+}
+
+impl<'a> Stage<'a> {
+    /// Builds what is missing.
+    pub(crate) fn prepare(tree: &'a Tree, seed: u64) -> Result<Self> {
+        let package = "durstream-faults-writer";
+        step(tree, "Writer", |step| artefacts::cargo_build(tree, step, &["-p", package]))?;
+        let reference = tree.root.join("tests/faults/reference");
+        artefacts::npm_packages(tree, "Reference server", &reference)?;
+        Ok(Self {
+            tree,
+            seed,
+            writer: tree.release(&format!("{package}{}", std::env::consts::EXE_SUFFIX)),
+            logs: tree.fresh_directory("faults")?,
+            server: Server::install(tree)?,
+            reference,
+        })
+    }
+
+    /// A fresh official server.
+    pub(crate) fn server(&self, durability: Durability) -> Result<Server> {
+        Server::start_as(self.tree, &self.server, durability)
+    }
+
+    /// A proxy in front of a server; it keeps no bodies.
+    pub(crate) fn proxy(&self, server: SocketAddr) -> Result<Proxy> {
+        let settings = Settings { seed: self.seed, max_body_bytes: 0, ..Settings::default() };
+        Proxy::start_with(server, settings)
+    }
+
+    pub(crate) fn start(&self, jobs: &[Job]) -> Result<Vec<Writer>> {
+        jobs.iter().map(|job| Writer::start(self, job.clone())).collect()
+    }
+
+    /// Waits until something holds.
+    pub(crate) fn wait(&self, mut holds: impl FnMut() -> Result<bool>) -> Result {
+        let started = Instant::now();
+        while !holds()? {
+            signals::check()?;
+            if started.elapsed() > ROW_LIMIT {
+                return Err(format!("waited for {} s", ROW_LIMIT.as_secs()).into());
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    /// Runs writers to their end, calling `tick` with how many writes are settled.
+    pub(crate) fn run(
+        &self,
+        mut writers: Vec<Writer>,
+        mut tick: impl FnMut(usize) -> Result,
+    ) -> Result<Vec<Told>> {
+        let started = Instant::now();
+        loop {
+            signals::check()?;
+            let mut running = false;
+            for writer in &mut writers {
+                running |= writer.is_running()?;
+            }
+            if !running {
+                return writers.into_iter().map(|writer| writer.finish(ROW_LIMIT)).collect();
+            }
+            if started.elapsed() > ROW_LIMIT {
+                return Err(format!("not done after {} s", ROW_LIMIT.as_secs()).into());
+            }
+            tick(writers.iter().map(Writer::settled).sum())?;
+            std::thread::sleep(TICK);
+        }
+    }
+}
+
+/// Every record of a job's stream, read past any proxy.
+pub(crate) fn read(server: SocketAddr, kind: Kind, stream_path: &str) -> Result<Vec<Found>> {
+    kind.read(&readback::read_pages(server, stream_path)?)
+}
