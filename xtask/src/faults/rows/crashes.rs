@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Row;
+use super::{NAMES, Row};
 use crate::faults::expect::Expect;
 use crate::faults::stage::{self, Ran, Stage};
 use crate::faults::writer::Job;
@@ -24,41 +24,23 @@ const LONG_GRACE: Duration = Duration::from_secs(10);
 
 pub(super) fn rows() -> Vec<Row> {
     let one = Expect::nothing_lost(AT_LEAST);
-    let killed = |name, kind| {
-        Row::new(name, one, move |stage: &Stage<'_>| {
-            crash(stage, &[job(kind)], |server| server.kill_and_restart().map(drop))
+    let killed = |name, expect: Expect, jobs: Vec<Job>| {
+        Row::new(name, expect, move |stage: &Stage<'_>| {
+            crash(stage, &jobs, |server| server.kill_and_restart().map(drop))
         })
     };
-    let bulk = |name, kind| {
-        let job = Job { writes: BULK, per_second: 0, ..job(kind) };
-        Row::new(name, Expect::nothing_lost(AT_LEAST), move |stage: &Stage<'_>| {
-            crash(stage, std::slice::from_ref(&job), |server| server.kill_and_restart().map(drop))
-        })
-    };
+    let bulk = |kind| vec![Job { writes: BULK, per_second: 0, ..job(kind) }];
+    // Where others write too, a look decides nothing.
+    let (unknown, flagged) = (one.may_not_know(), one.may_flag());
     vec![
-        killed("official server killed, JSON", Kind::Json),
-        killed("official server killed, lines", Kind::Lines),
-        killed("official server killed, state", Kind::State),
-        Row::new(
-            "official server killed, four writers, JSON",
-            one.may_not_know().may_flag(),
-            |stage: &Stage<'_>| {
-                crash(stage, &side_by_side(Kind::Json), |server| {
-                    server.kill_and_restart().map(drop)
-                })
-            },
-        ),
-        Row::new(
-            "official server killed, four writers, state",
-            one.may_flag(),
-            |stage: &Stage<'_>| {
-                crash(stage, &side_by_side(Kind::State), |server| {
-                    server.kill_and_restart().map(drop)
-                })
-            },
-        ),
-        bulk("official server killed, in bulk, JSON", Kind::Json),
-        bulk("official server killed, in bulk, state", Kind::State),
+        killed("official server killed, JSON", one, vec![job(Kind::Json)]),
+        killed("official server killed, lines", one, vec![job(Kind::Lines)]),
+        killed("official server killed, state", one, vec![job(Kind::State)]),
+        killed("official server killed, in bulk, JSON", one, bulk(Kind::Json)),
+        killed("official server killed, in bulk, state", one, bulk(Kind::State)),
+        killed("official server killed, four streams", one, apart()),
+        killed("official server killed, four writers, JSON", unknown, side_by_side(Kind::Json)),
+        killed("official server killed, four writers, state", flagged, side_by_side(Kind::State)),
         // While it waits, it goes on answering.
         Row::new("official server stopped, then killed", one, |stage: &Stage<'_>| {
             crash(stage, &[job(Kind::Json)], |server| server.stop_and_restart(GRACE).map(drop))
@@ -71,9 +53,17 @@ fn job(kind: Kind) -> Job {
     Job { per_second: 1500, ..Job::new(kind, String::new()) }
 }
 
+/// Services on one stream.
 fn side_by_side(kind: Kind) -> Vec<Job> {
     let each = Job { writes: 1000, per_second: 400, ..job(kind) }.option("shared", true);
-    ["a", "b", "c", "d"].map(|writer| each.of(writer)).to_vec()
+    NAMES.map(|writer| each.of(writer)).to_vec()
+}
+
+/// Services on a stream each.
+fn apart() -> Vec<Job> {
+    let each = Job { writes: 10_000, per_second: 5000, ..job(Kind::State) };
+    let own = |writer| Job { stream_path: format!("/faults/{writer}"), ..each.of(writer) };
+    NAMES.map(own).to_vec()
 }
 
 /// Several ends at about even distances, in the middle of what is written.
@@ -92,7 +82,12 @@ fn crash(
         Ok(())
     })?;
     let injected = (CRASHES - moments.len()) as u64;
-    let stream = stage::read(server.address(), jobs[0].kind, &jobs[0].stream_path)?;
+    let mut streams: Vec<&str> = jobs.iter().map(|job| job.stream_path.as_str()).collect();
+    streams.dedup();
+    let mut stream = Vec::new();
+    for path in streams {
+        stream.extend(stage::read(server.address(), jobs[0].kind, path)?);
+    }
     Ok(Ran { injected, told, stream, ..Ran::default() })
 }
 

@@ -11,6 +11,9 @@ use super::expect::Expect;
 use super::stage::{Ran, Stage};
 use durstream_tests::failure::Result;
 
+/// Writers, where there are several.
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
 /// Makes a fault happen while something is written.
 type Run = Box<dyn Fn(&Stage<'_>) -> Result<Ran>>;
 

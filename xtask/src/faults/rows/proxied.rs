@@ -21,14 +21,20 @@ const AT_LEAST: u64 = 3;
 /// What happens to connections, or has to be ended, is done once in this time.
 const PERIOD: Duration = Duration::from_millis(150);
 
+/// After so many, connections are left alone.
+const PERIODS: u64 = 10;
+
+type EachPeriod = fn(&Proxy, u64) -> Result<u64>;
+
 struct Proxied {
     name: &'static str,
     kind: Kind,
     rules: Vec<Value>,
     options: Vec<(&'static str, u64)>,
     expect: Expect,
-    /// Done once in a [`PERIOD`]; how often a fault happened by it that no rule counts.
-    each_period: fn(&Proxy) -> Result<u64>,
+    /// Done once in a [`PERIOD`], whose number it gets; how often a fault happened by it that no
+    /// rule counts.
+    each_period: EachPeriod,
 }
 
 impl Proxied {
@@ -44,11 +50,12 @@ impl Proxied {
         }
         let mut job = Job::new(self.kind, proxy.url());
         job.options = self.options.iter().map(|(name, ms)| (*name, ms.to_string())).collect();
-        let (mut counted, mut last) = (0, Instant::now());
+        let (mut counted, mut period, mut last) = (0, 0, Instant::now());
         let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| {
             if last.elapsed() >= PERIOD {
                 last = Instant::now();
-                counted += (self.each_period)(&proxy)?;
+                counted += (self.each_period)(&proxy, period)?;
+                period += 1;
             }
             Ok(())
         })?;
@@ -73,9 +80,10 @@ impl Proxied {
 /// To requests that write: a few times for certain, and then now and then. What a rule says itself
 /// goes before.
 fn now_and_then(name: &'static str, rule: Value) -> Proxied {
-    let certain = json!({ "method": "POST", "times": AT_LEAST, "skip": 5 });
-    let mut rules = vec![with(certain, &rule)];
+    let certain = |n| json!({ "method": "POST", "skip": 5 * n });
+    let mut rules = vec![with(certain(1), &rule)];
     if rule.get("times").is_none() {
+        rules.extend((2..=AT_LEAST).map(|n| with(certain(n), &rule)));
         let by_chance =
             json!({ "method": "POST", "times": TIMES, "probability": PROBABILITY, "skip": 1 });
         rules.push(with(by_chance, &rule));
@@ -86,7 +94,7 @@ fn now_and_then(name: &'static str, rule: Value) -> Proxied {
         rules,
         options: Vec::new(),
         expect: Expect::nothing_lost(AT_LEAST),
-        each_period: |_| Ok(0),
+        each_period: |_, _| Ok(0),
     }
 }
 
@@ -98,7 +106,7 @@ fn with(mut rule: Value, own: &Value) -> Value {
 }
 
 /// Once in a period, whatever there is.
-fn each_period(name: &'static str, each_period: fn(&Proxy) -> Result<u64>) -> Proxied {
+fn each_period(name: &'static str, each_period: EachPeriod) -> Proxied {
     Proxied { each_period, rules: Vec::new(), ..now_and_then(name, json!({})) }
 }
 
@@ -115,15 +123,19 @@ pub(super) fn rows() -> Vec<Row> {
 
 fn connections() -> Vec<Proxied> {
     vec![
-        each_period("connections refused", |proxy| {
+        each_period("connections refused", |proxy, period| {
             // What did not happen in the last one must not pile up.
             proxy.clear();
-            proxy.add_json(&json!({ "fault": "refuse" }))?;
+            if period < PERIODS {
+                proxy.add_json(&json!({ "fault": "refuse" }))?;
+            }
             Ok(0)
         }),
-        each_period("nobody listens", |proxy| {
-            proxy.add_json(&json!({ "fault": "closed", "for_ms": 50 }))?;
-            Ok(1)
+        each_period("nobody listens", |proxy, period| {
+            if period < PERIODS {
+                proxy.add_json(&json!({ "fault": "closed", "for_ms": 50 }))?;
+            }
+            Ok(u64::from(period < PERIODS))
         })
         .kind(Kind::State),
         now_and_then("reset before the server saw it", json!({ "fault": "reset-before" })),
@@ -151,7 +163,7 @@ fn connections() -> Vec<Proxied> {
             .option("request_timeout_ms", 200),
         now_and_then("answer late", json!({ "fault": "delay", "ms": 100, "before": "answer" })),
         Proxied {
-            each_period: |proxy| {
+            each_period: |proxy, _| {
                 proxy.release("held");
                 Ok(0)
             },
@@ -231,7 +243,7 @@ fn everything() -> Proxied {
         json!({ "fault": "answer", "status": 503 }),
         json!({ "fault": "answer", "status": 502, "forward": true }),
     ];
-    let certain = faults.iter().map(|fault| with(json!({ "skip": 2 }), fault));
+    let certain = (1..).zip(&faults).map(|(n, fault)| with(json!({ "skip": 3 * n }), fault));
     let by_chance = json!({ "probability": PROBABILITY / 2.0, "times": TIMES });
     let by_chance = faults.iter().map(|fault| with(by_chance.clone(), fault));
     let expect = Expect::nothing_lost(faults.len() as u64);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Row;
+use super::{NAMES, Row};
 use crate::faults::expect::Expect;
 use crate::faults::judge::End;
 use crate::faults::stage::{self, ROW_LIMIT, Ran, Stage};
@@ -10,8 +10,6 @@ use crate::faults::writer::{Job, Told, Writer};
 use crate::server::Durability;
 use durstream_tests::failure::Result;
 use durstream_tests::numbered::Kind;
-
-const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 pub(super) fn rows() -> Vec<Row> {
     let fenced = |name, kind, count: usize| {
