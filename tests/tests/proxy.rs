@@ -526,6 +526,27 @@ fn big_bodies_get_through_unchanged_and_the_log_keeps_their_beginning() {
 }
 
 #[test]
+fn bodies_and_their_lengths_pick_requests() {
+    let (server, proxy) = start();
+    for rule in [
+        json!({ "fault": "answer", "status": 400, "with_body": "bad", "times": 0 }),
+        json!({ "fault": "answer", "status": 413, "min_bytes": 6, "times": 0 }),
+        json!({ "fault": "reset-within", "bytes": 2, "skip": 1 }),
+    ] {
+        proxy.add_json(&rule).unwrap();
+    }
+    let mut client = Client::of(&proxy);
+    assert_eq!(client.post("abc"), ok("hello"));
+    assert_eq!(client.post("a bad").unwrap().0, "HTTP/1.1 400 Answer");
+    assert_eq!(client.post("longer").unwrap().0, "HTTP/1.1 413 Answer");
+    // Read whole for the first rule, and yet only a part of it gets through.
+    assert_eq!(client.post("abc"), RESET);
+    let expected = [seen("POST /x?y=1", "abc", true), seen("POST /x?y=1", "ab", false)];
+    assert_eq!(server.wait_for(2), expected);
+    assert_eq!(proxy.fired(), 3);
+}
+
+#[test]
 fn an_early_answer_reaches_the_client() {
     let (server, proxy) = start();
     let body = vec![b'x'; 32 << 20];

@@ -82,8 +82,8 @@ impl Expect {
         match self.ends {
             None => {
                 require(undelivered == 0, format!("{undelivered} cancelled or refused"));
-                let well = ended.iter().all(|state| *state == "ready");
-                require(well, format!("ended {}", ended.join(", ")));
+                let ends = |state: &&str| ["failed", "fenced", "stopped"].contains(state);
+                require(!ended.iter().any(ends), format!("ended {}", ended.join(", ")));
             }
             Some(state) => {
                 require(ended.contains(&state), format!("ended {}, not {state}", ended.join(", ")));

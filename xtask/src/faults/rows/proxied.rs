@@ -244,7 +244,7 @@ fn everything() -> Proxied {
         json!({ "fault": "answer", "status": 502, "forward": true }),
     ];
     let certain = (1..).zip(&faults).map(|(n, fault)| with(json!({ "skip": 3 * n }), fault));
-    let by_chance = json!({ "probability": PROBABILITY / 2.0, "times": TIMES });
+    let by_chance = json!({ "probability": PROBABILITY / 5.0, "times": TIMES });
     let by_chance = faults.iter().map(|fault| with(by_chance.clone(), fault));
     let expect = Expect::nothing_lost(faults.len() as u64);
     let rules = certain.chain(by_chance).collect();

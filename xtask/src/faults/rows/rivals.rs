@@ -19,7 +19,13 @@ pub(super) fn rows() -> Vec<Row> {
     };
     // A first batch that is taken again says nothing about the attempt before.
     let shared = Expect::nothing_lost(3).may_flag();
+    let restarts = |name, kind| {
+        let expect = Expect::nothing_lost(NAMES.len() as u64 - 1);
+        Row::new(name, expect, move |stage: &Stage<'_>| restarts(stage, kind))
+    };
     vec![
+        restarts("restarted under its id", Kind::Json),
+        restarts("restarted under its id, state", Kind::State),
         fenced("two of one id", Kind::Json, 2),
         fenced("four of one id", Kind::Json, 4),
         fenced("four of one id, state", Kind::State, 4),
@@ -30,6 +36,16 @@ pub(super) fn rows() -> Vec<Row> {
             side_by_side(stage, Kind::State)
         }),
     ]
+}
+
+/// Each starts when the one before has ended.
+fn restarts(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
+    let server = stage.server(Durability::Memory)?;
+    let job = Job { writes: 500, per_second: 0, ..Job::new(kind, server.url()) };
+    let lives = NAMES.iter().map(|name| Writer::start(stage, job.of(name))?.finish(ROW_LIMIT));
+    let told = lives.collect::<Result<Vec<Told>>>()?;
+    let stream = stage::read(server.address(), kind, &job.stream_path)?;
+    Ok(Ran { injected: told.len() as u64 - 1, told, stream, ..Ran::default() })
 }
 
 /// Each starts while the one before is writing.
