@@ -250,4 +250,6 @@ fn everything() -> Proxied {
     let rules = certain.chain(by_chance).collect();
     Proxied { rules, expect, ..now_and_then("all of it, on every request", json!({})) }
         .option("request_timeout_ms", 200)
+        // A look is two requests; pauses that double until both get through would be most of it.
+        .option("retry_max_delay_ms", 500)
 }
