@@ -144,7 +144,7 @@ options! {
     text fork_offset = "", STREAM, "Where the fork leaves its source: an offset of the source; default its tail.";
     number fork_sub_offset(0, MAX_SAFE_INTEGER) = "", STREAM, "Messages (JSON) or bytes beyond `fork_offset` that the fork still inherits.";
     text producer_id = "", STATE, "The stable identity for deduplication: 1 to 256 visible ASCII characters.";
-    number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. A write the server refuses moves the producer to the next epoch.";
+    number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. Batches are then cut by size, `linger_ms` (5 seconds unless set) and by waiting (flush, close, a receipt). A write the server refuses moves the producer to the next epoch.";
     flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
     flag shared = "false", WRITERS, "Add a random suffix to the producer id, so that several workers write side by side.";
     number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds.";

@@ -91,8 +91,10 @@ impl Task {
         let now = Instant::now();
         let config = &self.engine.config;
         let Some(limit) = config.delivery_timeout else { return };
-        if timer.is_some_and(|at| now > at + OVERSLEPT) {
-            let earliest = now - limit.saturating_sub(config.request_timeout);
+        let before = limit.saturating_sub(config.request_timeout);
+        if let (true, Some(earliest)) =
+            (timer.is_some_and(|at| now > at + OVERSLEPT), now.checked_sub(before))
+        {
             for slot in &mut self.window {
                 slot.queued.born = slot.queued.born.max(earliest);
             }

@@ -113,9 +113,9 @@ impl Task {
 
     /// The batch the answer was about is refused; the others only share its fate.
     fn finish_one(&mut self, about: Option<u64>, reason: Reason, error: Error) {
-        let is_it = |slot: &Slot| Some(slot.queued.batch.first_id) == about;
-        let n = self.window.iter().position(is_it).unwrap_or(0);
-        let (batch, unsure) = match self.window.remove(n) {
+        let is_it = |slot: &Slot| about.is_none_or(|id| slot.queued.batch.first_id == id);
+        let found = self.window.iter().position(is_it);
+        let (batch, unsure) = match found.and_then(|n| self.window.remove(n)) {
             Some(slot) if slot.expired => return self.leave(&slot),
             Some(slot) => (slot.queued.batch.clone(), slot.unsure()),
             None if about.is_some() => return, // it is settled
