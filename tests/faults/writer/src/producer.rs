@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use durstream_core::{
-    Collection, DurableStream, ErrorCallback, FlushReport, HeaderFn, IdempotentProducer, Options,
-    Outcome, Pending, ProducerState, Receipt, StateProducer, Stats, StreamSchema, Validator,
-    create_durable_stream_with,
+    Callbacks, Collection, DurableStream, ErrorCallback, FlushReport, HeaderFn, IdempotentProducer,
+    Options, Outcome, Pending, ProducerState, Receipt, StateProducer, Stats, StreamSchema,
+    Validator, create_durable_stream_with,
 };
 use durstream_tests::numbered::{self, Kind};
 
@@ -30,6 +30,7 @@ macro_rules! either {
 impl Producer {
     /// Opens it; a stream of messages is created first.
     pub(crate) fn open(job: &Job, on_error: ErrorCallback) -> Result<Self> {
+        let callbacks = Callbacks { on_error: Some(on_error), ..Callbacks::default() };
         let mut own = Options::new();
         for (name, value) in &job.options {
             own.set(name, value)?;
@@ -39,13 +40,12 @@ impl Producer {
             let schema = StreamSchema::new().collection(numbered::COLLECTION, collection);
             let options = own.endpoints(&job.url).stream_path(&job.stream_path);
             let options = with_token(job, options.producer_id(&job.producer_id));
-            return Ok(Self::State(create_durable_stream_with(options, schema, Some(on_error))?));
+            return Ok(Self::State(create_durable_stream_with(options, schema, callbacks)?));
         }
         let options = Options::new().endpoints(&job.url).stream_path(&job.stream_path);
         let options = with_token(job, options.content_type(job.kind.content_type()));
         let stream = DurableStream::create(options, "").wait()?;
-        let producer =
-            IdempotentProducer::open_with(&stream, &job.producer_id, own, Some(on_error))?;
+        let producer = IdempotentProducer::open_with(&stream, &job.producer_id, own, callbacks)?;
         Ok(Self::Messages(job.kind, producer))
     }
 
