@@ -30,8 +30,8 @@ pub(super) fn rows() -> Vec<Row> {
         })
     };
     let bulk = |kind| vec![Job { writes: BULK, per_second: 0, ..job(kind) }];
-    // Where others write too, a look decides nothing.
-    let (unknown, flagged) = (one.may_not_know(), one.may_flag());
+    // Where others write too, a look decides nothing; what a server that forgot takes again is flagged.
+    let (unknown, flagged) = (one.may_not_know().may_flag(), one.may_flag());
     vec![
         killed("official server killed, JSON", one, vec![job(Kind::Json)]),
         killed("official server killed, lines", one, vec![job(Kind::Lines)]),
