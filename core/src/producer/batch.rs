@@ -100,6 +100,11 @@ impl Builder {
         self.groups.is_empty()
     }
 
+    /// The id of the first write, if there is one.
+    pub(crate) fn first_id(&self) -> u64 {
+        self.first_id
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.body.len()
     }

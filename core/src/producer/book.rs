@@ -1,6 +1,7 @@
 //! The accounts behind one producer's lock: what was accepted, what became of it, and who waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::batch::{BATCH_OVERHEAD, Batch, Builder};
 use super::budget::{Budget, Reserved};
@@ -77,13 +78,21 @@ pub(crate) struct Totals {
     undelivered: u64,
 }
 
+impl Totals {
+    /// The earlier of two.
+    fn min(self, other: Totals) -> Totals {
+        let of = |totals: &Totals| (totals.report.delivered, totals.undelivered);
+        if of(&other) <= of(&self) { other } else { self }
+    }
+}
+
 /// Somebody waiting for everything up to an id.
 pub(crate) struct Flush {
     up_to: u64,
     since: Totals,
     cause: Option<Error>,
-    /// Whether the report is a user's: then the next flush starts after it.
-    consumes: bool,
+    /// The report is a user's, so the next flush starts after it; whether nobody else's as well.
+    only: Option<Arc<AtomicBool>>,
     completer: Completer<FlushReport>,
 }
 
@@ -285,6 +294,12 @@ impl Book {
         }
     }
 
+    /// Whether the server refused its credentials last.
+    pub(crate) fn is_refused(&self) -> bool {
+        let refused = |error: &Error| error.kind() == ErrorKind::Unauthorized;
+        self.last_error.as_ref().is_some_and(refused)
+    }
+
     /// What the last flush reported.
     pub(crate) fn reported(&self) -> Totals {
         self.reported
@@ -292,30 +307,36 @@ impl Book {
 
     /// A report about everything since then reached nobody: the next flush makes it again.
     pub(crate) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
-        if since.undelivered <= self.reported.undelivered
-            && since.report.delivered <= self.reported.report.delivered
-        {
-            self.reported = since;
-        }
-        if let Some(Detail::Delivery { cause, .. }) = report.as_ref().err().and_then(Error::detail)
-        {
-            self.first_cause = Some(cause.clone());
+        let cause = match report.as_ref().err().and_then(Error::detail) {
+            Some(Detail::Delivery { cause, .. }) => Some(cause.clone()),
+            _ => None,
+        };
+        self.reported = self.reported.min(since);
+        self.first_cause = cause.clone().or(self.first_cause.take());
+        for flush in &mut self.flushes {
+            flush.since = flush.since.min(since);
+            flush.cause = cause.clone().or(flush.cause.take());
         }
     }
 
     /// Registers a flush of everything accepted so far.
-    pub(crate) fn flush(&mut self, completer: Completer<FlushReport>) -> Due {
-        self.wait_for_all(self.reported, self.first_cause.clone(), completer, true)
+    /// `only` becomes false where others get the same report.
+    pub(crate) fn flush(
+        &mut self,
+        completer: Completer<FlushReport>,
+        only: Arc<AtomicBool>,
+    ) -> Due {
+        self.wait_for_all(self.reported, self.first_cause.clone(), completer, Some(only))
     }
 
     /// The same for a caller who was told what failed before, write by write.
     pub(crate) fn flush_the_rest(&mut self, completer: Completer<FlushReport>) -> Due {
-        self.wait_for_all(self.totals, None, completer, true)
+        self.wait_for_all(self.totals, None, completer, Some(Arc::default()))
     }
 
     /// The same without taking anything from what the next flush reports.
     pub(crate) fn watch(&mut self, completer: Completer<FlushReport>) -> Due {
-        self.wait_for_all(self.reported, self.first_cause.clone(), completer, false)
+        self.wait_for_all(self.reported, self.first_cause.clone(), completer, None)
     }
 
     fn wait_for_all(
@@ -323,17 +344,17 @@ impl Book {
         since: Totals,
         cause: Option<Error>,
         completer: Completer<FlushReport>,
-        consumes: bool,
+        only: Option<Arc<AtomicBool>>,
     ) -> Due {
         self.seal(); // what is waited for gathers no more
         self.flushes.retain(|flush| !flush.completer.is_abandoned());
-        self.flushes.push(Flush { up_to: self.next_id - 1, since, cause, consumes, completer });
+        self.flushes.push(Flush { up_to: self.next_id - 1, since, cause, only, completer });
         Due { waiters: Vec::new(), flushes: self.due_flushes() }
     }
 
     fn due_flushes(&mut self) -> Vec<(Completer<FlushReport>, Result<FlushReport>)> {
         let settled_to = self.ledger.settled_to();
-        let mut due = Vec::new();
+        let (mut due, mut users) = (Vec::new(), Vec::new());
         for n in (0..self.flushes.len()).rev() {
             if self.flushes[n].up_to > settled_to {
                 continue;
@@ -344,10 +365,14 @@ impl Book {
                 continue;
             }
             due.push((flush.completer, report(&flush.since, &self.totals, flush.cause)));
-            if flush.consumes {
-                self.reported = self.totals;
-                self.first_cause = None;
-            }
+            users.extend(flush.only);
+        }
+        if users.len() > 1 {
+            users.iter().for_each(|only| only.store(false, Ordering::Relaxed));
+        }
+        if !users.is_empty() {
+            self.reported = self.totals;
+            self.first_cause = None;
         }
         due
     }
@@ -407,7 +432,7 @@ mod tests {
 
     fn flush(book: &mut Book) -> crate::Pending<FlushReport> {
         let (completer, waiting) = pending();
-        book.flush(completer).complete();
+        book.flush(completer, Arc::default()).complete();
         waiting
     }
 

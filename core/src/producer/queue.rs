@@ -13,7 +13,7 @@ use super::batch::Batch;
 pub(crate) struct Queued {
     pub(crate) batch: Batch,
     /// When its oldest write was accepted.
-    pub(crate) born: Instant,
+    pub(crate) born: Born,
     /// Ends the stream with this batch.
     pub(crate) closes: bool,
     /// An earlier tuple of these bytes may have been stored.
@@ -52,16 +52,38 @@ impl SplitBudget {
     }
 }
 
+/// Since when a batch counts as waiting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Born {
+    pub(crate) at: Instant,
+    /// It was made younger once, for a jump of the clock: no more than that, or a machine that is
+    /// always late would hold it for ever.
+    again: bool,
+}
+
+impl Born {
+    fn now() -> Self {
+        Born { at: Instant::now(), again: false }
+    }
+
+    /// Makes it younger, once.
+    pub(crate) fn not_before(&mut self, then: Instant) {
+        if self.at < then && !self.again {
+            *self = Born { at: then, again: true };
+        }
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Queue {
     batches: VecDeque<Queued>,
     /// When the first write of the open batch was accepted.
-    pub(crate) open_since: Option<Instant>,
+    open: Option<Born>,
 }
 
 impl Queue {
     pub(crate) fn push_back(&mut self, batch: Batch) {
-        let born = self.open_since.take().unwrap_or_else(Instant::now);
+        let born = self.open.take().unwrap_or_else(Born::now);
         self.batches.push_back(Queued {
             batch,
             born,
@@ -84,12 +106,20 @@ impl Queue {
         self.batches.back_mut().map(|queued| &mut queued.batch)
     }
 
-    /// Makes everything younger that was accepted before then.
-    pub(crate) fn born_after(&mut self, then: Instant) {
-        for queued in &mut self.batches {
-            queued.born = queued.born.max(then);
-        }
-        self.open_since = self.open_since.map(|since| since.max(then));
+    /// The first write of the open batch is accepted now.
+    pub(crate) fn begin(&mut self) {
+        self.open = Some(Born::now());
+    }
+
+    /// When the first write of the open batch was accepted.
+    pub(crate) fn open_since(&self) -> Option<Instant> {
+        self.open.map(|born| born.at)
+    }
+
+    /// Makes everything younger that was accepted before then, once.
+    pub(crate) fn born_not_before(&mut self, then: Instant) {
+        self.batches.iter_mut().for_each(|queued| queued.born.not_before(then));
+        self.open.iter_mut().for_each(|born| born.not_before(then));
     }
 
     /// Puts batches back, ahead of all others, in their order.
@@ -106,6 +136,6 @@ impl Queue {
     }
 
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.batches.front().map(|queued| queued.born).or(self.open_since)
+        self.batches.front().map(|queued| queued.born.at).or(self.open_since())
     }
 }

@@ -26,7 +26,8 @@ impl Anonymous {
     pub(super) fn unless_delivered(self, attempt: Pending<Outcome>) -> Pending<Outcome> {
         let (completer, result) = pending();
         attempt.on_complete(move |outcome| match outcome {
-            Err(error) if is_limit(&error) => self.append_for(completer),
+            // Not what an earlier attempt may have stored.
+            Err(error) if is_limit(&error) && error.definite() => self.append_for(completer),
             outcome => completer.complete(outcome),
         });
         result

@@ -3,8 +3,6 @@
 
 use std::sync::MutexGuard;
 
-use tokio::time::Instant;
-
 use super::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pending::{Pending, pending};
@@ -83,6 +81,7 @@ impl Engine {
                 return Ok(self.push(book, parts, size, tag));
             }
             let left = deadline.saturating_duration_since(std::time::Instant::now());
+            self.hurry(&mut book);
             if left.is_zero() || runtime::on_own_thread() {
                 break;
             }
@@ -159,6 +158,7 @@ impl Engine {
 
     fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
         let Err(reason) = self.try_reserve(book, size) else { return Ok(()) };
+        self.hurry(book);
         book.wanted = size;
         let text = match reason {
             Reason::BufferCountExceeded => {
@@ -172,6 +172,12 @@ impl Engine {
         let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
         book.count_failure(1, &error);
         Err(error)
+    }
+
+    /// There is no room for more to gather.
+    fn hurry(&self, book: &mut Book) {
+        book.seal();
+        self.wake.notify_one();
     }
 
     fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {
@@ -250,7 +256,7 @@ impl Engine {
             book.seal();
         }
         if book.open.is_empty() {
-            book.queue.open_since = Some(Instant::now());
+            book.queue.begin();
         }
         let id = book.next_id;
         book.next_id += 1;

@@ -1,7 +1,7 @@
 //! The shared half of a producer: accepts writes under a short lock, settles them, and wakes
 //! the owner task. The task ([`super::task`]) owns the session and the wire.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, watch};
@@ -87,6 +87,7 @@ impl Engine {
                 && engine.endpoint.url == endpoint.url
                 && !*engine.ended.borrow()
                 && engine.book().stop != Stop::No
+                && (engine.endpoint.headers == endpoint.headers || !engine.book().is_refused())
         };
         runtime::process().live_engines().into_iter().rfind(is_one)
     }
@@ -207,8 +208,8 @@ impl Engine {
         }
         let (completer, waiting) = pending();
         book.ledger.wait(id, completer);
-        if self.config.is_replay {
-            book.seal();
+        if self.config.is_replay && !book.open.is_empty() && id >= book.open.first_id() {
+            book.seal(); // who waits for it wants it sent
             drop(book);
             self.wake.notify_one();
         }
@@ -270,11 +271,15 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let (engine, since) = (Arc::downgrade(self), self.book().reported());
+        let only = Arc::new(AtomicBool::new(true));
+        let alone = only.clone();
         let (completer, waiting) = pending_or_unread(move |report: Result<FlushReport>| {
             let engine = engine.upgrade().filter(|engine| !engine.is_foreign());
-            engine.into_iter().for_each(|engine| engine.book().take_back(since, &report));
+            if let Some(engine) = engine.filter(|_| alone.load(Ordering::Relaxed)) {
+                engine.book().take_back(since, &report);
+            }
         });
-        let due: Due = self.book().flush(completer);
+        let due: Due = self.book().flush(completer, only);
         due.complete();
         self.wake.notify_one();
         waiting

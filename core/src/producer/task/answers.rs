@@ -47,7 +47,10 @@ impl Task {
         match opened {
             Opened::Ready(tail) => {
                 self.unopened = false;
-                self.base = tail;
+                // What may be stored already is looked for from where the stream ended before.
+                if !self.window.iter().any(|slot| slot.maybe_stored) {
+                    self.base = tail;
+                }
                 self.on_contact();
                 self.engine.book().opened = true;
                 self.engine.announce();

@@ -23,7 +23,7 @@ impl Task {
         self.expire_sent(now, limit);
         loop {
             let mut book = engine.book();
-            if book.queue.open_since.is_some_and(|since| now >= since + limit / AGE_GRAIN)
+            if book.queue.open_since().is_some_and(|since| now >= since + self.age_limit(limit))
                 && !self.can_take()
             {
                 book.seal();
@@ -45,13 +45,20 @@ impl Task {
         }
     }
 
+    /// How long a batch gathers while it cannot be sent.
+    fn age_limit(&self, limit: Duration) -> Duration {
+        let config = &self.engine.config;
+        let grain = limit / AGE_GRAIN;
+        if config.is_replay { grain.max(config.linger) } else { grain }
+    }
+
     /// A batch that may be stored keeps its place and is repeated, since those behind it depend
     /// on it; one that certainly is not leaves, and what is behind goes into a new session.
     fn expire_sent(&mut self, now: Instant, limit: Duration) {
         let mut n = 0;
         while n < self.window.len() {
             let slot = &mut self.window[n];
-            if slot.expired || now < slot.queued.born + limit {
+            if slot.expired || now < slot.queued.born.at + limit {
                 n += 1;
                 continue;
             }
@@ -86,19 +93,16 @@ impl Task {
     }
 
     /// A process that was stopped or a machine that slept wakes up late: whatever it holds gets the
-    /// time for one more attempt.
+    /// time for one more attempt. Once: a machine that is always late must not hold writes for ever.
     pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
         let now = Instant::now();
         let config = &self.engine.config;
         let Some(limit) = config.delivery_timeout else { return };
         let before = limit.saturating_sub(config.request_timeout);
-        if let (true, Some(earliest)) =
-            (timer.is_some_and(|at| now > at + OVERSLEPT), now.checked_sub(before))
-        {
-            for slot in &mut self.window {
-                slot.queued.born = slot.queued.born.max(earliest);
-            }
-            self.engine.book().queue.born_after(earliest);
+        let late = timer.is_some_and(|at| now > at + OVERSLEPT);
+        if let (true, Some(earliest)) = (late, now.checked_sub(before)) {
+            self.window.iter_mut().for_each(|slot| slot.queued.born.not_before(earliest));
+            self.engine.book().queue.born_not_before(earliest);
         }
     }
 
@@ -108,14 +112,14 @@ impl Task {
         let mut timers = [self.paused_until, None, None, None];
         if let Some(limit) = config.delivery_timeout {
             let slots = self.window.iter().filter(|slot| !slot.expired);
-            timers[1] = slots.map(|slot| slot.queued.born + limit).min();
+            timers[1] = slots.map(|slot| slot.queued.born.at + limit).min();
             timers[2] = book.queue.oldest().map(|born| born + limit);
-            if let (Some(since), false) = (book.queue.open_since, self.can_take()) {
-                timers[2] = timers[2].min(Some(since + limit / AGE_GRAIN));
+            if let (Some(since), false) = (book.queue.open_since(), self.can_take()) {
+                timers[2] = timers[2].min(Some(since + self.age_limit(limit)));
             }
         }
         if !config.linger.is_zero() && self.can_take() {
-            timers[3] = book.queue.open_since.map(|since| since + config.linger);
+            timers[3] = book.queue.open_since().map(|since| since + config.linger);
         }
         timers.into_iter().flatten().min()
     }

@@ -414,7 +414,7 @@ impl Task {
         if let Some(queued) = book.queue.pop() {
             return Some(queued);
         }
-        let since = book.queue.open_since?;
+        let since = book.queue.open_since()?;
         let hurry = book.stop != Stop::No || book.closing;
         let lingers = config.is_replay || self.window.is_empty();
         if !hurry && lingers && Instant::now() < since + config.linger {

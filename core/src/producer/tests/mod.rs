@@ -1,8 +1,10 @@
 //! The engine over the model server, under virtual time: each promise of the delivery contract.
 
 mod asking;
+mod corners;
 mod edges;
 mod hostile;
+
 mod lifecycle;
 mod looking;
 mod rough;
