@@ -136,12 +136,12 @@ impl Builder {
         }
     }
 
-    /// Makes room for about as much as there was in the batch before: growing would copy it several
-    /// times.
+    /// Makes room for an eighth more than there was in the batch before: growing would copy it
+    /// several times. Not before there is a write: who has nothing to send holds nothing.
     fn prepare(&mut self) {
         let (bytes, groups) = self.last;
-        self.body.reserve(bytes.min(MOST_PREPARED));
-        self.groups.reserve(groups.min(MOST_PREPARED / size_of::<Group>()));
+        self.body.reserve_exact((bytes + bytes / 8).min(MOST_PREPARED));
+        self.groups.reserve_exact((groups + groups / 8).min(MOST_PREPARED / size_of::<Group>()));
     }
 
     /// Seals what there is, leaving an empty builder; `None` if there is nothing.

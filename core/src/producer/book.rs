@@ -145,6 +145,8 @@ pub(crate) struct Book {
     pub(crate) opened: bool,
     /// The size of the write that last found no room.
     pub(crate) wanted: usize,
+    /// How many threads sleep until there is room.
+    pub(crate) blocked: usize,
     /// Who waits for room.
     pub(crate) ready: Vec<Completer<()>>,
     /// Who waits for a fresh session.
@@ -202,6 +204,7 @@ impl Book {
             flushes: Vec::new(),
             opened,
             wanted: 0,
+            blocked: 0,
             ready: Vec::new(),
             restarts: Vec::new(),
         }

@@ -76,8 +76,10 @@ impl Reserved {
         self.bytes
     }
 
+    /// What is taken out of the budget for so many bytes: in sixteenths of a share, so that not
+    /// every write of every producer touches the one counter they have in common.
     fn beyond(&self, bytes: u64) -> u64 {
-        bytes.saturating_sub(self.share)
+        bytes.saturating_sub(self.share).next_multiple_of((self.share / 16).max(1))
     }
 
     fn more(&self, bytes: u64) -> u64 {
@@ -93,7 +95,10 @@ impl Reserved {
 
     /// Reserves more, whatever the budget says.
     pub(crate) fn force(&mut self, bytes: u64, budget: &Budget) {
-        budget.used.fetch_add(self.more(bytes), Ordering::SeqCst);
+        let more = self.more(bytes);
+        if more > 0 {
+            budget.used.fetch_add(more, Ordering::SeqCst);
+        }
         self.bytes += bytes;
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod engine;
 pub(crate) mod look;
+mod pacing;
 mod queue;
 mod receipts;
 mod session;

@@ -81,7 +81,7 @@ impl DurableStream {
         } else {
             body
         };
-        let request = Request { headers, body, ..self.request(Method::POST) };
+        let request = Request { headers: headers.into(), body, ..self.request(Method::POST) };
         let turn = self.shared.turn.clone().lock_owned();
         self.plain(|runtime, retries| async move {
             let _turn = turn.await;

@@ -105,7 +105,8 @@ impl DurableStream {
             Ok(prepared) => prepared,
             Err(error) => return Pending::ready(Err(error)),
         };
-        let request = Request { headers, body: body.into(), ..stream.request(Method::PUT) };
+        let request =
+            Request { headers: headers.into(), body: body.into(), ..stream.request(Method::PUT) };
         let (transport, retries) = (runtime.transport.clone(), stream.retries());
         runtime.run(async move {
             let answer = wire::create(&*transport, request, &retries).await?;

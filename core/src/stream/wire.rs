@@ -162,7 +162,8 @@ pub(crate) async fn close(
     let url = endpoint.shown.clone();
     let mut headers = HeaderMap::new();
     headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
-    let request = Request { headers, ..Request::new(Method::POST, endpoint, timeout) };
+    let request =
+        Request { headers: headers.into(), ..Request::new(Method::POST, endpoint, timeout) };
     let answer = plain::send(transport, request, retries, "close").await?.answer;
     match answer.status {
         200 | 204 => Ok(answer.next_offset),
@@ -274,7 +275,7 @@ pub(crate) async fn look(
     let mut fresh = HeaderMap::new();
     fresh.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let head = Request::new(Method::HEAD, endpoint.clone(), timeout);
-    let head = Request { headers: fresh.clone(), ..head };
+    let head = Request { headers: fresh.clone().into(), ..head };
     let (head, _) = attempt(transport, head, "head").await?;
     let mut look = Look { found: Found::Unclear, tail: head.next_offset };
     if head.status != 200 || look.tail.is_none() {
@@ -287,7 +288,7 @@ pub(crate) async fn look(
     let (mut from, mut left, mut content) = (base, LOOK_LIMIT, Vec::new());
     for _ in 0..LOOK_PAGES {
         let get = Request {
-            headers: fresh.clone(),
+            headers: fresh.clone().into(),
             keep: Keep::Whole(left),
             ..Request::new(Method::GET, Arc::new(endpoint.at_offset(&from)), timeout)
         };

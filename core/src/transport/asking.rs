@@ -142,7 +142,7 @@ async fn dress(
         }
     };
     for (name, value) in &answers {
-        dressed.headers.insert(name.clone(), HeaderValue::clone(value));
+        Arc::make_mut(&mut dressed.headers).insert(name.clone(), HeaderValue::clone(value));
     }
     Ok(dressed)
 }

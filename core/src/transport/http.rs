@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use once_cell::sync::OnceCell;
 use reqwest::Client;
@@ -115,9 +116,11 @@ async fn exchange(
     request: &Request,
     progress: Arc<AtomicU64>,
 ) -> Result<Response, SendError> {
-    let mut headers = request.endpoint.headers.clone();
-    for (name, value) in &request.headers {
-        headers.insert(name.clone(), value.clone());
+    let mut headers = HeaderMap::clone(&request.headers);
+    for (name, value) in &request.endpoint.headers {
+        if !request.headers.contains_key(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
     let empty = request.body.is_empty();
     // A head alone leaves unseen; of a body it is known when its first byte is asked for.

@@ -25,8 +25,9 @@ pub(crate) mod scripted;
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) endpoint: Arc<Endpoint>,
-    /// The protocol's own headers; they win over the endpoint's.
-    pub(crate) headers: HeaderMap,
+    /// The protocol's own headers; they win over the endpoint's. Shared: a request is cloned on
+    /// its way.
+    pub(crate) headers: Arc<HeaderMap>,
     pub(crate) body: Bytes,
     /// The longest time without progress.
     pub(crate) timeout: Duration,
@@ -40,7 +41,7 @@ pub(crate) struct Request {
 impl Request {
     /// A request without headers of its own and without a body.
     pub(crate) fn new(method: Method, endpoint: Arc<Endpoint>, timeout: Duration) -> Self {
-        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        let (headers, body) = (Arc::default(), Bytes::new());
         let (keep, answers) = (Keep::Excerpt, asking::Answers::default());
         let left = Arc::default();
         Request { method, endpoint, headers, body, timeout, keep, answers, left }

@@ -85,10 +85,12 @@ impl Engine {
             if left.is_zero() || runtime::on_own_thread() {
                 break;
             }
+            book.blocked += 1;
             book = match self.room.wait_timeout(book, left) {
                 Ok((book, _)) => book,
                 Err(poisoned) => poisoned.into_inner().0,
             };
+            book.blocked -= 1;
         }
         self.reserve(&mut book, size + tag.cost())?;
         Ok(self.push(book, parts, size, tag))
@@ -291,11 +293,13 @@ impl Engine {
     }
 
     fn announce_own(&self) {
-        // Whoever found no room under the lock sleeps by the time it can be taken.
-        drop(self.book());
-        self.room.notify_all();
         let (waiters, result) = {
             let mut book = self.book();
+            // Whoever found no room under the lock sleeps by the time it can be taken. Nobody
+            // there is the rule, and waking nobody a system call.
+            if book.blocked > 0 {
+                self.room.notify_all();
+            }
             if book.ready.is_empty() {
                 return;
             }

@@ -182,6 +182,11 @@ impl Engine {
             book.reserve_anyway(held);
             book.settle(batch, outcome.clone(), released)
         };
+        if failed.is_none() {
+            due.complete(); // first: this is what an idle producer's caller waits for
+            self.announce();
+            return news.into_iter().for_each(|news| self.tell(news, held));
+        }
         self.announce();
         match (news, failed) {
             (Some(news), _) => self.tell(news, held),

@@ -124,9 +124,16 @@ impl Task {
                 }
                 self.pause(error(), answer.retry_after);
             }
-            Decision::AwaitPredecessor if n > 0 => self.window[n].after_predecessor = true,
-            // The predecessor is there already: the answer crossed its acknowledgement. Paused
-            // all the same, since nothing else would end it if that were not so.
+            Decision::AwaitPredecessor if n > 0 => {
+                self.pacing.overtaken();
+                self.window[n].after_predecessor = true;
+            }
+            // The predecessor was acknowledged meanwhile: the answer crossed its acknowledgement.
+            // Only once, since the repeat is judged by what is acknowledged now.
+            Decision::AwaitPredecessor if self.window[n].acked != self.session.acked() => {
+                self.pacing.overtaken();
+            }
+            // It is not; nothing else would end the wait.
             Decision::AwaitPredecessor => self.pause(error(), None),
             Decision::Claim { current } => match self.session.claim(current, fresh(), random()) {
                 Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
@@ -183,6 +190,9 @@ impl Task {
         }
         for _ in 0..self.acknowledged(up_to) {
             let Some(slot) = self.window.pop_front() else { break };
+            if let Some(started) = slot.started {
+                self.pacing.answered(started.elapsed());
+            }
             if slot.expired {
                 self.leave(&slot);
                 continue;
@@ -327,6 +337,7 @@ impl Task {
                 after_predecessor: false,
                 maybe_stored: false,
                 unanswered: 0,
+                started: None,
                 flight: None,
                 acked: None,
                 answers: Answers::default(),

@@ -16,6 +16,7 @@ use super::batch::Batch;
 use super::book::{ProducerState, Stop, Wants};
 use super::config::Config;
 use super::engine::Engine;
+use super::pacing::Pacing;
 use super::queue::Queued;
 use super::receipts::{Reason, Status};
 use super::session::{Session, fresh_epoch};
@@ -45,6 +46,8 @@ struct Slot {
     /// Attempts that ended without a word of the server itself, which may have stored the batch,
     /// crashed and forgotten, since a look last said that nothing of it is there.
     unanswered: u32,
+    /// When the last attempt started.
+    started: Option<Instant>,
     /// The attempt under way, and whether anything of it may have left.
     flight: Option<(AbortHandle, Arc<AtomicBool>)>,
     /// What the session had acknowledged when the last attempt was sent.
@@ -125,6 +128,8 @@ pub(crate) struct Task {
     vanished_since: Option<Instant>,
     /// Answers in a row that may mean that there are too many producers.
     limited: u32,
+    /// When a batch may follow another that is under way.
+    pacing: Pacing,
     looking: Looking,
     /// Looks in a row that were answered by no answer.
     failed_looks: u32,
@@ -183,6 +188,7 @@ impl Task {
             recreated: false,
             vanished_since: None,
             limited: 0,
+            pacing: Pacing::new(config.max_in_flight),
             looking: Looking::No,
             failed_looks: 0,
             end_unsure: false,
@@ -329,6 +335,16 @@ impl Task {
 
     /// Whether another batch may be taken from the queue now.
     fn can_take(&self) -> bool {
+        self.has_place() && self.too_close_until().is_none()
+    }
+
+    /// Until when another batch would be too close behind the last one.
+    fn too_close_until(&self) -> Option<Instant> {
+        self.pacing.next().filter(|at| !self.window.is_empty() && *at > Instant::now())
+    }
+
+    /// Whether another batch may be taken, now or in a moment.
+    fn has_place(&self) -> bool {
         let alone = !self.session.may_pipeline() || self.failures > 0;
         let limit = if alone { 1 } else { self.engine.config.max_in_flight };
         !self.unopened
@@ -339,6 +355,7 @@ impl Task {
             && self.paused_until.is_none()
             && self.window.len() < limit
             && self.window.iter().all(|slot| slot.flying)
+            && (self.window.is_empty() || self.pacing.next().is_some())
     }
 
     fn launch(&mut self) {
@@ -388,6 +405,7 @@ impl Task {
                 after_predecessor: false,
                 maybe_stored: false,
                 unanswered: 0,
+                started: None,
                 flight: None,
                 acked: None,
                 answers: Answers::default(),
@@ -429,7 +447,9 @@ impl Task {
         slot.flying = true;
         slot.after_predecessor = false;
         slot.queued.attempts += 1;
+        slot.started = Some(Instant::now());
         slot.acked = self.session.acked();
+        self.pacing.started(Instant::now());
         self.looking = Looking::No;
         self.sent += 1;
         {
@@ -473,7 +493,7 @@ impl Task {
         let body = slot.queued.batch.body.clone();
         let answers = slot.answers.clone();
         let plain = Request::new(Method::POST, endpoint, config.request_timeout);
-        Request { headers, body, answers, ..plain }
+        Request { headers: headers.into(), body, answers, ..plain }
     }
 
     fn fly_open(&mut self) {
@@ -482,7 +502,8 @@ impl Task {
         let timeout = self.engine.config.request_timeout;
         self.engine.book().stats.requests += 1;
         self.flights.spawn(async move {
-            let request = Request { headers, ..Request::new(Method::PUT, endpoint, timeout) };
+            let request =
+                Request { headers: headers.into(), ..Request::new(Method::PUT, endpoint, timeout) };
             Landed::Open(wire::ensure(&*transport, request).await)
         });
     }
@@ -499,10 +520,11 @@ impl Task {
         let lingers = !config.linger.is_zero()
             && (config.is_replay || self.window.is_empty())
             && book.queue.is_empty();
-        book.wants = match (self.can_take(), idle) {
+        book.wants = match (self.has_place(), idle) {
             (false, _) => Wants::Nothing,
             (true, true) => Wants::Data,
             (true, false) if lingers => Wants::FullBatch,
+            (true, false) if self.too_close_until().is_some() => Wants::Nothing, // a timer is set
             (true, false) => {
                 self.engine.wake.notify_one();
                 Wants::Nothing
