@@ -18,6 +18,8 @@ pub(crate) struct Queued {
     pub(crate) closes: bool,
     /// An earlier tuple of these bytes may have been stored.
     pub(crate) maybe_duplicate: bool,
+    /// An attempt under an earlier tuple was not there when it was looked for, and may only be late.
+    pub(crate) maybe_late: bool,
     /// Requests it took so far, under all its tuples.
     pub(crate) attempts: u32,
     /// What may still be spent on the refused batch that this is a part of.
@@ -89,6 +91,7 @@ impl Queue {
             born,
             closes: false,
             maybe_duplicate: false,
+            maybe_late: false,
             attempts: 0,
             splits: None,
         });

@@ -196,6 +196,11 @@ pub(crate) async fn head(
     }
 }
 
+/// Whether the server refused an append that does not fit the stream.
+pub(crate) fn is_refusal_for_type(answer: &Response) -> bool {
+    Answer::read(answer, SystemTime::now()).is_misfit()
+}
+
 /// The stream's content type, if it is why the server refused an append.
 pub(crate) async fn conflicting_type(
     transport: &dyn Transport,

@@ -57,6 +57,7 @@ impl HeaderFns {
         for (name, function) in &self.list {
             let failed = |why: &str| SendError {
                 sent: false,
+                late: false,
                 unreachable: false,
                 message: format!("the function for header `{name}` {why}"),
             };

@@ -83,6 +83,7 @@ impl Gate {
                     } else if door.closed_until.is_some() {
                         return Err(SendError {
                             sent: false,
+                            late: false,
                             unreachable: true,
                             message: door.why.clone(),
                         });

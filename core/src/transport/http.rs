@@ -74,7 +74,8 @@ impl Transport for HttpTransport {
         let client = self.client(request.endpoint.url.scheme());
         let gate = self.gates.of(&request.endpoint.url.origin());
         Box::pin(async move {
-            let unsent = |message| SendError { sent: false, unreachable: false, message };
+            let unsent =
+                |message| SendError { sent: false, late: false, unreachable: false, message };
             let client = client.map_err(unsent)?;
             let passage = gate.enter().await?;
             let result = timed(client, &request).await;
@@ -103,7 +104,7 @@ async fn timed(client: Client, request: &Request) -> Result<Response, SendError>
                     // Without a body nothing shows when the head left: assume it did.
                     let sent = now > 0 || request.body.is_empty();
                     let message = format!("no progress for {ms} ms");
-                    return Err(SendError { sent, unreachable: !sent, message });
+                    return Err(SendError { sent, late: sent, unreachable: !sent, message });
                 }
                 seen = now;
             }
@@ -136,6 +137,7 @@ async fn exchange(
     }
     let failed = |e: reqwest::Error| SendError {
         sent: !e.is_connect() && !e.is_builder() && (empty || progress.load(Ordering::Relaxed) > 0),
+        late: false,
         unreachable: e.is_connect(),
         message: reason(&e),
     };

@@ -72,6 +72,8 @@ pub(crate) struct Response {
 pub(crate) struct SendError {
     /// Whether any byte of the request may have left: then the server may have stored it.
     pub(crate) sent: bool,
+    /// It was given up, not cut: the server may still get it.
+    pub(crate) late: bool,
     /// No connection came about.
     pub(crate) unreachable: bool,
     pub(crate) message: String,

@@ -115,6 +115,7 @@ async fn play(
     if matches!(fault, Fault::Refuse) || lock(model).down {
         return Err(SendError {
             sent: false,
+            late: false,
             unreachable: true,
             message: "connection refused".into(),
         });
@@ -139,8 +140,15 @@ async fn play(
     });
     match outcome.await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(text)) => Err(SendError { sent: true, unreachable: false, message: text.into() }),
-        Err(_) => Err(SendError { sent: true, unreachable: false, message: "no progress".into() }),
+        Ok(Err(text)) => {
+            Err(SendError { sent: true, late: false, unreachable: false, message: text.into() })
+        }
+        Err(_) => Err(SendError {
+            sent: true,
+            late: true,
+            unreachable: false,
+            message: "no progress".into(),
+        }),
     }
 }
 

@@ -176,10 +176,13 @@ impl Engine {
         Err(error)
     }
 
-    /// There is no room for more to gather.
+    /// There is no room for more to gather. A replay waits for what else takes the room: that it
+    /// is still there is another story each time.
     fn hurry(&self, book: &mut Book) {
-        book.seal();
-        self.wake.notify_one();
+        if !self.config.is_replay || book.stats.pending == book.open.items() {
+            book.seal();
+            self.wake.notify_one();
+        }
     }
 
     fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {

@@ -82,7 +82,7 @@ impl Task {
                 (self.vanished_since, self.limited) = (None, 0);
                 let error = failure.error("append", url);
                 if failure.sent {
-                    self.on_unanswered(n);
+                    self.on_unanswered(n, failure.late);
                 }
                 // Nobody listens: the host's gate sees to it that not everybody tries, and how often.
                 let growth = if failure.unreachable { 0 } else { self.failures };
@@ -120,7 +120,7 @@ impl Task {
             Decision::Repeat { maybe_stored } => {
                 self.window[n].maybe_stored |= maybe_stored && !self.is_dead(n);
                 if answer.is_gateways() {
-                    self.on_unanswered(n);
+                    self.on_unanswered(n, answer.status == 504);
                 }
                 self.pause(error(), answer.retry_after);
             }
@@ -317,7 +317,7 @@ impl Task {
         // Nothing behind it can be stored either, now or ever, under this session.
         self.refused = Some(self.refused.unwrap_or(seq).min(seq));
         for behind in self.window.iter_mut().skip(n + 1) {
-            (behind.maybe_stored, behind.unanswered) = (false, 0);
+            (behind.maybe_stored, behind.unanswered, behind.late) = (false, 0, 0);
         }
         let slot = &mut self.window[n];
         let groups = slot.queued.batch.group_count();
@@ -337,6 +337,7 @@ impl Task {
                 after_predecessor: false,
                 maybe_stored: false,
                 unanswered: 0,
+                late: 0,
                 started: None,
                 flight: None,
                 acked: None,
@@ -353,7 +354,8 @@ impl Task {
         if slot.expired {
             return self.leave(&slot);
         }
-        let (batch, unsure) = (&slot.queued.batch, slot.queued.maybe_duplicate);
+        let unsure = slot.queued.maybe_duplicate || slot.queued.maybe_late;
+        let batch = &slot.queued.batch;
         self.engine.give_up(batch, unsure, Status::Rejected, reason, error);
     }
 }

@@ -15,12 +15,13 @@ const FAILED_LOOKS: u32 = 3;
 impl Task {
     /// An attempt at slot `n` ended without a word of the server: it may have stored the batch,
     /// crashed, and forgotten. Looked at before the batch is repeated.
-    pub(super) fn on_unanswered(&mut self, n: usize) {
+    pub(super) fn on_unanswered(&mut self, n: usize, late: bool) {
         if self.is_dead(n) {
             return;
         }
         self.window[n].maybe_stored = true;
         self.window[n].unanswered += 1;
+        self.window[n].late += u32::from(late);
         self.looking = self.if_possible();
     }
 
@@ -117,7 +118,8 @@ impl Task {
             Some(Turn::End { .. }) => u64::MAX,
         };
         for slot in &mut self.window {
-            slot.unanswered = 0;
+            slot.unanswered = slot.late;
+            slot.queued.maybe_late |= slot.late > 0 && slot.seq >= known_below;
             slot.maybe_stored &= slot.seq < known_below;
         }
         if stored > 0 {

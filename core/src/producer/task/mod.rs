@@ -46,6 +46,8 @@ struct Slot {
     /// Attempts that ended without a word of the server itself, which may have stored the batch,
     /// crashed and forgotten, since a look last said that nothing of it is there.
     unanswered: u32,
+    /// Of these, the ones we gave up ourselves: a look does not see what is still on its way.
+    late: u32,
     /// When the last attempt started.
     started: Option<Instant>,
     /// The attempt under way, and whether anything of it may have left.
@@ -266,7 +268,7 @@ impl Task {
         let carried = |slot: &Slot| slot.flight.as_ref().is_some_and(|(own, _)| own.id() == lost);
         if let Some(n) = self.window.iter().position(carried) {
             self.window[n].flying = false;
-            self.on_unanswered(n);
+            self.on_unanswered(n, true);
         }
     }
 
@@ -405,6 +407,7 @@ impl Task {
                 after_predecessor: false,
                 maybe_stored: false,
                 unanswered: 0,
+                late: 0,
                 started: None,
                 flight: None,
                 acked: None,
@@ -460,12 +463,19 @@ impl Task {
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
         let left = request.left.clone();
+        let refused = left.clone();
         let (transport, ask) = (self.transport.clone(), request.clone());
         let sending = self.transport.send(request);
         let flight = self.flights.spawn(async move {
             let result = sending.await;
             let stream_type = match &result {
-                Ok(response) => wire::conflicting_type(&*transport, &ask, response).await,
+                Ok(response) => {
+                    // While the type is asked for: this attempt left nothing in the stream.
+                    if wire::is_refusal_for_type(response) {
+                        refused.store(false, Ordering::Relaxed);
+                    }
+                    wire::conflicting_type(&*transport, &ask, response).await
+                }
                 Err(_) => None,
             };
             Landed::Batch { epoch, seq, result, stream_type }

@@ -141,6 +141,7 @@ async fn a_server_whose_head_hangs_holds_no_write_up() {
         true => server.send(request),
         false => at_once(Err(SendError {
             sent: true,
+            late: false,
             unreachable: false,
             message: "connection reset".into(),
         })),
@@ -252,14 +253,19 @@ async fn a_404_before_the_first_ack_creates_the_stream_once() {
 }
 
 /// A server that handles what reached it although the client has given it up.
-fn handles_late(server: &Scripted, request: Request) -> Sending {
+pub(super) fn handles_late(server: &Scripted, request: Request) -> Sending {
     let limit = request.timeout;
     let sending = server.send(Request { timeout: Duration::from_secs(3_600), ..request });
     Box::pin(async move {
         let handled = tokio::spawn(sending);
         match tokio::time::timeout(limit, handled).await {
             Ok(result) => result.unwrap(),
-            Err(_) => Err(SendError { sent: true, unreachable: false, message: "late".into() }),
+            Err(_) => Err(SendError {
+                sent: true,
+                late: true,
+                unreachable: false,
+                message: "late".into(),
+            }),
         }
     })
 }

@@ -22,7 +22,12 @@ impl Transport for Late {
             let handled = tokio::spawn(sending);
             match tokio::time::timeout(limit, handled).await {
                 Ok(result) => result.unwrap(),
-                Err(_) => Err(SendError { sent: true, unreachable: false, message: "late".into() }),
+                Err(_) => Err(SendError {
+                    sent: true,
+                    late: true,
+                    unreachable: false,
+                    message: "late".into(),
+                }),
             }
         })
     }
