@@ -1,0 +1,131 @@
+//! What writes cost in memory: no allocation for each of them, and little beyond their bytes.
+
+#![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+#![allow(clippy::print_stdout, reason = "the numbers are for who reads them with --nocapture")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use common::Sink;
+use durstream_core::{IdempotentProducer, Options};
+
+/// The system's allocator, counted.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+thread_local! {
+    static OWN: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count(grown: isize) {
+    ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    LIVE.fetch_add(grown, Ordering::Relaxed);
+    OWN.with(|own| own.set(own.get() + 1));
+}
+
+// SAFETY: every call is passed on as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise is the one this needs.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the one this needs.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as isize - layout.size() as isize);
+        // SAFETY: the caller's promise is the one this needs.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// What is counted is the process's: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+const TYPES: [&str; 2] = ["text/plain", "application/json"];
+
+/// Writes of 100 bytes on average, no two neighbours as long; returns how many bytes they were.
+fn write(producer: &IdempotentProducer, count: usize) -> usize {
+    let size = |n: usize| 80 + n * 7 % 41;
+    for n in 0..count {
+        let mut text = [b'x'; 120];
+        (text[0], text[size(n) - 1]) = (b'"', b'"');
+        producer.append(&text[..size(n)]).unwrap();
+    }
+    (0..count).map(size).sum()
+}
+
+#[test]
+fn no_write_allocates() {
+    const WRITES: usize = 100_000;
+    let _alone = alone();
+    let sink = Sink::start();
+    for content_type in TYPES {
+        let producer = sink.producer(content_type, Options::new().max_in_flight(1u64));
+        write(&producer, 1);
+        producer.flush().wait().unwrap();
+        let held = sink.hold();
+        write(&producer, 1);
+        common::wait_until("a request", || producer.snapshot().in_flight == 1);
+        let before = (OWN.get(), ALLOCATIONS.load(Ordering::Relaxed), producer.stats().requests);
+        write(&producer, WRITES);
+        let own = OWN.get() - before.0;
+        drop(held);
+        producer.flush().wait().unwrap();
+        let all = ALLOCATIONS.load(Ordering::Relaxed) - before.1;
+        let requests = producer.stats().requests - before.2;
+        println!(
+            "{content_type}: {own} allocations by {WRITES} writes; {all} until delivered, in {requests} requests"
+        );
+        assert!(own <= WRITES as u64 / 500, "{own} allocations by {WRITES} writes");
+        // The server's are among them.
+        assert!(all <= 300 * (requests + 1), "{all} allocations for {requests} requests");
+    }
+}
+
+#[test]
+fn the_buffer_takes_little_more_than_the_payload() {
+    const WRITES: usize = 320_000;
+    /// The open batch, half empty, and what an attempt to send one takes.
+    const CONSTANT: usize = 3 << 20;
+    let _alone = alone();
+    durstream_core::set_log_sink(|_| {}); // what is given up here is not news
+    let url = common::nowhere();
+    for content_type in TYPES {
+        let options = Options::new().max_in_flight(1u64);
+        let producer = common::producer(&url, content_type, options);
+        write(&producer, 1);
+        common::wait_until("a failure", || producer.snapshot().last_error.is_some());
+        let before = LIVE.load(Ordering::Relaxed);
+        let payload = write(&producer, WRITES);
+        let live = (LIVE.load(Ordering::Relaxed) - before) as usize;
+        println!(
+            "{content_type}: {live} bytes for a payload of {payload}, {:.3} times",
+            live as f64 / payload as f64
+        );
+        assert!(live * 10 <= payload * 13 + CONSTANT * 10, "{live} bytes for {payload}");
+        producer.stop();
+        common::wait_until("the end", || producer.stats().pending == 0);
+        drop(producer);
+        common::wait_until("memory given back", || {
+            LIVE.load(Ordering::Relaxed) - before < CONSTANT as isize
+        });
+    }
+}
