@@ -26,6 +26,13 @@ pub(crate) struct Queued {
     pub(crate) splits: Option<Arc<SplitBudget>>,
 }
 
+impl Queued {
+    /// Whether its writes may be in the stream, or still come there, under an earlier tuple.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.maybe_duplicate || self.maybe_late
+    }
+}
+
 /// How many requests taking one refused batch apart may cost with nothing accepted in between:
 /// a server that refuses everything is not asked about every write.
 #[derive(Debug)]

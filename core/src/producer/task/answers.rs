@@ -354,7 +354,7 @@ impl Task {
         if slot.expired {
             return self.leave(&slot);
         }
-        let unsure = slot.queued.maybe_duplicate || slot.queued.maybe_late;
+        let unsure = slot.queued.is_in_doubt();
         let batch = &slot.queued.batch;
         self.engine.give_up(batch, unsure, Status::Rejected, reason, error);
     }

@@ -35,7 +35,7 @@ impl Task {
             let queued = book.queue.pop().expect("something is old");
             let error = expiry(&engine, book.last_error.clone(), limit);
             drop(book);
-            self.cancel(&queued.batch, queued.maybe_duplicate, Reason::Expired, &error);
+            self.cancel(&queued.batch, queued.is_in_doubt(), Reason::Expired, &error);
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
             // Nobody asks for these any more; what follows goes out under a new session.

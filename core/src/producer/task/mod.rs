@@ -63,7 +63,7 @@ struct Slot {
 impl Slot {
     /// Whether its writes may be in the stream, under this tuple or an earlier one.
     fn unsure(&self) -> bool {
-        self.maybe_stored || self.queued.maybe_duplicate
+        self.maybe_stored || self.queued.is_in_doubt()
     }
 
     /// Whether an attempt is under way of which something may have left.
@@ -327,7 +327,7 @@ impl Task {
             book.seal();
             let Some(queued) = book.queue.pop() else { break };
             drop(book);
-            self.cancel(&queued.batch, queued.maybe_duplicate, reason, error);
+            self.cancel(&queued.batch, queued.is_in_doubt(), reason, error);
         }
     }
 

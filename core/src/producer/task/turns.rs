@@ -123,7 +123,7 @@ impl Task {
                 let mut book = self.engine.book();
                 book.seal();
                 match book.queue.pop() {
-                    Some(queued) => (queued.batch, queued.maybe_duplicate),
+                    Some(queued) => (queued.batch.clone(), queued.is_in_doubt()),
                     None => return,
                 }
             }
