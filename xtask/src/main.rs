@@ -3,6 +3,7 @@
 
 mod artefacts;
 mod ascent;
+mod bench;
 mod conformance;
 mod console;
 mod demo;
@@ -64,6 +65,14 @@ const COMMANDS: [Command; 7] = [
         about: "producers against real servers with faults injected; counts what was lost or doubled\n\
                 PATTERN is a part of a row's name; a random seed unless told",
         run: faults::faults,
+    },
+    Command {
+        name: "bench",
+        usage: "bench [--quick] [--round-trip-ms N] [--only PATTERN] [--upstream-python PATH] [--json FILE]",
+        about: "how fast each language's client is, beside what its users would otherwise pick\n\
+                --quick takes five rounds, else it is fifteen; PATTERN is a part of CONTESTANT/MESSAGES\n\
+                PATH is a checkout with upstream's Python client; --sweep compares batch sizes instead",
+        run: bench::bench,
     },
     Command {
         name: "simulate",

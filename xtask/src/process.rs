@@ -34,6 +34,10 @@ impl Guarded {
         self.0.stdout.take()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// The status, when the child has ended.
     pub(crate) fn poll(&mut self) -> Result<Option<ExitStatus>> {
         self.0.try_wait().context("waiting for a program")
