@@ -70,7 +70,7 @@ const COMMANDS: [Command; 7] = [
         name: "bench",
         usage: "bench [--quick] [--round-trip-ms N] [--only PATTERN] [--upstream-python PATH] [--json FILE]",
         about: "how fast each language's client is, beside what its users would otherwise pick\n\
-                --quick takes five rounds, else it is fifteen; PATTERN is a part of CONTESTANT/MESSAGES\n\
+                --quick takes five rounds and under five minutes, else it is fifteen; PATTERN is a part of CONTESTANT/MESSAGES\n\
                 PATH is a checkout with upstream's Python client; --sweep compares batch sizes instead",
         run: bench::bench,
     },

@@ -144,6 +144,10 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.process.poll(), Ok(None))
     }

@@ -1,6 +1,7 @@
 //! The numbers to reach, and what bounds a row that misses one. Pure.
 
 use super::contestant::Id;
+use super::machine;
 use super::messages::Kind;
 use super::report::Row;
 use super::summary::Spread;
@@ -11,8 +12,10 @@ const MOST_CPU_US: f64 = 0.3;
 /// Of the TypeScript client's time for one idle write.
 const MOST_OF_IDLE: f64 = 1.0 / 3.0;
 
-/// A part of the time that is called all of it, with room for what overlaps.
-const MOST_OF_THE_TIME: f64 = 0.7;
+/// A thread that calls for so much of the time does nothing else.
+const ALL_OF_A_THREAD: f64 = 0.7;
+/// A machine used to this part has nothing left; the rest goes to waking and waiting.
+const ALL_OF_THE_MACHINE: f64 = 0.8;
 
 /// A number to reach.
 #[derive(Debug, PartialEq)]
@@ -80,25 +83,30 @@ fn goal(reached: bool, found: Spread, wanted: &str, what: &str) -> Goal {
     Goal { reached, text: format!("{median:.2} ({low:.2}-{high:.2}) {what}, {wanted} wanted") }
 }
 
-/// Where the time of a row goes, by what its process did meanwhile.
+/// Where the time of a row goes, by what its process and the machine did meanwhile.
 pub(crate) fn bound(row: &Row) -> Option<String> {
     let (accept_ns, rate) = (row.accept_ns()?.median, row.rate()?.median);
     let calling = accept_ns * rate / 1e9;
     let busy = row.cores()?.median;
-    let percent = |part: f64| (part * 100.0).round();
-    Some(if calling >= MOST_OF_THE_TIME {
-        format!("its calls: {}% of the time", percent(calling.min(1.0)))
-    } else if busy >= 1.0 {
-        format!("its CPU: {busy:.1} cores")
-    } else {
-        format!("waiting: busy {}% of the time", percent(busy))
-    })
+    let percent = |part: f64| format!("{:.0}%", part * 100.0);
+    if calling >= ALL_OF_A_THREAD && busy >= ALL_OF_A_THREAD {
+        return Some(format!("its calls, {} of the time", percent(calling.min(1.0))));
+    }
+    let others = row.others().map_or(0.0, |part| part.median);
+    let server = row.server_us().map_or(0.0, |cpu| cpu.median * rate / 1e6);
+    let cores = machine::cores() as f64;
+    if (busy + server) / cores + others >= ALL_OF_THE_MACHINE {
+        let parts = [busy / cores, server / cores, others].map(percent);
+        let [client, server, others] = parts;
+        return Some(format!("the cores: client {client}, server {server}, others {others}"));
+    }
+    Some(format!("waiting, busy {} of the time", percent(busy)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::run::Streamed;
+    use crate::bench::run::{Around, Streamed};
 
     /// A row of one round: a million events.
     fn row(id: Id, kind: Kind, seconds: f64, cpu_seconds: f64, accept_ns: f64) -> Row {
@@ -111,7 +119,7 @@ mod tests {
             requests: 1,
             repeats: 0,
         };
-        row.add(1_000_000, streamed, None);
+        row.add(1_000_000, streamed, Around::default());
         row
     }
 
@@ -157,9 +165,9 @@ mod tests {
     #[test]
     fn what_bounds_a_row_is_what_it_does_most() {
         let of = |seconds, cpu, ns| bound(&row(Id::Node, Kind::Json, seconds, cpu, ns)).unwrap();
-        assert_eq!(of(1.0, 1.1, 800.0), "its calls: 80% of the time");
-        assert_eq!(of(1.0, 1.1, 100.0), "its CPU: 1.1 cores");
-        assert_eq!(of(1.0, 0.4, 100.0), "waiting: busy 40% of the time");
+        assert_eq!(of(1.0, 1.1, 800.0), "its calls, 80% of the time");
+        assert!(of(1.0, 100.0, 100.0).starts_with("the cores: client"));
+        assert_eq!(of(1.0, 0.1, 800.0), "waiting, busy 10% of the time");
         assert_eq!(bound(&Row::new(Id::Node, Kind::Json)), None);
     }
 }

@@ -4,22 +4,22 @@ use serde_json::{Value, json};
 
 use super::contestant::Id;
 use super::goals::{bound, goals};
+use super::machine;
 use super::messages::Kind;
-use super::run::Streamed;
+use super::run::{Around, Streamed};
 use super::summary::{Spread, percentile};
 use crate::console;
 use crate::table;
 
-const HEADINGS: [&str; 12] = [
-    "messages, client",
-    "M events/s",
-    "range",
+const HEADINGS: [&str; 11] = [
+    "",
+    "M events/s (range)",
     "of ceiling",
     "of other",
-    "CPU us/event",
+    "CPU us",
+    "server us",
     "call ns",
-    "idle p50 us",
-    "p99",
+    "idle p50/p99 us",
     "peak MB",
     "sent twice",
     "numbers to reach",
@@ -40,7 +40,7 @@ pub(crate) struct Row {
 struct Round {
     events: usize,
     streamed: Streamed,
-    peak_bytes: Option<u64>,
+    around: Around,
 }
 
 impl Row {
@@ -48,8 +48,8 @@ impl Row {
         Self { id, kind, rounds: Vec::new(), waits_us: Vec::new(), trouble: None }
     }
 
-    pub(crate) fn add(&mut self, events: usize, streamed: Streamed, peak_bytes: Option<u64>) {
-        self.rounds.push(Round { events, streamed, peak_bytes });
+    pub(crate) fn add(&mut self, events: usize, streamed: Streamed, around: Around) {
+        self.rounds.push(Round { events, streamed, around });
     }
 
     fn spread(&self, of: impl Fn(&Round) -> f64) -> Option<Spread> {
@@ -94,8 +94,19 @@ impl Row {
     }
 
     fn peak_megabytes(&self) -> Option<Spread> {
-        let known = self.rounds.iter().filter_map(|round| round.peak_bytes);
+        let known = self.rounds.iter().filter_map(|round| round.around.peak_bytes);
         Spread::of(known.map(|bytes| bytes as f64 / 1e6))
+    }
+
+    /// What the server used, and what nobody of the two did.
+    pub(crate) fn server_us(&self) -> Option<Spread> {
+        let per_event =
+            |round: &Round| Some(round.around.server_cpu_seconds? * 1e6 / round.events as f64);
+        Spread::of(self.rounds.iter().filter_map(per_event))
+    }
+
+    pub(crate) fn others(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(|round| round.around.others_part))
     }
 
     /// Requests, and those of them that repeated a body: of the round in the middle.
@@ -116,20 +127,24 @@ impl Row {
         let ceiling = beside(Id::Ceiling).and_then(|ceiling| self.ratio_to(ceiling));
         let other = self.id.alternative().and_then(beside);
         let other = other.and_then(|other| self.ratio_to(other));
-        let range = |spread: Spread| format!("{:.2}-{:.2}", spread.low / 1e6, spread.high / 1e6);
-        let requests = |(sent, repeats): (u64, u64)| format!("{repeats} of {sent}");
+        let rate = |rate: Spread| {
+            let [median, low, high] = [rate.median, rate.low, rate.high].map(|rate| rate / 1e6);
+            format!("{median:.2} ({low:.2}-{high:.2})")
+        };
+        let idle = [50, 99].map(|percent| whole(Spread::of(self.waits(percent))));
+        let idle = if self.waits_us.is_empty() { NOTHING.to_owned() } else { idle.join("/") };
+        let twice = |(sent, repeats): (u64, u64)| percent(repeats as f64 / sent as f64);
         vec![
             format!("{:<7}  {}", self.kind.name(), self.id.title()),
-            text(self.rate(), &|rate| format!("{:.2}", rate.median / 1e6)),
-            text(self.rate(), &range),
-            text(ceiling, &|ratio| format!("{:.0}%", ratio.median * 100.0)),
+            text(self.rate(), &rate),
+            text(ceiling, &|ratio| percent(ratio.median)),
             text(other, &|ratio| format!("{:.1}x", ratio.median)),
             text(self.cpu_us(), &|cpu| format!("{:.2}", cpu.median)),
+            text(self.server_us(), &|cpu| format!("{:.2}", cpu.median)),
             whole(self.accept_ns()),
-            whole(Spread::of(self.waits(50))),
-            whole(Spread::of(self.waits(99))),
+            idle,
             whole(self.peak_megabytes()),
-            self.requests().map_or_else(|| NOTHING.to_owned(), requests),
+            self.requests().map_or_else(|| NOTHING.to_owned(), twice),
         ]
     }
 
@@ -149,6 +164,10 @@ impl Row {
     }
 }
 
+fn percent(part: f64) -> String {
+    format!("{:.0}%", part * 100.0)
+}
+
 /// Prints the table and, below it, what was missed and what failed. The numbers to reach are those
 /// of a fast network.
 pub(crate) fn show(rows: &[Row], rounds: usize, round_trip_ms: u64) {
@@ -163,24 +182,27 @@ pub(crate) fn show(rows: &[Row], rounds: usize, round_trip_ms: u64) {
         cells
     };
     let lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
     console::line(&format!(
-        "\nMedians of {rounds} rounds on {cores} cores, round trip {round_trip_ms} ms more than the machine's.\n"
+        "\nMedians of {rounds} rounds on {} cores; {round_trip_ms} ms added to the round trip.\n",
+        machine::cores()
     ));
     console::line(&table::render(&HEADINGS, &lines));
-    if round_trip_ms == 0 {
-        for row in rows {
-            let missed: Vec<_> =
-                goals(row, rows).into_iter().filter(|goal| !goal.reached).collect();
-            for goal in missed {
-                let name = format!("{}, {}", row.id.title(), row.kind.name());
-                console::line(&format!("  missed by {name}: {}", goal.text));
-            }
+    let others = Spread::of(rows.iter().filter_map(Row::others).map(|part| part.median));
+    if let Some(Spread { median, low, high }) = others {
+        let [median, low, high] = [median, low, high].map(percent);
+        console::line(&format!("  Other programs used {median} of the machine ({low}-{high}).\n"));
+    }
+    let name = |row: &Row| format!("{}, {}", row.id.title(), row.kind.name());
+    for row in rows.iter().filter(|_| round_trip_ms == 0) {
+        let missed = goals(row, rows).into_iter().filter(|goal| !goal.reached);
+        let missed: Vec<String> = missed.map(|goal| goal.text).collect();
+        if !missed.is_empty() {
+            console::line(&format!("  {} missed: {}", name(row), missed.join("; ")));
         }
     }
     for row in rows {
         if let Some(trouble) = &row.trouble {
-            console::line(&format!("  {}, {}: {trouble}", row.id.title(), row.kind.name()));
+            console::line(&format!("  {} FAILED: {trouble}", name(row)));
         }
     }
 }
@@ -209,6 +231,8 @@ pub(crate) fn to_json(rows: &[Row], rounds: usize, round_trip_ms: u64) -> Value 
             "of_ceiling": spread_json(ceiling),
             "of_alternative": spread_json(other.and_then(|other| row.ratio_to(other))),
             "cpu_us_per_event": spread_json(row.cpu_us()),
+            "server_cpu_us_per_event": spread_json(row.server_us()),
+            "used_by_others": spread_json(row.others()),
             "accept_ns_per_call": spread_json(row.accept_ns()),
             "idle_p50_us": spread_json(Spread::of(row.waits(50))),
             "idle_p99_us": spread_json(Spread::of(row.waits(99))),
@@ -223,7 +247,7 @@ pub(crate) fn to_json(rows: &[Row], rounds: usize, round_trip_ms: u64) -> Value 
     json!({
         "rounds": rounds,
         "round_trip_ms": round_trip_ms,
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "cores": machine::cores(),
         "rows": rows.iter().map(row_json).collect::<Vec<_>>(),
     })
 }

@@ -11,6 +11,7 @@ use durstream_tests::readback;
 use serde::Deserialize;
 
 use super::contestant::{Contestant, Id, rust_program};
+use super::machine;
 use super::messages::Messages;
 use crate::process::{self, Guarded};
 use crate::server::Server;
@@ -42,14 +43,22 @@ pub(crate) struct Job<'a> {
     pub(crate) options: Vec<String>,
 }
 
-/// What a contestant measured, and how much memory it had at its peak.
+/// What a contestant measured, and what went on around it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Measured {
     #[serde(flatten)]
     pub(crate) result: Measurement,
-    /// Known on Linux alone.
     #[serde(skip)]
+    pub(crate) around: Around,
+}
+
+/// What the kernel says of a run. Known on Linux alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around {
     pub(crate) peak_bytes: Option<u64>,
+    pub(crate) server_cpu_seconds: Option<f64>,
+    /// The part of the machine that neither the client nor the server used.
+    pub(crate) others_part: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -89,13 +98,45 @@ pub(crate) fn run(place: &Place<'_>, contestant: &Contestant, job: &Job<'_>) -> 
     command.arg(format!("messages={}", job.messages.file.display()));
     command.arg(if job.idle { "mode=idle" } else { "mode=stream" }).args(&job.options);
     let doing = process::describe(&command);
+    let watch = Watch::start(&server);
     let program = Program::start(command, &log).context(&doing)?;
     let mut measured: Measured = serde_json::from_str(&program.line).context(&program.line)?;
-    measured.peak_bytes = program.peak_bytes();
+    measured.around = watch.end(&program);
     program.end().map_err(|failure| process::with_tail(&failure, &log)).context(&doing)?;
     let content = readback::read_bytes(server.address(), STREAM_PATH)?;
     job.messages.check(&content, job.events).context(&doing)?;
     Ok(measured)
+}
+
+/// Looks at the machine before and after.
+struct Watch {
+    server: u32,
+    started: Instant,
+    server_cpu: Option<f64>,
+    all_cpu: Option<f64>,
+}
+
+impl Watch {
+    fn start(server: &Server) -> Self {
+        let server = server.process_id();
+        let (server_cpu, all_cpu) =
+            (machine::cpu_seconds(Some(server)), machine::cpu_seconds(None));
+        Self { server, started: Instant::now(), server_cpu, all_cpu }
+    }
+
+    fn end(self, program: &Program) -> Around {
+        let since = |before: Option<f64>, now: Option<f64>| Some(now? - before?);
+        let client = program.process.id();
+        let server = since(self.server_cpu, machine::cpu_seconds(Some(self.server)));
+        let all = since(self.all_cpu, machine::cpu_seconds(None));
+        let there_was = self.started.elapsed().as_secs_f64() * machine::cores() as f64;
+        let others = || Some((all? - server? - machine::cpu_seconds(Some(client))?) / there_was);
+        Around {
+            peak_bytes: machine::peak_bytes(client),
+            server_cpu_seconds: server,
+            others_part: others().map(|part| part.clamp(0.0, 1.0)),
+        }
+    }
 }
 
 fn log_of(tree: &Tree, id: Id) -> Result<std::path::PathBuf> {
@@ -141,20 +182,6 @@ impl Program {
             return Err(process::with_tail(&format!("it ended: {status}").into(), log));
         }
         Ok(Self { process, input, line: line.trim_end().to_owned() })
-    }
-
-    /// The most memory it has had. From the kernel's own count of this program: what a process
-    /// says of itself may begin with the peak of the one that started it.
-    #[cfg(target_os = "linux")]
-    fn peak_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn peak_bytes(&self) -> Option<u64> {
-        None
     }
 
     fn end(mut self) -> Result {
