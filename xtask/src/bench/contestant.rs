@@ -119,7 +119,7 @@ impl Contestant {
     }
 }
 
-/// The programs in Rust: two contestants and the slow network.
+/// The programs in Rust: two contestants and the long line.
 pub(crate) fn rust_programs(tree: &Tree) -> Result {
     step(tree, "Rust programs", |step| {
         artefacts::cargo_build(tree, step, &["-p", "durstream-bench"])

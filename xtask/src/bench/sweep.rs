@@ -57,6 +57,8 @@ impl Pair {
 struct Sweep {
     round_trip_ms: u64,
     rates: Vec<(Pair, Spread)>,
+    /// The part of the requests that repeated a body, in the same order.
+    repeated: Vec<f64>,
 }
 
 impl Sweep {
@@ -78,7 +80,7 @@ pub(crate) fn sweep(tree: &Tree, json: Option<&Path>) -> Result<u8> {
     let mut sweeps = Vec::new();
     for round_trip_ms in ROUND_TRIPS_MS {
         let place = Place { tree, server: &server, round_trip_ms };
-        let sweep = Sweep { round_trip_ms, rates: measure(&place, &messages)? };
+        let sweep = measure(&place, &messages)?;
         show(&sweep);
         sweeps.push(sweep);
     }
@@ -89,11 +91,12 @@ pub(crate) fn sweep(tree: &Tree, json: Option<&Path>) -> Result<u8> {
     console::line(&format!("Within a fifth of the best everywhere: {names}."));
     if let Some(file) = json {
         let rates = sweeps.iter().flat_map(|sweep| {
-            sweep.rates.iter().map(|(pair, rate)| {
+            sweep.rates.iter().zip(&sweep.repeated).map(|((pair, rate), repeated)| {
                 json!({
                     "round_trip_ms": sweep.round_trip_ms,
                     "max_batch_bytes": pair.kib * 1024,
                     "max_in_flight": pair.in_flight,
+                    "bodies_sent_twice_part": repeated,
                     "events_per_second": { "median": rate.median, "low": rate.low, "high": rate.high },
                 })
             })
@@ -104,12 +107,12 @@ pub(crate) fn sweep(tree: &Tree, json: Option<&Path>) -> Result<u8> {
     Ok(0)
 }
 
-fn measure(place: &Place<'_>, messages: &Messages) -> Result<Vec<(Pair, Spread)>> {
+fn measure(place: &Place<'_>, messages: &Messages) -> Result<Sweep> {
     let rust = contestant::build(place.tree, Id::Rust, None)?;
     let pairs = Pair::all();
-    let mut rates = vec![Vec::new(); pairs.len()];
+    let mut runs = vec![Vec::new(); pairs.len()];
     for round in 1..=ROUNDS {
-        for (pair, rates) in pairs.iter().zip(&mut rates) {
+        for (pair, runs) in pairs.iter().zip(&mut runs) {
             let (kib, in_flight, ms) = (pair.kib, pair.in_flight, place.round_trip_ms);
             console::status(&format!(
                 "  round {round} of {ROUNDS} at {ms} ms: {kib} KiB x {in_flight}"
@@ -118,12 +121,22 @@ fn measure(place: &Place<'_>, messages: &Messages) -> Result<Vec<(Pair, Spread)>
             let kind = Kind::Json.name();
             let job = Job { messages, kind, events, idle: false, options: pair.options() };
             if let Measurement::Stream(done) = run::run(place, &rust, &job)?.result {
-                rates.push(events as f64 / done.seconds);
+                let repeated = done.repeats as f64 / done.requests as f64;
+                runs.push((events as f64 / done.seconds, repeated));
             }
         }
     }
-    let spread = |(pair, rates)| Spread::of(rates).map(|rate| (pair, rate));
-    Ok(pairs.into_iter().zip(rates).filter_map(spread).collect())
+    let mut sweep =
+        Sweep { round_trip_ms: place.round_trip_ms, rates: Vec::new(), repeated: Vec::new() };
+    for (pair, runs) in pairs.into_iter().zip(runs) {
+        let rate = Spread::of(runs.iter().map(|(rate, _)| *rate));
+        let repeated = Spread::of(runs.iter().map(|(_, repeated)| *repeated));
+        if let (Some(rate), Some(repeated)) = (rate, repeated) {
+            sweep.rates.push((pair, rate));
+            sweep.repeated.push(repeated.median);
+        }
+    }
+    Ok(sweep)
 }
 
 /// A line per size, a column per number of requests.
@@ -132,9 +145,11 @@ fn show(sweep: &Sweep) {
     let mut headings = vec!["M events/s"];
     headings.extend(titles.iter().map(String::as_str));
     let cell = |pair: Pair| {
-        let own = sweep.rates.iter().find(|(known, _)| *known == pair);
-        let rate = own.map_or(0.0, |(_, rate)| rate.median) / 1e6;
-        format!("{rate:.2}{}", if sweep.is_good(pair) { " *" } else { "  " })
+        let at = sweep.rates.iter().position(|(known, _)| *known == pair);
+        let rate = at.map_or(0.0, |at| sweep.rates[at].1.median) / 1e6;
+        let repeated = at.map_or(0.0, |at| sweep.repeated[at]) * 100.0;
+        let mark = if sweep.is_good(pair) { "*" } else { " " };
+        format!("{rate:.3}{mark} {repeated:>3.0}%")
     };
     let row = |kib| {
         let cells = IN_FLIGHT.map(|in_flight| cell(Pair { kib, in_flight }));
@@ -144,7 +159,7 @@ fn show(sweep: &Sweep) {
     let ms = sweep.round_trip_ms;
     console::status("");
     console::line(&format!(
-        "\nRound trip {ms} ms more than the machine's; * within a fifth of the best.\n"
+        "\n{ms} ms added to the round trip: events/s (* within a fifth of the best), bodies sent twice.\n"
     ));
     console::line(&table::render(&headings, &rows));
 }
@@ -163,7 +178,7 @@ mod tests {
         let sweep = |rates: [f64; 3]| {
             let rate = |median| Spread { median, low: median, high: median };
             let rates = Pair::all().into_iter().zip(rates.map(rate)).collect();
-            Sweep { round_trip_ms: 0, rates }
+            Sweep { round_trip_ms: 0, rates, repeated: Vec::new() }
         };
         let good = good_pairs(&[sweep([10.0, 8.0, 9.0]), sweep([3.9, 4.0, 5.0])]);
         let in_flight: Vec<usize> = good.iter().map(|pair| pair.in_flight).collect();
