@@ -8,9 +8,6 @@ import httpx
 from durable_streams import AsyncDurableStream, IdempotentProducer
 from job import CALLS_PER_TURN, SAMPLED_CALLS, Clock, Job, answer, idle_report
 
-#: Made once: `json.dumps` with separators makes one for every call.
-to_json = json.JSONEncoder(separators=(",", ":")).encode
-
 
 class Requests:
     """Counts what goes out, and what goes out again."""
@@ -64,7 +61,7 @@ async def main():
             job.url, "bench", client=client, auto_claim=True, content_type=job.content_type
         )
         plain = producer.append
-        append = (lambda value: plain(to_json(value))) if job.kind == "objects" else plain
+        append = (lambda value: plain(json.dumps(value))) if job.kind == "objects" else plain
         messages = job.messages()
         if job.idle:
             return await idle(producer, messages, append)
