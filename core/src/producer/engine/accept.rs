@@ -73,14 +73,16 @@ impl Engine {
     /// The same, waiting up to `max_block_ms` for room.
     fn accept_blocking(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
-        let deadline = std::time::Instant::now() + self.config.max_block;
+        let mut deadline = None; // only who waits looks at the clock
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
             if self.try_reserve(&mut book, size + tag.cost()).is_ok() {
                 return Ok(self.push(book, parts, size, tag));
             }
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let now = std::time::Instant::now();
+            let deadline = *deadline.get_or_insert_with(|| now + self.config.max_block);
+            let left = deadline.saturating_duration_since(now);
             self.hurry(&mut book);
             if left.is_zero() || runtime::on_own_thread() {
                 break;
