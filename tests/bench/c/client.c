@@ -103,7 +103,7 @@ static void append(const durstream_producer *producer, const job *job, size_t fr
     size_t at = from % job->message_count;
     for (size_t n = from; n < to; n++) {
         check(durstream_producer_append(producer, (const uint8_t *)job->messages[at],
-                                        job->lengths[at], NULL, &error),
+                                        job->lengths[at], 0, NULL, &error),
               error);
         if (++at == job->message_count) at = 0;
     }
@@ -139,7 +139,7 @@ static void idle(const durstream_producer *producer, const job *job) {
 
         double started = seconds_of(CLOCK_MONOTONIC);
         check(durstream_producer_append(producer, (const uint8_t *)job->messages[at],
-                                        job->lengths[at], &id, &error),
+                                        job->lengths[at], 0, &id, &error),
               error);
         check(durstream_producer_wait(producer, id, TIMEOUT_MS, &outcome, &error), error);
         printf("%s%.0f", n == 0 ? "" : ",", (seconds_of(CLOCK_MONOTONIC) - started) * 1e6);
