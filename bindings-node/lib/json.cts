@@ -37,8 +37,27 @@ export function stringify(value: unknown): string {
     throw new Unsayable(error instanceof Error ? error.message : String(error));
   }
   if (text === undefined) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
-  if (SUSPICIOUS.test(text)) refuseLosses(value);
+  if (SUSPICIOUS.test(text) && !isPlain(value)) refuseLosses(value);
   return text;
+}
+
+/** Whether JSON says all of a value; quick, and false where only a closer look can tell. */
+function isPlain(value: unknown): boolean {
+  try {
+    return saysAll(value);
+  } catch {
+    return false; // too deep, or a getter's mistake
+  }
+}
+
+function saysAll(value: unknown): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  if (typeof value !== "object") return typeof value !== "function" && typeof value !== "symbol";
+  if (value === null) return true;
+  if (Array.isArray(value)) return value.every(saysAll);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if ((prototype !== Object.prototype && prototype !== null) || "toJSON" in value) return false;
+  return Object.values(value).every(saysAll);
 }
 
 /** Serialises once more, looking at every value before and after its `toJSON`. */
