@@ -75,6 +75,17 @@ struct Hearer<News> {
 }
 
 impl<News> Hearer<News> {
+    fn of(
+        callback: Option<unsafe extern "C" fn(*const News, *mut c_void)>,
+        user_data: *mut c_void,
+        destroy: durstream_destroy_callback,
+    ) -> Option<Arc<Self>> {
+        // Without a callback the data stays the host's: nothing destroys it.
+        callback.map(|callback| {
+            Arc::new(Hearer { callback, user_data: UserData::new(user_data, destroy) })
+        })
+    }
+
     fn hear(&self, news: &News) {
         // SAFETY: the host's function with its own data, for news that live until it ends.
         unsafe { (self.callback)(news, self.user_data.pointer) };
@@ -213,12 +224,9 @@ pub unsafe extern "C" fn durstream_options_on_error(
     unsafe {
         call(error, || {
             let options = handle(options, "options")?;
-            let fresh = callback.map(|callback| {
-                let user_data = UserData::new(user_data, destroy);
-                Hearer { callback, user_data }
-            });
+            let fresh = Hearer::of(callback, user_data, destroy);
             // The one before goes when the lock is gone: `destroy` is the host's code.
-            let before = std::mem::replace(&mut options.lock().on_error, fresh.map(Arc::new));
+            let before = std::mem::replace(&mut options.lock().on_error, fresh);
             drop(before);
             Ok(())
         })
@@ -245,11 +253,8 @@ pub unsafe extern "C" fn durstream_options_on_delivery(
     unsafe {
         call(error, || {
             let options = handle(options, "options")?;
-            let fresh = callback.map(|callback| {
-                let user_data = UserData::new(user_data, destroy);
-                Hearer { callback, user_data }
-            });
-            let before = std::mem::replace(&mut options.lock().on_delivery, fresh.map(Arc::new));
+            let fresh = Hearer::of(callback, user_data, destroy);
+            let before = std::mem::replace(&mut options.lock().on_delivery, fresh);
             drop(before);
             Ok(())
         })

@@ -197,18 +197,17 @@ pub(crate) async fn head(
 }
 
 /// Whether the server refused an append that does not fit the stream.
-pub(crate) fn is_refusal_for_type(answer: &Response) -> bool {
-    Answer::read(answer, SystemTime::now()).is_misfit()
+pub(crate) fn is_misfit(response: &Response) -> bool {
+    // Every acknowledgement comes by here: only a conflict is read for it.
+    response.status == 409 && Answer::read(response, SystemTime::now()).is_misfit()
 }
 
-/// The stream's content type, if it is why the server refused an append.
+/// The stream's content type, if it is why an append did not fit.
 pub(crate) async fn conflicting_type(
     transport: &dyn Transport,
     append: &Request,
-    refusal: &Response,
 ) -> Option<String> {
-    let misfit = Answer::read(refusal, SystemTime::now()).is_misfit();
-    if !misfit || append.headers.contains_key(STREAM_SEQ) {
+    if append.headers.contains_key(STREAM_SEQ) {
         return None;
     }
     let head = Request::new(Method::HEAD, append.endpoint.clone(), append.timeout);
@@ -226,15 +225,17 @@ pub(crate) async fn append(
     let url = request.endpoint.shown.clone();
     let ordered = request.headers.contains_key(STREAM_SEQ);
     let retries = Retries { unless_stored: true, ..retries.clone() };
-    let Reply { answer, response, .. } =
-        plain::send(transport, request.clone(), &retries, "append").await?;
+    let Reply { answer, .. } = plain::send(transport, request.clone(), &retries, "append").await?;
     if matches!(answer.status, 200 | 204) {
         return Ok(answer);
     }
     if ordered && answer.is_misfit() {
         return Err(answer.sequence_conflict(&url));
     }
-    let stream_type = conflicting_type(transport, &request, &response).await;
+    let stream_type = match answer.is_misfit() {
+        true => conflicting_type(transport, &request).await,
+        false => None,
+    };
     Err(answer.explained_by(stream_type).error("append", &url))
 }
 

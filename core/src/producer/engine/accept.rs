@@ -181,7 +181,8 @@ impl Engine {
     /// There is no room for more to gather. A replay waits for what else takes the room: that it
     /// is still there is another story each time.
     fn hurry(&self, book: &mut Book) {
-        if !self.config.is_replay || book.stats.pending == book.open.items() {
+        let alone = book.stats.pending == book.open.items();
+        if !book.open.is_empty() && (alone || !self.config.is_replay) {
             book.seal();
             self.wake.notify_one();
         }

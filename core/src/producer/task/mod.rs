@@ -469,14 +469,12 @@ impl Task {
         let flight = self.flights.spawn(async move {
             let result = sending.await;
             let stream_type = match &result {
-                Ok(response) => {
+                Ok(response) if wire::is_misfit(response) => {
                     // While the type is asked for: this attempt left nothing in the stream.
-                    if wire::is_refusal_for_type(response) {
-                        refused.store(false, Ordering::Relaxed);
-                    }
-                    wire::conflicting_type(&*transport, &ask, response).await
+                    refused.store(false, Ordering::Relaxed);
+                    wire::conflicting_type(&*transport, &ask).await
                 }
-                Err(_) => None,
+                _ => None,
             };
             Landed::Batch { epoch, seq, result, stream_type }
         });

@@ -5,33 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::hostile::{Behind, handles_late};
 use super::*;
 use crate::producer::engine::{Callbacks, ErrorCallback, Failure};
 use crate::producer::{Last, close};
-use crate::transport::{Request, SendError, Sending, Transport};
-
-/// A server that handles what reached it although the client gave up.
-struct Late(Scripted);
-
-impl Transport for Late {
-    fn send(&self, request: Request) -> Sending {
-        let limit = request.timeout;
-        let patient = Request { timeout: Duration::from_secs(86_400), ..request };
-        let sending = self.0.send(patient);
-        Box::pin(async move {
-            let handled = tokio::spawn(sending);
-            match tokio::time::timeout(limit, handled).await {
-                Ok(result) => result.unwrap(),
-                Err(_) => Err(SendError {
-                    sent: true,
-                    late: true,
-                    unreachable: false,
-                    message: "late".into(),
-                }),
-            }
-        })
-    }
-}
+use crate::transport::Transport;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -212,7 +190,7 @@ impl Schedule {
             Config::new(Scope::Producer, &self.options, "p", "application/json").unwrap();
         config.opened_at = self.tail.then(|| "0".into());
         let transport: Arc<dyn Transport> = match self.late {
-            true => Arc::new(Late(server.clone())),
+            true => Arc::new(Behind(server.clone(), handles_late)),
             false => Arc::new(server.clone()),
         };
         let engine = Engine::start_on(Runtime::for_test(transport), endpoint, config, None, None);

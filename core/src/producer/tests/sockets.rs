@@ -100,6 +100,41 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
     assert!(outcome.is_delivered(), "{outcome:?}");
 }
 
+/// Whoever has new credentials does not wait for one whose own are refused for good.
+#[test]
+fn new_credentials_do_not_wait_for_refused_ones() {
+    let url = serve(move |head, connection| {
+        let (old, seq) =
+            (header(head, "authorization") == Some("old"), header(head, "producer-seq"));
+        match old && seq != Some("0") {
+            true => say(connection, "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"),
+            false => say(
+                connection,
+                &format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", echo(head)),
+            ),
+        }
+    });
+    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let open = |token: &str| {
+        let options = Options::new().header("authorization", token).delivery_timeout_ms(0u64);
+        IdempotentProducer::open(&stream, "renewed", options).unwrap()
+    };
+    let old = open("old");
+    old.append("1").unwrap();
+    old.flush().wait().unwrap();
+    old.append("2").unwrap();
+    let refused = |error: crate::Error| error.kind() == ErrorKind::Unauthorized;
+    while !old.snapshot().last_error.is_some_and(refused) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    old.begin_shutdown();
+    let new = open("new");
+    new.append("3").unwrap();
+    let flushed = new.flush().wait_for(Duration::from_secs(30));
+    old.stop();
+    assert!(flushed.is_some_and(|report| report.is_ok()), "it waits: {:?}", new.snapshot());
+}
+
 fn request(method: http::Method, url: &str, body: &'static str) -> Request {
     let endpoint = Endpoint::resolve(&Options::new().url(url)).unwrap();
     let plain = Request::new(method, Arc::new(endpoint), Duration::from_millis(300));
