@@ -130,6 +130,10 @@ fn what_takes_no_further_producers_takes_appends() {
     proxy.add(Rule::new(Fault::ResetAfter).method("POST")).unwrap();
     let unknown = stream.append("7").wait().unwrap_err();
     assert!(!unknown.definite() && unknown.kind() == ErrorKind::Transport, "{unknown:?}");
+    for wrong in ["8,9", ""] {
+        let refused = stream.close(Some(wrong.as_bytes())).wait().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Validation, "{wrong}");
+    }
     stream.close(Some(b"8")).wait().unwrap();
     assert_eq!(text(&stream), "[1,2,3,4,5,6,7,8]");
     assert!(stream.head().wait().unwrap().stream_closed);

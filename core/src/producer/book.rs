@@ -297,10 +297,10 @@ impl Book {
         }
     }
 
-    /// Whether the server refused its credentials last.
+    /// Whether the server refuses its credentials now.
     pub(crate) fn is_refused(&self) -> bool {
         let refused = |error: &Error| error.kind() == ErrorKind::Unauthorized;
-        self.last_error.as_ref().is_some_and(refused)
+        self.gauges.attempt > 0 && self.last_error.as_ref().is_some_and(refused)
     }
 
     /// What the last flush reported.

@@ -283,7 +283,7 @@ impl IdempotentProducer {
         reason == Some(Reason::ProducerLimit.as_str())
     }
 
-    fn check(&self, message: &[u8]) -> Result<()> {
+    pub(crate) fn check(&self, message: &[u8]) -> Result<()> {
         self.engine.check_fork()?;
         let wrong = if message.is_empty() {
             Some("the message is empty".to_owned())

@@ -238,7 +238,12 @@ impl DurableStream {
     /// Without a message it may be repeated, by anybody.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
         match self.writer() {
-            Ok(writer) if writer.is_one_too_many() => self.close_anonymously(message),
+            Ok(writer) if writer.is_one_too_many() => {
+                match message.map_or(Ok(()), |message| writer.check(message)) {
+                    Ok(()) => self.close_anonymously(message),
+                    Err(error) => Pending::ready(Err(error)),
+                }
+            }
             Ok(writer) => writer.close_plainly(message),
             Err(error) => Pending::ready(Err(error)),
         }
