@@ -147,7 +147,7 @@ options! {
     number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. Batches are then cut by size, `linger_ms` (5 seconds unless set) and by waiting (flush, close, a receipt). A write the server refuses moves the producer to the next epoch.";
     flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
     flag shared = "false", WRITERS, "Add a random suffix to the producer id, so that several workers write side by side.";
-    number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds.";
+    number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds. At 0 too, a batch that is not full and that nobody waits for is held for one millisecond behind another request.";
     number max_batch_bytes(1, BYTES) = "1048576", WRITERS, "Upper bound for the body of one request, in bytes; a larger single write goes alone.";
     number max_batch_items(1, 10_000_000) = "100000", WRITERS, "Upper bound for the writes in one request.";
     number max_in_flight(1, 64) = "2", WRITERS, "How many requests may be under way at once.";

@@ -113,7 +113,7 @@ pub(crate) enum Wants {
     Nothing,
     /// Any write.
     Data,
-    /// A full batch: it lingers.
+    /// A full batch, or somebody who waits: what there is still gathers.
     FullBatch,
 }
 
@@ -228,6 +228,11 @@ impl Book {
             self.reserve_anyway(BATCH_OVERHEAD);
             self.queue.push_back(batch);
         }
+    }
+
+    /// Whether somebody waits for a write that still gathers.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.open.is_empty() && self.ledger.last_awaited() >= Some(self.open.first_id())
     }
 
     /// How many waits are kept.

@@ -255,6 +255,11 @@ impl Ledger {
         waiters.push(completer);
     }
 
+    /// The latest id that is waited for.
+    pub(crate) fn last_awaited(&self) -> Option<u64> {
+        self.waiters.last_key_value().map(|(id, _)| *id)
+    }
+
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waiters.values().map(Vec::len).sum()

@@ -246,7 +246,7 @@ impl Engine {
         let worth = match book.wants {
             Wants::Nothing => false,
             Wants::Data => true,
-            Wants::FullBatch => !book.queue.is_empty(),
+            Wants::FullBatch => book.is_awaited() || !book.queue.is_empty(),
         };
         if worth {
             book.wants = Wants::Nothing;

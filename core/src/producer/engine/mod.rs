@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::batch::Batch;
-use super::book::{Book, Due, FlushReport, ProducerState, Stop};
+use super::book::{Book, Due, FlushReport, ProducerState, Stop, Wants};
 use super::config::Config;
 use super::receipts::{Outcome, Reason, Status};
 use super::task::{Task, another};
@@ -213,10 +213,14 @@ impl Engine {
         }
         let (completer, waiting) = pending();
         book.ledger.wait(id, completer);
-        if self.config.is_replay && !book.open.is_empty() && id >= book.open.first_id() {
-            book.seal(); // who waits for it wants it sent
-            drop(book);
-            self.wake.notify_one();
+        if book.is_awaited() {
+            if self.config.is_replay {
+                book.seal(); // who waits for it wants it sent
+            }
+            if book.wants == Wants::FullBatch {
+                drop(book);
+                self.wake.notify_one();
+            }
         }
         waiting
     }

@@ -109,7 +109,7 @@ impl Task {
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let config = &self.engine.config;
         let book = self.engine.book();
-        let mut timers = [self.paused_until, None, None, None, None];
+        let mut timers = [self.paused_until, None, None, None];
         if let Some(limit) = config.delivery_timeout {
             let slots = self.window.iter().filter(|slot| !slot.expired);
             timers[1] = slots.map(|slot| slot.queued.born.at + limit).min();
@@ -118,15 +118,7 @@ impl Task {
                 timers[2] = timers[2].min(Some(since + self.age_limit(limit)));
             }
         }
-        if !config.linger.is_zero() && self.can_take() {
-            timers[3] = book.queue.open_since().map(|since| since + config.linger);
-        }
-        let waits = !(book.open.is_empty() && book.queue.is_empty());
-        // What lingers behind a batch under way is woken by its answer.
-        if waits && self.has_place() && !config.is_replay {
-            // Past already, it fires at once: what was too close a moment ago is not any more.
-            timers[4] = self.pacing.next().filter(|_| !self.window.is_empty());
-        }
+        timers[3] = self.takes_at(&book);
         timers.into_iter().flatten().min()
     }
 }

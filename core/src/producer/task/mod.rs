@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use super::batch::Batch;
-use super::book::{ProducerState, Stop, Wants};
+use super::book::{Book, ProducerState, Stop, Wants};
 use super::config::Config;
 use super::engine::Engine;
 use super::pacing::Pacing;
@@ -190,7 +190,7 @@ impl Task {
             recreated: false,
             vanished_since: None,
             limited: 0,
-            pacing: Pacing::new(config.max_in_flight),
+            pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
             looking: Looking::No,
             failed_looks: 0,
             end_unsure: false,
@@ -340,6 +340,28 @@ impl Task {
         self.has_place() && self.too_close_until().is_none()
     }
 
+    /// When the next batch may be taken, where there is one and a place for it.
+    fn takes_at(&self, book: &Book) -> Option<Instant> {
+        if !self.has_place() || (book.queue.is_empty() && book.open.is_empty()) {
+            return None;
+        }
+        let gathered = self.gathers_until(book).filter(|_| book.queue.is_empty());
+        Some(gathered.max(self.too_close_until()).unwrap_or_else(Instant::now))
+    }
+
+    /// Until when the open batch waits for more writes; `None` if it does not.
+    fn gathers_until(&self, book: &Book) -> Option<Instant> {
+        let config = &self.engine.config;
+        if book.stop != Stop::No || book.closing {
+            return None;
+        }
+        let may_linger = config.is_replay || self.window.is_empty();
+        let since = book.queue.open_since().filter(|_| may_linger);
+        let may_be_held = !config.is_replay && !book.is_awaited();
+        let held = self.pacing.held_until().filter(|_| may_be_held);
+        since.map(|since| since + config.linger).max(held).filter(|at| *at > Instant::now())
+    }
+
     /// Until when another batch would be too close behind the last one.
     fn too_close_until(&self) -> Option<Instant> {
         self.pacing.next().filter(|at| !self.window.is_empty() && *at > Instant::now())
@@ -428,17 +450,13 @@ impl Task {
         }
     }
 
-    /// The next batch to send, unless an idle producer still lingers for more.
+    /// The next batch to send, unless it still gathers.
     fn take(&self) -> Option<Queued> {
-        let config = &self.engine.config;
         let mut book = self.engine.book();
         if let Some(queued) = book.queue.pop() {
             return Some(queued);
         }
-        let since = book.queue.open_since()?;
-        let hurry = book.stop != Stop::No || book.closing;
-        let lingers = config.is_replay || self.window.is_empty();
-        if !hurry && lingers && Instant::now() < since + config.linger {
+        if self.gathers_until(&book).is_some() {
             return None;
         }
         book.seal();
@@ -524,19 +542,15 @@ impl Task {
         book.gauges.in_flight = self.window.iter().filter(|slot| slot.flying).count();
         book.gauges.attempt = self.failures;
         let idle = book.open.is_empty() && book.queue.is_empty();
-        let config = &self.engine.config;
-        let lingers = !config.linger.is_zero()
-            && (config.is_replay || self.window.is_empty())
-            && book.queue.is_empty();
-        book.wants = match (self.has_place(), idle) {
-            (false, _) => Wants::Nothing,
-            (true, true) => Wants::Data,
-            (true, false) if lingers => Wants::FullBatch,
-            (true, false) if self.too_close_until().is_some() => Wants::Nothing, // a timer is set
-            (true, false) => {
+        book.wants = match self.takes_at(&book) {
+            None if idle && self.has_place() => Wants::Data,
+            None => Wants::Nothing,
+            Some(at) if at <= Instant::now() => {
                 self.engine.wake.notify_one();
                 Wants::Nothing
             }
+            Some(_) if book.queue.is_empty() => Wants::FullBatch,
+            Some(_) => Wants::Nothing, // a timer is set
         };
     }
 }

@@ -3,8 +3,8 @@
 mod asking;
 mod corners;
 mod edges;
+mod gathering;
 mod hostile;
-
 mod lifecycle;
 mod looking;
 mod rough;
@@ -382,21 +382,6 @@ async fn the_buffer_is_bounded_and_frees_itself() {
     let engine = open(&server, Options::new().max_buffer_items(2u64));
     write(&engine, 1..=2);
     assert_eq!(engine.accept(&[b"3"]).unwrap_err().reason(), Some("buffer-count-exceeded"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_idle_producer_lingers_and_flush_hurries_it() {
-    let server = Scripted::default();
-    let engine = open(&server, Options::new().linger_ms(500u64));
-    let started = tokio::time::Instant::now();
-    write(&engine, 1..=2);
-    outcome(&engine, 2).await;
-    assert!(started.elapsed() >= Duration::from_millis(500));
-    assert_eq!(engine.stats().requests, 1);
-    let started = tokio::time::Instant::now();
-    write(&engine, 3..=3);
-    engine.flush().await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(500));
 }
 
 #[tokio::test(start_paused = true)]
