@@ -11,6 +11,7 @@ mod errors;
 mod fork;
 mod gil;
 mod headers;
+mod json;
 mod log;
 mod options;
 mod payload;
@@ -22,6 +23,7 @@ mod receipt;
 mod room;
 mod state;
 mod stream;
+mod utf8;
 
 use pyo3::prelude::*;
 

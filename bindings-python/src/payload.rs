@@ -1,19 +1,45 @@
 //! A message on its way in: what is serialised already as it is, everything else as JSON.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
 use pyo3::exceptions::{PyOverflowError, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 use serde::ser::Error as _;
 
+use crate::json;
+use crate::utf8::utf8;
+
 static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static UNSERIALISABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
+/// The bytes of a message.
+pub(crate) enum Bytes<'a> {
+    Given(Cow<'a, [u8]>),
+    Python(Bound<'a, PyBytes>),
+    /// JSON that was written here, and needs no check.
+    Written(Vec<u8>),
+}
+
+impl Deref for Bytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Given(bytes) => bytes,
+            Bytes::Python(bytes) => bytes.as_bytes(),
+            Bytes::Written(bytes) => bytes,
+        }
+    }
+}
+
 /// The bytes of a message, or why it has none.
-pub(crate) type Payload<'py> = Result<Bound<'py, PyBytes>, String>;
+pub(crate) type Payload<'a> = Result<Bytes<'a>, String>;
 
 /// A message as `append` takes it: text and bytes as they are, other values as JSON.
-pub(crate) fn message<'py>(value: &Bound<'py, PyAny>, json: bool) -> PyResult<Payload<'py>> {
+pub(crate) fn message<'a>(value: &'a Bound<'_, PyAny>, json: bool) -> PyResult<Payload<'a>> {
     if let Some(serialised) = serialised(value)? {
         return Ok(serialised);
     }
@@ -25,32 +51,42 @@ pub(crate) fn message<'py>(value: &Bound<'py, PyAny>, json: bool) -> PyResult<Pa
 }
 
 /// The bytes of what is text or bytes already.
-fn serialised<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Payload<'py>>> {
+fn serialised<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Option<Payload<'a>>> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
-        return Ok(Some(Ok(bytes.clone())));
+        return Ok(Some(Ok(Bytes::Given(bytes.as_bytes().into()))));
     }
     if let Ok(text) = value.cast::<PyString>() {
-        return Ok(Some(utf8(text)));
+        return Ok(Some(text_of(text).map(|text| Bytes::Given(bytes_of(text)))));
     }
     if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
         // Copied: the stable ABI of Python 3.9 has no buffers.
         let copied = value.py().get_type::<PyBytes>().call1((value,))?;
-        return Ok(Some(Ok(copied.cast_into()?)));
+        return Ok(Some(Ok(Bytes::Python(copied.cast_into()?))));
     }
     Ok(None)
 }
 
-/// Text in UTF-8; a lone surrogate has none.
-pub(crate) fn utf8<'py>(text: &Bound<'py, PyString>) -> Payload<'py> {
-    text.encode_utf8().map_err(|error| error.value(text.py()).to_string())
+/// Text in UTF-8, or why it has none.
+pub(crate) fn text_of<'a>(text: &'a Bound<'_, PyString>) -> Result<Cow<'a, str>, String> {
+    utf8(text).map_err(|error| error.value(text.py()).to_string())
+}
+
+fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
 }
 
 /// A value as JSON, text included.
-pub(crate) fn encoded<'py>(value: &Bound<'py, PyAny>) -> PyResult<Payload<'py>> {
+pub(crate) fn encoded<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Payload<'a>> {
+    if let Some(text) = json::text(value) {
+        return Ok(Ok(Bytes::Written(text)));
+    }
     let py = value.py();
     let encode = ENCODE.import(py, "durstream._json", "encode")?;
     match encode.call1((value,)) {
-        Ok(bytes) => Ok(Ok(bytes.cast_into()?)),
+        Ok(bytes) => Ok(Ok(Bytes::Python(bytes.cast_into()?))),
         Err(error) if is_refusal(py, &error) => Ok(Err(error.value(py).to_string())),
         Err(error) => Err(error),
     }

@@ -16,7 +16,7 @@ use crate::fork::Origin;
 use crate::gil::Inside;
 use crate::headers::Headers;
 use crate::options::{Pairs, read};
-use crate::payload::{self, Payload, Unserialisable};
+use crate::payload::{self, Bytes, Payload, Unserialisable};
 use crate::pending::Pending;
 use crate::receipt::{Receipt, closed, report};
 use crate::room::{Room, Writer};
@@ -50,7 +50,8 @@ impl Producer {
     /// Accepts a message, or says why not.
     fn accept(&self, payload: Payload<'_>) -> durstream_core::Result<Receipt> {
         let accepted = match payload {
-            Ok(bytes) => self.core.append(bytes.as_bytes()),
+            Ok(Bytes::Written(json)) => self.core.append_written(&json),
+            Ok(bytes) => self.core.append(&*bytes),
             Err(text) => self.core.append_json(&Unserialisable(text)),
         };
         accepted.map(|receipt| Receipt::accepted(self.core.clone(), receipt.id()))
@@ -58,7 +59,7 @@ impl Producer {
 
     fn accept_with_room(&self, py: Python<'_>, payload: Payload<'_>) -> PyResult<Receipt> {
         if let (Ok(bytes), false) = (&payload, self.origin.is_foreign()) {
-            self.room.wait(py, &*self.core, bytes.as_bytes().len())?;
+            self.room.wait(py, &*self.core, bytes.len())?;
         }
         self.accept(payload).map_err(|error| raised(py, &error))
     }
@@ -130,15 +131,15 @@ impl Producer {
 
     fn _close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
-        let message = match message {
+        let message = match &message {
             None => None,
-            Some(message) => match payload::message(&message, self.json)? {
+            Some(message) => match payload::message(message, self.json)? {
                 Ok(bytes) => Some(bytes),
                 Err(text) => return Err(payload::refusal(py, &text)),
             },
         };
         self.let_go.store(true, Ordering::Relaxed);
-        let message = message.as_ref().map(|message| message.as_bytes());
+        let message = message.as_deref();
         let mut called = Callables::default();
         called.share(py, &self.callables);
         Ok(Pending::calling("close", self.core.close(message), called, closed))

@@ -17,6 +17,7 @@ use crate::errors::{invalid, raised};
 use crate::fork::Origin;
 use crate::gil::Inside;
 use crate::headers::Headers;
+use crate::json;
 use crate::options::{Pairs, read};
 use crate::payload;
 use crate::pending::Pending;
@@ -238,6 +239,19 @@ impl State {
         self.write(py, value.len(), |core| core.upsert_json(&collection, value))
     }
 
+    /// Serialises and writes an entity; none if that is for Python's encoder.
+    fn _upsert_value(
+        &self,
+        py: Python<'_>,
+        collection: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Receipt>> {
+        let _inside = Inside::enter(py);
+        let Some(text) = json::text(value) else { return Ok(None) };
+        let collection = collection.to_string_lossy();
+        self.write(py, text.len(), |core| core.upsert_json(&collection, &text)).map(Some)
+    }
+
     /// Writes that an entity is gone.
     fn _delete(
         &self,
@@ -247,8 +261,8 @@ impl State {
     ) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
         let collection = collection.to_string_lossy();
-        let key = match payload::utf8(key) {
-            Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
+        let key = match payload::text_of(key) {
+            Ok(key) => key,
             Err(text) => {
                 let issue = Issue { path: String::new(), message: text };
                 let refused =

@@ -2,7 +2,6 @@
 
 use durstream_core::DurableStream;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::callable::Callables;
@@ -10,7 +9,7 @@ use crate::errors::raised;
 use crate::gil::Inside;
 use crate::headers::Headers;
 use crate::options::{Pairs, read};
-use crate::payload;
+use crate::payload::{self, Bytes};
 use crate::pending::Pending;
 use crate::receipt::{closed, metadata, pending_outcome};
 
@@ -45,7 +44,7 @@ impl Stream {
         let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
         let body = match body {
             None => Vec::new(),
-            Some(body) => bytes(&body, stream.is_json())?.as_bytes().to_vec(),
+            Some(body) => bytes(&body, stream.is_json())?.to_vec(),
         };
         let created = DurableStream::create(options, body);
         Ok(Pending::new("create", created, move |py, core| {
@@ -81,16 +80,16 @@ impl Stream {
         let _inside = Inside::enter(py);
         let message = bytes(message, self.is_json())?;
         let appended = match seq {
-            None => self.core.append(message.as_bytes()),
-            Some(seq) => self.core.append_with_seq(message.as_bytes(), seq),
+            None => self.core.append(&*message),
+            Some(seq) => self.core.append_with_seq(&*message, seq),
         };
         Ok(pending_outcome(appended, self.asked(py)))
     }
 
     fn close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
-        let message = message.map(|message| bytes(&message, self.is_json())).transpose()?;
-        let message = message.as_ref().map(|message| message.as_bytes());
+        let message = message.as_ref().map(|message| bytes(message, self.is_json())).transpose()?;
+        let message = message.as_deref();
         Ok(Pending::calling("close", self.core.close(message), self.asked(py), closed))
     }
 
@@ -114,6 +113,6 @@ impl Stream {
 }
 
 /// The bytes of a message, or the error for a value that has none.
-fn bytes<'py>(message: &Bound<'py, PyAny>, json: bool) -> PyResult<Bound<'py, PyBytes>> {
+fn bytes<'a>(message: &'a Bound<'_, PyAny>, json: bool) -> PyResult<Bytes<'a>> {
     payload::message(message, json)?.map_err(|text| payload::refusal(message.py(), &text))
 }

@@ -1,4 +1,7 @@
-"""Values as JSON: compact, in UTF-8, and nothing that JSON cannot say."""
+"""Values as JSON: compact, in UTF-8, and nothing that JSON cannot say.
+
+Usual values are written natively, byte for byte as here (``json.rs``).
+"""
 
 from __future__ import annotations
 

@@ -101,6 +101,9 @@ class StateProducer(Held, _durstream.State):
             if published is not value:
                 value, text = published, None
         if text is None:
+            receipt = self._upsert_value(collection, value)
+            if receipt is not None:
+                return receipt
             try:
                 text = _json.encode(value)
             except (TypeError, ValueError, RecursionError) as error:

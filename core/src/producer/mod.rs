@@ -265,7 +265,14 @@ impl IdempotentProducer {
             self.engine.count_invalid();
             invalid("serialization-failed", error.to_string())
         })?;
-        self.append(text)
+        self.append_written(&text)
+    }
+
+    /// Accepts JSON that was written just now: nothing checks whether it is any. For bindings,
+    /// which serialise by themselves.
+    #[doc(hidden)]
+    pub fn append_written(&self, json: &[u8]) -> Result<Receipt> {
+        self.engine.accept_with(&[json], 0, WriteOptions::default()).map(Receipt::accepted)
     }
 
     /// Whether the server has acknowledged anything of it: then it is not one too many.
