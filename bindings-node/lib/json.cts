@@ -29,6 +29,20 @@ const SUSPICIOUS = /null|\{\}|\{"0":|"type":"Buffer"/;
 
 /** The JSON text of a value, as JSON.stringify writes it; throws {@link Unsayable}. */
 export function stringify(value: unknown): string {
+  return stringifyPlain(value) ?? stringifyAny(value);
+}
+
+/** The same for a value of which JSON says all at first sight; undefined for any other. */
+export function stringifyPlain(value: unknown): string | undefined {
+  try {
+    return isPlain(value, 0) ? JSON.stringify(value) : undefined;
+  } catch {
+    return undefined; // a getter's mistake, or too long: the closer look says so
+  }
+}
+
+/** The same for any value, looking closer where something may be lost; throws {@link Unsayable}. */
+export function stringifyAny(value: unknown): string {
   if (isBinary(value)) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
   let text: string | undefined;
   try {
@@ -37,27 +51,28 @@ export function stringify(value: unknown): string {
     throw new Unsayable(error instanceof Error ? error.message : String(error));
   }
   if (text === undefined) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
-  if (SUSPICIOUS.test(text) && !isPlain(value)) refuseLosses(value);
+  if (SUSPICIOUS.test(text)) refuseLosses(value);
   return text;
 }
 
-/** Whether JSON says all of a value; quick, and false where only a closer look can tell. */
-function isPlain(value: unknown): boolean {
-  try {
-    return saysAll(value);
-  } catch {
-    return false; // too deep, or a getter's mistake
-  }
-}
+/** Deeper values, cycles among them, are left to the core, which takes 127 levels. */
+const PLAIN_DEPTH = 100;
 
-function saysAll(value: unknown): boolean {
+/** Whether JSON says all of a value; quick, and false where only a closer look can tell. */
+function isPlain(value: unknown, depth: number): boolean {
+  if (typeof value === "string" || typeof value === "boolean") return true;
   if (typeof value === "number") return Number.isFinite(value);
-  if (typeof value !== "object") return typeof value !== "function" && typeof value !== "symbol";
-  if (value === null) return true;
-  if (Array.isArray(value)) return value.every(saysAll);
+  if (value === null || value === undefined) return true;
+  if (typeof value !== "object" || depth === PLAIN_DEPTH) return false;
+  if ((value as { toJSON?: unknown }).toJSON !== undefined) return false;
+  if (Array.isArray(value)) return value.every((item) => isPlain(item, depth + 1));
   const prototype: unknown = Object.getPrototypeOf(value);
-  if ((prototype !== Object.prototype && prototype !== null) || "toJSON" in value) return false;
-  return Object.values(value).every(saysAll);
+  if (prototype !== Object.prototype && prototype !== null) return false;
+  // Inherited ones too: there are none, and if there were, a closer look does no harm.
+  for (const key in value) {
+    if (!isPlain((value as Record<string, unknown>)[key], depth + 1)) return false;
+  }
+  return true;
 }
 
 /** Serialises once more, looking at every value before and after its `toJSON`. */

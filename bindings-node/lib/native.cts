@@ -10,8 +10,9 @@ export interface NativeWait {
 /** The id of an accepted write, or JSON text: `{"refused":outcome}` or `{"error":error}`. */
 export type Written = number | string;
 export type Payload = string | Uint8Array;
+/** A function that holds what it writes to: cheaper than a method of a class. */
+export type NativeWrite = (message: Payload) => Written;
 export type NativeCallback = (text: string, payload: Uint8Array) => void;
-
 
 /** Where a header's value for one request goes, once. */
 export interface NativeAnswer {
@@ -78,8 +79,9 @@ export interface NativeWriter {
 }
 
 export interface NativeProducer extends NativeWriter {
-  append(message: Payload): Written;
-  tryAppend(message: Payload): Written;
+  appender(): NativeWrite;
+  /** For the text of `stringifyPlain` alone, which is not checked again. */
+  jsonAppender(): NativeWrite;
   refuse(text: string): Written;
   restart(): NativeWait;
   close(message?: Payload): NativeWait;
@@ -93,7 +95,7 @@ export interface NativeSchema {
 export interface NativeState extends NativeWriter {
   isSame(other: NativeState): boolean;
   release(): void;
-  upsert(collection: string, value: Payload): Written;
+  upserter(collection: string): NativeWrite;
   delete(collection: string, key: string): Written;
   refuse(collection: string, reason: string, key: string | undefined, issues: string[]): Written;
   close(): NativeWait;

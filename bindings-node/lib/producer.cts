@@ -1,7 +1,7 @@
 // The exactly-once writer of bytes or JSON.
 
 import { calling, invalidArgument } from "./errors.cjs";
-import { Unsayable, isSerialised, serialise, stringify } from "./json.cjs";
+import { Unsayable, isSerialised, serialise, stringifyAny, stringifyPlain } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import {
   closeResult,
@@ -12,7 +12,7 @@ import {
 } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeProducer, NativeWait, Payload, Written } from "./native.cjs";
+import type { NativeProducer, NativeWait, NativeWrite, Payload } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
@@ -35,6 +35,8 @@ const OWN = ["signal", "onError"];
  */
 export class IdempotentProducer {
   readonly #native: NativeProducer;
+  readonly #append: NativeWrite;
+  readonly #appendJson: NativeWrite;
   readonly #json: boolean;
   readonly #onError: OnError | undefined;
   readonly #forgetSignal: (() => unknown) | undefined;
@@ -51,6 +53,8 @@ export class IdempotentProducer {
     const callback = nativeCallback(this.#onError);
     const own = calling(() => new native.Producer(target, producerId, given, callback));
     this.#native = own;
+    this.#append = own.appender();
+    this.#appendJson = own.jsonAppender();
     if (signal?.aborted) own.beginShutdown();
     else if (signal) this.#forgetSignal = onAbort(signal, () => own.beginShutdown());
   }
@@ -60,13 +64,14 @@ export class IdempotentProducer {
    * it cannot be accepted; its outcome comes with the receipt, `flush` or `onError`.
    */
   append(message: Message): Receipt {
-    return this.#write(message, (payload) => this.#native.append(payload));
+    if (isSerialised(message)) return receiptOf(this.#append(message), this.#native);
+    return this.#appendValue(message);
   }
 
   /** The same; what would be thrown is a rejected receipt. */
   tryAppend(message: Message): Receipt {
     try {
-      return this.#write(message, (payload) => this.#native.tryAppend(payload));
+      return this.append(message);
     } catch (error) {
       return rejectedReceipt(error);
     }
@@ -74,13 +79,9 @@ export class IdempotentProducer {
 
   /** Serialises whatever it gets as JSON, text too, and accepts it. */
   appendJson(value: unknown): Receipt {
-    let text: string;
-    try {
-      text = stringify(value);
-    } catch (error) {
-      return this.#refuse(error);
-    }
-    return this.append(text);
+    const text = stringifyPlain(value);
+    if (text !== undefined) return receiptOf(this.#appendJson(text), this.#native);
+    return receiptOf(this.#append(this.#serialised(() => stringifyAny(value))), this.#native);
   }
 
   /**
@@ -94,13 +95,9 @@ export class IdempotentProducer {
         payloads.push(message);
         continue;
       }
-      try {
-        payloads.push(serialise(message, this.#json));
-      } catch (error) {
-        this.#refuse(error);
-      }
+      payloads.push(this.#serialised(() => serialise(message, this.#json)));
     }
-    return payloads.map((payload) => receiptOf(this.#native.append(payload), this.#native));
+    return payloads.map((payload) => receiptOf(this.#append(payload), this.#native));
   }
 
   /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
@@ -127,12 +124,10 @@ export class IdempotentProducer {
 
   /** Flushes, then ends the *stream* for everybody, a last message in the same request. */
   async close(lastMessage?: Message, options?: WaitOptions): Promise<CloseResult> {
-    let payload: Payload | undefined;
-    try {
-      payload = lastMessage === undefined ? undefined : serialise(lastMessage, this.#json);
-    } catch (error) {
-      this.#refuse(error);
-    }
+    const payload =
+      lastMessage === undefined
+        ? undefined
+        : this.#serialised(() => serialise(lastMessage, this.#json));
     const close = (): NativeWait => this.#native.close(payload);
     const result = await this.#settled<{ finalOffset: string | null }>("close", close, options);
     this.#forgetSignal?.();
@@ -206,21 +201,22 @@ export class IdempotentProducer {
     return this.#native.url;
   }
 
-  #write(message: unknown, write: (payload: Payload) => Written): Receipt {
-    let payload: Payload;
-    try {
-      payload = serialise(message, this.#json);
-    } catch (error) {
-      return this.#refuse(error);
-    }
-    return receiptOf(write(payload), this.#native);
+  #appendValue(message: unknown): Receipt {
+    if (this.#json) return this.appendJson(message);
+    const payload = this.#serialised(() => serialise(message, false));
+    return receiptOf(this.#append(payload), this.#native);
   }
 
-  /** Books a value that cannot be written; throws what `append` would. */
-  #refuse(error: unknown): never {
-    if (!(error instanceof Unsayable)) throw error;
-    receiptOf(this.#native.refuse(error.message), this.#native);
-    throw error;
+  /** A value as text; one that cannot be written is booked, and what `append` would throw thrown. */
+  #serialised<T>(serialising: () => T): T {
+    try {
+      return serialising();
+    } catch (error) {
+      if (error instanceof Unsayable) {
+        receiptOf(this.#native.refuse(error.message), this.#native);
+      }
+      throw error;
+    }
   }
 
   #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {

@@ -13,7 +13,7 @@ import {
 } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeState, NativeWait, Payload, Written } from "./native.cjs";
+import type { NativeState, NativeWait, NativeWrite, Payload, Written } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, PlaceOptions, WriterOptions } from "./options.cjs";
 import { receiptOf } from "./receipt.cjs";
@@ -45,6 +45,7 @@ const TOKEN = Symbol("createDurableStream");
 /** Publishes the state of entities to one stream, each change exactly once, in call order. */
 export class StateProducer<C extends Collections = Collections> {
   readonly #native: NativeState;
+  readonly #upserters = new Map<string, NativeWrite>();
   readonly #schema: StreamSchema<C>;
   readonly #onError: OnError | undefined;
   readonly #signals = new Map<AbortSignal, () => unknown>();
@@ -209,7 +210,7 @@ export class StateProducer<C extends Collections = Collections> {
   #upsert(name: string, given: unknown): Receipt {
     const collection = this.#schema.get(name);
     // The core says which collections there are.
-    if (collection === undefined) return this.#receipt(this.#native.upsert(String(name), "{}"));
+    if (collection === undefined) return this.#receipt(this.#native.upserter(String(name))("{}"));
     let payload: Payload;
     try {
       if (collection.validate === undefined) {
@@ -226,14 +227,23 @@ export class StateProducer<C extends Collections = Collections> {
       if (!(error instanceof Unsayable)) throw error;
       return this.#refuse(name, "serialization-failed", keyOf(given, collection), error.message);
     }
-    return this.#receipt(this.#native.upsert(name, payload));
+    return this.#receipt(this.#upserter(name)(payload));
+  }
+
+  #upserter(name: string): NativeWrite {
+    let upsert = this.#upserters.get(name);
+    if (upsert === undefined) {
+      upsert = calling(() => this.#native.upserter(name));
+      this.#upserters.set(name, upsert);
+    }
+    return upsert;
   }
 
   #invalid(name: string, collection: Collection, value: unknown, issues: Issue[]): Receipt {
     const key = keyOf(value, collection);
     if (key === undefined && typeof value === "object" && value !== null) {
       // The core looks for the key before it validates, and so says what is missing.
-      return this.#receipt(this.#native.upsert(name, "{}"));
+      return this.#receipt(this.#upserter(name)("{}"));
     }
     const flat = issues.flatMap((issue) => [issue.path, issue.message]);
     return this.#receipt(this.#native.refuse(name, "invalid-value", key, flat));

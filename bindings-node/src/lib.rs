@@ -14,3 +14,4 @@ pub mod schema;
 pub mod state;
 pub mod stream;
 pub mod wait;
+pub mod write;

@@ -1,5 +1,7 @@
 //! The exactly-once writer of bytes or JSON.
 
+use std::sync::Arc;
+
 use durstream_core::IdempotentProducer;
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -12,11 +14,12 @@ use crate::failure::{Callback, callback};
 use crate::options::Given;
 use crate::stream::Stream;
 use crate::wait::{NO_WRITE, Wait, told};
+use crate::write::Writer;
 
 /// A producer on a stream.
 #[napi]
 pub struct Producer {
-    producer: IdempotentProducer,
+    producer: Arc<IdempotentProducer>,
 }
 
 /// A value JavaScript could not say in JSON: serialising it fails with the reason.
@@ -42,20 +45,22 @@ impl Producer {
         guarded(|| {
             let producer =
                 IdempotentProducer::open_with(&stream.stream(), &id, options, callbacks)?;
-            Ok(Producer { producer })
+            Ok(Producer { producer: Arc::new(producer) })
         })
     }
 
-    /// Accepts one message.
+    /// What accepts one message.
     #[napi]
-    pub fn append(&self, message: Payload<'_>) -> Written {
-        written(|| self.producer.append(bytes(&message)))
+    pub fn appender(&self) -> Writer {
+        let producer = self.producer.clone();
+        Writer::new(move |message| producer.append(message))
     }
 
-    /// The same; every refusal is a receipt.
+    /// What accepts the JSON text that the facade has made of one message.
     #[napi]
-    pub fn try_append(&self, message: Payload<'_>) -> Written {
-        written(|| Ok(self.producer.try_append(bytes(&message))))
+    pub fn json_appender(&self) -> Writer {
+        let producer = self.producer.clone();
+        Writer::new(move |message| producer.append_serialised(message))
     }
 
     /// Books a value that could not be serialised, and answers as `append` would.

@@ -1,30 +1,35 @@
 //! The writer of entity state.
 
+use std::sync::Arc;
+
 use durstream_core::{Error, ErrorKind, Issue, Reason, StateProducer, create_durable_stream_with};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::crossing::{self, Payload, Written, bytes, closed, guarded, outcome, report, written};
+use crate::crossing::{self, Written, closed, guarded, outcome, report, written};
 use crate::failure::{Callback, callback};
 use crate::options::Given;
 use crate::schema::Schema;
 use crate::wait::{NO_WRITE, Wait, told};
+use crate::write::Writer;
 
 /// One holder of a state producer. Taking it back before JavaScript's collector does lets the
 /// holder go at a known time.
 #[napi]
 pub struct State {
-    producer: Option<StateProducer>,
+    producer: Option<Arc<StateProducer>>,
 }
 
 impl State {
-    fn held(&self) -> durstream_core::Result<&StateProducer> {
-        self.producer.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::ProducerClosed, "this holder of the producer was let go")
-        })
+    fn held(&self) -> durstream_core::Result<&Arc<StateProducer>> {
+        self.producer.as_ref().ok_or_else(let_go)
     }
+}
+
+fn let_go() -> Error {
+    Error::new(ErrorKind::ProducerClosed, "this holder of the producer was let go")
 }
 
 #[napi]
@@ -39,7 +44,7 @@ impl State {
         let (options, callbacks) = (given.options()?, callback(on_error)?);
         guarded(|| {
             let producer = create_durable_stream_with(options, schema.schema.clone(), callbacks)?;
-            Ok(State { producer: Some(producer) })
+            Ok(State { producer: Some(Arc::new(producer)) })
         })
     }
 
@@ -61,10 +66,14 @@ impl State {
         })
     }
 
-    /// Publishes an entity, given as JSON.
+    /// What publishes an entity of a collection, given as JSON. It holds nothing.
     #[napi]
-    pub fn upsert(&self, collection: String, value: Payload<'_>) -> Written {
-        written(|| self.held()?.upsert_json(&collection, bytes(&value)))
+    pub fn upserter(&self, collection: String) -> napi::Result<Writer> {
+        let producer = guarded(|| Ok(Arc::downgrade(self.held()?)))?;
+        Ok(Writer::new(move |value| {
+            let producer = producer.upgrade().ok_or_else(let_go)?;
+            producer.upsert_json(&collection, value)
+        }))
     }
 
     /// Publishes that an entity is gone.

@@ -275,6 +275,14 @@ impl IdempotentProducer {
         self.engine.accept_with(&[json], 0, WriteOptions::default()).map(Receipt::accepted)
     }
 
+    /// Accepts JSON text as a binding's serialiser has just made it, which is not checked again. It
+    /// is one value, and no deeper than a parser of the core's reads.
+    #[doc(hidden)]
+    pub fn append_serialised(&self, text: &[u8]) -> Result<Receipt> {
+        debug_assert!(json::check(text).is_ok(), "a serialiser writes JSON");
+        self.engine.accept_with(&[text], 0, WriteOptions::default()).map(Receipt::accepted)
+    }
+
     /// Whether the server has acknowledged anything of it: then it is not one too many.
     pub(crate) fn is_known(&self) -> bool {
         self.engine.book().stats.delivered > 0
