@@ -55,7 +55,7 @@ export function stringifyAny(value: unknown): string {
   return text;
 }
 
-/** Deeper values, cycles among them, are left to the core, which takes 127 levels. */
+/** Deeper values, cycles among them, get the closer look. */
 const PLAIN_DEPTH = 100;
 
 /** Whether JSON says all of a value; quick, and false where only a closer look can tell. */

@@ -1,5 +1,5 @@
 //! The functions that writes cross with. A method of a class costs more than the write itself: these
-//! carry what they write to in the function, and copy the message once, before anything looks at it.
+//! carry what they write to in the function, and need no memory of their own for a small message.
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -128,8 +128,7 @@ unsafe fn long_text(env: sys::napi_env, message: sys::napi_value) -> Result<Vec<
     Ok(text)
 }
 
-/// The memory may be shared with other threads, which may write to it at any time: it is read
-/// once, here.
+/// Bytes that other threads may write to meanwhile are read once, here.
 ///
 /// # Safety
 /// That of [`reading`].
@@ -140,8 +139,8 @@ unsafe fn reading_bytes(
     write: &Write,
 ) -> Result<Receipt> {
     let (mut is_buffer, mut data, mut length) = (false, null_mut(), 0);
-    // SAFETY: the caller's promise; Node ends the process where this is asked about other values
-    // than such as the first function knows.
+    // SAFETY: the caller's promise. Node ends the process where the second function is given what
+    // the first does not know.
     let status = unsafe {
         match sys::napi_is_buffer(env, message, &mut is_buffer) {
             Status::napi_ok if is_buffer => {
@@ -156,21 +155,45 @@ unsafe fn reading_bytes(
     if length == 0 {
         return write(&[]); // empty or detached: there may be no address
     }
-    if length > SMALL {
-        let mut bytes = with_room(length)?;
+    if length <= SMALL {
+        let start = room.as_mut_ptr().cast::<u8>();
         // SAFETY: Node says that so many bytes are there, and there is room for them.
-        unsafe {
-            data.cast::<u8>().copy_to_nonoverlapping(bytes.as_mut_ptr(), length);
-            bytes.set_len(length);
-        }
-        return write(&bytes);
+        return write(unsafe {
+            data.cast::<u8>().copy_to_nonoverlapping(start, length);
+            slice::from_raw_parts(start, length)
+        });
     }
-    let start = room.as_mut_ptr().cast::<u8>();
-    // SAFETY: the same.
-    write(unsafe {
-        data.cast::<u8>().copy_to_nonoverlapping(start, length);
-        slice::from_raw_parts(start, length)
-    })
+    // SAFETY: the caller's promise.
+    if unsafe { is_own(env, message) }? {
+        // SAFETY: Node says that so many bytes are there; they stay, unchanged, as no JavaScript
+        // of this thread runs before the call returns, and no other thread sees them.
+        return write(unsafe { slice::from_raw_parts(data.cast::<u8>(), length) });
+    }
+    let mut bytes = with_room(length)?;
+    // SAFETY: Node says that so many bytes are there, and there is room for them.
+    unsafe {
+        data.cast::<u8>().copy_to_nonoverlapping(bytes.as_mut_ptr(), length);
+        bytes.set_len(length);
+    }
+    write(&bytes)
+}
+
+/// Whether the memory of a typed array is this thread's alone: Node does not take a
+/// `SharedArrayBuffer` for an `ArrayBuffer`.
+///
+/// # Safety
+/// That of [`reading`].
+unsafe fn is_own(env: sys::napi_env, message: sys::napi_value) -> Result<bool> {
+    let (mut memory, mut is_own) = (null_mut(), false);
+    let (kind, length, data, offset) = (null_mut(), null_mut(), null_mut(), null_mut());
+    // SAFETY: the caller's promise; Node leaves out what has no place to go.
+    let status = unsafe {
+        match sys::napi_get_typedarray_info(env, message, kind, length, data, &mut memory, offset) {
+            Status::napi_ok => sys::napi_is_arraybuffer(env, memory, &mut is_own),
+            failed => failed,
+        }
+    };
+    if status == Status::napi_ok { Ok(is_own) } else { Err(unreadable()) }
 }
 
 fn with_room(length: usize) -> Result<Vec<u8>> {

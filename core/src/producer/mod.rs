@@ -275,8 +275,8 @@ impl IdempotentProducer {
         self.engine.accept_with(&[json], 0, WriteOptions::default()).map(Receipt::accepted)
     }
 
-    /// Accepts JSON text as a binding's serialiser has just made it, which is not checked again. It
-    /// is one value, and no deeper than a parser of the core's reads.
+    /// Accepts one JSON value as a binding's serialiser has just written it, which is not checked
+    /// again.
     #[doc(hidden)]
     pub fn append_serialised(&self, text: &[u8]) -> Result<Receipt> {
         debug_assert!(json::check(text).is_ok(), "a serialiser writes JSON");

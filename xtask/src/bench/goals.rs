@@ -63,7 +63,7 @@ pub(crate) fn goals(row: &Row, rows: &[Row]) -> Vec<Goal> {
 /// How many times as fast as the alternative.
 fn factor(id: Id, kind: Kind) -> Option<f64> {
     match (id, kind) {
-        (Id::Node, Kind::Json) => Some(2.5),
+        (Id::Node, Kind::Json | Kind::Bytes) => Some(2.5),
         (Id::Python, Kind::Bytes) => Some(3.0),
         (Id::Node | Id::Python, Kind::Objects) => Some(2.0),
         _ => None,
