@@ -50,7 +50,7 @@ impl Producer {
     /// Accepts a message, or says why not.
     fn accept(&self, payload: Payload<'_>) -> durstream_core::Result<Receipt> {
         let accepted = match payload {
-            Ok(Bytes::Written(json)) => self.core.append_written(&json),
+            Ok(Bytes::Written(json)) => self.core.append_serialised(&json),
             Ok(bytes) => self.core.append(&*bytes),
             Err(text) => self.core.append_json(&Unserialisable(text)),
         };

@@ -265,18 +265,11 @@ impl IdempotentProducer {
             self.engine.count_invalid();
             invalid("serialization-failed", error.to_string())
         })?;
-        self.append_written(&text)
+        self.append_serialised(&text)
     }
 
-    /// Accepts JSON that was written just now: nothing checks whether it is any. For bindings,
-    /// which serialise by themselves.
-    #[doc(hidden)]
-    pub fn append_written(&self, json: &[u8]) -> Result<Receipt> {
-        self.engine.accept_with(&[json], 0, WriteOptions::default()).map(Receipt::accepted)
-    }
-
-    /// Accepts one JSON value as a binding's serialiser has just written it, which is not checked
-    /// again.
+    /// Accepts one JSON value as a serialiser has just written it, which is not checked again. For
+    /// the bindings, which have serialisers of their own.
     #[doc(hidden)]
     pub fn append_serialised(&self, text: &[u8]) -> Result<Receipt> {
         debug_assert!(json::check(text).is_ok(), "a serialiser writes JSON");
