@@ -567,12 +567,13 @@ void durstream_stream_free(durstream_stream *stream);
 // block.
 const char *durstream_stream_url(const durstream_stream *stream);
 
-// Asks what the stream is and where it ends. `metadata` receives that, for
-// `durstream_metadata_free`. Transient failures are repeated up to `max_retries` times. Any
-// thread; blocks, at most `timeout_ms`.
+// Asks whether the stream is there, what it is and where it ends. `metadata` receives that, for
+// `durstream_metadata_free`, also where there is no stream: see `durstream_metadata_exists`.
+// Transient failures are repeated up to `max_retries` times. Any thread; blocks, at most
+// `timeout_ms`.
 //
-// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_UNAUTHORIZED`, `_PROTOCOL` where no
-// stream answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
+// Errors: `DURSTREAM_STREAM_GONE` where the URL is blocked, `_UNAUTHORIZED`, `_PROTOCOL` where
+// something else answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
 durstream_code durstream_stream_head(const durstream_stream *stream,
                                      int64_t timeout_ms,
                                      durstream_metadata **metadata,
@@ -580,11 +581,13 @@ durstream_code durstream_stream_head(const durstream_stream *stream,
 
 // Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it
 // is delivered. `outcome` may be NULL; what it receives is for `durstream_outcome_free`. Any
-// thread; blocks until the outcome, at most `timeout_ms`. For more than a few messages use a
+// thread; blocks until the outcome, at most `timeout_ms`. It is repeated through failures and
+// still appended once, unless the option `idempotent` is off. For more than a few messages use a
 // producer.
 //
 // Errors: `DURSTREAM_VALIDATION` for an empty message or broken JSON; `DURSTREAM_TIMEOUT`, and
-// the message may still be delivered; else why it was not.
+// the message may still be delivered; else why it was not: `durstream_error_definite` says
+// whether it is certainly not in the stream.
 durstream_code durstream_stream_append(const durstream_stream *stream,
                                        const uint8_t *message,
                                        size_t length,
@@ -644,12 +647,17 @@ durstream_code durstream_stream_delete(const durstream_stream *stream,
 // Frees metadata. NULL is fine. Any thread; does not block.
 void durstream_metadata_free(durstream_metadata *metadata);
 
+// Whether there is such a stream. If not, there is nothing else to know. Any thread; does not
+// block.
+bool durstream_metadata_exists(const durstream_metadata *metadata);
+
 // The stream's content type, or NULL where the server does not say it. Owned by the metadata.
 // Any thread; does not block.
 const char *durstream_metadata_content_type(const durstream_metadata *metadata);
 
 // The offset of the stream's tail, where the next message will begin: opaque, for
-// `durstream_stream_read`. Owned by the metadata. Any thread; does not block.
+// `durstream_stream_read`. NULL if there is no stream. Owned by the metadata. Any thread; does not
+// block.
 const char *durstream_metadata_offset(const durstream_metadata *metadata);
 
 // Whether the stream has ended. Any thread; does not block.

@@ -498,6 +498,8 @@ private:
 
 /// What a stream is, and where it ends.
 struct Metadata {
+    /// Whether there is one; if not, nothing else is known either.
+    bool exists = false;
     /// Empty where the server does not say it.
     std::string content_type;
     /// The offset of the tail, where the next message will begin: opaque.
@@ -510,7 +512,8 @@ struct Metadata {
 
     Metadata() = default;
     explicit Metadata(const durstream_metadata *raw)
-        : content_type(detail::text(durstream_metadata_content_type(raw))),
+        : exists(durstream_metadata_exists(raw)),
+          content_type(detail::text(durstream_metadata_content_type(raw))),
           offset(detail::text(durstream_metadata_offset(raw))),
           stream_closed(durstream_metadata_stream_closed(raw)),
           expires_at(detail::text(durstream_metadata_expires_at(raw))) {
@@ -643,7 +646,7 @@ public:
         return DurableStream(raw);
     }
 
-    /// Asks what the stream is and where it ends.
+    /// Asks whether the stream is there, what it is and where it ends.
     Metadata head(Limit limit = no_limit) const {
         detail::Slot error;
         durstream_metadata *raw = nullptr;

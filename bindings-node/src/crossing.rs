@@ -89,7 +89,8 @@ pub fn closed(result: &CloseResult) -> Value {
 pub fn metadata(metadata: &Metadata) -> Value {
     json!({
         "contentType": metadata.content_type.as_deref(),
-        "offset": &*metadata.offset,
+        "exists": metadata.exists,
+        "offset": metadata.offset.as_deref(),
         "streamClosed": metadata.stream_closed,
         "ttlSeconds": metadata.ttl_seconds,
         "expiresAt": metadata.expires_at.as_deref(),

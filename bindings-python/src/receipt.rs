@@ -51,7 +51,7 @@ pub(crate) fn metadata(py: Python<'_>, found: durstream_core::Metadata) -> PyRes
     let class = METADATA.import(py, "durstream._types", "Metadata")?;
     let found = class.call1((
         found.content_type.as_deref(),
-        &*found.offset,
+        found.offset.as_deref(),
         found.stream_closed,
         found.ttl_seconds,
         found.expires_at.as_deref(),

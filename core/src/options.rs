@@ -143,6 +143,7 @@ options! {
     text fork_from = "", STREAM, "Create the stream as a fork: the path of its source's URL on the same server (PROTOCOL.md 4.2).";
     text fork_offset = "", STREAM, "Where the fork leaves its source: an offset of the source; default its tail.";
     number fork_sub_offset(0, MAX_SAFE_INTEGER) = "", STREAM, "Messages (JSON) or bytes beyond `fork_offset` that the fork still inherits.";
+    flag idempotent = "true", STREAM, "Appends carry a random identity, so that the server tells repeats: they are repeated through any failure and never doubled. Off, they carry none and go out one request at a time; they are repeated, up to `max_retries` times, only after refusals that stored nothing (no connection, 425, 429, 503 with `Retry-After`), and any other failure is told, not definite where the message may be stored.";
     text producer_id = "", STATE, "The stable identity for deduplication: 1 to 256 visible ASCII characters.";
     number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. Batches are then cut by size, `linger_ms` (5 seconds unless set) and by waiting (flush, close, a receipt). A write the server refuses moves the producer to the next epoch.";
     flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
@@ -157,10 +158,10 @@ options! {
     number max_block_ms(0, DAY_MS) = "60000", WRITERS, "How long a blocking append waits for room in a full buffer, in milliseconds.";
     number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit.";
     number request_timeout_ms(1, DAY_MS) = "10000", ALL, "How long one attempt may go without progress, in milliseconds.";
-    number max_retries(0, 1_000) = "8", STREAM, "How often create, head, read, delete and close repeat a request after a transient failure; appends have `delivery_timeout_ms`.";
+    number max_retries(0, 1_000) = "8", STREAM, "How often create, head, read, delete and close repeat a request after a transient failure; appends have `delivery_timeout_ms`, unless they are not `idempotent`.";
     number max_read_bytes(1, BYTES) = "1073741824", STREAM, "Upper bound for one answer to a read, in bytes.";
-    number retry_initial_delay_ms(1, DAY_MS) = "100", ALL, "Pause before the first repeat, in milliseconds.";
-    number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds.";
+    number retry_initial_delay_ms(1, DAY_MS) = "100", ALL, "Pause before the first repeat, in milliseconds. Given alone, it moves the default of `retry_max_delay_ms` up to itself.";
+    number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds; not below a given `retry_initial_delay_ms`. Given alone, it moves the default of that down to itself.";
     factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";
     number retry_after_max_ms(0, DAY_MS) = "60000", ALL, "Longest `Retry-After` that is honoured, in milliseconds.";
     choice on_uncertain("resend", "report") = "", WRITERS, "What to do where only the server could know whether a write is stored, and it forgot: `resend` (may double, flagged) or `report` (`delivery-unknown`). Default: resend for state producers, report otherwise.";

@@ -12,7 +12,7 @@ use crate::doorway::get;
 pub struct durstream_metadata {
     metadata: Metadata,
     content_type: Option<CString>,
-    offset: CString,
+    offset: Option<CString>,
     expires_at: Option<CString>,
 }
 
@@ -20,7 +20,7 @@ impl durstream_metadata {
     pub(crate) fn new(metadata: Metadata) -> Self {
         durstream_metadata {
             content_type: metadata.content_type.as_deref().map(c_string),
-            offset: c_string(&metadata.offset),
+            offset: metadata.offset.as_deref().map(c_string),
             expires_at: metadata.expires_at.as_deref().map(c_string),
             metadata,
         }
@@ -34,6 +34,14 @@ pub unsafe extern "C" fn durstream_metadata_free(metadata: *mut durstream_metada
     unsafe { get((), || take(metadata).map(drop)) }
 }
 
+/// Whether there is such a stream. If not, there is nothing else to know. Any thread; does not
+/// block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_metadata_exists(metadata: *const durstream_metadata) -> bool {
+    // SAFETY: NULL or live metadata.
+    unsafe { get(false, || Some(metadata.as_ref()?.metadata.exists)) }
+}
+
 /// The stream's content type, or NULL where the server does not say it. Owned by the metadata.
 /// Any thread; does not block.
 #[unsafe(no_mangle)]
@@ -45,13 +53,14 @@ pub unsafe extern "C" fn durstream_metadata_content_type(
 }
 
 /// The offset of the stream's tail, where the next message will begin: opaque, for
-/// `durstream_stream_read`. Owned by the metadata. Any thread; does not block.
+/// `durstream_stream_read`. NULL if there is no stream. Owned by the metadata. Any thread; does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_metadata_offset(
     metadata: *const durstream_metadata,
 ) -> *const c_char {
     // SAFETY: NULL or live metadata.
-    unsafe { get(ptr::null(), || Some(metadata.as_ref()?.offset.as_ptr())) }
+    unsafe { get(ptr::null(), || Some(pointer(metadata.as_ref()?.offset.as_ref()))) }
 }
 
 /// Whether the stream has ended. Any thread; does not block.

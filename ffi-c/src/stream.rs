@@ -94,12 +94,13 @@ pub unsafe extern "C" fn durstream_stream_url(stream: *const durstream_stream) -
     unsafe { get(ptr::null(), || Some(stream.as_ref()?.url.as_ptr())) }
 }
 
-/// Asks what the stream is and where it ends. `metadata` receives that, for
-/// `durstream_metadata_free`. Transient failures are repeated up to `max_retries` times. Any
-/// thread; blocks, at most `timeout_ms`.
+/// Asks whether the stream is there, what it is and where it ends. `metadata` receives that, for
+/// `durstream_metadata_free`, also where there is no stream: see `durstream_metadata_exists`.
+/// Transient failures are repeated up to `max_retries` times. Any thread; blocks, at most
+/// `timeout_ms`.
 ///
-/// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_UNAUTHORIZED`, `_PROTOCOL` where no
-/// stream answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
+/// Errors: `DURSTREAM_STREAM_GONE` where the URL is blocked, `_UNAUTHORIZED`, `_PROTOCOL` where
+/// something else answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_head(
     stream: *const durstream_stream,
@@ -120,11 +121,13 @@ pub unsafe extern "C" fn durstream_stream_head(
 
 /// Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it
 /// is delivered. `outcome` may be NULL; what it receives is for `durstream_outcome_free`. Any
-/// thread; blocks until the outcome, at most `timeout_ms`. For more than a few messages use a
+/// thread; blocks until the outcome, at most `timeout_ms`. It is repeated through failures and
+/// still appended once, unless the option `idempotent` is off. For more than a few messages use a
 /// producer.
 ///
 /// Errors: `DURSTREAM_VALIDATION` for an empty message or broken JSON; `DURSTREAM_TIMEOUT`, and
-/// the message may still be delivered; else why it was not.
+/// the message may still be delivered; else why it was not: `durstream_error_definite` says
+/// whether it is certainly not in the stream.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_append(
     stream: *const durstream_stream,

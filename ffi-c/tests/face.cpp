@@ -110,7 +110,7 @@ void streams_are_read() {
     const std::string big = R"({"n": 12345678901234567890})";
     stream.append(big, 30s);
     const auto head = stream.head(30s);
-    CHECK(head.content_type == "application/json" && head.ttl_seconds == 3600u);
+    CHECK(head.exists && head.content_type == "application/json" && head.ttl_seconds == 3600u);
     CHECK(!head.stream_closed && head.expires_at.empty());
     int chunks = 0;
     for (const durstream::Chunk &chunk : reader) {
@@ -142,9 +142,11 @@ void streams_are_read() {
     thrown<durstream::InvalidArgumentError>([&] { reader.next(); });
 
     stream.remove(30s);
-    const auto gone = thrown<durstream::StreamNotFoundError>([&] { stream.head(30s); });
+    const auto nothing = stream.head(30s);
+    CHECK(!nothing.exists && nothing.offset.empty() && nothing.content_type.empty());
+    CHECK(!nothing.stream_closed && !nothing.ttl_seconds && nothing.expires_at.empty());
+    const auto gone = thrown<durstream::StreamNotFoundError>([&] { stream.remove(30s); });
     CHECK(gone.status() == 404 && gone.url().find(path) != std::string::npos);
-    thrown<durstream::StreamNotFoundError>([&] { stream.remove(30s); });
     thrown<durstream::StreamNotFoundError>([&] {
         for (const auto &chunk : stream.read()) CHECK(chunk.data().empty());
     });

@@ -61,6 +61,7 @@ static void head_says_what_a_stream_is(void) {
     OK(durstream_stream_create(options, (const uint8_t *)"abc", 3, &stream, &error), error);
     OK(durstream_stream_head(stream, -1, &before, &error), error);
     uint64_t seconds = 0;
+    CHECK(durstream_metadata_exists(before));
     CHECK(is(durstream_metadata_content_type(before), "text/plain"));
     CHECK(durstream_metadata_ttl_seconds(before, &seconds) && seconds == 3600);
     CHECK(durstream_metadata_ttl_seconds(before, NULL));
@@ -107,10 +108,17 @@ static void what_is_not_there_is_said_by_name(void) {
     durstream_options *options = options_for(path, NULL);
     OK(durstream_stream_connect(options, &stream, &error), error);
     durstream_reader *reader = read_from(stream, NULL);
-    check_missing(durstream_stream_head(stream, 30000, &metadata, &error), &error, path);
+    OK(durstream_stream_head(stream, 30000, &metadata, &error), error);
+    uint64_t seconds = 7;
+    CHECK(!durstream_metadata_exists(metadata) && !durstream_metadata_stream_closed(metadata));
+    CHECK(durstream_metadata_content_type(metadata) == NULL);
+    CHECK(durstream_metadata_offset(metadata) == NULL);
+    CHECK(durstream_metadata_expires_at(metadata) == NULL);
+    CHECK(!durstream_metadata_ttl_seconds(metadata, &seconds) && seconds == 7);
+    durstream_metadata_free(metadata);
     check_missing(durstream_stream_delete(stream, 30000, &error), &error, path);
     check_missing(durstream_reader_next(reader, 30000, &chunk, &error), &error, path);
-    CHECK(metadata == NULL && chunk == NULL && durstream_reader_offset(reader) == NULL);
+    CHECK(chunk == NULL && durstream_reader_offset(reader) == NULL);
     durstream_reader_free(reader);
     durstream_stream_free(stream);
     durstream_options_free(options);

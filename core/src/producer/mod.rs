@@ -19,6 +19,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use batch::OVERHEAD as WRITE_OVERHEAD;
 pub use book::{FlushReport, ProducerState};
 pub use engine::{Callbacks, CloseResult, Delivery, DeliveryCallback, ErrorCallback, Failure};
 pub use receipts::{Outcome, Reason, Status};
@@ -205,12 +206,8 @@ impl IdempotentProducer {
         Ok(config)
     }
 
-    /// Appends a message whose outcome is waited for, with a `Stream-Seq` if there is one.
-    pub(crate) fn append_awaited(
-        &self,
-        message: &[u8],
-        seq: Option<&str>,
-    ) -> Result<Pending<Outcome>> {
+    /// Refuses a plain append that no server would take, with its `Stream-Seq` if it has one.
+    pub(crate) fn check_append(&self, message: &[u8], seq: Option<&str>) -> Result<()> {
         let is_wrong = |seq: &str| {
             seq.is_empty()
                 || seq.len() > MAX_STREAM_SEQ
@@ -221,6 +218,21 @@ impl IdempotentProducer {
             return Err(Error::option("seq", text));
         }
         self.check(message)?;
+        self.engine.check_size(&[message], seq.map_or(0, str::len)).map(drop)
+    }
+
+    /// Refuses once the library was shut down, as an append with an identity would be.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.engine.check_open(&mut self.engine.book())
+    }
+
+    /// Appends a message whose outcome is waited for, with a `Stream-Seq` if there is one.
+    pub(crate) fn append_awaited(
+        &self,
+        message: &[u8],
+        seq: Option<&str>,
+    ) -> Result<Pending<Outcome>> {
+        self.check_append(message, seq)?;
         if let Some(end) = self.engine.closes().result.clone() {
             let text = "the stream is closed: this handle closed it";
             let detail = Detail::StreamClosed { final_offset: end.final_offset };

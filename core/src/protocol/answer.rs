@@ -74,7 +74,12 @@ impl Answer {
 
     /// Whether the request may have been stored in spite of this answer.
     pub(crate) fn may_be_stored(&self) -> bool {
-        matches!(self.status, 408 | 500..=599)
+        matches!(self.status, 200..=299 | 408 | 500..=599)
+    }
+
+    /// Whether it is certain that nothing was stored: who says when to come back refused it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !self.may_be_stored() || (self.status == 503 && self.retry_after.is_some())
     }
 
     /// The same with the stream's content type, which explains a conflict.

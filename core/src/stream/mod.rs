@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
 use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
-use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
+use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason, WRITE_OVERHEAD};
 use crate::protocol::json::is_json;
 use crate::runtime::{Runtime, lock, process, random};
 use crate::transport::Request;
@@ -21,20 +21,22 @@ mod anonymous;
 mod read;
 pub(crate) mod wire;
 
-use anonymous::Anonymous;
+use anonymous::{Anonymous, Bounds, Line};
 pub use read::{Chunk, StreamReader};
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// What a stream is, and where it ends (PROTOCOL.md 5.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
+    /// Whether there is one; if not, nothing else is known either.
+    pub exists: bool,
     /// Its content type, where the server says it.
     pub content_type: Option<Arc<str>>,
-    /// The offset of its tail, opaque: where the next message will begin.
-    pub offset: Arc<str>,
+    /// The offset of its tail, opaque: where the next message will begin. Every stream has one.
+    pub offset: Option<Arc<str>>,
     /// Whether it has ended.
     pub stream_closed: bool,
     /// Its lifetime in seconds since the last read or write, if it has one.
@@ -59,8 +61,8 @@ struct Shared {
     writer: OnceCell<IdempotentProducer>,
     /// Where the stream ended when this handle created it, until a writer was told.
     tail: Mutex<Option<Arc<str>>>,
-    /// One append without an identity at a time, in the order of the calls.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The appends that carry no identity.
+    line: Line,
 }
 
 impl DurableStream {
@@ -82,8 +84,8 @@ impl DurableStream {
     }
 
     fn new(options: Options, endpoint: Endpoint, content_type: String) -> Self {
-        let (writer, tail, turn) = (OnceCell::new(), Mutex::new(None), Arc::default());
-        let shared = Shared { options, endpoint, content_type, writer, tail, turn };
+        let (writer, tail, line) = (OnceCell::new(), Mutex::new(None), Line::default());
+        let shared = Shared { options, endpoint, content_type, writer, tail, line };
         DurableStream { shared: Arc::new(shared) }
     }
 
@@ -174,10 +176,11 @@ impl DurableStream {
         &self.shared.options
     }
 
-    /// Asks what the stream is and where it ends. Repeated up to `max_retries` times.
+    /// Asks whether the stream is there, what it is and where it ends. Repeated up to
+    /// `max_retries` times.
     ///
     /// # Errors
-    /// `StreamNotFound`, `StreamGone`, `Unauthorized`, `Transport`, ...
+    /// `StreamGone` where its URL is blocked, `Unauthorized`, `Protocol`, `Transport`, ...
     pub fn head(&self) -> Pending<Metadata> {
         let request = self.request(Method::HEAD);
         self.plain(|runtime, retries| async move {
@@ -186,10 +189,12 @@ impl DurableStream {
     }
 
     /// Appends one message and waits for its outcome: one JSON value on a JSON stream, bytes
-    /// on any other. Concurrent calls travel together.
+    /// on any other. Concurrent calls travel together. It is repeated through failures, and still
+    /// appended once, unless the option `idempotent` is off.
     ///
     /// # Errors
-    /// `Validation` for an empty message or broken JSON; else why it was not delivered.
+    /// `Validation` for an empty message or broken JSON; else why it was not delivered:
+    /// [`definite`](Error::definite) says whether it is certainly not in the stream.
     pub fn append(&self, message: impl AsRef<[u8]>) -> Pending<Outcome> {
         self.append_as(message.as_ref(), None)
     }
@@ -209,17 +214,38 @@ impl DurableStream {
             Ok(writer) => writer,
             Err(error) => return Pending::ready(Err(error)),
         };
+        let anonymous =
+            || Anonymous { message: Bytes::copy_from_slice(message), seq: seq.map(str::to_owned) };
+        if !self.is_idempotent() {
+            return match writer.check_append(message, seq).and_then(|()| writer.check_open()) {
+                Ok(()) => self.append_anonymously(anonymous()),
+                Err(error) => Pending::ready(Err(error)),
+            };
+        }
         // A server that has too many producers already takes appends without an identity.
-        let anonymous = || Anonymous {
-            stream: self.clone(),
-            message: Bytes::copy_from_slice(message),
-            seq: seq.map(str::to_owned),
-        };
         match writer.append_awaited(message, seq) {
             Ok(pending) if writer.is_known() => crate::producer::or_error(pending),
-            Ok(pending) => anonymous().unless_delivered(crate::producer::or_error(pending)),
-            Err(error) if is_end(&error) && writer.is_one_too_many() => anonymous().append(),
+            Ok(pending) => self.unless_delivered(anonymous(), crate::producer::or_error(pending)),
+            Err(error) if is_end(&error) && writer.is_one_too_many() => {
+                self.append_anonymously(anonymous())
+            }
             Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Whether appends carry an identity, as long as the server takes it.
+    fn is_idempotent(&self) -> bool {
+        self.shared.options.idempotent.unwrap_or(true)
+    }
+
+    /// The bounds of the appends without one: a producer's defaults.
+    fn bounds(&self) -> Bounds {
+        let default = |name| Options::new().number(name, None);
+        Bounds {
+            batch_bytes: default("max_batch_bytes") as usize,
+            batch_items: default("max_batch_items") as usize,
+            held: default("max_buffer_bytes"),
+            overhead: WRITE_OVERHEAD,
         }
     }
 
@@ -238,7 +264,7 @@ impl DurableStream {
     /// Without a message it may be repeated, by anybody.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
         match self.writer() {
-            Ok(writer) if writer.is_one_too_many() => {
+            Ok(writer) if !self.is_idempotent() || writer.is_one_too_many() => {
                 match message.map_or(Ok(()), |message| writer.check(message)) {
                     Ok(()) => self.close_anonymously(message),
                     Err(error) => Pending::ready(Err(error)),

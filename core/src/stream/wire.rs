@@ -172,7 +172,7 @@ pub(crate) async fn close(
     }
 }
 
-/// Asks what the stream is and where it ends.
+/// Asks whether the stream is there, what it is and where it ends.
 pub(crate) async fn head(
     transport: &dyn Transport,
     request: Request,
@@ -181,9 +181,12 @@ pub(crate) async fn head(
     let url = request.endpoint.shown.clone();
     let Reply { answer, response, .. } = plain::send(transport, request, retries, "head").await?;
     match (answer.status, &answer.next_offset) {
+        // 410 is no such answer: at that URL there can be none.
+        (404, _) => Ok(Metadata::default()),
         (200, Some(offset)) => Ok(Metadata {
+            exists: true,
             content_type: text_in(&response, header::CONTENT_TYPE),
-            offset: offset.clone(),
+            offset: Some(offset.clone()),
             stream_closed: answer.closed,
             ttl_seconds: number_in(&response, STREAM_TTL),
             expires_at: text_in(&response, STREAM_EXPIRES_AT),
@@ -221,13 +224,14 @@ pub(crate) async fn append(
     transport: &dyn Transport,
     request: Request,
     retries: &Retries,
-) -> Result<Answer> {
+) -> Result<(Answer, u32)> {
     let url = request.endpoint.shown.clone();
     let ordered = request.headers.contains_key(STREAM_SEQ);
     let retries = Retries { unless_stored: true, ..retries.clone() };
-    let Reply { answer, .. } = plain::send(transport, request.clone(), &retries, "append").await?;
+    let reply = plain::send(transport, request.clone(), &retries, "append").await?;
+    let Reply { answer, attempts, .. } = reply;
     if matches!(answer.status, 200 | 204) {
-        return Ok(answer);
+        return Ok((answer, attempts));
     }
     if ordered && answer.is_misfit() {
         return Err(answer.sequence_conflict(&url));

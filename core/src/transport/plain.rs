@@ -14,7 +14,7 @@ pub(crate) struct Retries {
     pub(crate) backoff: Backoff,
     pub(crate) max_retries: u64,
     pub(crate) retry_after_max: Duration,
-    /// Not where the attempt may have been carried out.
+    /// Not where the attempt may have been carried out: only after what certainly refused it.
     pub(crate) unless_stored: bool,
 }
 
@@ -24,6 +24,7 @@ pub(crate) struct Reply {
     pub(crate) response: Response,
     /// An earlier attempt may have been carried out.
     pub(crate) repeated: bool,
+    pub(crate) attempts: u32,
 }
 
 /// Sends until an answer that is not transient, or the retries are used up.
@@ -33,7 +34,7 @@ pub(crate) async fn send(
     retries: &Retries,
     doing: &str,
 ) -> Result<Reply, Error> {
-    let mut attempt = 0;
+    let mut attempt: u32 = 0;
     let mut repeated = false;
     loop {
         let url = &request.endpoint.shown;
@@ -41,17 +42,20 @@ pub(crate) async fn send(
             Ok(response) => {
                 let answer = Answer::read(&response, SystemTime::now());
                 if !answer.is_transient() {
-                    return Ok(Reply { answer, response, repeated });
+                    return Ok(Reply { answer, response, repeated, attempts: attempt + 1 });
                 }
-                (answer.error(doing, url), answer.retry_after)
+                let error = answer.error(doing, url);
+                let refused = retries.unless_stored && answer.is_refusal();
+                let definite = refused || error.definite();
+                (error.with_definite(definite), answer.retry_after)
             }
             Err(failure) => (failure.error(doing, url), None),
         };
         repeated |= !error.definite();
-        if attempt >= retries.max_retries || (retries.unless_stored && repeated) {
+        if u64::from(attempt) >= retries.max_retries || (retries.unless_stored && repeated) {
             return Err(error);
         }
-        let pause = retries.backoff.delay(attempt as u32, rand::random());
+        let pause = retries.backoff.delay(attempt, rand::random());
         let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
         tokio::time::sleep(pause.max(asked)).await;
         attempt += 1;

@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Refuses what can never fit, with the `extra` bytes that travel with it or stay here.
-    fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
+    pub(crate) fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.measure(parts, extra).inspect_err(|error| {
             if !self.is_foreign() {
                 self.book().count_failure(1, error);
@@ -120,7 +120,7 @@ impl Engine {
         Ok(size)
     }
 
-    fn check_open(&self, book: &mut Book) -> Result<()> {
+    pub(crate) fn check_open(&self, book: &mut Book) -> Result<()> {
         let stopping = book.stop != Stop::No || book.closing;
         let (error, reason) = match (&book.terminal, book.state) {
             (Some(error), ProducerState::Stopped) => (error.clone(), Reason::ProducerStopped),

@@ -95,8 +95,8 @@ void answer_failure(call *call, durstream_code code) {
     json_put(&call->answer, "type", "error");
     json_put_bool(&call->answer, "success", false);
     json_put(&call->answer, "commandType", field(call, "type"));
-    if (durstream_error_status(error) != 0)
-        json_put_number(&call->answer, "status", (uint64_t)durstream_error_status(error));
+    const int status = call->status != 0 ? call->status : durstream_error_status(error);
+    if (status != 0) json_put_number(&call->answer, "status", (uint64_t)status);
     json_put(&call->answer, "errorCode", error_code(code, error));
     json_put(&call->answer, "message", message.data);
     buffer_free(&message);

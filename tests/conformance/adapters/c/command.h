@@ -10,12 +10,14 @@
 #define LIMIT_MS 25000
 
 /* What fails leaves an error of the library's, or says in words what is wrong with the command.
- * `option` is how the command spells the option at fault. */
+ * `option` is how the command spells the option at fault, or the path where nothing is. */
 typedef struct {
     const json *command;
     buffer answer;
     durstream_error *error;
     const char *problem, *option;
+    /* Of an answer that the library makes no error of. */
+    int status;
 } call;
 
 /* What does a command: on success it has put its results into the answer. */

@@ -7,7 +7,7 @@ static bool is_there(const durstream_options *options) {
     durstream_metadata *metadata = NULL;
     if (durstream_stream_connect(options, &stream, NULL) == DURSTREAM_OK)
         durstream_stream_head(stream, LIMIT_MS, &metadata, NULL);
-    const bool there = metadata != NULL;
+    const bool there = durstream_metadata_exists(metadata);
     durstream_metadata_free(metadata);
     durstream_stream_free(stream);
     return there;
@@ -44,6 +44,11 @@ durstream_code on_head(call *call) {
     durstream_code code = open_stream(call, &stream);
     if (code == DURSTREAM_OK)
         code = durstream_stream_head(stream, LIMIT_MS, &metadata, &call->error);
+    if (code == DURSTREAM_OK && !durstream_metadata_exists(metadata)) {
+        call->option = field(call, "path");
+        call->status = 404;
+        code = refuse(call, DURSTREAM_STREAM_NOT_FOUND, "there is no stream");
+    }
     if (code == DURSTREAM_OK) {
         const char *content_type = durstream_metadata_content_type(metadata);
         uint64_t ttl_seconds = 0;

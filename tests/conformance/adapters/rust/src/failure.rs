@@ -18,6 +18,11 @@ impl Failure {
         Self { code: "INVALID_ARGUMENT", status: None, message }
     }
 
+    pub(crate) fn not_found(url: &str) -> Self {
+        let message = format!("there is no stream at this URL ({url})");
+        Self { code: "NOT_FOUND", status: Some(404), message }
+    }
+
     pub(crate) fn not_supported(message: String) -> Self {
         Self { code: "NOT_SUPPORTED", status: None, message }
     }

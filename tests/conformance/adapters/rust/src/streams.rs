@@ -66,7 +66,8 @@ impl Streams {
                 options.set(option, &value)?;
             }
         }
-        let known = DurableStream::connect(self.options(command)?)?.head().wait().is_ok();
+        let head = DurableStream::connect(self.options(command)?)?.head().wait();
+        let known = head.is_ok_and(|metadata| metadata.exists);
         let body = command.data()?.unwrap_or_default();
         let stream = DurableStream::create(options, body).wait()?;
         self.knows(command, Some(stream.content_type()))?;
@@ -74,11 +75,15 @@ impl Streams {
     }
 
     pub(crate) fn head(&mut self, command: &Command) -> Result<Value> {
-        let metadata: Metadata = self.open(command)?.head().wait()?;
+        let stream = self.open(command)?;
+        let metadata: Metadata = stream.head().wait()?;
+        if !metadata.exists {
+            return Err(Failure::not_found(stream.url()));
+        }
         self.knows(command, metadata.content_type.as_deref())?;
         let mut out = json!({
             "status": 200,
-            "offset": &*metadata.offset,
+            "offset": metadata.offset.as_deref(),
             "streamClosed": metadata.stream_closed,
         });
         if let Some(content_type) = metadata.content_type.as_deref() {
