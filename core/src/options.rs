@@ -497,11 +497,43 @@ mod tests {
         assert_eq!(error.option_name(), Some("ttl_seconds"));
     }
 
+    /// Whoever is made with them says so: a stream, a producer, a state producer.
+    #[test]
+    fn retry_options_are_checked_in_the_builder_too() {
+        let day = 86_400_001u64;
+        let wrong: Vec<(&str, Options)> = [
+            [0, day, u64::MAX]
+                .map(|ms| ("retry_initial_delay_ms", Options::new().retry_initial_delay_ms(ms))),
+            [0, day, u64::MAX]
+                .map(|ms| ("retry_max_delay_ms", Options::new().retry_max_delay_ms(ms))),
+            [f64::NAN, 0.999_999, -2.0]
+                .map(|by| ("retry_multiplier", Options::new().retry_multiplier(by))),
+            [0.0, f64::INFINITY, f64::NEG_INFINITY]
+                .map(|by| ("retry_multiplier", Options::new().retry_multiplier(by))),
+        ]
+        .concat();
+        for (name, options) in wrong {
+            for scope in [Scope::Stream, Scope::Producer, Scope::State] {
+                let error = options.check(scope).unwrap_err();
+                assert_eq!(error.option_name(), Some(name), "{options:?} {scope:?}");
+            }
+        }
+        for times in [1_001, u64::MAX] {
+            let error = Options::new().max_retries(times).check(Scope::Stream).unwrap_err();
+            assert_eq!(error.option_name(), Some("max_retries"), "{times}");
+        }
+        Options::new().max_retries(0u64).retry_multiplier(1e300).check(Scope::Stream).unwrap();
+    }
+
     #[test]
     fn pauses_do_not_shrink() {
-        let options = Options::new().retry_initial_delay_ms(1000u64).retry_max_delay_ms(500u64);
-        let error = options.check(Scope::Stream).unwrap_err();
+        let given = |initial, max| {
+            let options = Options::new().retry_initial_delay_ms(initial).retry_max_delay_ms(max);
+            options.check(Scope::Stream)
+        };
+        let error = given(1000u64, 500u64).unwrap_err();
         assert_eq!(error.option_name(), Some("retry_max_delay_ms"));
+        given(500, 500).unwrap();
     }
 
     #[test]

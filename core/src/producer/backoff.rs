@@ -35,6 +35,13 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_values_stay_a_pause() {
+        let day = Duration::from_secs(86_400);
+        let backoff = Backoff { initial: day, max: day, multiplier: f64::MAX };
+        assert!(backoff.delay(u32::MAX, 1.0) <= day && backoff.delay(0, 0.0) >= day / 2);
+    }
+
+    #[test]
     fn grows_by_the_multiplier() {
         let backoff = Backoff {
             initial: Duration::from_millis(100),

@@ -167,6 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn one_pause_that_is_given_moves_the_default_of_the_other() {
+        let pauses = |options: Options| {
+            let backoff = retries(&options).backoff;
+            (backoff.initial.as_millis(), backoff.max.as_millis())
+        };
+        assert_eq!(pauses(Options::new()), (100, 5_000));
+        assert_eq!(pauses(Options::new().retry_initial_delay_ms(9_000u64)), (9_000, 9_000));
+        assert_eq!(pauses(Options::new().retry_max_delay_ms(50u64)), (50, 50));
+    }
+
+    #[test]
     fn a_given_epoch_turns_claiming_off_unless_asked_for() {
         let claims = |o: Options| config("a", o).unwrap().auto_claim;
         assert!(claims(Options::new()));
