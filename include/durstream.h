@@ -294,6 +294,9 @@ typedef struct durstream_reader durstream_reader;
 // The collections of a stream of entity state, by name. Copied by whatever is opened with it.
 typedef struct durstream_schema durstream_schema;
 
+// Where a `durstream_source_callback` puts the next message. Its own until it returns.
+typedef struct durstream_source durstream_source;
+
 // Publishes the state of entities to one stream, each change exactly once, in call order.
 typedef struct durstream_state durstream_state;
 
@@ -319,6 +322,11 @@ typedef void (*durstream_delivery_callback)(const durstream_delivery *delivery, 
 // so one that takes long is better answered later, from another thread: `answer` is the
 // callback's to answer. No exception may leave it.
 typedef void (*durstream_header_callback)(durstream_header_answer *answer, void *user_data);
+
+// Is asked for the next message: calls `durstream_source_give` once, `durstream_source_fail`, or
+// neither at the end. Runs on the thread that called `durstream_stream_append_stream`, under no
+// lock, and may wait for whatever it likes. No exception may leave it.
+typedef void (*durstream_source_callback)(durstream_source *source, void *user_data);
 
 // What a flush found since the last one. Set `size` to `sizeof(durstream_flush_report)` before
 // the call.
@@ -641,6 +649,31 @@ durstream_code durstream_stream_close(const durstream_stream *stream,
 durstream_code durstream_stream_delete(const durstream_stream *stream,
                                        int64_t timeout_ms,
                                        durstream_error **error);
+
+// --- Sources ---------------------------------------------------------------------------------------
+
+// Appends every message that `callback` gives, in order, and waits until all are delivered: many
+// travel together, unlike those of a loop of `durstream_stream_append`. The callback is asked for
+// the next one only while there is room, so a slow server slows it down, and memory stays bounded.
+// It is asked no more once it fails or a message is not delivered. `report` may be NULL. Any
+// thread, which blocks for as long as the callback has messages.
+//
+// Errors: `DURSTREAM_DELIVERY`, with `durstream_error_delivered`, `_undelivered` and the first
+// cause: `DURSTREAM_INVALID_ARGUMENT` (`source`) where the callback failed, and what it gave
+// before is delivered.
+durstream_code durstream_stream_append_stream(const durstream_stream *stream,
+                                              durstream_source_callback callback,
+                                              void *user_data,
+                                              durstream_flush_report *report,
+                                              durstream_error **error);
+
+// Gives the next message; the bytes are copied. A second one in the same call is a failure, as by
+// `durstream_source_fail`. The callback's thread; does not block.
+void durstream_source_give(durstream_source *source, const uint8_t *message, size_t length);
+
+// Says that there is no next message, but should be; `why` is copied, for people. The callback's
+// thread; does not block.
+void durstream_source_fail(durstream_source *source, const char *why);
 
 // --- What a stream is ------------------------------------------------------------------------------
 

@@ -625,6 +625,40 @@ private:
     std::optional<Chunk> chunk_;
 };
 
+namespace detail {
+
+/// A range on its way into a stream. Moving on may throw as well as looking, and both are left to
+/// the call that asks.
+template <class At, class End>
+struct Source {
+    At at;
+    End end;
+    bool begun = false;
+
+    static void next(durstream_source *to, void *user_data) noexcept {
+        auto &self = *static_cast<Source *>(user_data);
+        try {
+            if (self.begun) ++self.at;
+            self.begun = true;
+            if (self.at == self.end) return;
+            auto &&message = *self.at;
+            const std::string_view view(message);
+            durstream_source_give(to, bytes(view), view.size());
+        } catch (const std::exception &thrown) {
+            durstream_source_fail(to, thrown.what());
+        } catch (...) {
+            durstream_source_fail(to, "it threw");
+        }
+    }
+};
+
+template <class At, class End>
+Source<At, End> source_of(At at, End end) {
+    return {std::move(at), std::move(end)};
+}
+
+} // namespace detail
+
 // --- Streams ---------------------------------------------------------------------------------
 
 /// A stream by its URL.
@@ -674,6 +708,20 @@ public:
                                                 s.get(), limit.count(), &raw, error.out()));
         detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
         return Outcome(raw);
+    }
+    /// Appends every message of a range, in order, and waits until all are delivered: many travel
+    /// together. The range is asked for the next one only while there is room. What it throws ends
+    /// it: DeliveryError counts what was delivered before, and its cause() holds the text.
+    template <class Range>
+    FlushReport append_stream(Range &&messages) const {
+        using std::begin;
+        using std::end;
+        auto source = detail::source_of(begin(messages), end(messages));
+        FlushReport report = detail::report();
+        detail::Slot error;
+        error.check(durstream_stream_append_stream(get(), decltype(source)::next, &source, &report,
+                                                   error.out()));
+        return report;
     }
     /// A reader of what is there from an offset on, or from the start. Sends nothing.
     Reader read(std::optional<std::string_view> offset = std::nullopt) const {

@@ -171,6 +171,11 @@ impl<T> Pending<T> {
         }
     }
 
+    /// The result, if it is there. It comes once.
+    pub(crate) fn now(&mut self) -> Option<Result<T>> {
+        take(&mut self.shared.lock())
+    }
+
     /// Blocks for at most `timeout`; running out is an [`ErrorKind::Timeout`] that names `what`.
     /// `None` waits without limit.
     pub fn wait_or_timeout(mut self, timeout: Option<Duration>, what: &str) -> Result<T> {

@@ -18,6 +18,7 @@ pub mod process;
 pub mod producer;
 pub mod reader;
 pub mod schema;
+pub mod source;
 pub mod state;
 pub mod stats;
 pub mod stream;

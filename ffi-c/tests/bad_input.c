@@ -13,6 +13,11 @@ static const char *const BROKEN = "\xff\xfe";
         (error) = NULL;                                                                           \
     } while (0)
 
+static void nothing(durstream_source *source, void *user_data) {
+    (void)source;
+    (void)user_data;
+}
+
 static void answer(durstream_header_answer *to, void *user_data) {
     (void)user_data;
     durstream_header_answer_give(to, "x");
@@ -46,6 +51,9 @@ static void null_is_an_error_everywhere(void) {
     NAMES("stream", durstream_stream_head(NULL, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_append(NULL, NULL, 0, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_append_seq(NULL, NULL, 0, "1", 0, NULL, &error), error);
+    NAMES("stream", durstream_stream_append_stream(NULL, nothing, NULL, NULL, &error), error);
+    durstream_source_give(NULL, NULL, 0);
+    durstream_source_fail(NULL, "x");
     NAMES("stream", durstream_stream_read(NULL, NULL, NULL, &error), error);
     NAMES("stream", durstream_stream_close(NULL, NULL, 0, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_delete(NULL, 0, &error), error);
@@ -255,6 +263,16 @@ static void writes_are_checked(void) {
     durstream_stream_free(stream);
 }
 
+static void sources_are_checked(void) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = nowhere("text/plain");
+    durstream_flush_report unsized = {.size = 1};
+    NAMES("callback", durstream_stream_append_stream(stream, NULL, NULL, NULL, &error), error);
+    NAMES("report", durstream_stream_append_stream(stream, nothing, NULL, &unsized, &error), error);
+    OK(durstream_stream_append_stream(stream, nothing, NULL, NULL, &error), error);
+    durstream_stream_free(stream);
+}
+
 static void reads_are_checked(void) {
     durstream_error *error = NULL;
     durstream_stream *stream = nowhere("text/plain");
@@ -349,6 +367,7 @@ int main(void) {
     options_are_checked();
     streams_have_no_callback();
     writes_are_checked();
+    sources_are_checked();
     reads_are_checked();
     schemas_are_checked();
     a_full_buffer_says_so();

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 /// The nouns in the header's order: the file, what its functions begin with, the headline.
-const NOUNS: [(&str, &str, &str); 15] = [
+const NOUNS: [(&str, &str, &str); 16] = [
     ("options", "durstream_options_new(", "Options"),
     ("header", "durstream_options_set_header_fn(", "Headers that are asked for"),
     ("error", "durstream_error_free(", "Errors"),
     ("stream", "durstream_stream_create(", "Streams"),
+    ("source", "durstream_stream_append_stream(", "Sources"),
     ("metadata", "durstream_metadata_free(", "What a stream is"),
     ("reader", "durstream_reader_free(", "Readers"),
     ("chunk", "durstream_chunk_free(", "Chunks"),

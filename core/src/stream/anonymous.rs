@@ -34,6 +34,8 @@ struct State {
     /// A task sends what waits.
     busy: bool,
     closed: Option<CloseResult>,
+    /// Who waits for room.
+    room: Vec<Completer<()>>,
 }
 
 /// What goes out as one request.
@@ -102,6 +104,17 @@ impl Line {
         }
     }
 
+    /// Waits until anything of what is held has settled.
+    pub(super) fn room(&self) -> Pending<()> {
+        let (completer, waiting) = pending();
+        let mut state = lock(&self.0);
+        if state.held == 0 {
+            return Pending::ready(Ok(()));
+        }
+        state.room.push(completer);
+        waiting
+    }
+
     fn next(&self) -> Option<Group> {
         let mut state = lock(&self.0);
         let next = state.waiting.pop_front();
@@ -110,14 +123,16 @@ impl Line {
     }
 
     fn settle(&self, group: Group, overhead: u64, result: &Result<Outcome>) {
-        {
+        let room = {
             let mut state = lock(&self.0);
             state.held -= group.bytes as u64 + overhead * group.messages.len() as u64;
             if let (true, Ok(outcome)) = (group.last, result) {
                 state.closed = Some(CloseResult { final_offset: outcome.offset.clone() });
             }
-        }
+            std::mem::take(&mut state.room)
+        };
         group.messages.into_iter().for_each(|waiting| waiting.completer.complete(result.clone()));
+        room.into_iter().for_each(|waiting| waiting.complete(Ok(())));
     }
 
     /// Puts a group that was refused back in two halves, so that one bad message takes no other
@@ -186,7 +201,7 @@ impl Drop for Sending {
     fn drop(&mut self) {
         if !self.ended {
             let left = std::mem::take(&mut *lock(&self.stream.shared.line.0));
-            drop(left.waiting);
+            drop(left); // not under the lock: who waits may append again
         }
     }
 }

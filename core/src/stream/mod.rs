@@ -19,6 +19,7 @@ use crate::transport::plain::Retries;
 
 mod anonymous;
 mod read;
+mod source;
 pub(crate) mod wire;
 
 use anonymous::{Anonymous, Bounds, Line};
@@ -229,6 +230,15 @@ impl DurableStream {
             Err(error) if is_end(&error) && writer.is_one_too_many() => {
                 self.append_anonymously(anonymous())
             }
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Waits until there is room for an append that found none.
+    fn room(&self) -> Pending<()> {
+        match self.writer() {
+            Ok(writer) if self.is_idempotent() && !writer.is_one_too_many() => writer.ready(),
+            Ok(_) => self.shared.line.room(),
             Err(error) => Pending::ready(Err(error)),
         }
     }

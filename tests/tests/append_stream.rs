@@ -1,0 +1,218 @@
+//! Appending what a source gives, against a real server: in order, within bounds, and said in full
+//! when it fails.
+
+#![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::net::ToSocketAddrs;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use durstream_core::{Detail, DurableStream, Error, ErrorKind, FlushReport, Options};
+use durstream_tests::fresh_path;
+use durstream_tests::proxy::{Fault, Moment, Proxy, Rule};
+use futures_core::Stream;
+
+/// A proxy before the server, and a handle on a new stream behind it.
+fn behind_a_proxy(name: &str, content_type: &str, idempotent: bool) -> (Proxy, DurableStream) {
+    let options = Options::new().stream_path(fresh_path(name)).content_type(content_type);
+    let made = DurableStream::create(options, "").wait().unwrap();
+    let (host, path) = made.url()["http://".len()..].split_once('/').unwrap();
+    let proxy = Proxy::start(host.to_socket_addrs().unwrap().next().unwrap()).unwrap();
+    let options = Options::new().url(format!("{}/{path}", proxy.url())).content_type(content_type);
+    let options = options.idempotent(idempotent).retry_initial_delay_ms(1u64);
+    (proxy, DurableStream::connect(options).unwrap())
+}
+
+fn hold_posts(proxy: &Proxy) {
+    let hold = Fault::Hold { name: "posts".into(), before: Moment::Forward };
+    proxy.add(Rule::new(hold).method("POST").times(0)).unwrap();
+}
+
+fn items(stream: &DurableStream) -> Vec<String> {
+    let reader = stream.read(None).unwrap();
+    let chunks = std::iter::from_fn(|| reader.next_chunk().wait().unwrap());
+    let texts = |chunk: durstream_core::Chunk| {
+        let items = chunk.items().unwrap().into_iter();
+        items.map(|item| String::from_utf8(item.to_vec()).unwrap()).collect::<Vec<_>>()
+    };
+    chunks.flat_map(texts).collect()
+}
+
+fn numbers(range: std::ops::Range<u64>) -> impl Iterator<Item = Result<String, Infallible>> {
+    range.map(|n| Ok(n.to_string()))
+}
+
+fn expected(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+/// Counts, first cause.
+fn told(result: Result<FlushReport, Error>) -> (u64, u64, Error) {
+    let error = result.unwrap_err();
+    match (error.kind(), error.detail()) {
+        (ErrorKind::Delivery, Some(Detail::Delivery { delivered, undelivered, cause })) => {
+            (*delivered, *undelivered, cause.clone())
+        }
+        _ => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn an_iterator_arrives_whole_in_order_and_in_few_requests() {
+    for idempotent in [true, false] {
+        let (proxy, stream) = behind_a_proxy("whole", "application/json", idempotent);
+        let report = stream.blocking_append_stream(numbers(0..30_000)).unwrap();
+        assert_eq!((report.delivered, report.duplicates, report.uncertain), (30_000, 0, 0));
+        assert_eq!(items(&stream), expected(0..30_000), "idempotent: {idempotent}");
+        assert!(proxy.log().len() < 3_000, "{} requests", proxy.log().len());
+    }
+}
+
+#[test]
+fn nothing_is_doubled_through_failures() {
+    let (proxy, stream) = behind_a_proxy("faults", "application/json", true);
+    let unavailable =
+        Fault::Answer { status: 503, headers: vec![], body: String::new(), forward: true };
+    for fault in [Fault::ResetAfter, unavailable, Fault::ResetBefore] {
+        proxy.add(Rule::new(fault).method("POST").times(0).probability(0.2)).unwrap();
+    }
+    let slowly = numbers(0..300).inspect(|_| std::thread::sleep(Duration::from_millis(1)));
+    assert_eq!(stream.blocking_append_stream(slowly).unwrap().delivered, 300);
+    assert!(proxy.fired() > 0);
+    proxy.clear();
+    assert_eq!(items(&stream), expected(0..300));
+}
+
+#[test]
+fn a_source_that_fails_leaves_what_came_before() {
+    let (_proxy, stream) = behind_a_proxy("source", "application/json", true);
+    let source = (0..10).map(|n| match n {
+        7 => Err("the disk is gone"),
+        n => Ok(n.to_string()),
+    });
+    let result = stream.blocking_append_stream(source);
+    assert!(result.as_ref().unwrap_err().to_string().contains("7 messages were delivered"));
+    let (delivered, undelivered, cause) = told(result);
+    assert_eq!((delivered, undelivered, cause.option_name()), (7, 0, Some("source")));
+    assert!(cause.message().contains("the disk is gone"));
+    assert_eq!(items(&stream), expected(0..7));
+}
+
+#[test]
+fn a_message_that_is_refused_ends_it() {
+    let (_proxy, stream) = behind_a_proxy("refused", "application/json", true);
+    let asked = Cell::new(0);
+    let source = ["1", "2", "{", "4"].into_iter().inspect(|_| asked.set(asked.get() + 1));
+    let (delivered, undelivered, cause) =
+        told(stream.blocking_append_stream(source.map(Ok::<_, Infallible>)));
+    assert_eq!((delivered, undelivered, cause.kind()), (2, 1, ErrorKind::Validation));
+    assert_eq!(asked.get(), 3, "the source is asked no further");
+    assert_eq!(items(&stream), ["1", "2"]);
+}
+
+#[test]
+fn what_is_not_delivered_is_counted() {
+    let (_proxy, stream) = behind_a_proxy("closed", "application/json", false);
+    stream.append("0").wait().unwrap();
+    stream.close(None).wait().unwrap();
+    let (delivered, undelivered, cause) = told(stream.blocking_append_stream(numbers(0..5)));
+    assert_eq!((delivered, cause.kind()), (0, ErrorKind::StreamClosed));
+    assert!((1..=5).contains(&undelivered), "{undelivered}");
+    assert_eq!(items(&stream), ["0"]);
+}
+
+/// A server that takes nothing slows the source down; it fails nothing and gathers little.
+#[test]
+fn a_slow_server_slows_the_source_down() {
+    for idempotent in [true, false] {
+        let (proxy, stream) = behind_a_proxy("slow", "text/plain", idempotent);
+        hold_posts(&proxy);
+        let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (count, message) = (taken.clone(), vec![b'x'; 1 << 20]);
+        let source = (0..40).map(move |_| {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok::<_, Infallible>(message.clone())
+        });
+        let appending = stream.clone();
+        let writer = std::thread::Builder::new()
+            .spawn(move || appending.blocking_append_stream(source))
+            .unwrap();
+        assert!(proxy.wait_held("posts", 1, Duration::from_secs(30)));
+        // It may take as long as it wants: it is never more than what may be under way.
+        std::thread::sleep(Duration::from_millis(300));
+        let taken = taken.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(taken <= 17, "{taken} MiB were taken from the source");
+        proxy.clear();
+        assert_eq!(writer.join().unwrap().unwrap().delivered, 40);
+    }
+}
+
+/// Where others' messages fill the buffer, it waits for room and does not fail.
+#[test]
+fn a_full_buffer_is_waited_for() {
+    for idempotent in [true, false] {
+        let (proxy, stream) = behind_a_proxy("full", "text/plain", idempotent);
+        hold_posts(&proxy);
+        let message = vec![b'x'; 4 << 20];
+        let mut others = Vec::new();
+        loop {
+            let mut append = stream.append(&message);
+            match append.wait_for(Duration::ZERO) {
+                Some(result) => {
+                    break assert_eq!(result.unwrap_err().kind(), ErrorKind::BufferFull);
+                }
+                None => others.push(append),
+            }
+        }
+        let (appending, own) = (stream.clone(), message.clone());
+        let source = (0..3).map(move |_| Ok::<_, Infallible>(own.clone()));
+        let writer = std::thread::Builder::new()
+            .spawn(move || appending.blocking_append_stream(source))
+            .unwrap();
+        assert!(proxy.wait_held("posts", 1, Duration::from_secs(30)));
+        proxy.clear();
+        assert_eq!(writer.join().unwrap().unwrap().delivered, 3, "idempotent: {idempotent}");
+        others.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    }
+}
+
+/// Gives numbers, and is not ready every other time.
+struct Ticking {
+    next: u64,
+    end: u64,
+    paused: bool,
+}
+
+impl Stream for Ticking {
+    type Item = Result<String, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.paused = !self.paused;
+        if self.paused {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.next == self.end {
+            return Poll::Ready(None);
+        }
+        self.next += 1;
+        Poll::Ready(Some(Ok((self.next - 1).to_string())))
+    }
+}
+
+#[test]
+fn an_async_stream_arrives_whole_and_in_order() {
+    let (_proxy, stream) = behind_a_proxy("async", "application/json", true);
+    let earlier = stream.append("\"first\"");
+    let executor = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let source = Ticking { next: 0, end: 500, paused: false };
+    let report = executor.block_on(stream.append_stream(source)).unwrap();
+    assert!(report.delivered == 500 && earlier.wait().unwrap().is_delivered());
+    let mut all = vec!["\"first\"".to_owned()];
+    all.extend(expected(0..500));
+    assert_eq!(items(&stream), all);
+}
