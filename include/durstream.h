@@ -628,6 +628,17 @@ durstream_code durstream_stream_read(const durstream_stream *stream,
                                      durstream_reader **reader,
                                      durstream_error **error);
 
+// The same, following the stream beyond its present end as `live` says: `"off"` does not, and is
+// all there is for now. Any thread; does not block.
+//
+// Errors: as `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"` and
+// `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.
+durstream_code durstream_stream_read_live(const durstream_stream *stream,
+                                          const char *offset,
+                                          const char *live,
+                                          durstream_reader **reader,
+                                          durstream_error **error);
+
 // Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
 // none) goes in the same request. `final_offset` may be NULL; what it receives is for
 // `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most

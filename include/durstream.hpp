@@ -723,13 +723,15 @@ public:
                                                    error.out()));
         return report;
     }
-    /// A reader of what is there from an offset on, or from the start. Sends nothing.
-    Reader read(std::optional<std::string_view> offset = std::nullopt) const {
-        detail::Text from(offset.value_or(""), "offset");
+    /// A reader of what is there from an offset on, or from the start. Sends nothing. `live` is to
+    /// follow the stream beyond its end, and "off" for now: the others throw NotSupportedError.
+    Reader read(std::optional<std::string_view> offset = std::nullopt,
+                std::string_view live = "off") const {
+        detail::Text from(offset.value_or(""), "offset"), way(live, "live");
         detail::Slot error;
         durstream_reader *raw = nullptr;
-        error.check(
-            durstream_stream_read(get(), offset ? from.get() : nullptr, &raw, error.out()));
+        error.check(durstream_stream_read_live(get(), offset ? from.get() : nullptr, way.get(),
+                                               &raw, error.out()));
         return Reader(raw);
     }
     /// Ends the stream for everybody; its final offset, where the server said it.

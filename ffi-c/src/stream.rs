@@ -201,6 +201,31 @@ pub unsafe extern "C" fn durstream_stream_read(
     }
 }
 
+/// The same, following the stream beyond its present end as `live` says: `"off"` does not, and is
+/// all there is for now. Any thread; does not block.
+///
+/// Errors: as `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"` and
+/// `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stream_read_live(
+    stream: *const durstream_stream,
+    offset: *const c_char,
+    live: *const c_char,
+    reader: *mut *mut durstream_reader,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let (stream, reader) = (handle(stream, "stream")?, out(reader, "reader")?);
+            let offset = optional_text(offset, "offset")?;
+            let made = stream.stream.read_live(offset, text(live, "live")?)?;
+            reader.set(|| give(durstream_reader::new(made)));
+            Ok(())
+        })
+    }
+}
+
 /// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
 /// none) goes in the same request. `final_offset` may be NULL; what it receives is for
 /// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most

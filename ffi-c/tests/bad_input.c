@@ -280,10 +280,15 @@ static void reads_are_checked(void) {
     NAMES("metadata", durstream_stream_head(stream, 0, NULL, &error), error);
     NAMES("reader", durstream_stream_read(stream, NULL, NULL, &error), error);
     NAMES("offset", durstream_stream_read(stream, "", &reader, &error), error);
+    NAMES("offset", durstream_stream_read_live(stream, "", "off", &reader, &error), error);
+    NAMES("live", durstream_stream_read_live(stream, NULL, NULL, &reader, &error), error);
+    NAMES("live", durstream_stream_read_live(stream, NULL, "maybe", &reader, &error), error);
+    FAILS(DURSTREAM_NOT_SUPPORTED,
+          durstream_stream_read_live(stream, NULL, "sse", &reader, &error), error);
     NAMES("offset", durstream_stream_read(stream, "a\r\nb", &reader, &error), error);
     NAMES("offset", durstream_stream_read(stream, BROKEN, &reader, &error), error);
     CHECK(reader == NULL);
-    OK(durstream_stream_read(stream, "5", &reader, &error), error);
+    OK(durstream_stream_read_live(stream, "5", "off", &reader, &error), error);
     NAMES("chunk", durstream_reader_next(reader, 0, NULL, &error), error);
     char *offset = durstream_reader_offset(reader);
     CHECK(is(offset, "5") && !durstream_reader_up_to_date(reader));

@@ -137,6 +137,8 @@ void streams_are_read() {
     });
     CHECK(offset.option() == "offset" && offset.status() == 400);
     thrown<durstream::InvalidArgumentError>([&] { stream.read(std::string_view("a\0b", 3)); });
+    thrown<durstream::NotSupportedError>([&] { stream.read(std::nullopt, "long-poll"); });
+    thrown<durstream::InvalidArgumentError>([&] { stream.read(std::nullopt, "later"); });
     thrown<durstream::InvalidArgumentError>([&] { stream.append_seq("1", {"a\0b", 3}); });
     thrown<durstream::InvalidArgumentError>([&] { options.param("live", "sse"); });
     thrown<durstream::InvalidArgumentError>([&] { reader.next(); });

@@ -57,7 +57,7 @@ impl Answer {
             epoch: number(headers, PRODUCER_EPOCH),
             seq: number(headers, PRODUCER_SEQ),
             expected_seq: number(headers, PRODUCER_EXPECTED_SEQ),
-            next_offset: text(STREAM_NEXT_OFFSET).map(Into::into),
+            next_offset: text(STREAM_NEXT_OFFSET).filter(|t| !t.is_empty()).map(Into::into),
             closed: text(STREAM_CLOSED).is_some_and(is_true),
             up_to_date: text(STREAM_UP_TO_DATE).is_some_and(is_true),
             content_type: text(header::CONTENT_TYPE).map(str::to_owned),

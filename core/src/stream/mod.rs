@@ -7,7 +7,7 @@ use http::Method;
 use once_cell::sync::OnceCell;
 
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, Scope};
 use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
@@ -27,6 +27,11 @@ pub use read::{Chunk, StreamReader};
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// What `live` may be: the way of reading that is there, and those that follow a stream beyond its
+/// end (PROTOCOL.md 5.7 and 5.8), which are not there yet.
+const LIVE_OFF: &str = "off";
+const LIVE: [&str; 3] = ["auto", "long-poll", "sse"];
 
 /// What a stream is, and where it ends (PROTOCOL.md 5.5).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -266,6 +271,30 @@ impl DurableStream {
     /// `InvalidArgument` (`offset`) for an empty one or one with control characters.
     pub fn read(&self, offset: Option<&str>) -> Result<StreamReader> {
         StreamReader::new(self.clone(), offset)
+    }
+
+    /// The same, following the stream beyond its present end as `live` says: `off` does not, and
+    /// is all there is for now.
+    ///
+    /// # Errors
+    /// As `read`; `NotSupported` for `auto`, `long-poll` and `sse`, `InvalidArgument` (`live`) for
+    /// any other text.
+    pub fn read_live(&self, offset: Option<&str>, live: &str) -> Result<StreamReader> {
+        if live == LIVE_OFF {
+            return self.read(offset);
+        }
+        let shown: String = live.chars().take(60).collect();
+        let shown = shown.escape_debug();
+        if LIVE.contains(&live) {
+            let text = format!(
+                "following a stream (`live`: `{shown}`) is not there yet: `{LIVE_OFF}` reads what \
+                 is there, and a reader that is asked again what came since"
+            );
+            return Err(Error::new(ErrorKind::NotSupported, text).with_url(&self.endpoint().shown));
+        }
+        let words = LIVE.join(", ");
+        let text = format!("`live` takes one of {LIVE_OFF}, {words}, not `{shown}`");
+        Err(Error::option("live", text))
     }
 
     /// Ends the stream: nothing can be appended any more. Messages appended before are

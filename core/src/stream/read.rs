@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, header};
 
 use super::DurableStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::pending::{Pending, pending_or_unread};
-use crate::protocol::answer::Answer;
+use crate::protocol::answer::{Answer, text_in};
 use crate::protocol::framing::Framing;
 use crate::runtime::{Runtime, lock, process};
 use crate::transport::plain::{self, Reply};
@@ -23,6 +23,8 @@ const PARSED_IN_PLACE: usize = 256 * 1024;
 const EMPTY_ANSWERS: usize = 64;
 /// How the whole of a stream is asked for.
 const START: &str = "-1";
+/// How its end is asked for. Neither is ever an offset of a stream's own (PROTOCOL.md 8).
+const NOW: &str = "now";
 
 /// A part of a stream, as one answer brought it. Never empty.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,8 +198,11 @@ impl Shared {
             let chunk = self.fetch(runtime, from.clone()).await?;
             let progress = Some(&chunk.offset) != from.as_ref();
             let empty = chunk.data.is_empty() || chunk.items.as_ref().is_some_and(|i| i.is_empty());
-            if !chunk.up_to_date && !progress {
+            if !progress && !chunk.up_to_date {
                 return Err(self.broken("it neither goes on nor says that this is the end"));
+            }
+            if !progress && !empty {
+                return Err(self.broken("it has content and does not go on: it would come again"));
             }
             self.place().pass(&chunk);
             if !empty {
@@ -219,15 +224,24 @@ impl Shared {
         if answer.status != 200 {
             return Err(self.refused(&answer, from.is_some()));
         }
-        let Some(offset) = answer.next_offset else {
+        let Some(offset) = answer.next_offset.filter(|next| ![START, NOW].contains(&&**next))
+        else {
             return Err(self.broken("it has no Stream-Next-Offset, so this is no stream"));
         };
+        if let Some(coding) = text_in(&response, header::CONTENT_ENCODING)
+            && !coding.eq_ignore_ascii_case("identity")
+        {
+            return Err(self.broken("it is encoded, which nobody asked for"));
+        }
         if response.cut {
             let text = format!("the answer is larger than the {limit} bytes of `max_read_bytes`");
             return Err(Error::new(ErrorKind::TooLarge, text).with_url(&self.url()));
         }
         let data = response.body;
         let kind = answer.content_type.as_deref().unwrap_or_default();
+        if self.stream.is_json() && matches!(Framing::of(kind), Framing::None) {
+            return Err(self.no_json(kind));
+        }
         let items = match Framing::of(kind) {
             Framing::None => None,
             framing if data.len() <= PARSED_IN_PLACE => Some(framing.items(&data)),
@@ -258,6 +272,15 @@ impl Shared {
             return Error::option("offset", text).with_url(&self.url()).with_status(400);
         }
         error
+    }
+
+    /// Messages were asked for, and this has none.
+    fn no_json(&self, kind: &str) -> Error {
+        if kind.is_empty() {
+            return self.broken("it has no content type, and was to be JSON");
+        }
+        let text = format!("read failed: the content type of the stream is `{kind}`, not JSON");
+        Error::new(ErrorKind::Conflict, text).with_url(&self.url()).with_status(200)
     }
 
     fn broken(&self, why: &str) -> Error {
