@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::runner::Suite;
+use super::writing;
 use crate::artefacts;
 use crate::console;
 use crate::stage::{self, Linkage};
@@ -33,6 +34,8 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
     example(suite, "C", "orders.c", valgrind);
     example(suite, "C", "shipments.c", valgrind);
     example(suite, "C++", "shipments.cpp", valgrind);
+    writing_example(suite, "C", "writing.c", valgrind);
+    writing_example(suite, "C++", "writing.cpp", valgrind);
     if !valgrind {
         console::line(
             "valgrind is not here: the programs run without it, leaks are not looked for",
@@ -65,6 +68,21 @@ fn example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
     suite.run_within(&format!("{source} run"), plain, Some(PROGRAM_LIMIT));
     if valgrind {
         suite.run_within(&format!("{source} valgrind"), checked, Some(VALGRIND_LIMIT));
+    }
+}
+
+/// An example whose output is compared with its streams.
+fn writing_example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
+    let mut program = None;
+    suite.step(source, |tree| {
+        program = Some(artefacts::c_example(tree, title, source)?);
+        Ok(())
+    });
+    let Some(program) = program else { return };
+    writing::run(suite, &format!("{source} run"), Command::new(&program), PROGRAM_LIMIT);
+    if valgrind {
+        let checked = under_valgrind(&program);
+        writing::run(suite, &format!("{source} valgrind"), checked, VALGRIND_LIMIT);
     }
 }
 

@@ -3,9 +3,10 @@
 mod c;
 mod readme;
 mod runner;
+mod writing;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::artefacts;
 use crate::conformance;
@@ -22,6 +23,9 @@ use runner::Runner;
 pub(crate) use runner::Suite;
 
 type Body = fn(&mut Suite<'_>);
+
+/// A build that the tests have done already, and a program that takes a second.
+const EXAMPLE_LIMIT: Duration = Duration::from_secs(600);
 
 const SUITES: [(&str, Body); 8] = [
     ("rust", rust),
@@ -77,6 +81,8 @@ fn rust(suite: &mut Suite<'_>) {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     suite.run("clippy", cargo(&clippy));
     suite.run("core and xtask", cargo(&["test", "-p", "durstream-core", "-p", "xtask"]));
+    let example = cargo(&["run", "--quiet", "-p", "durstream-core", "--example", "writing"]);
+    writing::run(suite, "writing.rs", example, EXAMPLE_LIMIT);
     suite.step("simulate", |tree| simulate::simulate(tree, &[]).map(drop));
     if suite.step("C library", artefacts::c_library) {
         suite.run("across artefacts", cargo(&["test", "-p", "durstream-tests"]));

@@ -86,10 +86,15 @@ impl<'a> Suite<'a> {
         limit: Option<Duration>,
     ) -> bool {
         console::line(&format!("-- {}: {name}", self.name));
+        self.surround(&mut command);
+        self.step(name, |_| process::shown(&mut command, limit))
+    }
+
+    /// Tells a program where the server and everything else is.
+    pub(crate) fn surround(&self, command: &mut Command) {
         command.env("DURABLE_STREAMS_URL", &self.url);
         command.env("DURSTREAM_STAGE", self.tree.stage());
         command.env("DURSTREAM_TARGET", &self.tree.target);
-        self.step(name, |_| process::shown(&mut command, limit))
     }
 
     /// Where the suite's server listens.
