@@ -70,7 +70,7 @@
 //
 // The end. Freeing a producer delivers what it accepted in the background. At the end of the
 // process, flush or detach the producers, free them, and call durstream_shutdown, which is
-// bounded. Nothing is written to standard output; the log goes to standard error, or to
+// bounded; without that, `exit` waits for what was accepted (durstream_set_exit_timeout). Nothing is written to standard output; the log goes to standard error, or to
 // durstream_set_log.
 
 #ifndef DURSTREAM_H
@@ -1210,6 +1210,12 @@ void durstream_set_buffer_budget(uint64_t bytes);
 //
 // Errors: `DURSTREAM_TIMEOUT`.
 durstream_code durstream_flush_all(int64_t timeout_ms, durstream_error **error);
+
+// How long the normal end of the process (`main` returns, or `exit` is called) waits for writes
+// accepted and not settled: 3 seconds unless set, 0 is not at all; below 0 there is no limit. What
+// is given up is counted in the log. A signal, `abort` and `_exit` wait for nothing, and so does
+// every end on Windows. Any thread; does not block.
+void durstream_set_exit_timeout(int64_t timeout_ms);
 
 // Stops everything: no new writes, accepted ones get until `timeout_ms` to be delivered, what is
 // left settles as `producer-stopped`, and the library's threads end. Handles stay safe to use,

@@ -1077,6 +1077,10 @@ inline void flush_all(Limit limit) {
     error.check(durstream_flush_all(limit.count(), error.out()));
 }
 
+/// How long the normal end of the process waits for what was accepted: 3 seconds unless set, 0 is
+/// not at all.
+inline void set_exit_timeout(Limit limit) noexcept { durstream_set_exit_timeout(limit.count()); }
+
 /// Stops everything, within the limit. A later open starts afresh.
 inline void shutdown(Limit limit) {
     detail::Slot error;

@@ -10,6 +10,12 @@ use serde_json::Value;
 use crate::crossing::settled;
 use crate::wait::promise;
 
+/// The end is the facade's: once Node has ended, nobody is there to be told what became of a write.
+#[napi_derive::module_init]
+fn own_end() {
+    durstream_core::set_exit_timeout(Duration::ZERO);
+}
+
 /// Writes accepted and not settled, over all producers.
 #[napi]
 pub fn pending_count() -> f64 {

@@ -28,6 +28,7 @@ pub(crate) fn limit(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Dur
 #[pyfunction]
 pub(crate) fn start() {
     log::install();
+    durstream_core::set_exit_timeout(Duration::ZERO); // `_process.py` has an end of its own
 }
 
 /// Stops everything within a limit in seconds.

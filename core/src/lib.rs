@@ -27,6 +27,7 @@
 
 mod endpoint;
 mod error;
+mod exit;
 mod log;
 mod options;
 mod pending;
@@ -39,6 +40,7 @@ mod stream;
 mod transport;
 
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
+pub use exit::set_exit_timeout;
 pub use log::set_log_sink;
 pub use options::{MAX_SAFE_INTEGER, OPTIONS, OptionKind, OptionSpec, Options, Scope};
 pub use pending::Pending;

@@ -144,6 +144,7 @@ impl Process {
         if let Some(runtime) = &*slot {
             return Ok(runtime.clone());
         }
+        crate::exit::register();
         let runtime = Arc::new(Runtime::start(Arc::new(Routing::new(HttpTransport::new())))?);
         *slot = Some(runtime.clone());
         Ok(runtime)

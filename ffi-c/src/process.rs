@@ -54,6 +54,18 @@ pub unsafe extern "C" fn durstream_flush_all(
     unsafe { call(error, || Ok(durstream_core::flush_all(bounded(timeout_ms)).wait()?)) }
 }
 
+/// How long the normal end of the process (`main` returns, or `exit` is called) waits for writes
+/// accepted and not settled: 3 seconds unless set, 0 is not at all; below 0 there is no limit. What
+/// is given up is counted in the log. A signal, `abort` and `_exit` wait for nothing, and so does
+/// every end on Windows. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_set_exit_timeout(timeout_ms: i64) {
+    get((), || {
+        durstream_core::set_exit_timeout(bounded(timeout_ms));
+        Some(())
+    })
+}
+
 /// Stops everything: no new writes, accepted ones get until `timeout_ms` to be delivered, what is
 /// left settles as `producer-stopped`, and the library's threads end. Handles stay safe to use,
 /// answer `DURSTREAM_PRODUCER_CLOSED`, and are still to be freed; opening another one starts

@@ -8,9 +8,25 @@
 #include <list>
 #include <sstream>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
+
+/// "Passing objects to append instead of strings" does not compile.
+template <class Writer, class Value, class = void>
+constexpr bool takes = false;
+template <class Writer, class Value>
+constexpr bool takes<Writer, Value,
+                     std::void_t<decltype(std::declval<Writer &>().append(std::declval<Value>()))>> =
+    true;
+struct Object {};
+static_assert(takes<durstream::IdempotentProducer, std::string>);
+static_assert(takes<durstream::DurableStream, const char *>);
+static_assert(!takes<durstream::IdempotentProducer, Object>);
+static_assert(!takes<durstream::DurableStream, Object>);
+static_assert(!takes<durstream::DurableStream, int>);
 
 durstream::DurableStream create(const std::string &path) {
     durstream::Options options;
