@@ -5,6 +5,7 @@
 //! producer.
 
 use std::error::Error;
+use std::io::Write;
 use std::sync::Arc;
 
 use durstream_core::{Callbacks, DurableStream, ErrorKind, IdempotentProducer, Options};
@@ -25,8 +26,7 @@ fn show(name: &str, stream: &DurableStream) -> Outcome {
     while let Some(chunk) = reader.next_chunk().wait()? {
         content.extend_from_slice(&chunk.data);
     }
-    println!("{name}: {}", String::from_utf8(content)?);
-    Ok(())
+    Ok(writeln!(std::io::stdout(), "{name}: {}", String::from_utf8(content)?)?)
 }
 
 /// A few messages, each waited for. They are repeated through failures and still written once.
