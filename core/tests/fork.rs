@@ -43,3 +43,17 @@ fn forked_workers_get_suffixes_of_their_own() {
     assert!(first.starts_with("worker-") && first != parent);
     assert_ne!(first, second, "two workers of one parent have one identity");
 }
+
+#[test]
+fn a_childs_handle_appends_nothing_without_an_identity_either() {
+    let options = Options::new().url("http://127.0.0.1:1/s").idempotent(false).max_retries(0u64);
+    let stream = DurableStream::connect(options).unwrap();
+    assert!(stream.append("x").wait().is_err());
+    let refusals = in_child(|| {
+        let append = stream.append("x").wait().unwrap_err().kind();
+        let close = stream.close(None).wait().unwrap_err().kind();
+        let last = stream.close(Some(b"x")).wait().unwrap_err().kind();
+        format!("{append:?} {close:?} {last:?}")
+    });
+    assert_eq!(refusals, "Forked Forked Forked");
+}

@@ -178,6 +178,8 @@ fn what_no_server_would_take_is_refused_at_once() {
         assert_eq!(error.kind(), ErrorKind::Validation, "{wrong}");
     }
     let huge = format!("\"{}\"", "x".repeat(33_554_432));
+    let close = stream.close(Some(huge.as_bytes())).wait();
+    assert_eq!(close.unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(stream.append(huge).wait().unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(stream.append_with_seq("1", "a b").wait().unwrap_err().option_name(), Some("seq"));
     assert!(posts(&proxy).is_empty());

@@ -221,6 +221,14 @@ impl IdempotentProducer {
         self.engine.check_size(&[message], seq.map_or(0, str::len)).map(drop)
     }
 
+    /// Refuses a last message that no server would take, and a handle that came through `fork`.
+    pub(crate) fn check_close(&self, message: Option<&[u8]>) -> Result<()> {
+        match message {
+            Some(message) => self.check_append(message, None),
+            None => self.engine.check_fork(),
+        }
+    }
+
     /// Refuses once the library was shut down, as an append with an identity would be.
     pub(crate) fn check_open(&self) -> Result<()> {
         self.engine.check_open(&mut self.engine.book())

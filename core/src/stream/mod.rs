@@ -304,7 +304,7 @@ impl DurableStream {
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
         match self.writer() {
             Ok(writer) if !self.is_idempotent() || writer.is_one_too_many() => {
-                match message.map_or(Ok(()), |message| writer.check(message)) {
+                match writer.check_close(message) {
                     Ok(()) => self.close_anonymously(message),
                     Err(error) => Pending::ready(Err(error)),
                 }
