@@ -21,6 +21,7 @@ use crate::pending::{Pending, pending};
 use crate::producer::budget::Budget;
 use crate::producer::engine::Engine;
 use crate::state::registry::Registry;
+use crate::stream::Lines;
 use crate::transport::Transport;
 use crate::transport::asking::Asking;
 use crate::transport::http::HttpTransport;
@@ -48,6 +49,7 @@ static BUFFER_BUDGET: AtomicU64 = AtomicU64::new(512 << 20);
 pub(crate) struct Process {
     runtime: Mutex<Option<Arc<Runtime>>>,
     engines: Mutex<Vec<Weak<Engine>>>,
+    pub(crate) lines: Lines,
     pub(crate) registry: Registry,
     pub(crate) budget: Arc<Budget>,
 }
@@ -71,6 +73,7 @@ pub(crate) fn process() -> &'static Process {
         let fresh = Box::into_raw(Box::new(Process {
             runtime: Mutex::new(None),
             engines: Mutex::new(Vec::new()),
+            lines: Lines::default(),
             registry: Registry::default(),
             budget: Arc::new(Budget::new(BUFFER_BUDGET.load(Ordering::Relaxed))),
         }));
@@ -344,7 +347,12 @@ pub fn set_buffer_budget(bytes: u64) {
 
 /// Writes of this process accepted and not settled, over all producers.
 pub fn pending_count() -> u64 {
-    process().live_engines().iter().map(|engine| engine.pending_count()).sum()
+    let process = process();
+    process.lines.pending() + pending_in(&process.live_engines())
+}
+
+fn pending_in(engines: &[Arc<Engine>]) -> u64 {
+    engines.iter().map(|engine| engine.pending_count()).sum()
 }
 
 /// Waits until every write accepted so far, by any producer of this process, is settled.
@@ -354,7 +362,7 @@ pub fn pending_count() -> u64 {
 pub fn flush_all(timeout: Duration) -> Pending<()> {
     let engines = process().live_engines();
     let Some(runtime) = process().running() else { return Pending::ready(Ok(())) };
-    if engines.iter().all(|engine| engine.pending_count() == 0) {
+    if process().lines.pending() + pending_in(&engines) == 0 {
         return Pending::ready(Ok(()));
     }
     settle_all(&runtime, engines, timeout)
@@ -367,11 +375,12 @@ fn settle_all(runtime: &Runtime, engines: Vec<Arc<Engine>>, timeout: Duration) -
                 engine.settled().await;
                 engine.closed().await;
             }
+            process().lines.settled().await;
         };
         if tokio::time::timeout(timeout, settle).await.is_ok() {
             return Ok(());
         }
-        let left: u64 = engines.iter().map(|engine| engine.pending_count()).sum();
+        let left = process().lines.pending() + pending_in(&engines);
         let text = format!("{left} writes were still pending after {} ms", timeout.as_millis());
         crate::log::warn(&text);
         Err(Error::new(ErrorKind::Timeout, text))

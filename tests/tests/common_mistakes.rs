@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
-use std::net::ToSocketAddrs;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,9 +34,7 @@ fn numbers(range: std::ops::Range<u64>) -> Vec<Value> {
 fn append_in_a_loop_doubles_nothing() {
     let path = fresh_path("loop");
     create(&path);
-    let server = durstream_tests::server_url();
-    let host = server["http://".len()..].to_socket_addrs().unwrap().next().unwrap();
-    let proxy = Proxy::start_seeded(host, 7).unwrap();
+    let proxy = Proxy::start_seeded(server_address(), 7).unwrap();
     let options = Options::new().url(format!("{}/v1/stream{path}", proxy.url()));
     let options = options.content_type("application/json").retry_initial_delay_ms(1u64);
     let stream = DurableStream::connect(options).unwrap();
@@ -70,7 +67,13 @@ fn append_in_a_loop_doubles_nothing() {
 fn forgetful_program() {
     let url = std::env::var("FORGETFUL_URL").unwrap();
     let options = Options::new().url(url).content_type("application/json");
-    let stream = DurableStream::connect(options).unwrap();
+    let end = std::env::var("FORGETFUL_END").unwrap();
+    let stream = DurableStream::connect(options.idempotent(end != "plain")).unwrap();
+    if end == "plain" {
+        // Nobody waits for any of them, and they have no producer.
+        (0..1_000).for_each(|n| drop(stream.append(n.to_string())));
+        std::process::exit(0);
+    }
     let producer = IdempotentProducer::open(&stream, "forgetful", Options::new()).unwrap();
     for n in 0..1_000 {
         producer.append(n.to_string()).unwrap();
@@ -78,7 +81,7 @@ fn forgetful_program() {
     if let Ok(ms) = std::env::var("FORGETFUL_EXIT_MS") {
         set_exit_timeout(Duration::from_millis(ms.parse().unwrap()));
     }
-    match std::env::var("FORGETFUL_END").unwrap().as_str() {
+    match end.as_str() {
         "exit" => std::process::exit(0), // and nothing is dropped
         _ => drop(producer),
     }
@@ -98,9 +101,12 @@ fn forget(url: &str, end: &str, exit_ms: Option<&str>) -> Output {
 #[test]
 #[cfg(unix)]
 fn a_program_that_forgets_to_flush_loses_nothing() {
-    for end in ["exit", "return"] {
+    for end in ["exit", "return", "plain"] {
         let path = fresh_path("forgetful");
-        let output = forget(create(&path).url(), end, None);
+        create(&path);
+        let proxy = Proxy::start(server_address()).unwrap();
+        proxy.add(Rule::new(Fault::Latency { ms: 100 })).unwrap(); // not done by chance
+        let output = forget(&format!("{}/v1/stream{path}", proxy.url()), end, None);
         assert_eq!(found(&path), numbers(0..1_000), "{end}: {output:?}");
     }
 }

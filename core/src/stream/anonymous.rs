@@ -3,10 +3,13 @@
 //! been stored. What waits behind a request goes out together.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
+use tokio::sync::Notify;
 
 use super::{DurableStream, wire};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +25,41 @@ pub(super) struct Anonymous {
     pub(super) seq: Option<String>,
 }
 
+/// The messages of all lines of this process that are not settled.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pending: AtomicU64,
+    settled: Notify,
+}
+
+impl Lines {
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::SeqCst)
+    }
+
+    fn add(&self) {
+        self.pending.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn settle(&self, count: u64) {
+        self.pending.fetch_sub(count, Ordering::SeqCst);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until none is left.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            let mut settled = pin!(settled);
+            settled.as_mut().enable(); // before the look: what settles after it wakes
+            if self.pending() == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+}
+
 /// The appends of one handle that carry no identity.
 #[derive(Default)]
 pub(super) struct Line(Mutex<State>);
@@ -31,6 +69,8 @@ struct State {
     waiting: VecDeque<Group>,
     /// What everything accepted and not settled costs.
     held: u64,
+    /// How many that are.
+    count: u64,
     /// A task sends what waits.
     busy: bool,
     closed: Option<CloseResult>,
@@ -67,7 +107,7 @@ impl Line {
     fn put(&self, bounds: Bounds, message: Anonymous, completer: Completer<Outcome>) -> bool {
         let Anonymous { message, seq } = message;
         let mut state = lock(&self.0);
-        state.held += message.len() as u64 + bounds.overhead;
+        state.accept(message.len() as u64 + bounds.overhead);
         let size = message.len();
         let waiting = Waiting { message, completer };
         match state.waiting.back_mut() {
@@ -88,7 +128,7 @@ impl Line {
     /// Puts the end of the stream behind what waits.
     fn put_last(&self, message: Bytes, overhead: u64, completer: Completer<Outcome>) -> bool {
         let mut state = lock(&self.0);
-        state.held += message.len() as u64 + overhead;
+        state.accept(message.len() as u64 + overhead);
         let bytes = message.len();
         let messages = vec![Waiting { message, completer }];
         state.waiting.push_back(Group { messages, bytes, seq: None, last: true });
@@ -125,13 +165,17 @@ impl Line {
     fn settle(&self, group: Group, overhead: u64, result: &Result<Outcome>) {
         let room = {
             let mut state = lock(&self.0);
-            state.held -= group.bytes as u64 + overhead * group.messages.len() as u64;
+            let count = group.messages.len() as u64;
+            state.held -= group.bytes as u64 + overhead * count;
+            state.count -= count;
             if let (true, Ok(outcome)) = (group.last, result) {
                 state.closed = Some(CloseResult { final_offset: outcome.offset.clone() });
             }
             std::mem::take(&mut state.room)
         };
+        let count = group.messages.len() as u64;
         group.messages.into_iter().for_each(|waiting| waiting.completer.complete(result.clone()));
+        process().lines.settle(count);
         room.into_iter().for_each(|waiting| waiting.complete(Ok(())));
     }
 
@@ -144,6 +188,14 @@ impl Line {
         let mut state = lock(&self.0);
         state.waiting.push_front(Group { messages, bytes, seq: None, last: false });
         state.waiting.push_front(group);
+    }
+}
+
+impl State {
+    fn accept(&mut self, cost: u64) {
+        self.held += cost;
+        self.count += 1;
+        process().lines.add();
     }
 }
 
@@ -201,6 +253,7 @@ impl Drop for Sending {
     fn drop(&mut self) {
         if !self.ended {
             let left = std::mem::take(&mut *lock(&self.stream.shared.line.0));
+            process().lines.settle(left.count);
             drop(left); // not under the lock: who waits may append again
         }
     }

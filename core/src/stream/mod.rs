@@ -22,6 +22,7 @@ mod read;
 mod source;
 pub(crate) mod wire;
 
+pub(crate) use anonymous::Lines;
 use anonymous::{Anonymous, Bounds, Line};
 pub use read::{Chunk, StreamReader};
 
