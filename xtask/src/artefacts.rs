@@ -45,6 +45,12 @@ pub(crate) fn c_example(tree: &Tree, title: &str, source_name: &str) -> Result<P
     Ok(program)
 }
 
+/// The fault proxy as a process, for tests in other languages.
+pub(crate) fn fault_proxy(tree: &Tree) -> Result {
+    let what = ["-p", "durstream-tests", "--bin", "durstream-proxy"];
+    step(tree, "Fault proxy", |step| cargo_build(tree, step, &what))
+}
+
 /// A virtual environment with the wheel and what the tests need.
 pub(crate) fn python_wheel(tree: &Tree) -> Result {
     let python = tree.venv_python();

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, AsyncIterable, Iterable, Optional, Tuple, Union
 
-from . import _durstream, _json, _options, _process, _wait
-from ._errors import unserialisable
+from . import _durstream, _feed, _json, _options, _process, _wait
+from ._errors import NotSupportedError, unserialisable
 from ._reader import StreamReader
-from ._types import CloseResult, Metadata, Outcome
+from ._types import CloseResult, FlushReport, Metadata, Outcome
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -145,11 +145,48 @@ class DurableStream:
     def _appending(self, message: Any, seq: Optional[str]) -> _durstream.Pending[Outcome]:
         return self._native.append(message, _options.argument("seq", seq))
 
-    def read(self, offset: Optional[str] = None) -> StreamReader:
-        """Reads what is there from ``offset`` on, or from the start: catching up, not following.
-        The offset is one that this stream gave. Sends nothing before the first chunk is asked
-        for.
+    def append_stream(self, source: Iterable[Any], *, seq: Optional[str] = None) -> FlushReport:
+        """Appends what an iterable yields, each a message of its own, in order: many travel in one
+        request, and the source is asked for more as fast as they are delivered. On a stream that
+        is not JSON, empty ones are skipped. ``seq`` is the first message's; the others follow
+        once it was taken.
+
+        Raises what the first message was not delivered for. If the source raises, what came
+        before is delivered, and then its error is raised. Ctrl-C interrupts it; what was taken
+        from the source is still delivered.
         """
+        messages = _feed.iterator(source)
+        feed = _feed.Feed(self._appending, _feed.Blocking, seq)
+        return _feed.blocking(feed.run(messages, self._sized))
+
+    async def aappend_stream(
+        self, source: Union[Iterable[Any], AsyncIterable[Any]], *, seq: Optional[str] = None
+    ) -> FlushReport:
+        """The same as ``append_stream`` for asyncio, and for async iterables too. Cancelled, it
+        takes no more from the source; what it took is still delivered.
+        """
+        messages = _feed.async_iterator(source)
+        feed = _feed.Feed(self._appending, _feed.Awaiting, seq)
+        return await feed.run(messages, self._sized)
+
+    def _sized(self, message: Any) -> Tuple[Any, int]:
+        """A message and its size; 0 for nothing to append."""
+        if isinstance(message, memoryview):
+            message = bytes(message)
+        if isinstance(message, (str, bytes, bytearray)):
+            return message, len(message) or int(self._native.is_json)
+        if not self._native.is_json:
+            return message, 1  # to be refused
+        encoded = _encoded(message)
+        return encoded, len(encoded)
+
+    def read(self, offset: Optional[str] = None, *, live: bool = False) -> StreamReader:
+        """Reads what is there from ``offset`` on, or from the start: catching up, not following,
+        for which ``live`` keeps the place. The offset is one that this stream gave. Sends nothing
+        before the first chunk is asked for.
+        """
+        if live:
+            raise NotSupportedError("`live` is not supported yet: a read ends with the stream")
         return StreamReader(self._native, _options.argument("offset", offset))
 
     def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:

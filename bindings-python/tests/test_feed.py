@@ -1,0 +1,192 @@
+"""Appending what a source yields."""
+
+import asyncio
+import itertools
+
+import durstream
+import pytest
+from conftest import read_bytes, read_json, run_python, wait_until
+from durstream import DurableStream, FlushReport
+
+NUMBERS = [{"n": n} for n in range(5000)]
+
+
+async def awaited(messages):
+    for message in messages:
+        await asyncio.sleep(0)
+        yield message
+
+
+def blocking(stream, source, **more):
+    return stream.append_stream(source, **more)
+
+
+def in_asyncio(stream, source, **more):
+    return asyncio.run(stream.aappend_stream(source, **more))
+
+
+def in_asyncio_both(stream, source, **more):
+    return asyncio.run(stream.aappend_stream(awaited(source), **more))
+
+
+@pytest.fixture(params=[blocking, in_asyncio, in_asyncio_both])
+def append(request):
+    """``append_stream`` in each of its ways."""
+    return request.param
+
+
+def test_everything_in_order(json_stream, append):
+    assert append(json_stream, iter(NUMBERS)) == FlushReport(delivered=5000)
+    assert append(json_stream, ["1", b"2", [3]]) == FlushReport(delivered=3)
+    assert append(json_stream, ()) == FlushReport()
+    assert read_json(json_stream.url) == [*NUMBERS, 1, 2, [3]]
+
+
+def test_bytes_of_all_kinds_and_nothing_of_the_empty_ones(text_stream, append):
+    source = ["a", "", b"b", b"", bytearray(b"c"), memoryview(b"-d-")[1:-1], memoryview(b"")]
+    assert append(text_stream, source).delivered == 4
+    assert read_bytes(text_stream.url) == b"abcd"
+
+
+def test_many_travel_in_one_request(gate, append):
+    gate.open.set()
+    append(DurableStream.connect(gate.url), ["x"] * 1000)
+    assert sum(map(len, gate.bodies)) == 1000 and len(gate.bodies) < 100
+
+
+@pytest.mark.parametrize("source", ["text", b"bytes", {"a": 1}, 5, None])
+def test_one_message_is_no_source(text_stream, source):
+    for append in (blocking, in_asyncio):
+        with pytest.raises(durstream.InvalidArgumentError) as raised:
+            append(text_stream, source)
+        assert raised.value.option == "source"
+
+
+def test_an_async_source_is_for_asyncio(text_stream):
+    with pytest.raises(durstream.InvalidArgumentError, match="aappend_stream"):
+        text_stream.append_stream(awaited(["x"]))
+
+
+def test_what_a_failing_source_gave_before_is_delivered(text_stream, append):
+    failure = RuntimeError("mine")
+
+    def source():
+        yield from ("a", "b", "c")
+        raise failure
+
+    with pytest.raises(RuntimeError) as raised:
+        append(text_stream, source())
+    assert raised.value is failure
+    assert read_bytes(text_stream.url) == b"abc"
+
+
+def test_what_comes_before_a_refused_message_is_delivered(json_stream, append):
+    source = iter([1, 2, float("nan"), 4])
+    with pytest.raises(durstream.ValidationError):
+        append(json_stream, source)
+    assert read_json(json_stream.url) == [1, 2] and next(source) == 4
+    with pytest.raises(durstream.ValidationError):
+        append(json_stream, [3, "", 5])
+    assert read_json(json_stream.url) == [1, 2, 3]
+
+
+def test_an_end_of_the_stream_ends_an_endless_source(text_stream, append):
+    def source():
+        yield "a"
+        DurableStream.connect(text_stream.url, content_type="text/plain").close()
+        yield from itertools.repeat("x")
+
+    with pytest.raises(durstream.StreamClosedError):
+        append(text_stream, source())
+
+
+def test_a_loss_is_not_hidden_by_a_failing_source(url, append):
+    def source():
+        yield "x"
+        raise RuntimeError("mine")
+
+    stream = DurableStream.connect(url, content_type="text/plain")  # not there
+    with pytest.raises(durstream.StreamNotFoundError) as raised:
+        append(stream, source())
+    assert isinstance(raised.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(("message", "most"), [("x", 1026), ("x" * 2**20, 6)])
+def test_a_source_is_not_read_ahead(gate, message, most):
+    taken = itertools.count()
+    at = 0
+
+    def source():
+        nonlocal at
+        for at in taken:
+            if gate.open.is_set() and at > 2 * most:
+                return
+            yield message
+
+    async def main():
+        task = asyncio.ensure_future(stream.aappend_stream(source()))
+        while not gate.arrived.is_set():
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)  # it would have gone on
+        held_at = at
+        gate.open.set()
+        return held_at, await task
+
+    stream = DurableStream.connect(gate.url)
+    held_at, report = asyncio.run(main())
+    assert held_at < most
+    assert report.delivered == at == sum(map(len, gate.bodies)) // len(message)
+
+
+def test_a_full_process_makes_it_wait(url):
+    code = """
+import asyncio, sys, durstream
+durstream.set_buffer_budget(0)
+stream = durstream.DurableStream.create(sys.argv[1], content_type="text/plain")
+pages = [str(n % 10) * 400_000 for n in range(20)]
+async def main():
+    return await stream.aappend_stream(pages)
+assert stream.append_stream(pages).delivered == asyncio.run(main()).delivered == 20
+"""
+    run_python(code, url)
+    found = read_bytes(url)
+    assert len(found) == 16_000_000
+    assert found[::400_000].decode() == "01234567890123456789" * 2
+
+
+def test_seq_goes_with_the_first_message(text_stream, append):
+    assert append(text_stream, iter("abc"), seq="2").delivered == 3
+    source = iter("def")
+    with pytest.raises(durstream.SequenceConflictError):
+        append(text_stream, source, seq="1")
+    assert list(source) == ["e", "f"] and read_bytes(text_stream.url) == b"abc"
+
+
+def test_cancelled_it_takes_no_more(gate):
+    source = itertools.repeat("x" * 2**20)
+    stream = DurableStream.connect(gate.url)
+
+    async def main():
+        task = asyncio.ensure_future(stream.aappend_stream(source))
+        while not gate.arrived.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await task
+        return cancelled
+
+    asyncio.run(main())
+    gate.open.set()
+    wait_until(lambda: durstream.pending_count() == 0)
+    assert sum(map(len, gate.bodies)) % 2**20 == 0
+
+
+def test_an_interrupt_is_not_held_up(gate):
+    def source():
+        yield "x"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        DurableStream.connect(gate.url).append_stream(source())
+    gate.open.set()
+    wait_until(lambda: gate.bodies == [b"x"])
