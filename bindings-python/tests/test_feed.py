@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 
 import durstream
 import pytest
@@ -100,12 +101,19 @@ def test_an_end_of_the_stream_ends_an_endless_source(text_stream, append):
         append(text_stream, source())
 
 
-def test_a_loss_is_not_hidden_by_a_failing_source(url, append):
+def test_a_loss_is_not_hidden_by_a_failing_source(serve, append):
+    asked_for_more = threading.Event()
+
+    def missing(asked):
+        asked_for_more.wait()
+        return 404, {}, b""
+
     def source():
         yield "x"
+        asked_for_more.set()
         raise RuntimeError("mine")
 
-    stream = DurableStream.connect(url, content_type="text/plain")  # not there
+    stream = DurableStream.connect(serve(missing).url)
     with pytest.raises(durstream.StreamNotFoundError) as raised:
         append(stream, source())
     assert isinstance(raised.value.__cause__, RuntimeError)

@@ -178,10 +178,13 @@ class Feed:
         if ready is None:
             self._pending.append((pending, size))
             self._bytes += size
-        elif isinstance(ready[1], BufferFullError):
+            return True
+        outcome, refusal = ready
+        if isinstance(refusal, BufferFullError):
             return False
-        else:
-            self._settle(*ready)
+        if refusal is not None:
+            raise refusal
+        self._count(outcome)
         return True
 
     async def _drain(self) -> None:
@@ -206,6 +209,9 @@ class Feed:
         if error is not None:
             self._pending.clear()  # the first failure is the one that is told
             raise error
+        self._count(outcome)
+
+    def _count(self, outcome: Optional[Outcome]) -> None:
         if outcome is not None:
             self._delivered += 1
             self._duplicates += outcome.duplicate
