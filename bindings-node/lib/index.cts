@@ -16,6 +16,8 @@ export type {
   HeadResultExists,
   HeadResultNotFound,
 } from "./stream.cjs";
+export type { ReadableSource, Source } from "./feed.cjs";
+export type { WritableOptions } from "./writable.cjs";
 export { Chunk, StreamReader } from "./reader.cjs";
 export type { ReadOptions } from "./reader.cjs";
 export { IdempotentProducer } from "./producer.cjs";

@@ -4,6 +4,8 @@
 export interface NativeWait {
   /** The result's text; empty if the wait was cancelled. Never rejects. */
   done(): Promise<string>;
+  /** The result's text if it is there already; then `done` is not called any more. */
+  now(): string | null;
   cancel(): void;
 }
 

@@ -9,6 +9,8 @@ import type { WaitOptions } from "./wait.cjs";
 export interface ReadOptions {
   /** From an earlier read, append or head; by default the stream's start. */
   offset?: string | undefined;
+  /** Following the stream as it grows is not supported yet. */
+  live?: false | undefined;
   /** Ends every wait of the reader with the signal's reason. */
   signal?: AbortSignal | undefined;
 }

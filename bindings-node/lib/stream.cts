@@ -7,20 +7,25 @@ import {
   invalidArgument,
   notSupported,
 } from "./errors.cjs";
+import { Feed, iteratorOf } from "./feed.cjs";
+import type { Source } from "./feed.cjs";
 import { Unsayable, serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import { closeResult, flushBeforeExit } from "./lifecycle.cjs";
-import type { CloseResult } from "./lifecycle.cjs";
+import type { CloseResult, FlushReport } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeStream, Payload } from "./native.cjs";
+import type { NativeStream, NativeWait, Payload } from "./native.cjs";
 import { givenOf } from "./options.cjs";
 import type { PlaceOptions, RequestOptions } from "./options.cjs";
 import { StreamReader } from "./reader.cjs";
 import type { ReadOptions } from "./reader.cjs";
 import { outcomeFrom } from "./receipt.cjs";
 import type { Outcome, OutcomeFields } from "./receipt.cjs";
-import { settled, signalOf } from "./wait.cjs";
+import { Turns } from "./turns.cjs";
+import { Patience, settled, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
+import { writableOf } from "./writable.cjs";
+import type { WritableOptions } from "./writable.cjs";
 
 /** Which stream, and how to reach it. */
 export interface DurableStreamOptions extends PlaceOptions, RequestOptions {
@@ -112,6 +117,7 @@ const OWN = ["signal", "batching", "warnOnHttp", "body"];
 export class DurableStream {
   readonly #native: NativeStream;
   readonly #signal: AbortSignal | undefined;
+  readonly #turns = new Turns();
 
   /** A handle on a stream that exists or will exist. Sends nothing. */
   constructor(options: DurableStreamOptions) {
@@ -165,27 +171,60 @@ export class DurableStream {
     }
   }
 
-  /** Appends one message, or what a promise of one resolves to, and waits for its outcome. */
+  /**
+   * Appends one message, or what a promise of one resolves to, and waits for its outcome. Calls
+   * keep their order: what is appended after a promise waits for that.
+   */
   async append(message: Message | PromiseLike<Message>, options: AppendOptions = {}): Promise<Outcome> {
-    const given = isThenable(message) ? await message : message;
-    this.#checkAppend(options);
-    const { seq } = options;
-    if (seq !== undefined && typeof seq !== "string") {
-      throw invalidArgument("seq", "`seq` takes text");
+    if (isThenable(message)) message.then(undefined, () => undefined); // this call tells of it
+    const seq = this.#checkAppend(options);
+    const start = (payload?: Payload): NativeWait => this.#native.append(payload as Payload, seq);
+    const given = isThenable(message) ? message : this.#payload(message);
+    return outcomeFrom(await this.#inTurn<OutcomeFields>("append", given, start, options));
+  }
+
+  /**
+   * Appends what a source yields, each a message of its own, in order: many travel in one request,
+   * and the source is asked for more as fast as they are delivered. On a stream that is not JSON,
+   * empty ones are skipped. `seq` is the first message's; the others follow once it was taken.
+   *
+   * Rejects with what the first message was not delivered for. If the source fails, what came
+   * before is delivered, and then its error is thrown. Given up by its signal or `timeoutMs`, it
+   * takes no more from the source; what it took is still delivered.
+   */
+  async appendStream(source: Source<Message>, options: AppendOptions = {}): Promise<FlushReport> {
+    const seq = this.#checkAppend(options);
+    const patience = new Patience("appendStream", this.#waiting(options));
+    try {
+      patience.check();
+      const iterator = iteratorOf(source);
+      const { last } = this.#turns;
+      if (last !== undefined) await patience.wait(last);
+      const { isJson } = this.#native;
+      const payloadOf = (message: Message): Payload | undefined => {
+        const payload = this.#payload(message);
+        return payload.length === 0 && !isJson ? undefined : payload;
+      };
+      return await new Feed(this.#native, patience).run(iterator, payloadOf, seq);
+    } finally {
+      patience.release();
     }
-    const payload = this.#payload(given);
-    const waiting = this.#waiting(options);
-    return outcomeFrom(
-      await settled<OutcomeFields>("append", () => this.#native.append(payload, seq), waiting),
-    );
+  }
+
+  /**
+   * The stream as the end of a pipe, written by a producer of its own. The pipe's end flushes it
+   * and ends the stream, for everybody; aborting it flushes and leaves the stream open.
+   */
+  writable(options: WritableOptions = {}): WritableStream<Message> {
+    return writableOf(this, { signal: this.#signal, ...options });
   }
 
   /** Ends the stream: what was appended before is delivered first. */
   async close(options: CloseOptions = {}): Promise<CloseResult> {
     this.#checkAppend(options);
     const body = options.body === undefined ? undefined : this.#payload(options.body);
-    const waiting = this.#waiting(options);
-    return closeResult(await settled("close", () => this.#native.close(body), waiting));
+    const start = (payload?: Payload): NativeWait => this.#native.close(payload);
+    return closeResult(await this.#inTurn("close", body, start, options));
   }
 
   /** Deletes the stream for everybody; a `StreamNotFoundError` if there is none. */
@@ -196,7 +235,10 @@ export class DurableStream {
 
   /** A reader from an offset on, or from the start, to the stream's present end. Sends nothing. */
   read(options: ReadOptions = {}): StreamReader {
-    const { offset } = options;
+    const { offset, live } = options;
+    if (live !== undefined && live !== false) {
+      throw notSupported("`live` is not supported yet: a read ends where the stream ends now");
+    }
     if (offset !== undefined && typeof offset !== "string") {
       throw invalidArgument("offset", "`offset` takes text, from an earlier read, append or head");
     }
@@ -209,7 +251,32 @@ export class DurableStream {
     return { signal: signalOf(signal), timeoutMs };
   }
 
-  #checkAppend(options: AppendOptions): void {
+  /** Hands over in the order of the calls, and waits for the result. */
+  async #inTurn<T>(
+    what: string,
+    given: Payload | undefined | PromiseLike<Message>,
+    start: (payload?: Payload) => NativeWait,
+    options: WaitOptions,
+  ): Promise<T> {
+    const waiting = this.#waiting(options);
+    if (!isThenable(given) && this.#turns.last === undefined) {
+      return settled<T>(what, () => start(given), waiting);
+    }
+    const patience = new Patience(what, waiting);
+    const turn = this.#turns.take();
+    try {
+      const made = isThenable(given) ? given.then((message) => this.#payload(message)) : given;
+      const [payload] = await patience.wait(Promise.all([made, turn.before]));
+      const result = settled<T>(what, () => start(payload), patience.rest);
+      turn.done(); // it is handed over
+      return await result;
+    } finally {
+      turn.done();
+      patience.release();
+    }
+  }
+
+  #checkAppend(options: AppendOptions): string | undefined {
     for (const name of ["producerId", "producerEpoch", "producerSeq"]) {
       if (name in options) {
         throw notSupported(`\`${name}\` is not supported: an append has an identity of its own`);
@@ -219,6 +286,11 @@ export class DurableStream {
     if (contentType !== undefined && contentType !== this.contentType) {
       throw invalidArgument("contentType", "`contentType` differs from the stream's");
     }
+    const { seq } = options;
+    if (seq !== undefined && typeof seq !== "string") {
+      throw invalidArgument("seq", "`seq` takes text");
+    }
+    return seq;
   }
 
   #payload(message: unknown): Payload {
@@ -261,7 +333,7 @@ function unsayable(error: Unsayable, url: string): ValidationError {
   });
 }
 
-function isThenable(value: unknown): value is PromiseLike<Message> {
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return (
     typeof value === "object" &&
     value !== null &&

@@ -70,6 +70,68 @@ export async function settled<T>(
   }
 }
 
+/** The waits of one call, one after the other: ended together by its signal or its time limit. */
+export class Patience {
+  readonly #signal: AbortSignal | undefined;
+  readonly #until: number | undefined;
+  readonly #timer: NodeJS.Timeout | undefined;
+  readonly #forget: (() => unknown) | undefined;
+  #end: { readonly reason: unknown } | undefined;
+  #reject: ((reason: unknown) => void) | undefined;
+
+  constructor(what: string, options: WaitOptions = {}) {
+    const { timeoutMs } = options;
+    const signal = signalOf(options.signal);
+    if (timeoutMs !== undefined) checkTimeout(timeoutMs);
+    this.#signal = signal;
+    if (signal?.aborted) this.#end = { reason: signal.reason };
+    else if (signal) this.#forget = onAbort(signal, () => this.end(signal.reason));
+    if (timeoutMs === undefined) return;
+    this.#until = performance.now() + timeoutMs;
+    const limit = Math.min(timeoutMs, LONGEST_TIMER_MS);
+    this.#timer = setTimeout(() => this.end(timedOut(what, timeoutMs)), limit);
+  }
+
+  /** Waits for a result, or for the end of the patience: then it throws the reason. */
+  wait<T>(work: PromiseLike<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      // Whatever comes first counts; the other is not unhandled.
+      if (this.#end !== undefined) reject(this.#end.reason);
+      else this.#reject = reject;
+      work.then(resolve, reject);
+    });
+  }
+
+  /** Ends this wait and all later ones. */
+  end(reason: unknown): void {
+    this.#end ??= { reason };
+    this.#reject?.(this.#end.reason);
+  }
+
+  /** Whether it has ended. */
+  get isOver(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** Throws the reason if it has ended. */
+  check(): void {
+    if (this.#end !== undefined) throw this.#end.reason;
+  }
+
+  /** What is left of it, for a wait of the core. */
+  get rest(): WaitOptions {
+    const until = this.#until;
+    const timeoutMs = until === undefined ? undefined : Math.max(0, until - performance.now());
+    return { signal: this.#signal, timeoutMs };
+  }
+
+  /** Ends nothing any more. */
+  release(): void {
+    clearTimeout(this.#timer);
+    this.#forget?.();
+  }
+}
+
 const listeners = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**

@@ -87,6 +87,21 @@ impl Wait {
         Ok(promise)
     }
 
+    /// The result's text if it is there already: what the core refuses, it refuses at once. Then
+    /// `done` is not called any more.
+    #[napi]
+    pub fn now(&self) -> Option<String> {
+        let mut state = self.shared.lock();
+        let text = state.text.as_mut()?;
+        match text.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(text) => {
+                state.text = None;
+                Some(text)
+            }
+            Poll::Pending => None,
+        }
+    }
+
     /// Gives the wait up. Whatever was waited for goes on.
     #[napi]
     pub fn cancel(&self) {

@@ -1,0 +1,367 @@
+// Appending promises, what a source yields, and what a pipe brings.
+
+import assert from "node:assert/strict";
+import { Readable } from "node:stream";
+import { test } from "node:test";
+import type { TestContext } from "node:test";
+
+import {
+  DeliveryError,
+  DurableStream,
+  InvalidArgumentError,
+  SequenceConflictError,
+  StreamClosedError,
+  StreamNotFoundError,
+  TimeoutError,
+  ValidationError,
+} from "durstream";
+import { acknowledgement, fresh, isClosed, nowhere, readJson, readText, rejectionOf, serve, succeed } from "./support.ts";
+
+const create = (name: string, contentType = "text/plain") =>
+  DurableStream.create({ url: fresh(name), contentType });
+
+const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
+
+async function* later<T>(messages: Iterable<T>): AsyncGenerator<T> {
+  for (const message of messages) {
+    await null;
+    yield message;
+  }
+}
+
+/** A promise and what settles it. */
+function deferred<T>() {
+  let resolve = (_: T): void => undefined;
+  let reject = (_: unknown): void => undefined;
+  const promise = new Promise<T>((...both) => {
+    [resolve, reject] = both;
+  });
+  return { promise, resolve, reject };
+}
+
+/** A server that holds every write back until it is told to answer. */
+async function hold(t: TestContext) {
+  const bodies: string[] = [];
+  const held: (() => void)[] = [];
+  let [open, arrived] = [false, (): void => undefined];
+  const first = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  const url = await serve(t, (request, response) => {
+    let body = "";
+    request.setEncoding("latin1").on("data", (part) => (body += part));
+    request.on("end", () => {
+      bodies.push(body);
+      arrived();
+      const answer = () => void response.writeHead(200, acknowledgement(request)).end();
+      if (open) answer();
+      else held.push(answer);
+    });
+  });
+  const release = () => {
+    open = true;
+    held.splice(0).forEach((answer) => answer());
+  };
+  return { url, bodies, release, first };
+}
+
+// --- Promises ---
+
+test("appended promises keep the order of the calls, whatever resolves first", async () => {
+  const handle = await create("promises");
+  const [slow, quick] = [deferred<string>(), deferred<string>()];
+  const all = [
+    handle.append("a"),
+    handle.append(slow.promise),
+    handle.append("c"),
+    handle.append(quick.promise),
+    handle.append("e"),
+  ];
+  const end = handle.close({ body: "f" });
+  quick.resolve("d");
+  await all[0];
+  assert.equal(await readText(handle.url), "a");
+  slow.resolve("b");
+  const outcomes = await Promise.all(all);
+  assert.ok(outcomes.every(({ status }) => status === "delivered"));
+  await end;
+  assert.equal(await readText(handle.url), "abcdef");
+});
+
+test("a promise that is rejected is its own append's error alone", async () => {
+  const handle = await create("rejected", "application/json");
+  const [fails, wrong] = [deferred<string>(), deferred<never>()];
+  const reason = new Error("mine");
+  const [first, second, third] = [handle.append(fails.promise), handle.append(wrong.promise), handle.append(3)];
+  fails.reject(reason);
+  wrong.resolve(1n as never);
+  assert.equal(await rejectionOf(first), reason);
+  assert.ok((await rejectionOf(second)) instanceof ValidationError);
+  await third;
+  const early = handle.append(Promise.reject(reason), { seq: 5 as never });
+  assert.equal((await rejectionOf(early)).option, "seq");
+  assert.deepEqual(await readJson(handle.url), [3]);
+});
+
+test("who does not want to wait for a promise any longer holds nobody up", async () => {
+  const handle = await create("given-up");
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  const never = new Promise<string>(() => undefined);
+  const given = [
+    handle.append(never, { signal: controller.signal }),
+    handle.append(never, { timeoutMs: 1 }),
+  ];
+  const after = handle.append("after");
+  assert.ok((await rejectionOf(given[1]!)) instanceof TimeoutError);
+  controller.abort(reason);
+  assert.equal(await rejectionOf(given[0]!), reason);
+  await after;
+  assert.equal(await rejectionOf(handle.append(never, { signal: AbortSignal.abort(reason) })), reason);
+  assert.equal(await readText(handle.url), "after");
+});
+
+// --- Sources ---
+
+test("appendStream takes iterables, async iterables and streams, in order", async () => {
+  const handle = await create("sources", "application/json");
+  const all = numbers(5000);
+  const report = { delivered: 5000, duplicates: 0, uncertain: 0 };
+  assert.deepEqual(await handle.appendStream(all), report);
+  assert.deepEqual(await handle.appendStream(later(all)), report);
+  const web = new ReadableStream<object>({
+    start(controller) {
+      for (const message of all) controller.enqueue(message);
+      controller.close();
+    },
+  });
+  assert.deepEqual(await handle.appendStream(web), report);
+  assert.deepEqual(await handle.appendStream(Readable.from(all)), report);
+  assert.deepEqual(await handle.appendStream(all.map((message) => Promise.resolve(message))), report);
+  assert.deepEqual(await handle.appendStream([]), { ...report, delivered: 0 });
+  assert.deepEqual(await readJson(handle.url), [all, all, all, all, all].flat());
+});
+
+test("a reader is enough of a web stream", async () => {
+  const handle = await create("reader");
+  const parts = ["a", "", "b"];
+  let cancelled = false;
+  const source = {
+    getReader: () => ({
+      read: async () => ({ done: parts.length === 0, value: parts.shift() }),
+      cancel: async () => void (cancelled = true),
+    }),
+  };
+  assert.equal((await handle.appendStream(source)).delivered, 2);
+  parts.push("c", "d");
+  await handle.close();
+  assert.ok((await rejectionOf(handle.appendStream(source))) instanceof StreamClosedError);
+  assert.ok(cancelled);
+  assert.equal(await readText(handle.url), "ab");
+});
+
+test("empty parts of bytes are nothing; empty text is no JSON", async () => {
+  const handle = await create("empty");
+  const bytes = new Uint8Array([0x62]);
+  assert.equal((await handle.appendStream(["a", "", new Uint8Array(), bytes])).delivered, 2);
+  assert.equal(await readText(handle.url), "ab");
+  const json = await create("empty-json", "application/json");
+  assert.ok((await rejectionOf(json.appendStream(["1", "", "3"]))) instanceof ValidationError);
+  assert.deepEqual(await readJson(json.url), [1]);
+});
+
+test("one message is no source", async () => {
+  const handle = new DurableStream({ url: nowhere });
+  for (const source of ["text", new Uint8Array(1), {}, 5, null, undefined]) {
+    const error = await rejectionOf(handle.appendStream(source as never));
+    assert.ok(error instanceof InvalidArgumentError, String(error));
+    assert.equal(error.option, "source");
+  }
+});
+
+test("many messages travel in one request", async (t) => {
+  const { url, bodies, release } = await hold(t);
+  release();
+  await new DurableStream({ url }).appendStream(Array(1000).fill("x"));
+  assert.equal(bodies.join("").length, 1000);
+  assert.ok(bodies.length < 100, `${bodies.length} requests`);
+});
+
+test("what is appended before comes before", async () => {
+  const handle = await create("before");
+  const slow = deferred<string>();
+  const [first, others] = [handle.append(slow.promise), handle.appendStream(["b", "c"])];
+  slow.resolve("a");
+  await Promise.all([first, others]);
+  assert.equal(await readText(handle.url), "abc");
+});
+
+test("if a source fails, what came before is delivered, and its error is told", async () => {
+  const handle = await create("failing");
+  const reason = new Error("mine");
+  function* failing() {
+    yield* ["a", "b", "c"];
+    throw reason;
+  }
+  assert.equal(await rejectionOf(handle.appendStream(failing())), reason);
+  assert.equal(await rejectionOf(handle.appendStream([Promise.reject(reason)])), reason);
+  assert.equal(await readText(handle.url), "abc");
+});
+
+test("if what came before is lost, that is told, and the source's error with it", async (t) => {
+  const asked = deferred<void>();
+  const url = await serve(t, (_, response) => void asked.promise.then(() => response.writeHead(404).end()));
+  const reason = new Error("mine");
+  function* failing() {
+    yield "a";
+    asked.resolve();
+    throw reason;
+  }
+  const error = await rejectionOf(new DurableStream({ url }).appendStream(failing()));
+  assert.ok(error instanceof StreamNotFoundError, String(error));
+  assert.equal(error.cause, reason);
+});
+
+test("what comes before a refused message is delivered, and the source is let go of", async () => {
+  const handle = await create("refused", "application/json");
+  let left = false;
+  function* source() {
+    try {
+      yield* [1, 2, NaN, 4];
+    } finally {
+      left = true;
+    }
+  }
+  assert.ok((await rejectionOf(handle.appendStream(source()))) instanceof ValidationError);
+  assert.deepEqual(await readJson(handle.url), [1, 2]);
+  assert.ok(left);
+});
+
+test("an end of the stream ends an endless source, even one that says nothing", async () => {
+  const handle = await create("endless");
+  const waits = new Promise<never>(() => undefined);
+  async function* source() {
+    yield "a";
+    await new DurableStream({ url: handle.url, contentType: "text/plain" }).close();
+    yield "b";
+    await waits;
+  }
+  assert.ok((await rejectionOf(handle.appendStream(source()))) instanceof StreamClosedError);
+});
+
+for (const [message, most] of [["x", 1026], ["x".repeat(2 ** 20), 6]] as const) {
+  test(`a source is not read ahead: messages of ${message.length} bytes`, async (t) => {
+    const { url, bodies, release, first } = await hold(t);
+    let taken = 0;
+    async function* source() {
+      for (; taken < 2 * most; taken += 1) yield message;
+    }
+    const work = new DurableStream({ url }).appendStream(source());
+    await first;
+    await new Promise((resolve) => setTimeout(resolve, 50)); // it would have gone on
+    assert.ok(taken < most, `${taken} were taken`);
+    release();
+    assert.equal((await work).delivered, 2 * most);
+    assert.equal(bodies.join("").length, 2 * most * message.length);
+  });
+}
+
+test("where the whole process is full, it waits", async () => {
+  const url = fresh("full");
+  assert.equal(await succeed("full", [url]), "20 20\n");
+  const text = await readText(url);
+  assert.equal(text.length, 16_000_000);
+  assert.equal(text.replace(/(\d)\1{399999}/g, "$1"), "01234567890123456789".repeat(2));
+});
+
+test("seq goes with the first message; the others follow once it was taken", async () => {
+  const handle = await create("seq");
+  assert.equal((await handle.appendStream(["a", "b"], { seq: "2" })).delivered, 2);
+  const source = ["c", "d", "e"][Symbol.iterator]();
+  const refused = handle.appendStream(source, { seq: "1" });
+  assert.ok((await rejectionOf(refused)) instanceof SequenceConflictError);
+  assert.deepEqual([...source], ["d", "e"]);
+  assert.equal(await readText(handle.url), "ab");
+});
+
+test("given up, it takes no more, lets the source go, and what it took arrives", async (t) => {
+  const { url, bodies, release, first } = await hold(t);
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  let left = false;
+  function* source() {
+    try {
+      for (;;) yield "x".repeat(2 ** 20);
+    } finally {
+      left = true;
+    }
+  }
+  const handle = new DurableStream({ url });
+  const work = rejectionOf(handle.appendStream(source(), { signal: controller.signal }));
+  await first;
+  controller.abort(reason);
+  assert.equal(await work, reason);
+  assert.ok(left);
+  release();
+  await handle.close();
+  assert.equal(bodies.join("").length % 2 ** 20, 0);
+
+  const silent = (async function* () {
+    await new Promise(() => undefined);
+  })();
+  const late = await rejectionOf(handle.appendStream(silent, { timeoutMs: 1 }));
+  assert.ok(late instanceof TimeoutError, String(late));
+  let touched = false;
+  const untouched = { [Symbol.iterator]: () => ((touched = true), [][Symbol.iterator]()) };
+  const aborted = AbortSignal.abort(reason);
+  assert.equal(await rejectionOf(handle.appendStream(untouched, { signal: aborted })), reason);
+  assert.equal(touched, false);
+});
+
+// --- Pipes ---
+
+test("a pipe's end delivers everything and ends the stream", async () => {
+  const handle = await create("pipe");
+  const parts = Array.from({ length: 20_000 }, (_, n) => `${n} `);
+  const options = { producerId: "pipe", lingerMs: 1, maxBatchBytes: 4096 };
+  await ReadableStream.from([...parts, ""]).pipeTo(handle.writable(options));
+  assert.equal(await readText(handle.url), parts.join(""));
+  assert.ok(await isClosed(handle.url));
+});
+
+test("a pipe that breaks off leaves the stream open, and what came through it there", async () => {
+  const handle = await create("broken-pipe", "application/json");
+  const reason = new Error("mine");
+  async function* failing() {
+    yield { n: 1 };
+    throw reason;
+  }
+  const pipe = ReadableStream.from(failing()).pipeTo(handle.writable());
+  assert.equal(await rejectionOf(pipe), reason);
+  assert.deepEqual(await readJson(handle.url), [{ n: 1 }]);
+  assert.equal(await isClosed(handle.url), false);
+});
+
+test("a pipe that does not deliver says so", async () => {
+  const handle = new DurableStream({ url: fresh("missing"), contentType: "text/plain" });
+  const told: unknown[] = [];
+  const writable = handle.writable({ onError: (error) => told.push(error) });
+  const error = await rejectionOf(ReadableStream.from(["a"]).pipeTo(writable));
+  assert.ok(error instanceof DeliveryError || error instanceof StreamNotFoundError, String(error));
+  assert.ok(told[0] instanceof StreamNotFoundError);
+});
+
+test("a pipe is not read ahead", async (t) => {
+  const { url, release, first } = await hold(t);
+  let taken = 0;
+  async function* source() {
+    for (; taken < 20; taken += 1) yield "x".repeat(2 ** 20);
+  }
+  const piped = ReadableStream.from(source()).pipeTo(new DurableStream({ url }).writable());
+  await first;
+  await new Promise((resolve) => setTimeout(resolve, 50)); // it would have gone on
+  assert.ok(taken < 8, `${taken} were taken`);
+  release();
+  await piped;
+  assert.equal(taken, 20);
+});
