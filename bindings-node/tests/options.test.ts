@@ -90,6 +90,41 @@ for (const [option, call] of [
   });
 }
 
+const never = [-1, NaN, Infinity, -Infinity, 10n, "5", "", true, false, null, [1]];
+const delays = [...never, 0, 1.5, 86_400_001, 2 ** 53, 1e300];
+for (const [option, wrong] of [
+  ["maxRetries", [...never, 1.5, 1001, 2 ** 53]],
+  ["retryInitialDelayMs", delays],
+  ["retryMaxDelayMs", delays],
+  ["retryMultiplier", [...never, 0, 0.5, 0.999]],
+] as [string, unknown[]][]) {
+  test(`\`${option}\` is checked at construction`, async () => {
+    for (const value of wrong) {
+      const options = { url: nowhere, [option]: value };
+      const thrown = [
+        thrownBy(handle(options)),
+        await rejectionOf(DurableStream.connect(options as never)),
+        await rejectionOf(DurableStream.create(options as never)),
+      ];
+      if (option !== "maxRetries") {
+        thrown.push(thrownBy(producer({ [option]: value })), thrownBy(state({ [option]: value })));
+      }
+      for (const error of thrown) {
+        assert.ok(error instanceof InvalidArgumentError, `${String(value)}: ${error}`);
+        assert.equal(error.option, option, error.message);
+        assert.match(error.message, new RegExp(`\`${option}\``));
+      }
+    }
+  });
+}
+
+test("the least and the most of retries are taken", () => {
+  const least = { retryInitialDelayMs: 1, retryMaxDelayMs: 1, retryMultiplier: 1 };
+  const most = { retryInitialDelayMs: 86_400_000, retryMaxDelayMs: 86_400_000, retryMultiplier: 1.5 };
+  handle({ url: nowhere, maxRetries: 0, ...least })();
+  handle({ url: nowhere, maxRetries: 1000, ...most })();
+});
+
 test("a near miss is met with the right spelling", () => {
   assert.match(thrownBy(producer({ linger_ms: 5 })).message, /did you mean `lingerMs`/);
 });

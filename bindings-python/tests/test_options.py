@@ -58,6 +58,8 @@ def test_outcomes_and_stats_have_the_cores_names(json_stream):
         ({"linger_ms": 1.5}, "linger_ms", "whole number"),
         ({"linger_ms": True}, "linger_ms", "whole number"),
         ({"linger_ms": "soon"}, "linger_ms", "whole number"),
+        ({"linger_ms": "5"}, "linger_ms", "whole number"),
+        ({"auto_claim": "true"}, "auto_claim", "True or False"),
         ({"linger_ms": [1]}, "linger_ms", "whole number"),
         ({"auto_claim": 1}, "auto_claim", "True or False"),
         ({"on_uncertain": "maybe"}, "on_uncertain", "one of"),
@@ -79,6 +81,48 @@ def test_wrong_options_are_named(json_stream, options, option, text):
     with pytest.raises(InvalidArgumentError) as raised:
         durstream.IdempotentProducer(json_stream, "wrong", **options)
     assert raised.value.option == option and text in str(raised.value)
+
+
+NEVER = [-1, float("nan"), float("inf"), -float("inf"), 10**400, "5", "", True, False, [1]]
+DELAYS = [*NEVER, 0, 1.5, 5.0, 86_400_001, 2**64]
+WRONG_RETRIES = {
+    "max_retries": [*NEVER, 1.5, 3.0, 1001, 2**64],
+    "retry_initial_delay_ms": DELAYS,
+    "retry_max_delay_ms": DELAYS,
+    "retry_multiplier": [*NEVER, 0, 0.5, 0.999],
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(name, value) for name in WRONG_RETRIES for value in WRONG_RETRIES[name]]
+)
+def test_wrong_retries_are_named_at_construction(nowhere, option, value):
+    wrong = {option: value}
+    stream = durstream.DurableStream.connect(nowhere)
+    schema = durstream.define_stream_schema(a={"schema": {}, "type": "a", "primary_key": "id"})
+    makers = [
+        lambda: durstream.DurableStream(nowhere, **wrong),
+        lambda: durstream.DurableStream.connect(nowhere, **wrong),
+        lambda: durstream.DurableStream.create(nowhere, **wrong),
+    ]
+    if option != "max_retries":
+        makers += [
+            lambda: durstream.IdempotentProducer(stream, "wrong", **wrong),
+            lambda: durstream.create_durable_stream(
+                url=nowhere, schema=schema, producer_id="wrong", **wrong
+            ),
+        ]
+    for make in makers:
+        with pytest.raises(InvalidArgumentError) as raised:
+            make()
+        assert raised.value.option == option and f"`{option}`" in str(raised.value)
+
+
+def test_the_least_and_the_most_of_retries(nowhere):
+    least = {"retry_initial_delay_ms": 1, "retry_max_delay_ms": 1, "retry_multiplier": 1}
+    most = {"retry_initial_delay_ms": 86_400_000, "retry_max_delay_ms": 86_400_000}
+    durstream.DurableStream(nowhere, max_retries=0, **least)
+    durstream.DurableStream(nowhere, max_retries=1000, retry_multiplier=1.5, **most)
 
 
 @pytest.mark.parametrize("producer_id", ["", "a b", "ü", "x" * 257, 5, None])

@@ -107,7 +107,7 @@ def _text(name: str, value: object) -> str:
     kind = _kinds().get(name)
     if name == "endpoints" and isinstance(value, (list, tuple)):
         return ",".join(_text(name, item) for item in value)
-    if isinstance(value, str):
+    if isinstance(value, str) and kind not in ("number", "factor", "flag"):
         return _encodable(name, value)
     if isinstance(value, bool):
         text = "true" if value else "false"

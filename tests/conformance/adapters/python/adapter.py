@@ -232,7 +232,8 @@ class Adapter:
     # --- Producers, as the project's own cases drive them --------------------------------------
 
     def producer_open(self, command: Command) -> Result:
-        options = {**(command.get("options") or {}), **self.sent(command)}
+        options = {name: typed(text) for name, text in (command.get("options") or {}).items()}
+        options.update(self.sent(command))
         producer = IdempotentProducer(self.stream(command), command["producerId"], **options)
         self.opened[command["as"]] = (producer, [])
         return {}
@@ -324,6 +325,14 @@ COMMANDS: Dict[str, Callable[[Adapter, Command], Result]] = {
     "producer-outcomes": Adapter.producer_outcomes,
     "validate": Adapter.validate,
 }
+
+
+def typed(text: str) -> Any:
+    """An option's value, which the cases write as text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def given(values: Mapping[str, Any]) -> Dict[str, Any]:
