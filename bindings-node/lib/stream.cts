@@ -1,12 +1,6 @@
 // A stream by its URL.
 
-import {
-  StreamNotFoundError,
-  ValidationError,
-  calling,
-  invalidArgument,
-  notSupported,
-} from "./errors.cjs";
+import { ValidationError, calling, invalidArgument, notSupported } from "./errors.cjs";
 import { Feed, iteratorOf } from "./feed.cjs";
 import type { Source } from "./feed.cjs";
 import { Unsayable, serialise } from "./json.cjs";
@@ -39,7 +33,13 @@ export interface DurableStreamOptions extends PlaceOptions, RequestOptions {
   forkOffset?: string | undefined;
   /** Messages (JSON) or bytes beyond `forkOffset` that the fork still inherits; 0. */
   forkSubOffset?: number | undefined;
-  /** How often anything but an append is repeated after a transient failure; 8. */
+  /**
+   * Appends carry a random identity: repeated through any failure, and never doubled; on. Off, they
+   * carry none: repeated, up to `maxRetries` times, only after what stored nothing. Any other
+   * failure is told, with `definite` false where the message may be in the stream.
+   */
+  idempotent?: boolean | undefined;
+  /** How often anything but an idempotent append is repeated after a transient failure; 8. */
   maxRetries?: number | undefined;
   /** Upper bound for one answer to a read, in bytes; 1 GiB. */
   maxReadBytes?: number | undefined;
@@ -85,8 +85,9 @@ export interface HeadResultNotFound {
 export type HeadResult = HeadResultExists | HeadResultNotFound;
 
 interface MetadataFields {
+  exists: boolean;
   contentType: string | null;
-  offset: string;
+  offset: string | null;
   streamClosed: boolean;
   ttlSeconds: number | null;
   expiresAt: string | null;
@@ -160,15 +161,13 @@ export class DurableStream {
     return this.#native.contentType;
   }
 
-  /** What the server knows about the stream; `{ exists: false }` if there is none. */
+  /**
+   * What the server knows about the stream; `{ exists: false }` if there is none. Rejects with a
+   * `StreamGoneError` where its URL is blocked.
+   */
   async head(options: WaitOptions = {}): Promise<HeadResult> {
     const waiting = this.#waiting(options);
-    try {
-      return headResult(await settled("head", () => this.#native.head(), waiting));
-    } catch (error) {
-      if (error instanceof StreamNotFoundError) return { exists: false };
-      throw error;
-    }
+    return headResult(await settled("head", () => this.#native.head(), waiting));
   }
 
   /**
@@ -308,10 +307,11 @@ export class DurableStream {
   }
 }
 
-function headResult(fields: MetadataFields): HeadResultExists {
-  const { contentType, offset, streamClosed, ttlSeconds, expiresAt } = fields;
+function headResult(fields: MetadataFields): HeadResult {
+  const { exists, contentType, offset, streamClosed, ttlSeconds, expiresAt } = fields;
+  if (!exists || offset === null) return { exists: false };
   return {
-    exists: true,
+    exists,
     contentType: contentType ?? undefined,
     offset,
     streamClosed,

@@ -184,7 +184,7 @@ test("the types know every option of the core's table, and no other", () => {
     retryMaxDelayMs: true, retryMultiplier: true, retryAfterMaxMs: true, fetch: true,
     contentType: true, maxRetries: true, params: true, signal: true, batching: true,
     warnOnHttp: true, closed: true, forkFrom: true, forkOffset: true, forkSubOffset: true,
-    maxReadBytes: true,
+    maxReadBytes: true, idempotent: true,
   };
   const facade = ["headers", "signal", "onError", "fetch", "schema", "params", "batching", "warnOnHttp"];
   for (const [scope, typed] of [["state", stateOptions], ["stream", streamOptions]] as const) {

@@ -1,10 +1,11 @@
 // What the tests share: the server, streams of their own, reading them back, child processes.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
+import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -50,6 +51,40 @@ export async function serve(t: TestContext, answer: RequestListener): Promise<st
 export function acknowledgement({ headers }: IncomingMessage): Record<string, string> {
   const echoed = ["producer-epoch", "producer-seq"].map((name) => [name, String(headers[name] ?? "")]);
   return { "stream-next-offset": "1", ...Object.fromEntries(echoed) };
+}
+
+/** The fault proxy before the server; its rules are those of `tests/src/proxy`. */
+export interface Faults {
+  /** The same stream behind the proxy. */
+  through(url: string): string;
+  /** Adds rules; the first that fires takes a request. */
+  add(...rules: object[]): Promise<void>;
+  /** What the writes that came by met: the names of faults. */
+  met(): Promise<string[]>;
+}
+
+export async function faults(t: TestContext): Promise<Faults> {
+  const name = `durstream-proxy${process.platform === "win32" ? ".exe" : ""}`;
+  const program = `${process.env.DURSTREAM_TARGET}/release/${name}`;
+  const proxy = spawn(program, ["--upstream", base as string], { stdio: ["pipe", "pipe", "inherit"] });
+  t.after(() => proxy.stdin.end());
+  const { value: line } = await createInterface(proxy.stdout)[Symbol.asyncIterator]().next();
+  const { url, control } = JSON.parse(line) as { url: string; control: string };
+  const ask = async (path: string, body?: object): Promise<any> => {
+    const more = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+    const response = await fetch(`${control}${path}`, more);
+    assert.equal(response.status, 200, path);
+    return response.json();
+  };
+  return {
+    through: (own) => own.replace(base as string, url),
+    add: (...rules) => ask("/rules", rules),
+    async met() {
+      const { entries } = await ask("/log");
+      const posts = entries.filter(({ method }: any) => method === "POST");
+      return posts.flatMap(({ rules }: any) => rules.map(({ fault }: any) => fault));
+    },
+  };
 }
 
 /** Everything in a stream of bytes. */

@@ -50,6 +50,7 @@ pub(crate) fn closed(py: Python<'_>, closed: durstream_core::CloseResult) -> PyR
 pub(crate) fn metadata(py: Python<'_>, found: durstream_core::Metadata) -> PyResult<Py<PyAny>> {
     let class = METADATA.import(py, "durstream._types", "Metadata")?;
     let found = class.call1((
+        found.exists,
         found.content_type.as_deref(),
         found.offset.as_deref(),
         found.stream_closed,

@@ -180,6 +180,50 @@ def gate():
     gate.end()
 
 
+class Faults:
+    """The fault proxy before the server; its rules are those of ``tests/src/proxy``."""
+
+    def __init__(self, base):
+        name = "durstream-proxy" + (".exe" if sys.platform == "win32" else "")
+        program = Path(os.environ["DURSTREAM_TARGET"]) / "release" / name
+        command = [str(program), "--upstream", base]
+        self.program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        places = json.loads(self.program.stdout.readline())
+        self.base, self._control = places["url"], places["control"]
+
+    def add(self, *rules):
+        """Adds rules; the first that fires takes a request."""
+        self._ask("POST", "/rules", json.dumps(rules).encode())
+
+    def clear(self):
+        """Removes all rules."""
+        self._ask("DELETE", "/rules")
+
+    def posts(self):
+        """What the writes that came by met: the names of faults, none for none."""
+        entries = self._ask("GET", "/log")["entries"]
+        posts = [entry for entry in entries if entry["method"] == "POST"]
+        return [[rule["fault"] for rule in entry["rules"]] for entry in posts]
+
+    def _ask(self, method, path, body=None):
+        request = urllib.request.Request(self._control + path, body, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def end(self):
+        self.program.stdin.close()
+        self.program.wait()
+        self.program.stdout.close()
+
+
+@pytest.fixture
+def faults(base):
+    """The fault proxy before the server."""
+    faults = Faults(base)
+    yield faults
+    faults.end()
+
+
 class Asked:
     """A request as a server of the tests got it."""
 

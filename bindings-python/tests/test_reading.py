@@ -35,7 +35,7 @@ def text_of(reader):
 def test_head(url):
     stream = create(url, ttl_seconds=3600, body="abc")
     before = stream.head()
-    assert before.content_type == "text/plain" and not before.stream_closed
+    assert before.exists and before.content_type == "text/plain" and not before.stream_closed
     assert before.ttl_seconds == 3600 and before.expires_at is None
     outcome = stream.append("def")
     stream.close()
@@ -43,11 +43,14 @@ def test_head(url):
     assert after.stream_closed and after.offset == outcome.offset != before.offset
 
 
+def test_a_head_of_nothing_is_an_answer(url):
+    stream = DurableStream.connect(url)
+    assert stream.head() == asyncio.run(stream.ahead()) == durstream.Metadata(exists=False)
+
+
 @pytest.mark.parametrize(
     "call",
     [
-        lambda stream: stream.head(),
-        lambda stream: asyncio.run(stream.ahead()),
         lambda stream: stream.delete(),
         lambda stream: asyncio.run(stream.adelete()),
         lambda stream: stream.read().next_chunk(),
@@ -69,8 +72,7 @@ def test_a_deleted_stream_is_gone_and_can_be_made_again(url):
         stream.delete()
     assert text_of(create(url, body="new").read()) == "new"
     assert asyncio.run(stream.adelete()) is None
-    with pytest.raises(durstream.StreamNotFoundError):
-        stream.head()
+    assert not stream.head().exists
 
 
 # --- Creation ----------------------------------------------------------------------------------

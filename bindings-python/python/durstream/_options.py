@@ -74,6 +74,7 @@ class StreamOptions(Limits, Place, total=False):
     fork_from: str
     fork_offset: str
     fork_sub_offset: int
+    idempotent: bool
     max_retries: int
     max_read_bytes: int
 

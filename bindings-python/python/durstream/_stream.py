@@ -19,7 +19,9 @@ class DurableStream:
     """A stream by its URL: create it, append to it, read it, end it, delete it.
 
     Any thread may use it. Appending opens a writer of its own with a random identity, so that
-    even plain appends are not doubled by retries. ``DurableStream(url)`` is the same as
+    even plain appends are not doubled by retries. With ``idempotent=False`` they carry none, and
+    are repeated only after what stored nothing; any other failure is raised, with ``definite``
+    false where the message may be in the stream. ``DurableStream(url)`` is the same as
     ``DurableStream.connect(url)``.
 
     A value of ``headers`` may be a function, sync or async: a token that expires, say. It is
@@ -106,10 +108,10 @@ class DurableStream:
         return self._native.content_type
 
     def head(self, timeout: Optional[float] = None) -> Metadata:
-        """Asks what the stream is and where it ends. Transient failures are repeated up to
-        ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
+        """Asks whether the stream is there, what it is and where it ends. Transient failures are
+        repeated up to ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
 
-        Raises ``StreamNotFoundError`` if there is none.
+        Raises ``StreamGoneError`` where its URL is blocked.
         """
         return self._native.head().wait(timeout)
 

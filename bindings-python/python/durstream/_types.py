@@ -21,14 +21,16 @@ class Issue:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a stream is, and where it ends."""
+    """Whether a stream is there, what it is, and where it ends."""
 
+    #: Whether there is one; if not, nothing else is known either.
+    exists: bool
     #: Its content type, where the server says it.
-    content_type: Optional[str]
-    #: The offset of its tail, opaque: where the next message will begin.
-    offset: str
+    content_type: Optional[str] = None
+    #: The offset of its tail, opaque: where the next message will begin. Every stream has one.
+    offset: Optional[str] = None
     #: Whether it has ended.
-    stream_closed: bool
+    stream_closed: bool = False
     #: Its lifetime in seconds since the last read or write, if it has one.
     ttl_seconds: Optional[int] = None
     #: When it expires (RFC 3339), if that is fixed.

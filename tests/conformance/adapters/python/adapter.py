@@ -130,11 +130,7 @@ class Adapter:
     # --- Streams -------------------------------------------------------------------------------
 
     def create(self, command: Command) -> Result:
-        status = 200
-        try:
-            self.stream(command, **self.sent(command)).head()
-        except durstream.StreamNotFoundError:
-            status = 201
+        known = self.stream(command, **self.sent(command)).head().exists
         content_type = command.get("contentType") or "application/octet-stream"
         options = {
             "content_type": content_type,
@@ -145,13 +141,15 @@ class Adapter:
         }
         DurableStream.create(self.url(command), **given(options), **self.sent(command))
         self.content_types[command["path"]] = content_type
-        return {"status": status}
+        return {"status": 200 if known else 201}
 
     def connect(self, command: Command) -> Result:
         return self.head(command)
 
     def head(self, command: Command) -> Result:
         metadata = self.stream(command, **self.sent(command)).head()
+        if not metadata.exists:
+            raise durstream.StreamNotFoundError("there is no stream", status=404)
         if metadata.content_type is not None:
             self.content_types[command["path"]] = metadata.content_type
         found = {
