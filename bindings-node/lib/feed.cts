@@ -1,6 +1,13 @@
 // Appending what a source yields: in order, with bounded memory.
 
-import { BufferFullError, DurstreamError, calling, invalidArgument } from "./errors.cjs";
+import {
+  BufferFullError,
+  DurstreamError,
+  InvalidArgumentError,
+  calling,
+  invalidArgument,
+  undelivered,
+} from "./errors.cjs";
 import type { FlushReport } from "./lifecycle.cjs";
 import type { NativeStream, NativeWait, Payload } from "./native.cjs";
 import type { OutcomeFields } from "./receipt.cjs";
@@ -8,8 +15,8 @@ import { valueOf } from "./wait.cjs";
 import type { Patience } from "./wait.cjs";
 
 /** What may be under way of one source: enough to fill the requests in flight and the next ones. */
-const MAX_PENDING_BYTES = 4 * 1024 * 1024;
-const MAX_PENDING_MESSAGES = 1024;
+const MAX_PENDING_BYTES = 16 * 1024 * 1024;
+const MAX_PENDING_MESSAGES = 4096;
 /** The pause where others fill the buffer: the room they give back comes without a sign. */
 const PAUSE_MS = 5;
 
@@ -67,9 +74,11 @@ export class Feed {
   readonly #stream: NativeStream;
   readonly #patience: Patience;
   readonly #report = { delivered: 0, duplicates: 0, uncertain: 0 };
+  #undelivered = 0;
   #pending = 0;
   #bytes = 0;
-  #failure: { readonly error: unknown } | undefined;
+  /** Why the first message that was not delivered was not. */
+  #cause: DurstreamError | undefined;
   #moved: (() => void) | undefined;
 
   constructor(stream: NativeStream, patience: Patience) {
@@ -79,14 +88,14 @@ export class Feed {
 
   /**
    * Appends everything a source yields: what `payloadOf` makes of it, undefined for nothing. The
-   * first message is taken for its `seq` before the others follow.
+   * first message is taken for its `seq` before the others follow. Once one failed, or the source
+   * did, no more is taken from it, and what is under way is waited for.
    */
   async run<T>(
     source: AsyncIterator<T, unknown, undefined>,
     payloadOf: (message: T) => Payload | undefined,
     seq: string | undefined,
   ): Promise<FlushReport> {
-    let order = seq;
     let failed: { readonly error: unknown } | undefined;
     const next = async (): Promise<IteratorResult<T, unknown>> => {
       try {
@@ -96,71 +105,78 @@ export class Feed {
         return { done: true, value: undefined };
       }
     };
+    let order = seq;
     try {
-      for (;;) {
+      while (this.#cause === undefined) {
         const step = await this.#patience.wait(next());
-        if (step.done) break;
-        const payload = payloadOf(step.value);
-        if (payload === undefined) continue;
-        await this.#push(payload, order);
-        if (order !== undefined) await this.#end();
-        order = undefined;
+        if (step === undefined) break; // something failed meanwhile
+        if (step.done) return await this.#finish(failed);
+        if (await this.#push(step.value, payloadOf, order)) order = undefined;
       }
     } catch (error) {
       void leave(source);
-      if (!this.#patience.isOver) await this.#end(); // what came before a refused message
       throw error;
     }
-    return this.#finish(failed);
+    void leave(source);
+    return this.#finish(undefined);
   }
 
+  /** Waits for what is under way, and says what became of everything. */
   async #finish(failed: { readonly error: unknown } | undefined): Promise<FlushReport> {
-    try {
-      const report = await this.#end();
-      if (failed === undefined) return report;
-    } catch (lost) {
-      // Who hears that the source failed takes what came before for delivered.
-      if (failed !== undefined && lost instanceof DurstreamError) lost.cause ??= failed.error;
-      throw lost;
-    }
-    throw failed.error;
-  }
-
-  /** Hands a message over, once there is room for it. Throws what an earlier one failed with. */
-  async #push(payload: Payload, seq: string | undefined): Promise<void> {
-    for (;;) {
-      this.#patience.check();
-      if (!this.#hasRoom(payload.length)) {
-        await this.#move();
-        continue;
-      }
-      const wait = calling(() => this.#stream.append(payload, seq));
-      const refused = wait.now();
-      if (refused === null) return this.#watch(wait, payload.length);
-      try {
-        return this.#count(valueOf<OutcomeFields>(refused));
-      } catch (error) {
-        if (!(error instanceof BufferFullError)) throw error;
-      }
-      await (this.#pending > 0 ? this.#move() : this.#patience.wait(pause()));
-    }
-  }
-
-  /** Waits until everything is settled; throws what the first message failed with. */
-  async #end(): Promise<FlushReport> {
     while (this.#pending > 0) await this.#move();
-    if (this.#failure !== undefined) throw this.#failure.error;
+    const cause = this.#cause;
+    if (cause !== undefined) {
+      if (failed !== undefined) cause.cause ??= failed.error; // it would have been told
+      throw undelivered(this.#report.delivered, this.#undelivered, cause);
+    }
+    if (failed !== undefined) throw failed.error;
     return this.#report;
   }
 
-  #hasRoom(size: number): boolean {
+  /** Hands a message over, once there is room for it; whether there was one. */
+  async #push<T>(
+    message: T,
+    payloadOf: (message: T) => Payload | undefined,
+    seq: string | undefined,
+  ): Promise<boolean> {
+    try {
+      const payload = payloadOf(message);
+      if (payload === undefined) return false;
+      while (!this.#offer(payload, seq)) {
+        await (this.#pending > 0 ? this.#move() : this.#patience.wait(pause()));
+        if (this.#cause !== undefined) throw this.#cause; // it is not even tried
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+    while (seq !== undefined && this.#pending > 0) await this.#move();
+    return true;
+  }
+
+  /** Hands a message over, if there is room for it. */
+  #offer(payload: Payload, seq: string | undefined): boolean {
+    this.#patience.check();
+    const size = payload.length;
     const fits = this.#bytes + size <= MAX_PENDING_BYTES && this.#pending < MAX_PENDING_MESSAGES;
-    return fits || this.#pending === 0;
+    if (!fits && this.#pending > 0) return false;
+    const wait = calling(() => this.#stream.append(payload, seq));
+    const refused = wait.now();
+    if (refused === null) {
+      this.#watch(wait, size);
+      return true;
+    }
+    try {
+      this.#count(valueOf<OutcomeFields>(refused));
+    } catch (error) {
+      if (error instanceof BufferFullError) return false;
+      throw error;
+    }
+    return true;
   }
 
   /** Waits until one more is settled. */
-  #move(): Promise<void> {
-    return this.#patience.wait(
+  async #move(): Promise<void> {
+    await this.#patience.wait(
       new Promise<void>((resolve) => {
         this.#moved = resolve;
       }),
@@ -176,17 +192,33 @@ export class Feed {
       try {
         this.#count(valueOf<OutcomeFields>(text));
       } catch (error) {
-        this.#failure ??= { error };
-        this.#patience.end(error);
+        this.#refused(error);
       }
       this.#moved?.();
     });
+  }
+
+  #refused(error: unknown): void {
+    try {
+      this.#fail(error);
+      this.#patience.interrupt();
+    } catch {
+      this.#patience.end(error);
+    }
   }
 
   #count({ duplicate, maybeDuplicate }: OutcomeFields): void {
     this.#report.delivered += 1;
     if (duplicate) this.#report.duplicates += 1;
     if (maybeDuplicate) this.#report.uncertain += 1;
+  }
+
+  /** Counts a message that was not delivered; throws what is of the call, and not of a message. */
+  #fail(error: unknown): void {
+    const known = error instanceof DurstreamError && !(error instanceof InvalidArgumentError);
+    if (!known || this.#patience.isOver) throw error;
+    this.#undelivered += 1;
+    this.#cause ??= error;
   }
 }
 

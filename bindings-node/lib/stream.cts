@@ -112,6 +112,8 @@ export interface CloseOptions extends WaitOptions {
   contentType?: string | undefined;
 }
 
+/** The ways of following a stream, to be. */
+const LIVE: unknown[] = [true, "auto", "long-poll", "sse"];
 const OWN = ["signal", "batching", "warnOnHttp", "body"];
 
 /** A stream by its URL: create it, look at it, append to it, read it, end it, delete it. */
@@ -187,9 +189,10 @@ export class DurableStream {
    * and the source is asked for more as fast as they are delivered. On a stream that is not JSON,
    * empty ones are skipped. `seq` is the first message's; the others follow once it was taken.
    *
-   * Rejects with what the first message was not delivered for. If the source fails, what came
-   * before is delivered, and then its error is thrown. Given up by its signal or `timeoutMs`, it
-   * takes no more from the source; what it took is still delivered.
+   * Rejects with a `DeliveryError`, counts and first cause, if a message was not delivered; no more
+   * is taken from the source then. If the source fails, what came before is delivered, and then
+   * its error is thrown. Given up by its signal or `timeoutMs`, it takes no more from the source;
+   * what it took is still delivered.
    */
   async appendStream(source: Source<Message>, options: AppendOptions = {}): Promise<FlushReport> {
     const seq = this.#checkAppend(options);
@@ -234,9 +237,13 @@ export class DurableStream {
 
   /** A reader from an offset on, or from the start, to the stream's present end. Sends nothing. */
   read(options: ReadOptions = {}): StreamReader {
-    const { offset, live } = options;
-    if (live !== undefined && live !== false) {
-      throw notSupported("`live` is not supported yet: a read ends where the stream ends now");
+    const { offset, live = false } = options;
+    if (LIVE.includes(live)) {
+      const text = "is not there yet: a reader that is asked again looks what came since";
+      throw notSupported(`following a stream (\`live\`) ${text}`);
+    }
+    if (live !== false && (live as unknown) !== "off") {
+      throw invalidArgument("live", "`live` takes false for now");
     }
     if (offset !== undefined && typeof offset !== "string") {
       throw invalidArgument("offset", "`offset` takes text, from an earlier read, append or head");
@@ -265,7 +272,8 @@ export class DurableStream {
     const turn = this.#turns.take();
     try {
       const made = isThenable(given) ? given.then((message) => this.#payload(message)) : given;
-      const [payload] = await patience.wait(Promise.all([made, turn.before]));
+      let payload: Payload | undefined;
+      await patience.wait(Promise.all([made, turn.before]).then(([it]) => (payload = it)));
       const result = settled<T>(what, () => start(payload), patience.rest);
       turn.done(); // it is handed over
       return await result;

@@ -78,6 +78,7 @@ export class Patience {
   readonly #forget: (() => unknown) | undefined;
   #end: { readonly reason: unknown } | undefined;
   #reject: ((reason: unknown) => void) | undefined;
+  #interrupt: (() => void) | undefined;
 
   constructor(what: string, options: WaitOptions = {}) {
     const { timeoutMs } = options;
@@ -92,14 +93,22 @@ export class Patience {
     this.#timer = setTimeout(() => this.end(timedOut(what, timeoutMs)), limit);
   }
 
-  /** Waits for a result, or for the end of the patience: then it throws the reason. */
-  wait<T>(work: PromiseLike<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+  /**
+   * Waits for a result, or for the end of the patience: then it throws the reason. Interrupted, it
+   * is undefined.
+   */
+  wait<T>(work: PromiseLike<T>): Promise<T | undefined> {
+    return new Promise<T | undefined>((resolve, reject) => {
       // Whatever comes first counts; the other is not unhandled.
       if (this.#end !== undefined) reject(this.#end.reason);
-      else this.#reject = reject;
+      [this.#reject, this.#interrupt] = [reject, () => resolve(undefined)];
       work.then(resolve, reject);
     });
+  }
+
+  /** Ends this wait alone. */
+  interrupt(): void {
+    this.#interrupt?.();
   }
 
   /** Ends this wait and all later ones. */

@@ -155,7 +155,8 @@ test("a reader is enough of a web stream", async () => {
   assert.equal((await handle.appendStream(source)).delivered, 2);
   parts.push("c", "d");
   await handle.close();
-  assert.ok((await rejectionOf(handle.appendStream(source))) instanceof StreamClosedError);
+  const error = await rejectionOf(handle.appendStream(source));
+  assert.ok(error instanceof DeliveryError && error.cause instanceof StreamClosedError, String(error));
   assert.ok(cancelled);
   assert.equal(await readText(handle.url), "ab");
 });
@@ -166,7 +167,8 @@ test("empty parts of bytes are nothing; empty text is no JSON", async () => {
   assert.equal((await handle.appendStream(["a", "", new Uint8Array(), bytes])).delivered, 2);
   assert.equal(await readText(handle.url), "ab");
   const json = await create("empty-json", "application/json");
-  assert.ok((await rejectionOf(json.appendStream(["1", "", "3"]))) instanceof ValidationError);
+  const error = await rejectionOf(json.appendStream(["1", "", "3"]));
+  assert.ok(error instanceof DeliveryError && error.cause instanceof ValidationError, String(error));
   assert.deepEqual(await readJson(json.url), [1]);
 });
 
@@ -218,8 +220,9 @@ test("if what came before is lost, that is told, and the source's error with it"
     throw reason;
   }
   const error = await rejectionOf(new DurableStream({ url }).appendStream(failing()));
-  assert.ok(error instanceof StreamNotFoundError, String(error));
-  assert.equal(error.cause, reason);
+  assert.ok(error instanceof DeliveryError && error.cause instanceof StreamNotFoundError, String(error));
+  assert.equal(error.cause.cause, reason);
+  assert.deepEqual([error.delivered, error.undelivered, error.url], [0, 1, url]);
 });
 
 test("what comes before a refused message is delivered, and the source is let go of", async () => {
@@ -232,7 +235,9 @@ test("what comes before a refused message is delivered, and the source is let go
       left = true;
     }
   }
-  assert.ok((await rejectionOf(handle.appendStream(source()))) instanceof ValidationError);
+  const error = await rejectionOf(handle.appendStream(source()));
+  assert.ok(error instanceof DeliveryError && error.cause instanceof ValidationError, String(error));
+  assert.deepEqual([error.delivered, error.undelivered], [2, 1]);
   assert.deepEqual(await readJson(handle.url), [1, 2]);
   assert.ok(left);
 });
@@ -246,10 +251,11 @@ test("an end of the stream ends an endless source, even one that says nothing", 
     yield "b";
     await waits;
   }
-  assert.ok((await rejectionOf(handle.appendStream(source()))) instanceof StreamClosedError);
+  const error = await rejectionOf(handle.appendStream(source()));
+  assert.ok(error instanceof DeliveryError && error.cause instanceof StreamClosedError, String(error));
 });
 
-for (const [message, most] of [["x", 1026], ["x".repeat(2 ** 20), 6]] as const) {
+for (const [message, most] of [["x", 4098], ["x".repeat(2 ** 20), 18]] as const) {
   test(`a source is not read ahead: messages of ${message.length} bytes`, async (t) => {
     const { url, bodies, release, first } = await hold(t);
     let taken = 0;
@@ -278,8 +284,13 @@ test("seq goes with the first message; the others follow once it was taken", asy
   const handle = await create("seq");
   assert.equal((await handle.appendStream(["a", "b"], { seq: "2" })).delivered, 2);
   const source = ["c", "d", "e"][Symbol.iterator]();
-  const refused = handle.appendStream(source, { seq: "1" });
-  assert.ok((await rejectionOf(refused)) instanceof SequenceConflictError);
+  const { cause } = await rejectionOf(handle.appendStream(source, { seq: "1" }));
+  assert.ok(cause instanceof SequenceConflictError, String(cause));
+  for (const seq of ["", "a b", 5]) {
+    const wrong = await rejectionOf(handle.appendStream(["x"], { seq: seq as never }));
+    assert.ok(wrong instanceof InvalidArgumentError, String(wrong));
+    assert.equal(wrong.option, "seq");
+  }
   assert.deepEqual([...source], ["d", "e"]);
   assert.equal(await readText(handle.url), "ab");
 });

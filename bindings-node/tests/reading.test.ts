@@ -111,6 +111,19 @@ test("read: every byte, to the end, and on from there", async () => {
   assert.ok(reader.streamClosed);
 });
 
+test("read: following is not there yet", async () => {
+  const handle = await create("live");
+  for (const live of [true, "auto", "long-poll", "sse"]) {
+    const error = thrownBy(() => handle.read({ live: live as never }));
+    assert.ok(error instanceof NotSupportedError, String(error));
+    assert.match(error.message, /`live`/);
+  }
+  for (const live of ["later", 1, null]) {
+    assert.equal(thrownBy(() => handle.read({ live: live as never })).option, "live");
+  }
+  assert.equal(await textOf(handle.read({ live: false })), "");
+});
+
 test("read: an empty stream has no chunks, and an offset to go on from", async () => {
   const handle = await create("empty");
   const reader = handle.read();

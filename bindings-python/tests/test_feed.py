@@ -83,10 +83,13 @@ def test_what_a_failing_source_gave_before_is_delivered(text_stream, append):
 
 def test_what_comes_before_a_refused_message_is_delivered(json_stream, append):
     source = iter([1, 2, float("nan"), 4])
-    with pytest.raises(durstream.ValidationError):
+    with pytest.raises(durstream.DeliveryError) as raised:
         append(json_stream, source)
+    assert isinstance(raised.value.cause, durstream.ValidationError)
+    assert (raised.value.delivered, raised.value.undelivered) == (2, 1)
+    assert raised.value.url == json_stream.url
     assert read_json(json_stream.url) == [1, 2] and next(source) == 4
-    with pytest.raises(durstream.ValidationError):
+    with pytest.raises(durstream.DeliveryError):
         append(json_stream, [3, "", 5])
     assert read_json(json_stream.url) == [1, 2, 3]
 
@@ -97,8 +100,10 @@ def test_an_end_of_the_stream_ends_an_endless_source(text_stream, append):
         DurableStream.connect(text_stream.url, content_type="text/plain").close()
         yield from itertools.repeat("x")
 
-    with pytest.raises(durstream.StreamClosedError):
+    with pytest.raises(durstream.DeliveryError) as raised:
         append(text_stream, source())
+    assert isinstance(raised.value.cause, durstream.StreamClosedError)
+    assert raised.value.undelivered > 0
 
 
 def test_a_loss_is_not_hidden_by_a_failing_source(serve, append):
@@ -114,12 +119,14 @@ def test_a_loss_is_not_hidden_by_a_failing_source(serve, append):
         raise RuntimeError("mine")
 
     stream = DurableStream.connect(serve(missing).url)
-    with pytest.raises(durstream.StreamNotFoundError) as raised:
+    with pytest.raises(durstream.DeliveryError) as raised:
         append(stream, source())
-    assert isinstance(raised.value.__cause__, RuntimeError)
+    assert isinstance(raised.value.cause, durstream.StreamNotFoundError)
+    assert isinstance(raised.value.cause.__cause__, RuntimeError)
+    assert (raised.value.delivered, raised.value.undelivered) == (0, 1)
 
 
-@pytest.mark.parametrize(("message", "most"), [("x", 1026), ("x" * 2**20, 6)])
+@pytest.mark.parametrize(("message", "most"), [("x", 4098), ("x" * 2**20, 18)])
 def test_a_source_is_not_read_ahead(gate, message, most):
     taken = itertools.count()
     at = 0
@@ -165,9 +172,34 @@ assert stream.append_stream(pages).delivered == asyncio.run(main()).delivered ==
 def test_seq_goes_with_the_first_message(text_stream, append):
     assert append(text_stream, iter("abc"), seq="2").delivered == 3
     source = iter("def")
-    with pytest.raises(durstream.SequenceConflictError):
+    with pytest.raises(durstream.DeliveryError) as raised:
         append(text_stream, source, seq="1")
+    assert isinstance(raised.value.cause, durstream.SequenceConflictError)
     assert list(source) == ["e", "f"] and read_bytes(text_stream.url) == b"abc"
+
+
+@pytest.mark.parametrize("seq", ["", "a b", 5])
+def test_a_wrong_seq_is_an_argument(text_stream, append, seq):
+    with pytest.raises(durstream.InvalidArgumentError) as raised:
+        append(text_stream, ["x"], seq=seq)
+    assert raised.value.option == "seq"
+
+
+def test_a_callback_must_not_wait_for_a_source(nowhere, text_stream):
+    raised = []
+
+    def on_error(error):
+        try:
+            text_stream.append_stream(["x"] * 5000)
+        except durstream.DurstreamError as refusal:
+            raised.append(refusal)
+
+    stream = DurableStream.connect(nowhere)
+    producer = durstream.IdempotentProducer(stream, "feeds", on_error=on_error, delivery_timeout_ms=1)
+    producer.append("x")
+    wait_until(lambda: raised)
+    assert isinstance(raised[0], durstream.NotSupportedError)
+    producer.stop()
 
 
 def test_cancelled_it_takes_no_more(gate):

@@ -151,6 +151,17 @@ def test_read_goes_on_where_it_left_off(url):
     assert text_of(stream.read()) == "first second third"
 
 
+def test_following_is_not_there_yet(text_stream):
+    for live in (True, "auto", "long-poll", "sse"):
+        with pytest.raises(durstream.NotSupportedError, match="`live`"):
+            text_stream.read(live=live)
+    for live in ("later", 1, None):
+        with pytest.raises(durstream.InvalidArgumentError) as raised:
+            text_stream.read(live=live)
+        assert raised.value.option == "live"
+    assert text_of(text_stream.read(live=False)) == text_of(text_stream.read(live="off")) == ""
+
+
 def test_read_for_asyncio(url):
     async def main():
         stream = await DurableStream.acreate(url, content_type="text/plain", body="first ")

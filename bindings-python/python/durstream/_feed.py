@@ -23,7 +23,13 @@ from typing import (
 )
 
 from . import _wait
-from ._errors import BufferFullError, DurstreamError, invalid
+from ._errors import (
+    BufferFullError,
+    DeliveryError,
+    DurstreamError,
+    InvalidArgumentError,
+    invalid,
+)
 from ._types import FlushReport
 
 if TYPE_CHECKING:
@@ -31,8 +37,8 @@ if TYPE_CHECKING:
     from ._types import Outcome
 
 #: What may be under way of one source: enough to fill the requests in flight and the next ones.
-_MAX_PENDING_BYTES = 4 * 1024 * 1024
-_MAX_PENDING_MESSAGES = 1024
+_MAX_PENDING_BYTES = 16 * 1024 * 1024
+_MAX_PENDING_MESSAGES = 4096
 #: The pause where others fill the buffer: the room they give back comes without a sign.
 _PAUSE = 0.005
 
@@ -124,30 +130,35 @@ class Feed:
         self._seq = seq
         self._pending: Deque[Tuple[Pending[Outcome], int]] = deque()
         self._bytes = 0
-        self._delivered = self._duplicates = self._uncertain = 0
+        self._delivered = self._duplicates = self._uncertain = self._undelivered = 0
+        self._cause: Optional[DurstreamError] = None
 
     async def run(
         self, source: AsyncIterator[Any], payload: Callable[[Any], Tuple[Any, int]]
     ) -> FlushReport:
         """Appends everything a source yields: what ``payload`` makes of it, unless that has no
-        size. Raises what the first message was not delivered for; what the source fails with is
-        raised once everything before is delivered.
+        size. Once one failed, or the source did, no more is taken from it, and what is under way
+        is waited for.
         """
-        try:
-            while True:
-                try:
-                    message = await source.__anext__()
-                except StopAsyncIteration:
-                    break
-                await self._push(*payload(message))
-        except Exception as error:
+        failure: Optional[Exception] = None
+        while self._is_well():
             try:
-                await self._drain()
-            except DurstreamError as lost:
-                # Who hears that the source failed takes what came before for delivered.
-                raise lost from error
-            raise
-        await self._drain()
+                message = await source.__anext__()
+            except StopAsyncIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            try:
+                await self._push(*payload(message))
+            except DurstreamError as refusal:
+                self._fail(refusal)
+        while self._pending:
+            await self._oldest()
+        if self._cause is not None:
+            raise self._lost(self._cause, failure)
+        if failure is not None:
+            raise failure
         return FlushReport(self._delivered, self._duplicates, self._uncertain)
 
     async def _push(self, message: Any, size: int) -> None:
@@ -158,18 +169,16 @@ class Feed:
                 await self._oldest()
             else:
                 await self._waits.sleep(_PAUSE)
+            if self._cause is not None:
+                self._undelivered += 1  # it was not even tried
+                return
         if self._seq is not None:
-            await self._drain()  # the others follow once it was taken
+            while self._pending:
+                await self._oldest()  # the others follow once it was taken
             self._seq = None
 
     def _offer(self, message: Any, size: int) -> bool:
-        """Hands a message over if there is room for it. Raises what an earlier one failed with."""
-        while self._pending:
-            ready = self._pending[0][0].poll()
-            if ready is None:
-                break
-            self._forget_oldest()
-            self._settle(*ready)
+        """Hands a message over, if there is room for it."""
         fits = self._bytes + size <= _MAX_PENDING_BYTES
         if self._pending and not (fits and len(self._pending) < _MAX_PENDING_MESSAGES):
             return False
@@ -178,27 +187,30 @@ class Feed:
         if ready is None:
             self._pending.append((pending, size))
             self._bytes += size
-            return True
-        outcome, refusal = ready
-        if isinstance(refusal, BufferFullError):
+        elif isinstance(ready[1], BufferFullError):
             return False
-        if refusal is not None:
-            raise refusal
-        self._count(outcome)
+        else:
+            self._settle(*ready)
         return True
 
-    async def _drain(self) -> None:
+    def _is_well(self) -> bool:
+        """Whether nothing failed, as far as is known by now."""
         while self._pending:
-            await self._oldest()
+            ready = self._pending[0][0].poll()
+            if ready is None:
+                break
+            self._forget_oldest()
+            self._settle(*ready)
+        return self._cause is None
 
     async def _oldest(self) -> None:
         pending = self._forget_oldest()
-        outcome, error = None, None
         try:
             outcome = await self._waits.result(pending)
-        except DurstreamError as failed:
-            error = failed
-        self._settle(outcome, error)
+        except DurstreamError as error:
+            self._fail(error)
+        else:
+            self._settle(outcome, None)
 
     def _forget_oldest(self) -> Pending[Outcome]:
         pending, size = self._pending.popleft()
@@ -206,13 +218,24 @@ class Feed:
         return pending
 
     def _settle(self, outcome: Optional[Outcome], error: Optional[BaseException]) -> None:
-        if error is not None:
-            self._pending.clear()  # the first failure is the one that is told
+        if isinstance(error, DurstreamError):
+            self._fail(error)
+        elif error is not None:
             raise error
-        self._count(outcome)
-
-    def _count(self, outcome: Optional[Outcome]) -> None:
-        if outcome is not None:
+        elif outcome is not None:
             self._delivered += 1
             self._duplicates += outcome.duplicate
             self._uncertain += outcome.maybe_duplicate
+
+    def _fail(self, error: DurstreamError) -> None:
+        if isinstance(error, InvalidArgumentError) or error.reason == "would-deadlock":
+            raise error  # of the call, not of a message
+        self._undelivered += 1
+        self._cause = self._cause or error
+
+    def _lost(self, cause: DurstreamError, failure: Optional[Exception]) -> DeliveryError:
+        if failure is not None:
+            cause.__cause__ = failure  # the source's would have been raised
+        counts = {"delivered": self._delivered, "undelivered": self._undelivered}
+        text = "{delivered} messages were delivered, {undelivered} were not".format(**counts)
+        return DeliveryError(f"{text}: {cause.message}", cause=cause, url=cause.url, **counts)

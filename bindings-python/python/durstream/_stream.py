@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, AsyncIterable, Iterable, Optional, Tuple, Union
 
 from . import _durstream, _feed, _json, _options, _process, _wait
-from ._errors import NotSupportedError, unserialisable
+from ._errors import NotSupportedError, invalid, unserialisable
 from ._reader import StreamReader
 from ._types import CloseResult, FlushReport, Metadata, Outcome
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._options import Headers, Params, StreamOptions
+
+#: The ways of following a stream, to be.
+_LIVE = ("auto", "long-poll", "sse")
 
 
 class DurableStream:
@@ -153,10 +156,11 @@ class DurableStream:
         is not JSON, empty ones are skipped. ``seq`` is the first message's; the others follow
         once it was taken.
 
-        Raises what the first message was not delivered for. If the source raises, what came
-        before is delivered, and then its error is raised. Ctrl-C interrupts it; what was taken
-        from the source is still delivered.
+        Raises ``DeliveryError`` with counts and first cause if a message was not delivered, and
+        takes no more from the source then. If the source raises, what came before is delivered,
+        and then its error is raised. Ctrl-C interrupts it; what was taken is still delivered.
         """
+        seq = _options.argument("seq", seq)
         messages = _feed.iterator(source)
         feed = _feed.Feed(self._appending, _feed.Blocking, seq)
         return _feed.blocking(feed.run(messages, self._sized))
@@ -167,6 +171,7 @@ class DurableStream:
         """The same as ``append_stream`` for asyncio, and for async iterables too. Cancelled, it
         takes no more from the source; what it took is still delivered.
         """
+        seq = _options.argument("seq", seq)
         messages = _feed.async_iterator(source)
         feed = _feed.Feed(self._appending, _feed.Awaiting, seq)
         return await feed.run(messages, self._sized)
@@ -182,13 +187,18 @@ class DurableStream:
         encoded = _encoded(message)
         return encoded, len(encoded)
 
-    def read(self, offset: Optional[str] = None, *, live: bool = False) -> StreamReader:
-        """Reads what is there from ``offset`` on, or from the start: catching up, not following,
-        for which ``live`` keeps the place. The offset is one that this stream gave. Sends nothing
-        before the first chunk is asked for.
+    def read(
+        self, offset: Optional[str] = None, *, live: Union[bool, str] = False
+    ) -> StreamReader:
+        """Reads what is there from ``offset`` on, or from the start: catching up. Following the
+        stream beyond its present end, as ``live`` is to say, is not there yet. The offset is one
+        that this stream gave. Sends nothing before the first chunk is asked for.
         """
-        if live:
-            raise NotSupportedError("`live` is not supported yet: a read ends with the stream")
+        if live is True or live in _LIVE:
+            text = "is not there yet: a reader that is asked again looks what came since"
+            raise NotSupportedError(f"following a stream (`live`) {text}")
+        if live is not False and live != "off":
+            raise invalid("live", f"`live` takes False for now, not {live!r:.60}")
         return StreamReader(self._native, _options.argument("offset", offset))
 
     def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
