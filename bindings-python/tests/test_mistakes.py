@@ -5,7 +5,7 @@ import json
 
 import durstream
 import pytest
-from conftest import read_bytes, read_json, run_python
+from conftest import read_bytes, read_json, run_python, wait_until
 from durstream import DurableStream, IdempotentProducer, StaleEpochError
 
 EVENTS = [{"n": n} for n in range(40)]
@@ -91,7 +91,7 @@ def test_without_an_identity_what_is_unclear_is_told(text_stream, behind, faults
     faults.add({"fault": "answer", "status": 503, "headers": retry, "method": "POST", "times": 2})
     faults.add({"fault": "answer", "status": 429, "headers": retry, "method": "POST", "times": 2})
     assert stream.append("y").attempts == 5
-    assert stream.append_stream("zzz").delivered == 3
+    assert stream.append_stream(iter("zzz")).delivered == 3
     assert read_bytes(text_stream.url) == b"xxxyzzz"
 
 
@@ -133,7 +133,7 @@ def test_awaiting_each_append_is_harmless(json_stream):
 # --- Objects in place of strings ---------------------------------------------------------------
 
 
-def test_objects_are_serialised(json_stream, text_stream):
+def test_objects_are_serialised(json_stream):
     with IdempotentProducer(json_stream, "my-service") as producer:
         producer.append({"event": "user.created"})
     assert read_json(json_stream.url) == [{"event": "user.created"}]
@@ -143,8 +143,7 @@ def test_objects_on_a_stream_of_text_are_a_clear_error(text_stream):
     with IdempotentProducer(text_stream, "my-service") as producer:
         with pytest.raises(durstream.ValidationError, match="str or bytes"):
             producer.append({"event": "user.created"})
-        with pytest.raises(durstream.DeliveryError):  # and it is not forgotten
-            producer.flush()
+    assert producer.stats()["refused_invalid"] == 1
 
 
 # --- Another worker takes over, and nobody looks -----------------------------------------------
@@ -201,6 +200,7 @@ def test_a_stale_epoch_by_hand_is_a_clear_error(json_stream):
     assert isinstance(raised.value.cause, StaleEpochError)
     assert (raised.value.cause.current_epoch, raised.value.undelivered) == (2, 2)
     assert [receipt.wait().reason for receipt in receipts] == ["fenced", "fenced"]
+    wait_until(lambda: len(failed) == 2)
     assert [error.failure.payload for error in failed] == [b"2", b"3"]  # nothing is lost silently
     older.stop()
     assert read_json(json_stream.url) == [1]
@@ -211,4 +211,4 @@ def test_an_epoch_by_hand_is_not_needed(json_stream):
         producer.append("1")
     with IdempotentProducer(json_stream, "worker") as producer:
         producer.append("2")
-    assert read_json(json_stream.url) == [1, 2] and producer.epoch == 3
+    assert read_json(json_stream.url) == [1, 2] and producer.epoch > 2

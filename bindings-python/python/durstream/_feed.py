@@ -123,10 +123,15 @@ class Feed:
     """Messages of one source on their way."""
 
     def __init__(
-        self, append: _Append, waits: Union[Type[Blocking], Type[Awaiting]], seq: Optional[str]
+        self,
+        append: _Append,
+        waits: Union[Type[Blocking], Type[Awaiting]],
+        url: str,
+        seq: Optional[str],
     ) -> None:
         self._append = append
         self._waits = waits
+        self._url = url
         self._seq = seq
         self._pending: Deque[Tuple[Pending[Outcome], int]] = deque()
         self._bytes = 0
@@ -238,4 +243,4 @@ class Feed:
             cause.__cause__ = failure  # the source's would have been raised
         counts = {"delivered": self._delivered, "undelivered": self._undelivered}
         text = "{delivered} messages were delivered, {undelivered} were not".format(**counts)
-        return DeliveryError(f"{text}: {cause.message}", cause=cause, url=cause.url, **counts)
+        return DeliveryError(f"{text}: {cause.message}", cause=cause, url=self._url, **counts)

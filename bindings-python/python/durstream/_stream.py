@@ -162,7 +162,7 @@ class DurableStream:
         """
         seq = _options.argument("seq", seq)
         messages = _feed.iterator(source)
-        feed = _feed.Feed(self._appending, _feed.Blocking, seq)
+        feed = _feed.Feed(self._appending, _feed.Blocking, self.url, seq)
         return _feed.blocking(feed.run(messages, self._sized))
 
     async def aappend_stream(
@@ -173,7 +173,7 @@ class DurableStream:
         """
         seq = _options.argument("seq", seq)
         messages = _feed.async_iterator(source)
-        feed = _feed.Feed(self._appending, _feed.Awaiting, seq)
+        feed = _feed.Feed(self._appending, _feed.Awaiting, self.url, seq)
         return await feed.run(messages, self._sized)
 
     def _sized(self, message: Any) -> Tuple[Any, int]:
