@@ -69,14 +69,24 @@ async function leave<T>(source: AsyncIterator<T, unknown, undefined>): Promise<v
   }
 }
 
+/** A message under way. */
+interface Sent {
+  readonly wait: NativeWait;
+  readonly size: number;
+}
+
 /** Messages of one source on their way. */
 export class Feed {
   readonly #stream: NativeStream;
   readonly #patience: Patience;
   readonly #report = { delivered: 0, duplicates: 0, uncertain: 0 };
   #undelivered = 0;
-  #pending = 0;
+  /** Under way, in order; those before `#head` are settled. */
+  #queue: Sent[] = [];
+  #head = 0;
   #bytes = 0;
+  /** Whether the oldest is waited for: the others settle with it, or after it. */
+  #watching = false;
   /** Why the first message that was not delivered was not. */
   #cause: DurstreamError | undefined;
   #moved: (() => void) | undefined;
@@ -123,7 +133,7 @@ export class Feed {
 
   /** Waits for what is under way, and says what became of everything. */
   async #finish(failed: { readonly error: unknown } | undefined): Promise<FlushReport> {
-    while (this.#pending > 0) await this.#move();
+    while (this.#isBusy) await this.#move();
     const cause = this.#cause;
     if (cause !== undefined) {
       if (failed !== undefined) cause.cause ??= failed.error; // it would have been told
@@ -143,13 +153,13 @@ export class Feed {
       const payload = payloadOf(message);
       if (payload === undefined) return false;
       while (!this.#offer(payload, seq)) {
-        await (this.#pending > 0 ? this.#move() : this.#patience.wait(pause()));
+        await (this.#isBusy ? this.#move() : this.#patience.wait(pause()));
         if (this.#cause !== undefined) throw this.#cause; // it is not even tried
       }
     } catch (error) {
       this.#fail(error);
     }
-    while (seq !== undefined && this.#pending > 0) await this.#move();
+    while (seq !== undefined && this.#isBusy) await this.#move();
     return true;
   }
 
@@ -157,12 +167,15 @@ export class Feed {
   #offer(payload: Payload, seq: string | undefined): boolean {
     this.#patience.check();
     const size = payload.length;
-    const fits = this.#bytes + size <= MAX_PENDING_BYTES && this.#pending < MAX_PENDING_MESSAGES;
-    if (!fits && this.#pending > 0) return false;
+    const count = this.#queue.length - this.#head;
+    const fits = this.#bytes + size <= MAX_PENDING_BYTES && count < MAX_PENDING_MESSAGES;
+    if (!fits && this.#isBusy) return false;
     const wait = calling(() => this.#stream.append(payload, seq));
     const refused = wait.now();
     if (refused === null) {
-      this.#watch(wait, size);
+      this.#queue.push({ wait, size });
+      this.#bytes += size;
+      this.#watch();
       return true;
     }
     try {
@@ -174,7 +187,11 @@ export class Feed {
     return true;
   }
 
-  /** Waits until one more is settled. */
+  get #isBusy(): boolean {
+    return this.#head < this.#queue.length;
+  }
+
+  /** Waits until more is settled. */
   async #move(): Promise<void> {
     await this.#patience.wait(
       new Promise<void>((resolve) => {
@@ -183,19 +200,39 @@ export class Feed {
     );
   }
 
-  #watch(wait: NativeWait, size: number): void {
-    this.#pending += 1;
-    this.#bytes += size;
-    void wait.done().then((text) => {
-      this.#pending -= 1;
-      this.#bytes -= size;
-      try {
-        this.#count(valueOf<OutcomeFields>(text));
-      } catch (error) {
-        this.#refused(error);
-      }
+  /** Waits for the oldest in the background. */
+  #watch(): void {
+    const oldest = this.#queue[this.#head];
+    if (this.#watching || oldest === undefined) return;
+    this.#watching = true;
+    void oldest.wait.done().then((text) => {
+      this.#watching = false;
+      this.#settle(text, oldest);
+      this.#collect();
       this.#moved?.();
+      this.#watch();
     });
+  }
+
+  /** Takes what is settled by now. */
+  #collect(): void {
+    for (let oldest; (oldest = this.#queue[this.#head]) !== undefined; ) {
+      const text = oldest.wait.now();
+      if (text === null) break;
+      this.#settle(text, oldest);
+    }
+    this.#queue = this.#queue.slice(this.#head);
+    this.#head = 0;
+  }
+
+  #settle(text: string, { size }: Sent): void {
+    this.#head += 1;
+    this.#bytes -= size;
+    try {
+      this.#count(valueOf<OutcomeFields>(text));
+    } catch (error) {
+      this.#refused(error);
+    }
   }
 
   #refused(error: unknown): void {

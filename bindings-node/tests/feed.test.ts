@@ -142,6 +142,13 @@ test("appendStream takes iterables, async iterables and streams, in order", asyn
   assert.deepEqual(await readJson(handle.url), [all, all, all, all, all].flat());
 });
 
+test("the body of an answer is a source, and the beginning of a pipe", async () => {
+  const handle = await create("body");
+  await handle.appendStream(new Response("from ").body!);
+  await new Response("somewhere else").body!.pipeTo(handle.writable());
+  assert.equal(await readText(handle.url), "from somewhere else");
+});
+
 test("a reader is enough of a web stream", async () => {
   const handle = await create("reader");
   const parts = ["a", "", "b"];
