@@ -115,20 +115,18 @@ export class Feed {
         return { done: true, value: undefined };
       }
     };
-    let order = seq;
+    let [order, ended] = [seq, false];
     try {
-      while (this.#cause === undefined) {
+      while (!ended && this.#cause === undefined) {
         const step = await this.#patience.wait(next());
         if (step === undefined) break; // something failed meanwhile
-        if (step.done) return await this.#finish(failed);
-        if (await this.#push(step.value, payloadOf, order)) order = undefined;
+        if (step.done) ended = true;
+        else if (await this.#push(step.value, payloadOf, order)) order = undefined;
       }
-    } catch (error) {
-      void leave(source);
-      throw error;
+    } finally {
+      if (!ended) void leave(source);
     }
-    void leave(source);
-    return this.#finish(undefined);
+    return this.#finish(failed);
   }
 
   /** Waits for what is under way, and says what became of everything. */

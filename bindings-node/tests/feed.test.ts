@@ -160,6 +160,7 @@ test("a reader is enough of a web stream", async () => {
     }),
   };
   assert.equal((await handle.appendStream(source)).delivered, 2);
+  assert.equal(cancelled, false);
   parts.push("c", "d");
   await handle.close();
   const error = await rejectionOf(handle.appendStream(source));

@@ -84,6 +84,18 @@ async def high_throughput() -> None:
     await producer.aclose()
 
 
+# --- From a source -----------------------------------------------------------------------------
+# An iterable or an async iterable, read as fast as it is delivered.
+
+
+async def from_a_source() -> None:
+    handle = await DurableStream.acreate(
+        stream_path=f"{PREFIX}/source", content_type="text/plain"
+    )
+    report = await handle.aappend_stream(tokens())
+    assert report.delivered == 5
+
+
 # --- Closing a stream --------------------------------------------------------------------------
 # No more writes for anybody, a last message in the same request; closing again is fine.
 
@@ -153,6 +165,7 @@ async def main() -> None:
     await setup()
     await simple_writes()
     await high_throughput()
+    await from_a_source()
     await closing()
     await byte_stream()
     await values_or_text()

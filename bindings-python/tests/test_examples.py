@@ -57,6 +57,7 @@ def test_writing_data(path, url):
     assert read_json(f"{url}/my-stream") == created and is_closed(f"{url}/my-stream")
     assert [e["type"] for e in read_json(f"{url}/events")] == ["order.created", "order.paid"]
     assert read_bytes(f"{url}/tokens") == b"Durable streams keep their order."
+    assert read_bytes(f"{url}/source") == b"Durable streams keep their order."
     assert read_json(f"{url}/closed") == [{"type": "stream.complete"}]
     assert is_closed(f"{url}/closed")
     lines = read_bytes(f"{url}/logs").decode().splitlines()
