@@ -246,7 +246,8 @@ export function undelivered(count: number, lost: number, cause: DurstreamError):
   const why = cause.url ? cause.message.replace(` (${cause.url})`, "") : cause.message;
   const message = `${count} messages were delivered, ${lost} were not: ${why}`;
   const fixed = { name: "DeliveryError", code: "DELIVERY", retryable: false, definite: false };
-  const error = new DeliveryError({ ...fixed, message, url: cause.url ?? null, delivered: count, undelivered: lost });
+  const fields = { url: cause.url ?? null, delivered: count, undelivered: lost };
+  const error = new DeliveryError({ ...fixed, message, ...fields });
   Object.defineProperty(error, "cause", { value: cause, configurable: true, writable: true });
   return error;
 }

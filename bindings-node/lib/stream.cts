@@ -176,7 +176,10 @@ export class DurableStream {
    * Appends one message, or what a promise of one resolves to, and waits for its outcome. Calls
    * keep their order: what is appended after a promise waits for that.
    */
-  async append(message: Message | PromiseLike<Message>, options: AppendOptions = {}): Promise<Outcome> {
+  async append(
+    message: Message | PromiseLike<Message>,
+    options: AppendOptions = {},
+  ): Promise<Outcome> {
     if (isThenable(message)) message.then(undefined, () => undefined); // this call tells of it
     const seq = this.#checkAppend(options);
     const start = (payload?: Payload): NativeWait => this.#native.append(payload as Payload, seq);

@@ -20,7 +20,10 @@ const HALF_BYTES = 2 * 1024 * 1024;
 const HALF_MESSAGES = 4096;
 
 /** @internal */
-export function writableOf(stream: DurableStream, options: WritableOptions): WritableStream<Message> {
+export function writableOf(
+  stream: DurableStream,
+  options: WritableOptions,
+): WritableStream<Message> {
   const { producerId = `writable-${randomUUID()}`, ...own } = options;
   const producer = new IdempotentProducer(stream, producerId, own);
   const { isJson } = DurableStream.native(stream);
