@@ -710,8 +710,9 @@ public:
         return Outcome(raw);
     }
     /// Appends every message of a range, in order, and waits until all are delivered: many travel
-    /// together. The range is asked for the next one only while there is room. What it throws ends
-    /// it: DeliveryError counts what was delivered before, and its cause() holds the text.
+    /// together. The range is asked for the next one only while there is room. On a stream that is
+    /// not JSON, empty messages are skipped. What it throws ends it: DeliveryError counts what was
+    /// delivered before, and its cause() holds the text.
     template <class Range>
     FlushReport append_stream(Range &&messages) const {
         using std::begin;

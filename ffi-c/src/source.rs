@@ -22,8 +22,9 @@ pub type durstream_source_callback =
 /// Appends every message that `callback` gives, in order, and waits until all are delivered: many
 /// travel together, unlike those of a loop of `durstream_stream_append`. The callback is asked for
 /// the next one only while there is room, so a slow server slows it down, and memory stays bounded.
-/// It is asked no more once it fails or a message is not delivered. `report` may be NULL. Any
-/// thread, which blocks for as long as the callback has messages.
+/// On a stream that is not JSON, empty messages are skipped. It is asked no more once it fails or a
+/// message is not delivered. `report` may be NULL. Any thread, which blocks for as long as the
+/// callback has messages.
 ///
 /// Errors: `DURSTREAM_DELIVERY`, with `durstream_error_delivered`, `_undelivered` and the first
 /// cause: `DURSTREAM_INVALID_ARGUMENT` (`source`) where the callback failed, and what it gave

@@ -115,6 +115,19 @@ fn a_message_that_is_refused_ends_it() {
 }
 
 #[test]
+fn empty_messages_of_a_byte_stream_are_skipped() {
+    let tokens = ["Hello", "", ", ", "", "world"].map(Ok::<_, Infallible>);
+    let (_proxy, stream) = behind_a_proxy("tokens", "text/plain", true);
+    assert_eq!(stream.blocking_append_stream(tokens).unwrap().delivered, 3);
+    let chunk = stream.read(None).unwrap().next_chunk().wait().unwrap().unwrap();
+    assert_eq!(&chunk.data[..], b"Hello, world");
+
+    let (_proxy, stream) = behind_a_proxy("no-json", "application/json", true);
+    let (_, undelivered, cause) = told(stream.blocking_append_stream(tokens));
+    assert_eq!((undelivered, cause.kind()), (1, ErrorKind::Validation));
+}
+
+#[test]
 fn what_is_not_delivered_is_counted() {
     let (_proxy, stream) = behind_a_proxy("closed", "application/json", false);
     stream.append("0").wait().unwrap();

@@ -22,7 +22,8 @@ const MAX_BYTES_UNDER_WAY: usize = 16 << 20;
 impl DurableStream {
     /// Appends every message that `source` gives, each as [`append`](Self::append) does, in order,
     /// and waits until all are delivered. The source is asked for the next one only while there is
-    /// room: a slow server slows it down, and memory stays bounded however long it is.
+    /// room: a slow server slows it down, and memory stays bounded however long it is. On a stream
+    /// that is not JSON, empty messages are skipped.
     ///
     /// The source is asked no further once it gives an error or a message is not delivered. Dropping
     /// the future asks it no further either; what it gave before is still appended.
@@ -136,6 +137,9 @@ impl<'a> Feed<'a> {
     fn offer(&mut self, message: &[u8]) -> Option<Wait> {
         if self.failure.is_some() {
             self.undelivered += 1;
+            return None;
+        }
+        if message.is_empty() && !self.stream.is_json() {
             return None;
         }
         let size = message.len();
