@@ -151,7 +151,7 @@ options! {
     number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds. At 0 too, a batch that is not full and that nobody waits for is held for one millisecond behind another request.";
     number max_batch_bytes(1, BYTES) = "1048576", WRITERS, "Upper bound for the body of one request, in bytes; a larger single write goes alone.";
     number max_batch_items(1, 10_000_000) = "100000", WRITERS, "Upper bound for the writes in one request.";
-    number max_in_flight(1, 64) = "2", WRITERS, "How many requests may be under way at once.";
+    number max_in_flight(1, 64) = "5", WRITERS, "How many requests may be under way at once.";
     number max_write_bytes(1, BYTES) = "33554432", WRITERS, "Upper bound for one write, in bytes.";
     number max_buffer_bytes(1, 1 << 40) = "67108864", WRITERS, "Upper bound for everything accepted and not settled, in bytes, overhead included.";
     number max_buffer_items(0, 1 << 40) = "0", WRITERS, "Upper bound for the number of writes accepted and not settled; 0 is none.";

@@ -149,13 +149,14 @@ impl<T> Pending<T> {
     /// # Errors
     /// The operation's; `NotSupported` (`would-deadlock`) inside a callback of this library.
     pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<T>> {
-        // Also where the result happens to be there: a mistake that shows only now and then is
-        // found too late. Who only asks does not wait.
-        if !timeout.is_zero() && crate::runtime::on_own_thread() {
-            return Some(Err(crate::runtime::would_deadlock()));
-        }
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.shared.lock();
+        // Also where the result happens to be there: a mistake that shows only now and then is
+        // found too late. Who gives no time gets what is there.
+        let may_wait = !timeout.is_zero() || matches!(*state, State::Waiting { .. });
+        if may_wait && crate::runtime::on_own_thread() {
+            return Some(Err(crate::runtime::would_deadlock()));
+        }
         loop {
             if matches!(*state, State::Done(_)) {
                 return take(&mut state);

@@ -11,7 +11,7 @@ use durstream_tests::{fresh_path, server_address};
 
 const MESSAGE: &str = r#"{"type":"shipment","key":"shp_000000001","value":{"state":"in-transit","eta":"2031-01-01"},"n":1234}"#;
 /// So many requests that one repeat less or more decides nothing.
-const REQUESTS: u64 = 300;
+const REQUESTS: u64 = 500;
 
 /// Who writes, and how.
 struct Case {

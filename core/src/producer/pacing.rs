@@ -1,9 +1,10 @@
 //! When a request may follow one that is not answered yet. Pure.
 //!
 //! Each travels on a connection of its own. A server that reads the second one first refuses it
-//! (409), and its body goes twice. So they keep a distance: a part of the round trip, which evens
-//! out to no delay at all, since each answer then starts the next one. Where requests overtake each
-//! other all the same, they go one by one for a while.
+//! (409) and all that follow it, and their bodies go twice. So they keep a distance: a part of the
+//! round trip, which evens out to no delay at all, since each answer then starts the next one. At
+//! first there is one more with each answer. Where one overtakes another all the same, there are
+//! half as many from then on, and more again only after many answers.
 //!
 //! And a batch that is not full is held for a moment behind one that just went out. A writer who
 //! is slower than the wire would otherwise send a request for every few writes, and compete with
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Requests that go alone after one was overtaken: of many, less than 2 % go twice.
-const ALONE: u32 = 64;
+/// After how many answers there may be one more, once one was overtaken. At most as many bodies go
+/// twice as there were places but one: of all requests, less than 2 %.
+const PATIENCE: u32 = 128;
 
 /// How long a batch that is not full is held behind the last request.
 const HOLD: Duration = Duration::from_millis(1);
@@ -25,12 +27,16 @@ const HOLD_SHARE: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct Pacing {
     max_in_flight: u32,
+    /// How many may be under way by now.
+    places: u32,
     /// What a request takes to its answer, smoothed.
     round_trip: Duration,
     /// When the last request started.
     last: Option<Instant>,
-    /// How many more go alone.
-    alone: u32,
+    /// Answers since the start, or since one was overtaken.
+    answers: u32,
+    /// After how many there is another place.
+    patience: u32,
     hold: Duration,
 }
 
@@ -38,7 +44,9 @@ impl Pacing {
     pub(crate) fn new(max_in_flight: usize, delivery_timeout: Option<Duration>) -> Self {
         let max_in_flight = max_in_flight as u32;
         let hold = delivery_timeout.map_or(HOLD, |limit| HOLD.min(limit / HOLD_SHARE));
-        Pacing { max_in_flight, round_trip: Duration::ZERO, last: None, alone: 0, hold }
+        let round_trip = Duration::ZERO;
+        let (answers, patience) = (0, 1);
+        Pacing { max_in_flight, places: 1, round_trip, last: None, answers, patience, hold }
     }
 
     pub(crate) fn started(&mut self, now: Instant) {
@@ -47,7 +55,10 @@ impl Pacing {
 
     /// A request was answered in its turn.
     pub(crate) fn answered(&mut self, took: Duration) {
-        self.alone = self.alone.saturating_sub(1);
+        self.answers = self.answers.wrapping_add(1);
+        if self.answers.is_multiple_of(self.patience) {
+            self.places = self.max_in_flight.min(self.places + 1);
+        }
         self.round_trip = match self.round_trip {
             Duration::ZERO => took,
             before => before / 8 * 7 + took / 8,
@@ -56,15 +67,21 @@ impl Pacing {
 
     /// A request came before its predecessor.
     pub(crate) fn overtaken(&mut self) {
-        self.alone = ALONE;
+        // Those that followed it come back too, before any answer.
+        if self.answers > 0 {
+            self.places = (self.places / 2).max(1);
+            (self.answers, self.patience) = (0, PATIENCE);
+        }
     }
 
-    /// From when on another may follow; `None` if not before the answer.
+    /// How many requests may be under way.
+    pub(crate) fn places(&self) -> usize {
+        self.places as usize
+    }
+
+    /// From when on another may follow one that is under way.
     pub(crate) fn next(&self) -> Option<Instant> {
-        if self.alone > 0 {
-            return None;
-        }
-        self.last.map(|last| last + self.round_trip / (2 * self.max_in_flight))
+        self.last.map(|last| last + self.round_trip * 3 / (4 * self.places))
     }
 
     /// Until when a batch that is not full is held.
@@ -83,11 +100,11 @@ mod tests {
         let start = Instant::now();
         pacing.started(start);
         pacing.answered(Duration::from_millis(40));
-        assert_eq!(pacing.next(), Some(start + Duration::from_millis(10)));
+        assert_eq!(pacing.next(), Some(start + Duration::from_millis(15)));
         for _ in 0..100 {
             pacing.answered(Duration::from_millis(80));
         }
-        assert!(pacing.next() > Some(start + Duration::from_millis(19)));
+        assert!(pacing.next() > Some(start + Duration::from_millis(29)));
     }
 
     #[test]
@@ -102,14 +119,22 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_overtaken_slows_down_for_a_while() {
-        let mut pacing = Pacing::new(2, None);
-        pacing.started(Instant::now());
-        pacing.overtaken();
-        for _ in 0..ALONE {
-            assert_eq!(pacing.next(), None);
-            pacing.answered(Duration::from_millis(1));
+    fn those_that_overtake_each_other_become_fewer_and_slowly_more() {
+        let mut pacing = Pacing::new(5, None);
+        let answers = |pacing: &mut Pacing, count: u32| {
+            (0..count).for_each(|_| pacing.answered(Duration::from_millis(1)));
+            pacing.places()
+        };
+        assert_eq!(pacing.places(), 1);
+        assert_eq!(answers(&mut pacing, 2), 3);
+        assert_eq!(answers(&mut pacing, 9), 5);
+        for _ in 0..4 {
+            pacing.overtaken(); // it, and those that followed
         }
-        assert!(pacing.next().is_some());
+        assert_eq!(answers(&mut pacing, PATIENCE - 1), 2);
+        assert_eq!(answers(&mut pacing, 1), 3);
+        pacing.overtaken();
+        assert_eq!(answers(&mut pacing, PATIENCE), 2);
+        assert_eq!(answers(&mut pacing, 9 * PATIENCE), 5);
     }
 }

@@ -370,7 +370,7 @@ impl Task {
     /// Whether another batch may be taken, now or in a moment.
     fn has_place(&self) -> bool {
         let alone = !self.session.may_pipeline() || self.failures > 0;
-        let limit = if alone { 1 } else { self.engine.config.max_in_flight };
+        let limit = if alone { 1 } else { self.pacing.places() };
         !self.unopened
             && self.before.is_none()
             && self.turn.is_none()
@@ -379,7 +379,6 @@ impl Task {
             && self.paused_until.is_none()
             && self.window.len() < limit
             && self.window.iter().all(|slot| slot.flying)
-            && (self.window.is_empty() || self.pacing.next().is_some())
     }
 
     fn launch(&mut self) {

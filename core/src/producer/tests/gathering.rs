@@ -44,48 +44,53 @@ async fn settle_down() {
     }
 }
 
-/// A producer that had its first answer a while ago and sends its second request now. With many
-/// places, so that the requests' own distance is next to nothing.
+/// A producer that had its last answer a while ago and sends its `WARM_UP`th request now: the
+/// requests' own distance is next to nothing by then.
 async fn one_under_way() -> Arc<Engine> {
     let engine = open(&Scripted::default(), Options::new().max_in_flight(64u64));
-    write(&engine, 1..=1);
-    engine.flush().await.unwrap();
+    for n in 1..WARM_UP {
+        write(&engine, n..=n);
+        engine.flush().await.unwrap();
+    }
     tokio::time::advance(Duration::from_millis(2)).await;
-    write(&engine, 2..=2);
+    write(&engine, WARM_UP..=WARM_UP);
     settle_down().await;
-    assert_eq!(engine.stats().requests, 2, "behind a request of long ago");
+    assert_eq!(engine.stats().requests, WARM_UP, "behind a request of long ago");
     tokio::time::advance(Duration::from_micros(500)).await;
     engine
 }
 
+const WARM_UP: u64 = 64;
+const NEXT: u64 = WARM_UP + 1;
+
 #[tokio::test(start_paused = true)]
 async fn what_nobody_waits_for_is_held_behind_a_request() {
     let engine = one_under_way().await;
-    write(&engine, 3..=3);
+    write(&engine, NEXT..=NEXT);
     settle_down().await;
-    assert_eq!(engine.stats().requests, 2);
+    assert_eq!(engine.stats().requests, WARM_UP);
     tokio::time::advance(Duration::from_millis(2)).await;
     settle_down().await;
-    assert_eq!(engine.stats().requests, 3);
+    assert_eq!(engine.stats().requests, NEXT);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_waits_for_is_not_held() {
     let engine = one_under_way().await;
-    write(&engine, 3..=3);
+    write(&engine, NEXT..=NEXT);
     settle_down().await;
-    let _waits = engine.wait(3);
+    let _waits = engine.wait(NEXT);
     settle_down().await;
-    assert_eq!(engine.stats().requests, 3);
+    assert_eq!(engine.stats().requests, NEXT);
 
     let engine = one_under_way().await;
     let _waits = engine.accept_awaited(b"3", None).unwrap();
     settle_down().await;
-    assert_eq!(engine.stats().requests, 3);
+    assert_eq!(engine.stats().requests, NEXT);
 
     let engine = one_under_way().await;
-    write(&engine, 3..=3);
+    write(&engine, NEXT..=NEXT);
     let _waits = engine.flush();
     settle_down().await;
-    assert_eq!(engine.stats().requests, 3);
+    assert_eq!(engine.stats().requests, NEXT);
 }
