@@ -301,6 +301,16 @@ impl IdempotentProducer {
         self.engine.book().stats.delivered > 0
     }
 
+    /// Whether it was told to take no more writes, as the library's end tells everybody.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.engine.book().stop != book::Stop::No
+    }
+
+    /// Whether it was told to end now.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.engine.book().stop == book::Stop::Now
+    }
+
     /// Whether it failed because the server takes no further producers.
     pub(crate) fn is_one_too_many(&self) -> bool {
         if self.engine.is_foreign() {

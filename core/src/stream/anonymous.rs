@@ -2,231 +2,17 @@
 //! producers: one request at a time in the order of the calls, repeated only while nothing can have
 //! been stored. What waits behind a request goes out together.
 
-use std::collections::VecDeque;
-use std::pin::pin;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
-use tokio::sync::Notify;
 
+use super::line::{Anonymous, Group};
 use super::{DurableStream, wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pending::{Completer, Pending, pending};
-use crate::producer::{CloseResult, Outcome, Reason};
+use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
 use crate::protocol::headers::{STREAM_CLOSED, STREAM_SEQ};
-use crate::runtime::{Runtime, lock, process};
+use crate::runtime::{Runtime, process};
 use crate::transport::Request;
-
-/// A message of a plain append.
-pub(super) struct Anonymous {
-    pub(super) message: Bytes,
-    pub(super) seq: Option<String>,
-}
-
-/// The messages of all lines of this process that are not settled.
-#[derive(Default)]
-pub(crate) struct Lines {
-    pending: AtomicU64,
-    settled: Notify,
-}
-
-impl Lines {
-    pub(crate) fn pending(&self) -> u64 {
-        self.pending.load(Ordering::SeqCst)
-    }
-
-    fn add(&self) {
-        self.pending.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn settle(&self, count: u64) {
-        self.pending.fetch_sub(count, Ordering::SeqCst);
-        self.settled.notify_waiters();
-    }
-
-    /// Waits until none is left.
-    pub(crate) async fn settled(&self) {
-        loop {
-            let settled = self.settled.notified();
-            let mut settled = pin!(settled);
-            settled.as_mut().enable(); // before the look: what settles after it wakes
-            if self.pending() == 0 {
-                return;
-            }
-            settled.await;
-        }
-    }
-}
-
-/// The appends of one handle that carry no identity.
-#[derive(Default)]
-pub(super) struct Line(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Group>,
-    /// What everything accepted and not settled costs.
-    held: u64,
-    /// How many that are.
-    count: u64,
-    /// A task sends what waits.
-    busy: bool,
-    closed: Option<CloseResult>,
-    /// Who waits for room.
-    room: Vec<Completer<()>>,
-}
-
-/// What goes out as one request.
-struct Group {
-    messages: Vec<Waiting>,
-    bytes: usize,
-    seq: Option<String>,
-    /// The stream ends with it.
-    last: bool,
-}
-
-struct Waiting {
-    message: Bytes,
-    completer: Completer<Outcome>,
-}
-
-/// What one request may carry, and what may wait.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) batch_bytes: usize,
-    pub(super) batch_items: usize,
-    pub(super) held: u64,
-    /// What a message costs beyond its bytes.
-    pub(super) overhead: u64,
-}
-
-impl Line {
-    /// Puts a message behind what waits, in one request with it where that may be.
-    fn put(&self, bounds: Bounds, message: Anonymous, completer: Completer<Outcome>) -> bool {
-        let Anonymous { message, seq } = message;
-        let mut state = lock(&self.0);
-        state.accept(message.len() as u64 + bounds.overhead);
-        let size = message.len();
-        let waiting = Waiting { message, completer };
-        match state.waiting.back_mut() {
-            Some(group) if seq.is_none() && group.takes(size, bounds) => {
-                group.bytes += size;
-                group.messages.push(waiting);
-            }
-            _ => state.waiting.push_back(Group {
-                messages: vec![waiting],
-                bytes: size,
-                seq,
-                last: false,
-            }),
-        }
-        !std::mem::replace(&mut state.busy, true)
-    }
-
-    /// Puts the end of the stream behind what waits.
-    fn put_last(&self, message: Bytes, overhead: u64, completer: Completer<Outcome>) -> bool {
-        let mut state = lock(&self.0);
-        state.accept(message.len() as u64 + overhead);
-        let bytes = message.len();
-        let messages = vec![Waiting { message, completer }];
-        state.waiting.push_back(Group { messages, bytes, seq: None, last: true });
-        !std::mem::replace(&mut state.busy, true)
-    }
-
-    /// Whether there is room for one more message, which whoever holds nothing always has.
-    fn has_room(&self, size: usize, bounds: Bounds) -> std::result::Result<(), u64> {
-        let held = lock(&self.0).held;
-        match held == 0 || held + size as u64 + bounds.overhead <= bounds.held {
-            true => Ok(()),
-            false => Err(held),
-        }
-    }
-
-    /// Waits until anything of what is held has settled.
-    pub(super) fn room(&self) -> Pending<()> {
-        let (completer, waiting) = pending();
-        let mut state = lock(&self.0);
-        if state.held == 0 {
-            return Pending::ready(Ok(()));
-        }
-        state.room.push(completer);
-        waiting
-    }
-
-    fn next(&self) -> Option<Group> {
-        let mut state = lock(&self.0);
-        let next = state.waiting.pop_front();
-        state.busy = next.is_some();
-        next
-    }
-
-    fn settle(&self, group: Group, overhead: u64, result: &Result<Outcome>) {
-        let room = {
-            let mut state = lock(&self.0);
-            let count = group.messages.len() as u64;
-            state.held -= group.bytes as u64 + overhead * count;
-            state.count -= count;
-            if let (true, Ok(outcome)) = (group.last, result) {
-                state.closed = Some(CloseResult { final_offset: outcome.offset.clone() });
-            }
-            std::mem::take(&mut state.room)
-        };
-        let count = group.messages.len() as u64;
-        group.messages.into_iter().for_each(|waiting| waiting.completer.complete(result.clone()));
-        process().lines.settle(count);
-        room.into_iter().for_each(|waiting| waiting.complete(Ok(())));
-    }
-
-    /// Puts a group that was refused back in two halves, so that one bad message takes no other
-    /// with it.
-    fn split(&self, mut group: Group) {
-        let messages = group.messages.split_off(group.messages.len() / 2);
-        let bytes = messages.iter().map(|waiting| waiting.message.len()).sum();
-        group.bytes -= bytes;
-        let mut state = lock(&self.0);
-        state.waiting.push_front(Group { messages, bytes, seq: None, last: false });
-        state.waiting.push_front(group);
-    }
-}
-
-impl State {
-    fn accept(&mut self, cost: u64) {
-        self.held += cost;
-        self.count += 1;
-        process().lines.add();
-    }
-}
-
-impl Group {
-    fn takes(&self, size: usize, bounds: Bounds) -> bool {
-        self.seq.is_none()
-            && !self.last
-            && self.bytes + size <= bounds.batch_bytes
-            && self.messages.len() < bounds.batch_items
-    }
-
-    /// As the server takes them: an array on a JSON stream, else one behind the other.
-    fn body(&self, json: bool) -> Bytes {
-        let messages = self.messages.iter().map(|waiting| &waiting.message[..]);
-        match messages.len() {
-            1 if !json => return self.messages[0].message.clone(),
-            _ if self.bytes == 0 => return Bytes::new(),
-            _ => {}
-        }
-        if !json {
-            return messages.collect::<Vec<_>>().concat().into();
-        }
-        let mut body = Vec::with_capacity(self.bytes + self.messages.len() + 1);
-        for (n, message) in messages.enumerate() {
-            body.push(if n == 0 { b'[' } else { b',' });
-            body.extend_from_slice(message);
-        }
-        body.push(b']');
-        body.into()
-    }
-}
 
 /// A line's task: dropped before its end, as at a shutdown, whoever waits hears of it.
 struct Sending {
@@ -252,9 +38,7 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         if !self.ended {
-            let left = std::mem::take(&mut *lock(&self.stream.shared.line.0));
-            process().lines.settle(left.count);
-            drop(left); // not under the lock: who waits may append again
+            self.stream.shared.line.give_up();
         }
     }
 }
@@ -268,10 +52,61 @@ impl DurableStream {
     ) -> Pending<Outcome> {
         let (completer, result) = pending();
         let stream = self.clone();
+        self.shared.line.try_one();
         attempt.on_complete(move |outcome| match outcome {
             // Not what an earlier attempt may have stored.
-            Err(error) if is_limit(&error) && error.definite() => {
-                stream.line_up(message, completer)
+            Err(error) if is_limit(&error) && error.definite() => match stream.check_ended() {
+                Ok(()) => stream.has_tried(Some((message, completer))),
+                Err(error) => {
+                    stream.has_tried(None);
+                    completer.complete(Err(error));
+                }
+            },
+            outcome => {
+                stream.has_tried(None);
+                completer.complete(outcome);
+            }
+        });
+        result
+    }
+
+    /// Refuses once the library shuts down: what comes then would start it anew.
+    fn check_open(&self) -> Result<()> {
+        if self.writer()?.is_stopping() { Err(Error::closed()) } else { Ok(()) }
+    }
+
+    /// Refuses once the time of a shutdown is up.
+    fn check_ended(&self) -> Result<()> {
+        if self.writer()?.is_stopped() { Err(Error::closed()) } else { Ok(()) }
+    }
+
+    fn is_one_too_many(&self) -> bool {
+        self.writer().is_ok_and(IdempotentProducer::is_one_too_many)
+    }
+
+    fn has_tried(&self, back: Option<(Anonymous, Completer<Outcome>)>) {
+        if self.shared.line.tried(self.bounds(), back) {
+            self.send_line();
+        }
+    }
+
+    /// Ends the stream if the writer's attempt failed because it is one producer too many.
+    pub(super) fn unless_closed(
+        &self,
+        message: Option<&[u8]>,
+        attempt: Pending<CloseResult>,
+    ) -> Pending<CloseResult> {
+        let (completer, result) = pending();
+        let (stream, message) = (self.clone(), message.map(Bytes::copy_from_slice));
+        attempt.on_complete(move |outcome| match outcome {
+            // Nothing of the end was sent, or it was refused.
+            Err(error)
+                if stream.is_one_too_many()
+                    && (error.kind() == ErrorKind::Delivery
+                        || (is_limit(&error) && error.definite())) =>
+            {
+                let closed = stream.close_anonymously(message.as_deref());
+                closed.on_complete(move |outcome| completer.complete(outcome));
             }
             outcome => completer.complete(outcome),
         });
@@ -281,6 +116,9 @@ impl DurableStream {
     /// Appends a checked message, if there is room for it.
     pub(super) fn append_anonymously(&self, message: Anonymous) -> Pending<Outcome> {
         let size = message.message.len() + message.seq.as_ref().map_or(0, String::len);
+        if let Err(error) = self.check_open() {
+            return Pending::ready(Err(error));
+        }
         if let Err(held) = self.shared.line.has_room(size, self.bounds()) {
             let text = format!("the buffer is full: {held} bytes are pending");
             let error = Error::new(ErrorKind::BufferFull, text)
@@ -289,18 +127,20 @@ impl DurableStream {
             return Pending::ready(Err(error));
         }
         let (completer, result) = pending();
-        self.line_up(message, completer);
-        result
-    }
-
-    fn line_up(&self, message: Anonymous, completer: Completer<Outcome>) {
         if self.shared.line.put(self.bounds(), message, completer) {
             self.send_line();
         }
+        result
     }
 
     /// Ends the stream behind everything appended before; repeats give the first result.
     pub(super) fn close_anonymously(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
+        if let Some(first) = self.shared.line.closed() {
+            return Pending::ready(Ok(first));
+        }
+        if let Err(error) = self.check_open() {
+            return Pending::ready(Err(error));
+        }
         let (ended, attempt) = pending();
         let (completer, result) = pending();
         attempt.on_complete(move |outcome: Result<Outcome>| {
@@ -324,7 +164,7 @@ impl DurableStream {
 
     async fn send_group(&self, runtime: &Runtime, group: &Group) -> Result<Outcome> {
         let (transport, retries) = (&*runtime.transport, self.retries());
-        let ended = lock(&self.shared.line.0).closed.clone();
+        let ended = self.shared.line.closed();
         let delivered = |offset, attempts| Outcome { attempts, offset, ..Outcome::delivered() };
         if let (true, Some(end)) = (group.last, ended) {
             return Ok(delivered(end.final_offset, 1));

@@ -18,12 +18,13 @@ use crate::transport::Request;
 use crate::transport::plain::Retries;
 
 mod anonymous;
+mod line;
 mod read;
 mod source;
 pub(crate) mod wire;
 
-pub(crate) use anonymous::Lines;
-use anonymous::{Anonymous, Bounds, Line};
+pub(crate) use line::Lines;
+use line::{Anonymous, Bounds, Line};
 pub use read::{Chunk, StreamReader};
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
@@ -310,7 +311,7 @@ impl DurableStream {
                     Err(error) => Pending::ready(Err(error)),
                 }
             }
-            Ok(writer) => writer.close_plainly(message),
+            Ok(writer) => self.unless_closed(message, writer.close_plainly(message)),
             Err(error) => Pending::ready(Err(error)),
         }
     }

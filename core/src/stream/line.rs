@@ -1,0 +1,290 @@
+//! The line of one handle's appends that carry no identity: their order, what travels together, and
+//! what all of it costs.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::error::Result;
+use crate::pending::{Completer, Pending, pending};
+use crate::producer::{CloseResult, Outcome};
+use crate::runtime::{lock, process};
+
+/// A message of a plain append.
+pub(super) struct Anonymous {
+    pub(super) message: Bytes,
+    pub(super) seq: Option<String>,
+}
+
+/// The messages of all lines of this process that are not settled.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pending: AtomicU64,
+    settled: Notify,
+}
+
+impl Lines {
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::SeqCst)
+    }
+
+    fn add(&self) {
+        self.pending.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn settle(&self, count: u64) {
+        self.pending.fetch_sub(count, Ordering::SeqCst);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until none is left.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            let mut settled = pin!(settled);
+            settled.as_mut().enable(); // before the look: what settles after it wakes
+            if self.pending() == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+}
+
+/// The appends of one handle that carry no identity.
+#[derive(Default)]
+pub(super) struct Line(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Group>,
+    /// How many are tried with an identity first.
+    trying: u64,
+    /// What came after those and goes without one at once: not before they are decided.
+    behind: VecDeque<Group>,
+    /// What everything accepted and not settled costs.
+    held: u64,
+    /// How many that are.
+    count: u64,
+    /// A task sends what waits.
+    busy: bool,
+    closed: Option<CloseResult>,
+    /// Who waits for room.
+    room: Vec<Completer<()>>,
+}
+
+/// What goes out as one request.
+pub(super) struct Group {
+    pub(super) messages: Vec<Waiting>,
+    pub(super) bytes: usize,
+    pub(super) seq: Option<String>,
+    /// The stream ends with it.
+    pub(super) last: bool,
+}
+
+pub(super) struct Waiting {
+    message: Bytes,
+    completer: Completer<Outcome>,
+}
+
+/// What one request may carry, and what may wait.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) batch_bytes: usize,
+    pub(super) batch_items: usize,
+    pub(super) held: u64,
+    /// What a message costs beyond its bytes.
+    pub(super) overhead: u64,
+}
+
+impl Line {
+    /// Puts a message behind what waits.
+    pub(super) fn put(
+        &self,
+        bounds: Bounds,
+        message: Anonymous,
+        completer: Completer<Outcome>,
+    ) -> bool {
+        let mut state = lock(&self.0);
+        state.accept(message.message.len() as u64 + bounds.overhead);
+        add(state.back(), bounds, message, completer);
+        state.begins()
+    }
+
+    /// Puts the end of the stream behind what waits.
+    pub(super) fn put_last(
+        &self,
+        message: Bytes,
+        overhead: u64,
+        completer: Completer<Outcome>,
+    ) -> bool {
+        let mut state = lock(&self.0);
+        state.accept(message.len() as u64 + overhead);
+        let bytes = message.len();
+        let messages = vec![Waiting { message, completer }];
+        state.back().push_back(Group { messages, bytes, seq: None, last: true });
+        state.begins()
+    }
+
+    /// What the stream's end gave, once it ended.
+    pub(super) fn closed(&self) -> Option<CloseResult> {
+        lock(&self.0).closed.clone()
+    }
+
+    /// Drops what waits: whoever waits for it hears of it.
+    pub(super) fn give_up(&self) {
+        let left = lock(&self.0).give_up();
+        process().lines.settle(left.count);
+        drop(left); // not under the lock: who waits may append again
+    }
+
+    /// One is tried with an identity first.
+    pub(super) fn try_one(&self) {
+        lock(&self.0).trying += 1;
+    }
+
+    /// One that was tried is decided, or is `back` and goes before all that came after it.
+    pub(super) fn tried(
+        &self,
+        bounds: Bounds,
+        back: Option<(Anonymous, Completer<Outcome>)>,
+    ) -> bool {
+        let mut state = lock(&self.0);
+        if let Some((message, completer)) = back {
+            state.accept(message.message.len() as u64 + bounds.overhead);
+            add(&mut state.waiting, bounds, message, completer);
+        }
+        state.trying -= 1;
+        if state.trying == 0 {
+            let behind = std::mem::take(&mut state.behind);
+            state.waiting.extend(behind);
+        }
+        state.begins()
+    }
+
+    /// Whether there is room for one more message, which whoever holds nothing always has.
+    pub(super) fn has_room(&self, size: usize, bounds: Bounds) -> std::result::Result<(), u64> {
+        let held = lock(&self.0).held;
+        match held == 0 || held + size as u64 + bounds.overhead <= bounds.held {
+            true => Ok(()),
+            false => Err(held),
+        }
+    }
+
+    /// Waits until anything of what is held has settled.
+    pub(super) fn room(&self) -> Pending<()> {
+        let (completer, waiting) = pending();
+        let mut state = lock(&self.0);
+        if state.held == 0 {
+            return Pending::ready(Ok(()));
+        }
+        state.room.push(completer);
+        waiting
+    }
+
+    pub(super) fn next(&self) -> Option<Group> {
+        let mut state = lock(&self.0);
+        let next = state.waiting.pop_front();
+        state.busy = next.is_some();
+        next
+    }
+
+    pub(super) fn settle(&self, group: Group, overhead: u64, result: &Result<Outcome>) {
+        let room = {
+            let mut state = lock(&self.0);
+            let count = group.messages.len() as u64;
+            state.held -= group.bytes as u64 + overhead * count;
+            state.count -= count;
+            if let (true, Ok(outcome)) = (group.last, result) {
+                state.closed = Some(CloseResult { final_offset: outcome.offset.clone() });
+            }
+            std::mem::take(&mut state.room)
+        };
+        let count = group.messages.len() as u64;
+        group.messages.into_iter().for_each(|waiting| waiting.completer.complete(result.clone()));
+        process().lines.settle(count);
+        room.into_iter().for_each(|waiting| waiting.complete(Ok(())));
+    }
+
+    /// Puts a group that was refused back in two halves, so that one bad message takes no other
+    /// with it.
+    pub(super) fn split(&self, mut group: Group) {
+        let messages = group.messages.split_off(group.messages.len() / 2);
+        let bytes = messages.iter().map(|waiting| waiting.message.len()).sum();
+        group.bytes -= bytes;
+        let mut state = lock(&self.0);
+        state.waiting.push_front(Group { messages, bytes, seq: None, last: false });
+        state.waiting.push_front(group);
+    }
+}
+
+impl State {
+    fn accept(&mut self, cost: u64) {
+        self.held += cost;
+        self.count += 1;
+        process().lines.add();
+    }
+
+    /// Leaves nothing of what waits.
+    fn give_up(&mut self) -> State {
+        let (trying, closed) = (self.trying, self.closed.clone());
+        std::mem::replace(self, State { trying, closed, ..State::default() })
+    }
+
+    /// Where what comes now has its place.
+    fn back(&mut self) -> &mut VecDeque<Group> {
+        if self.trying == 0 { &mut self.waiting } else { &mut self.behind }
+    }
+
+    /// Whether a task has to begin with what waits.
+    fn begins(&mut self) -> bool {
+        !self.waiting.is_empty() && !std::mem::replace(&mut self.busy, true)
+    }
+}
+
+/// Adds a message, in one request with those before it where that may be.
+fn add(to: &mut VecDeque<Group>, bounds: Bounds, message: Anonymous, by: Completer<Outcome>) {
+    let Anonymous { message, seq } = message;
+    let bytes = message.len();
+    let waiting = Waiting { message, completer: by };
+    match to.back_mut() {
+        Some(group) if seq.is_none() && group.takes(bytes, bounds) => {
+            group.bytes += bytes;
+            group.messages.push(waiting);
+        }
+        _ => to.push_back(Group { messages: vec![waiting], bytes, seq, last: false }),
+    }
+}
+
+impl Group {
+    fn takes(&self, size: usize, bounds: Bounds) -> bool {
+        self.seq.is_none()
+            && !self.last
+            && self.bytes + size <= bounds.batch_bytes
+            && self.messages.len() < bounds.batch_items
+    }
+
+    /// As the server takes them: an array on a JSON stream, else one behind the other.
+    pub(super) fn body(&self, json: bool) -> Bytes {
+        let messages = self.messages.iter().map(|waiting| &waiting.message[..]);
+        match messages.len() {
+            1 if !json => return self.messages[0].message.clone(),
+            _ if self.bytes == 0 => return Bytes::new(),
+            _ => {}
+        }
+        if !json {
+            return messages.collect::<Vec<_>>().concat().into();
+        }
+        let mut body = Vec::with_capacity(self.bytes + self.messages.len() + 1);
+        for (n, message) in messages.enumerate() {
+            body.push(if n == 0 { b'[' } else { b',' });
+            body.extend_from_slice(message);
+        }
+        body.push(b']');
+        body.into()
+    }
+}
