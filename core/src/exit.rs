@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::runtime::{flush_all, guarded, on_own_thread};
+use crate::runtime::{MIN_GRACE, flush_all, guarded, on_own_thread, pending_count, still_pending};
 
 /// Long enough for a batch and a repeat or two, short enough for whoever stops the process.
 const DEFAULT_MS: u64 = 3_000;
@@ -40,7 +40,12 @@ pub(crate) fn register() {}
 fn drain() {
     let limit = Duration::from_millis(LIMIT_MS.load(Ordering::Relaxed));
     // Whoever ends the process from a callback would wait for itself.
-    if !limit.is_zero() && !on_own_thread() {
-        let _ = flush_all(limit).wait(); // what is left is in the log
+    if limit.is_zero() || on_own_thread() {
+        return;
+    }
+    // What is left is in the log, unless a callback blocks the thread that would say so.
+    let flushed = flush_all(limit).wait_for(limit.saturating_add(MIN_GRACE));
+    if flushed.is_none() {
+        crate::log::warn(&still_pending(pending_count(), limit));
     }
 }

@@ -368,6 +368,11 @@ pub fn flush_all(timeout: Duration) -> Pending<()> {
     settle_all(&runtime, engines, timeout)
 }
 
+/// What is said of writes that are given up.
+pub(crate) fn still_pending(writes: u64, limit: Duration) -> String {
+    format!("{writes} writes were still pending after {} ms", limit.as_millis())
+}
+
 fn settle_all(runtime: &Runtime, engines: Vec<Arc<Engine>>, timeout: Duration) -> Pending<()> {
     runtime.run(async move {
         let settle = async {
@@ -381,7 +386,7 @@ fn settle_all(runtime: &Runtime, engines: Vec<Arc<Engine>>, timeout: Duration) -
             return Ok(());
         }
         let left = process().lines.pending() + pending_in(&engines);
-        let text = format!("{left} writes were still pending after {} ms", timeout.as_millis());
+        let text = still_pending(left, timeout);
         crate::log::warn(&text);
         Err(Error::new(ErrorKind::Timeout, text))
     })
@@ -421,7 +426,7 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What the threads get to end, even when the time is up.
-const MIN_GRACE: Duration = Duration::from_millis(200);
+pub(crate) const MIN_GRACE: Duration = Duration::from_millis(200);
 
 pub(crate) fn would_deadlock() -> Error {
     Error::new(ErrorKind::NotSupported, "would deadlock: a callback must not wait for the library")

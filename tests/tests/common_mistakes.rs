@@ -126,6 +126,37 @@ fn what_a_program_leaves_behind_is_counted() {
     assert!(!said.contains("still pending"), "{said}");
 }
 
+/// A callback that never ends, on the thread that every wait depends on: run by the test below in a
+/// process of its own.
+#[test]
+#[ignore = "a part of `a_callback_that_blocks_holds_no_end_up`"]
+fn blocked_program() {
+    let stream = create(&fresh_path("blocked"));
+    let producer = IdempotentProducer::open(&stream, "blocked", Options::new()).unwrap();
+    let (blocks, blocked) = std::sync::mpsc::channel();
+    let receipt = producer.append("0").unwrap();
+    producer.wait(receipt.id()).on_complete(move |_| {
+        blocks.send(()).unwrap();
+        std::thread::sleep(Duration::from_secs(20));
+        std::process::abort(); // nobody came to the end
+    });
+    blocked.recv().unwrap();
+    producer.append("1").unwrap();
+    set_exit_timeout(Duration::from_millis(50));
+    std::process::exit(0);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_callback_that_blocks_holds_no_end_up() {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.args(["--exact", "blocked_program", "--include-ignored", "--nocapture"]);
+    let output = program.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("1 writes were still pending"), "{said}");
+}
+
 /// "Awaiting each producer.append() call": slower, and nothing else.
 #[test]
 fn waiting_for_each_write_is_only_slower() {

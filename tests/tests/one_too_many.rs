@@ -44,7 +44,7 @@ fn the_order_of_the_calls_is_kept_while_it_turns_out() {
     while n < 400_000 && (n < 20_000 || sent.len() < 20_000) {
         sent.push(stream.append(n.to_string()));
         n += 1;
-        if n % 64 == 0 {
+        if n.is_multiple_of(64) {
             std::thread::sleep(Duration::from_micros(100));
         }
     }
