@@ -147,9 +147,10 @@ class Adapter:
         return self.head(command)
 
     def head(self, command: Command) -> Result:
-        metadata = self.stream(command, **self.sent(command)).head()
+        stream = self.stream(command, **self.sent(command))
+        metadata = stream.head()
         if not metadata.exists:
-            raise durstream.StreamNotFoundError("there is no stream", status=404)
+            raise durstream.StreamNotFoundError(f"there is no stream at {stream.url}", status=404)
         if metadata.content_type is not None:
             self.content_types[command["path"]] = metadata.content_type
         found = {
