@@ -74,6 +74,15 @@ impl Id {
         matches!(self, Id::Rust | Id::C | Id::Node | Id::Python)
     }
 
+    /// Options other than the defaults. A plain sender keeps no distance: close to the server, half
+    /// of what it sends over more than two connections comes too early, and goes twice.
+    pub(super) fn options(self, round_trip_ms: u64) -> Vec<String> {
+        match (self, round_trip_ms) {
+            (Id::Ceiling, 0) => vec!["max_in_flight=2".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
     /// How many messages of a kind one run writes: about a second's worth. None where the
     /// language has nothing of that kind of its own.
     pub(crate) fn events(self, kind: Kind) -> Option<usize> {

@@ -160,7 +160,8 @@ fn one_round(
                 break;
             }
             console::status(&format!("  {progress}: {}, {}", row.id.title(), row.kind.name()));
-            let job = Job { messages, kind: row.kind.name(), events, idle, options: Vec::new() };
+            let options = row.id.options(place.round_trip_ms);
+            let job = Job { messages, kind: row.kind.name(), events, idle, options };
             match run::run(place, contestant, &job) {
                 Ok(measured) => match measured.result {
                     Measurement::Stream(streamed) => row.add(events, streamed, measured.around),

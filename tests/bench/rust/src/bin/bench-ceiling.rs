@@ -1,5 +1,5 @@
-//! The ceiling: bodies prepared beforehand, sent by one thread over as many connections as our
-//! client uses, in turn. Nothing is gathered, checked, kept or reported.
+//! The ceiling: bodies prepared beforehand, sent by one thread over several connections in turn, as
+//! many as our client uses unless told. Nothing is gathered, checked, kept or reported.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
