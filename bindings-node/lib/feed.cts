@@ -19,6 +19,8 @@ const MAX_PENDING_BYTES = 16 * 1024 * 1024;
 const MAX_PENDING_MESSAGES = 4096;
 /** The pause where others fill the buffer: the room they give back comes without a sign. */
 const PAUSE_MS = 5;
+/** How long a source that never waits may keep everybody else waiting. */
+const SLICE_MS = 5;
 
 /** A web stream as TypeScript's DOM library has it, too. */
 export interface ReadableSource<T> {
@@ -116,8 +118,14 @@ export class Feed {
       }
     };
     let [order, ended] = [seq, false];
+    let due = performance.now() + SLICE_MS;
     try {
       while (!ended && this.#cause === undefined) {
+        if (performance.now() >= due) {
+          await this.#patience.wait(new Promise((resolve) => setImmediate(resolve)));
+          due = performance.now() + SLICE_MS;
+          continue; // something may have failed meanwhile
+        }
         const step = await this.#patience.wait(next());
         if (step === undefined) break; // something failed meanwhile
         if (step.done) ended = true;

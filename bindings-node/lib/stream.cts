@@ -180,10 +180,12 @@ export class DurableStream {
     message: Message | PromiseLike<Message>,
     options: AppendOptions = {},
   ): Promise<Outcome> {
-    if (isThenable(message)) message.then(undefined, () => undefined); // this call tells of it
+    // Asked once: some only begin when they are, and begin anew each time.
+    const promised = isThenable(message) ? Promise.resolve(message) : undefined;
+    promised?.catch(() => undefined); // this call tells of it
     const seq = this.#checkAppend(options);
     const start = (payload?: Payload): NativeWait => this.#native.append(payload as Payload, seq);
-    const given = isThenable(message) ? message : this.#payload(message);
+    const given = promised ?? this.#payload(message);
     return outcomeFrom(await this.#inTurn<OutcomeFields>("append", given, start, options));
   }
 

@@ -3,8 +3,9 @@
 import { randomUUID } from "node:crypto";
 import { WritableStream } from "node:stream/web";
 
-import { isSerialised } from "./json.cjs";
+import { serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
+import type { Payload } from "./native.cjs";
 import { IdempotentProducer } from "./producer.cjs";
 import type { IdempotentProducerOptions } from "./producer.cjs";
 import type { Receipt } from "./receipt.cjs";
@@ -15,9 +16,56 @@ export interface WritableOptions extends IdempotentProducerOptions {
   producerId?: string | undefined;
 }
 
-/** Half of what may be under way, in messages and bytes. */
-const HALF_BYTES = 2 * 1024 * 1024;
-const HALF_MESSAGES = 4096;
+/** What may be under way, in bytes and messages, where a producer's buffer is not smaller. */
+const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_MESSAGES = 8192;
+/** At least what the core adds to a message. */
+const OVERHEAD = 512;
+
+/** Messages under way, up to one whose receipt tells when all of them are settled. */
+interface Part {
+  bytes: number;
+  messages: number;
+  last: Receipt | undefined;
+}
+
+/** What is under way of a pipe: two parts, so that one goes on while the other is waited for. */
+class Parts {
+  readonly #maxBytes: number;
+  readonly #maxMessages: number;
+  #older = nothing();
+  #newer = nothing();
+
+  constructor({ maxBufferBytes, maxBufferItems }: IdempotentProducerOptions) {
+    this.#maxBytes = Math.min(MAX_BYTES, Number(maxBufferBytes ?? MAX_BYTES));
+    this.#maxMessages = Math.min(MAX_MESSAGES, Number(maxBufferItems ?? 0) || MAX_MESSAGES);
+  }
+
+  /** Waits until a message of so many bytes fits in, which whatever is alone does. */
+  async room(size: number): Promise<void> {
+    for (;;) {
+      const bytes = this.#older.bytes + this.#newer.bytes + size + OVERHEAD;
+      const messages = this.#older.messages + this.#newer.messages;
+      if (messages === 0 || (bytes <= this.#maxBytes && messages < this.#maxMessages)) return;
+      await this.#older.last?.completion;
+      [this.#older, this.#newer] = [this.#newer, nothing()];
+    }
+  }
+
+  add(size: number, receipt: Receipt): void {
+    const { bytes, messages } = this.#newer;
+    if (2 * bytes >= this.#maxBytes || 2 * messages >= this.#maxMessages) {
+      if (this.#older.last === undefined) [this.#older, this.#newer] = [this.#newer, nothing()];
+    }
+    this.#newer.bytes += size + OVERHEAD;
+    this.#newer.messages += 1;
+    this.#newer.last = receipt;
+  }
+}
+
+function nothing(): Part {
+  return { bytes: 0, messages: 0, last: undefined };
+}
 
 /** @internal */
 export function writableOf(
@@ -27,18 +75,15 @@ export function writableOf(
   const { producerId = `writable-${randomUUID()}`, ...own } = options;
   const producer = new IdempotentProducer(stream, producerId, own);
   const { isJson } = DurableStream.native(stream);
-  let half = { bytes: 0, messages: 0 };
-  let before: Receipt | undefined;
+  const parts = new Parts(own);
   return new WritableStream<Message>({
     async write(message) {
-      if (!isJson && isSerialised(message) && message.length === 0) return;
-      const receipt = producer.append(message);
-      half.messages += 1;
-      half.bytes += isSerialised(message) ? message.length : 0;
-      if (half.messages < HALF_MESSAGES && half.bytes < HALF_BYTES) return;
-      const settled = before?.completion;
-      [before, half] = [receipt, { bytes: 0, messages: 0 }];
-      await settled;
+      const payload = payloadOf(message, isJson);
+      if (payload === undefined) return void producer.append(message); // it says why not
+      if (!isJson && payload.length === 0) return;
+      const size = Buffer.byteLength(payload);
+      await parts.room(size);
+      parts.add(size, producer.append(payload));
     },
     async close() {
       await producer.close();
@@ -47,4 +92,13 @@ export function writableOf(
       await producer.detach();
     },
   });
+}
+
+/** What a message is written as; undefined for one that cannot be. */
+function payloadOf(message: Message, isJson: boolean): Payload | undefined {
+  try {
+    return serialise(message, isJson);
+  } catch {
+    return undefined;
+  }
 }

@@ -370,6 +370,32 @@ test("a pipe that does not deliver says so", async () => {
   assert.ok(told[0] instanceof StreamNotFoundError);
 });
 
+test("a pipe waits for room in a small buffer, and does not fail of it", async () => {
+  const message = { text: "x".repeat(1000) };
+  for (const options of [{ maxBufferBytes: 20_000 }, { maxBufferItems: 3 }]) {
+    const handle = await create("small-buffer", "application/json");
+    const parts = Array.from({ length: 1000 }, () => message);
+    await ReadableStream.from(parts).pipeTo(handle.writable({ ...options, maxBatchBytes: 5000 }));
+    assert.equal((await readJson(handle.url)).length, 1000);
+  }
+});
+
+test("a pipe of objects is not read ahead either", async (t) => {
+  const { url, release, first } = await hold(t);
+  let taken = 0;
+  async function* source() {
+    for (; taken < 20; taken += 1) yield { text: "x".repeat(2 ** 20) };
+  }
+  const handle = new DurableStream({ url, contentType: "application/json" });
+  const piped = ReadableStream.from(source()).pipeTo(handle.writable());
+  await first;
+  await new Promise((resolve) => setTimeout(resolve, 50)); // it would have gone on
+  assert.ok(taken < 8, `${taken} were taken`);
+  release();
+  await piped;
+  assert.equal(taken, 20);
+});
+
 test("a pipe is not read ahead", async (t) => {
   const { url, release, first } = await hold(t);
   let taken = 0;
@@ -383,4 +409,33 @@ test("a pipe is not read ahead", async (t) => {
   release();
   await piped;
   assert.equal(taken, 20);
+});
+
+// --- Others ---
+
+test("a source that never waits lets others run", async () => {
+  const handle = await create("busy");
+  let [taken, others] = [0, false];
+  function* source() {
+    for (; taken < 1000 && !others; taken += 1) {
+      for (const until = performance.now() + 1; performance.now() < until; );
+      yield "x";
+    }
+  }
+  setTimeout(() => (others = true), 10);
+  await handle.appendStream(source());
+  assert.ok(taken < 1000);
+});
+
+test("a promise that begins when it is asked is asked once", async () => {
+  const handle = await create("lazy", "application/json");
+  let begun = 0;
+  const lazy: PromiseLike<object> = {
+    then(resolve, reject) {
+      begun += 1;
+      return Promise.resolve({ begun }).then(resolve, reject);
+    },
+  };
+  await handle.append(lazy);
+  assert.deepEqual([await readJson(handle.url), begun], [[{ begun: 1 }], 1]);
 });
