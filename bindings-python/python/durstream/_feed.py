@@ -41,6 +41,8 @@ _MAX_PENDING_BYTES = 16 * 1024 * 1024
 _MAX_PENDING_MESSAGES = 4096
 #: The pause where others fill the buffer: the room they give back comes without a sign.
 _PAUSE = 0.005
+#: How long a source that never waits may keep an event loop's others waiting.
+_SLICE = 0.005
 
 T = TypeVar("T")
 _Append = Callable[[Any, Optional[str]], "Pending[Outcome]"]
@@ -86,6 +88,8 @@ class _Awaited:
 class Blocking:
     """Waits that block the thread: what awaits them never suspends."""
 
+    GIVES_WAY = False
+
     @staticmethod
     async def result(pending: Pending[T]) -> T:
         return pending.wait()
@@ -97,6 +101,8 @@ class Blocking:
 
 class Awaiting:
     """Waits of asyncio."""
+
+    GIVES_WAY = True
 
     @staticmethod
     async def result(pending: Pending[T]) -> T:
@@ -146,7 +152,11 @@ class Feed:
         is waited for.
         """
         failure: Optional[Exception] = None
+        due = time.monotonic() + _SLICE
         while self._is_well():
+            if self._waits.GIVES_WAY and time.monotonic() >= due:
+                await self._waits.sleep(0)
+                due = time.monotonic() + _SLICE
             try:
                 message = await source.__anext__()
             except StopAsyncIteration:
