@@ -229,3 +229,26 @@ fn an_async_stream_arrives_whole_and_in_order() {
     all.extend(expected(0..500));
     assert_eq!(items(&stream), all);
 }
+
+/// Gives one message, and says nothing more.
+struct Silent(Option<String>);
+
+impl Stream for Silent {
+    type Item = Result<String, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.take().map_or(Poll::Pending, |message| Poll::Ready(Some(Ok(message))))
+    }
+}
+
+#[test]
+fn a_failure_is_told_although_the_source_says_nothing() {
+    let options = Options::new().stream_path(fresh_path("silent"));
+    let stream = DurableStream::connect(options).unwrap(); // nobody created it
+    let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let appended = stream.append_stream(Silent(Some("1".to_owned())));
+    let limited = async { tokio::time::timeout(Duration::from_secs(20), appended).await };
+    let (delivered, undelivered, cause) = told(executor.block_on(limited).expect("it hangs"));
+    assert_eq!((delivered, undelivered), (0, 1));
+    assert_eq!(cause.kind(), ErrorKind::StreamNotFound);
+}

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
@@ -41,7 +42,12 @@ impl DurableStream {
         let mut source = pin!(source);
         let mut feed = Feed::new(self);
         while feed.is_well() {
-            let next = poll_fn(|context| source.as_mut().poll_next(context)).await;
+            let next = poll_fn(|context| match source.as_mut().poll_next(context) {
+                // A source that says nothing must not keep what failed to itself.
+                Poll::Pending if feed.poll_failed(context) => Poll::Ready(None),
+                next => next,
+            });
+            let next = next.await;
             let Some(message) = feed.take(next) else { break };
             while let Some(wait) = feed.offer(message.as_ref()) {
                 match wait {
@@ -119,6 +125,16 @@ impl<'a> Feed<'a> {
             self.settle(result);
         }
         self.failure.is_none()
+    }
+
+    /// Whether something failed; if not, the task is woken when the oldest is settled.
+    fn poll_failed(&mut self, context: &mut Context<'_>) -> bool {
+        while let Some((_, first)) = self.settling.front_mut() {
+            let Poll::Ready(result) = Pin::new(first).poll(context) else { break };
+            self.oldest();
+            self.settle(result);
+        }
+        self.failure.is_some()
     }
 
     /// The next message, unless the source has come to its end, good or bad.
