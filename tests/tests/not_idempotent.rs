@@ -6,7 +6,7 @@
 use std::net::{TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
-use durstream_core::{DurableStream, ErrorKind, Options, Pending};
+use durstream_core::{DurableStream, Error, ErrorKind, Options, Pending};
 use durstream_tests::fresh_path;
 use durstream_tests::proxy::{Cut, Entry, Fault, Moment, Proxy, Rule};
 
@@ -166,6 +166,20 @@ fn one_bad_message_takes_no_other_with_it() {
     assert!(error.status() == Some(400) && error.definite());
     proxy.clear();
     assert_eq!(text(&stream), "012356");
+}
+
+#[test]
+fn a_server_that_refuses_everything_is_not_asked_for_each() {
+    let (proxy, stream) = behind_a_proxy("refused", "text/plain");
+    proxy.add(Rule::new(answer(400, &[], false)).method("POST").body("x").times(0)).unwrap();
+    let messages = std::iter::once(("1", None)).chain((0..1000).map(|_| ("x", None)));
+    let sent = behind_one_held(&proxy, &stream, messages);
+    let refused = sent.into_iter().filter_map(|append| append.wait().err());
+    assert_eq!(refused.filter(Error::definite).count(), 1000);
+    assert!(posts(&proxy).len() < 100, "{} requests", posts(&proxy).len());
+    proxy.clear();
+    stream.append("2").wait().unwrap();
+    assert_eq!(text(&stream), "12");
 }
 
 #[test]

@@ -24,12 +24,24 @@ impl Sending {
     async fn run(mut self, runtime: &Runtime) {
         let line = &self.stream.shared.line;
         let overhead = self.stream.bounds().overhead;
+        // How many more refusals in a row are worth a closer look.
+        let mut looks = None;
         while let Some(group) = line.next() {
             let result = self.stream.send_group(runtime, &group).await;
+            let count = group.messages.len();
             match &result {
-                Err(error) if group.messages.len() > 1 && is_of_one(error) => line.split(group),
-                _ => line.settle(group, overhead, &result),
+                Err(error) if count > 1 && is_of_one(error) => {
+                    let left = looks.get_or_insert(2 * count.ilog2() + 8);
+                    if *left > 0 {
+                        *left -= 1;
+                        line.split(group);
+                        continue;
+                    }
+                }
+                Err(_) => {}
+                Ok(_) => looks = None,
             }
+            line.settle(group, overhead, &result);
         }
         self.ended = true;
     }
