@@ -252,3 +252,34 @@ fn a_failure_is_told_although_the_source_says_nothing() {
     assert_eq!((delivered, undelivered), (0, 1));
     assert_eq!(cause.kind(), ErrorKind::StreamNotFound);
 }
+
+#[test]
+fn what_was_taken_before_the_future_was_dropped_is_appended() {
+    let (proxy, stream) = behind_a_proxy("dropped", "application/json", true);
+    hold_posts(&proxy);
+    let given = Cell::new(0);
+    let message = format!("\"{}\"", "x".repeat(1 << 20));
+    let source = std::iter::from_fn(|| {
+        given.set(given.get() + 1);
+        Some(Ok::<_, Infallible>(&message))
+    });
+    {
+        let mut appended = Box::pin(stream.append_stream(Ready(source)));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(appended.as_mut().poll(&mut context).is_pending(), "there is no room left");
+    }
+    proxy.clear();
+    stream.append("1").wait().unwrap();
+    assert_eq!(items(&stream).len(), given.get() + 1);
+}
+
+/// An iterator as a stream that is always ready.
+struct Ready<I>(I);
+
+impl<I: Iterator + Unpin> Stream for Ready<I> {
+    type Item = I::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next())
+    }
+}

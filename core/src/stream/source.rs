@@ -27,7 +27,8 @@ impl DurableStream {
     /// that is not JSON, empty messages are skipped.
     ///
     /// The source is asked no further once it gives an error or a message is not delivered. Dropping
-    /// the future asks it no further either; what it gave before is still appended.
+    /// the future asks it no further either; what it gave before is still appended, but for one that
+    /// found no room because others fill the buffer.
     ///
     /// # Errors
     /// `Delivery`, which counts the messages delivered and those not, with the first cause:
@@ -42,6 +43,10 @@ impl DurableStream {
         let mut source = pin!(source);
         let mut feed = Feed::new(self);
         while feed.is_well() {
+            if let Some(outcome) = feed.too_many() {
+                feed.settle(outcome.await);
+                continue;
+            }
             let next = poll_fn(|context| match source.as_mut().poll_next(context) {
                 // A source that says nothing must not keep what failed to itself.
                 Poll::Pending if feed.poll_failed(context) => Poll::Ready(None),
@@ -78,6 +83,10 @@ impl DurableStream {
         let mut source = source.into_iter();
         let mut feed = Feed::new(self);
         while feed.is_well() {
+            if let Some(outcome) = feed.too_many() {
+                feed.settle(outcome.wait());
+                continue;
+            }
             let Some(message) = feed.take(source.next()) else { break };
             while let Some(wait) = feed.offer(message.as_ref()) {
                 match wait {
@@ -137,6 +146,12 @@ impl<'a> Feed<'a> {
         self.failure.is_some()
     }
 
+    /// The one to wait for before the source is asked for more: what it gives then has its place.
+    fn too_many(&mut self) -> Option<Pending<Outcome>> {
+        let full = self.settling.len() >= MAX_UNDER_WAY || self.bytes >= MAX_BYTES_UNDER_WAY;
+        if full { self.oldest() } else { None }
+    }
+
     /// The next message, unless the source has come to its end, good or bad.
     fn take<M, E: Display>(&mut self, next: Option<Result<M, E>>) -> Option<M> {
         match next? {
@@ -158,11 +173,6 @@ impl<'a> Feed<'a> {
         if message.is_empty() && !self.stream.is_json() {
             return None;
         }
-        let size = message.len();
-        let too_many = self.settling.len() >= MAX_UNDER_WAY;
-        if too_many || (self.bytes > 0 && self.bytes + size > MAX_BYTES_UNDER_WAY) {
-            return self.oldest().map(Wait::Outcome);
-        }
         let mut appended = self.stream.append(message);
         match appended.now() {
             Some(Err(error)) if error.kind() == ErrorKind::BufferFull => {
@@ -171,8 +181,8 @@ impl<'a> Feed<'a> {
             }
             Some(result) => self.settle(result),
             None => {
-                self.bytes += size;
-                self.settling.push_back((size, appended));
+                self.bytes += message.len();
+                self.settling.push_back((message.len(), appended));
             }
         }
         None
