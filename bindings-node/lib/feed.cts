@@ -126,6 +126,10 @@ export class Feed {
           due = performance.now() + SLICE_MS;
           continue; // something may have failed meanwhile
         }
+        if (this.#isFull) {
+          await this.#move();
+          continue;
+        }
         const step = await this.#patience.wait(next());
         if (step === undefined) break; // something failed meanwhile
         if (step.done) ended = true;
@@ -173,9 +177,6 @@ export class Feed {
   #offer(payload: Payload, seq: string | undefined): boolean {
     this.#patience.check();
     const size = payload.length;
-    const count = this.#queue.length - this.#head;
-    const fits = this.#bytes + size <= MAX_PENDING_BYTES && count < MAX_PENDING_MESSAGES;
-    if (!fits && this.#isBusy) return false;
     const wait = calling(() => this.#stream.append(payload, seq));
     const refused = wait.now();
     if (refused === null) {
@@ -191,6 +192,12 @@ export class Feed {
       throw error;
     }
     return true;
+  }
+
+  /** Whether the source is not asked for more: what it gives once it is has its place. */
+  get #isFull(): boolean {
+    const count = this.#queue.length - this.#head;
+    return this.#bytes >= MAX_PENDING_BYTES || count >= MAX_PENDING_MESSAGES;
   }
 
   get #isBusy(): boolean {

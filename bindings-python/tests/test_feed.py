@@ -175,6 +175,29 @@ def test_a_source_is_not_read_ahead(gate, message, most):
     wait_until(lambda: sum(map(len, gate.bodies)) == at * len(message))
 
 
+def test_what_was_taken_before_it_was_cancelled_arrives(gate):
+    taken = []
+
+    def source():
+        while True:
+            taken.append("x" * 2**20)
+            yield taken[-1]
+
+    async def main():
+        task = asyncio.ensure_future(stream.aappend_stream(source()))
+        while not gate.arrived.is_set() or len(taken) < 16:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    stream = DurableStream.connect(gate.url)
+    asyncio.run(main())
+    gate.open.set()
+    stream.append("end")
+    wait_until(lambda: sum(map(len, gate.bodies)) == len(taken) * 2**20 + 3)
+
+
 def test_a_full_process_makes_it_wait(url):
     code = """
 import asyncio, sys, durstream

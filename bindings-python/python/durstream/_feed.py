@@ -157,6 +157,9 @@ class Feed:
             if self._waits.GIVES_WAY and time.monotonic() >= due:
                 await self._waits.sleep(0)
                 due = time.monotonic() + _SLICE
+            if self._is_full():
+                await self._oldest()
+                continue
             try:
                 message = await source.__anext__()
             except StopAsyncIteration:
@@ -194,9 +197,6 @@ class Feed:
 
     def _offer(self, message: Any, size: int) -> bool:
         """Hands a message over, if there is room for it."""
-        fits = self._bytes + size <= _MAX_PENDING_BYTES
-        if self._pending and not (fits and len(self._pending) < _MAX_PENDING_MESSAGES):
-            return False
         pending = self._append(message, self._seq)
         ready = pending.poll()  # what the core refuses, it refuses at once
         if ready is None:
@@ -207,6 +207,10 @@ class Feed:
         else:
             self._settle(*ready)
         return True
+
+    def _is_full(self) -> bool:
+        """Whether the source is not asked for more: what it gives once it is has its place."""
+        return self._bytes >= _MAX_PENDING_BYTES or len(self._pending) >= _MAX_PENDING_MESSAGES
 
     def _is_well(self) -> bool:
         """Whether nothing failed, as far as is known by now."""
