@@ -1,9 +1,8 @@
-// Appending promises, what a source yields, and what a pipe brings.
+// Appending promises, and what a source yields.
 
 import assert from "node:assert/strict";
 import { Readable } from "node:stream";
 import { test } from "node:test";
-import type { TestContext } from "node:test";
 
 import {
   DeliveryError,
@@ -15,7 +14,7 @@ import {
   TimeoutError,
   ValidationError,
 } from "durstream";
-import { acknowledgement, fresh, isClosed, nowhere, readJson, readText, rejectionOf, serve, succeed } from "./support.ts";
+import { fresh, hold, nowhere, readJson, readText, rejectionOf, serve, succeed } from "./support.ts";
 
 const create = (name: string, contentType = "text/plain") =>
   DurableStream.create({ url: fresh(name), contentType });
@@ -37,32 +36,6 @@ function deferred<T>() {
     [resolve, reject] = both;
   });
   return { promise, resolve, reject };
-}
-
-/** A server that holds every write back until it is told to answer. */
-async function hold(t: TestContext) {
-  const bodies: string[] = [];
-  const held: (() => void)[] = [];
-  let [open, arrived] = [false, (): void => undefined];
-  const first = new Promise<void>((resolve) => {
-    arrived = resolve;
-  });
-  const url = await serve(t, (request, response) => {
-    let body = "";
-    request.setEncoding("latin1").on("data", (part) => (body += part));
-    request.on("end", () => {
-      bodies.push(body);
-      arrived();
-      const answer = () => void response.writeHead(200, acknowledgement(request)).end();
-      if (open) answer();
-      else held.push(answer);
-    });
-  });
-  const release = () => {
-    open = true;
-    held.splice(0).forEach((answer) => answer());
-  };
-  return { url, bodies, release, first };
 }
 
 // --- Promises ---
@@ -101,6 +74,19 @@ test("a promise that is rejected is its own append's error alone", async () => {
   const early = handle.append(Promise.reject(reason), { seq: 5 as never });
   assert.equal((await rejectionOf(early)).option, "seq");
   assert.deepEqual(await readJson(handle.url), [3]);
+});
+
+test("a promise that begins when it is asked is asked once", async () => {
+  const handle = await create("lazy", "application/json");
+  let begun = 0;
+  const lazy: PromiseLike<object> = {
+    then(resolve, reject) {
+      begun += 1;
+      return Promise.resolve({ begun }).then(resolve, reject);
+    },
+  };
+  await handle.append(lazy);
+  assert.deepEqual([await readJson(handle.url), begun], [[{ begun: 1 }], 1]);
 });
 
 test("who does not want to wait for a promise any longer holds nobody up", async () => {
@@ -341,82 +327,6 @@ test("given up, it takes no more, lets the source go, and what it took arrives",
   assert.equal(touched, false);
 });
 
-// --- Pipes ---
-
-test("a pipe's end delivers everything and ends the stream", async () => {
-  const handle = await create("pipe");
-  const parts = Array.from({ length: 20_000 }, (_, n) => `${n} `);
-  const options = { producerId: "pipe", lingerMs: 1, maxBatchBytes: 4096 };
-  await ReadableStream.from([...parts, ""]).pipeTo(handle.writable(options));
-  assert.equal(await readText(handle.url), parts.join(""));
-  assert.ok(await isClosed(handle.url));
-});
-
-test("a pipe that breaks off leaves the stream open, and what came through it there", async () => {
-  const handle = await create("broken-pipe", "application/json");
-  const reason = new Error("mine");
-  async function* failing() {
-    yield { n: 1 };
-    throw reason;
-  }
-  const pipe = ReadableStream.from(failing()).pipeTo(handle.writable());
-  assert.equal(await rejectionOf(pipe), reason);
-  assert.deepEqual(await readJson(handle.url), [{ n: 1 }]);
-  assert.equal(await isClosed(handle.url), false);
-});
-
-test("a pipe that does not deliver says so", async () => {
-  const handle = new DurableStream({ url: fresh("missing"), contentType: "text/plain" });
-  const told: unknown[] = [];
-  const writable = handle.writable({ onError: (error) => told.push(error) });
-  const error = await rejectionOf(ReadableStream.from(["a"]).pipeTo(writable));
-  assert.ok(error instanceof DeliveryError || error instanceof StreamNotFoundError, String(error));
-  assert.ok(told[0] instanceof StreamNotFoundError);
-});
-
-test("a pipe waits for room in a small buffer, and does not fail of it", async () => {
-  const message = { text: "x".repeat(1000) };
-  for (const options of [{ maxBufferBytes: 20_000 }, { maxBufferItems: 3 }]) {
-    const handle = await create("small-buffer", "application/json");
-    const parts = Array.from({ length: 1000 }, () => message);
-    await ReadableStream.from(parts).pipeTo(handle.writable({ ...options, maxBatchBytes: 5000 }));
-    assert.equal((await readJson(handle.url)).length, 1000);
-  }
-});
-
-test("a pipe of objects is not read ahead either", async (t) => {
-  const { url, release, first } = await hold(t);
-  let taken = 0;
-  async function* source() {
-    for (; taken < 20; taken += 1) yield { text: "x".repeat(2 ** 20) };
-  }
-  const handle = new DurableStream({ url, contentType: "application/json" });
-  const piped = ReadableStream.from(source()).pipeTo(handle.writable());
-  await first;
-  await new Promise((resolve) => setTimeout(resolve, 50)); // it would have gone on
-  assert.ok(taken < 8, `${taken} were taken`);
-  release();
-  await piped;
-  assert.equal(taken, 20);
-});
-
-test("a pipe is not read ahead", async (t) => {
-  const { url, release, first } = await hold(t);
-  let taken = 0;
-  async function* source() {
-    for (; taken < 20; taken += 1) yield "x".repeat(2 ** 20);
-  }
-  const piped = ReadableStream.from(source()).pipeTo(new DurableStream({ url }).writable());
-  await first;
-  await new Promise((resolve) => setTimeout(resolve, 50)); // it would have gone on
-  assert.ok(taken < 8, `${taken} were taken`);
-  release();
-  await piped;
-  assert.equal(taken, 20);
-});
-
-// --- Others ---
-
 test("a source that never waits lets others run", async () => {
   const handle = await create("busy");
   let [taken, others] = [0, false];
@@ -429,17 +339,4 @@ test("a source that never waits lets others run", async () => {
   setTimeout(() => (others = true), 10);
   await handle.appendStream(source());
   assert.ok(taken < 1000);
-});
-
-test("a promise that begins when it is asked is asked once", async () => {
-  const handle = await create("lazy", "application/json");
-  let begun = 0;
-  const lazy: PromiseLike<object> = {
-    then(resolve, reject) {
-      begun += 1;
-      return Promise.resolve({ begun }).then(resolve, reject);
-    },
-  };
-  await handle.append(lazy);
-  assert.deepEqual([await readJson(handle.url), begun], [[{ begun: 1 }], 1]);
 });

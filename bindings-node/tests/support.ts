@@ -53,6 +53,32 @@ export function acknowledgement({ headers }: IncomingMessage): Record<string, st
   return { "stream-next-offset": "1", ...Object.fromEntries(echoed) };
 }
 
+/** A server that holds every write back until it is told to answer. */
+export async function hold(t: TestContext) {
+  const bodies: string[] = [];
+  const held: (() => void)[] = [];
+  let [open, arrived] = [false, (): void => undefined];
+  const first = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  const url = await serve(t, (request, response) => {
+    let body = "";
+    request.setEncoding("latin1").on("data", (part) => (body += part));
+    request.on("end", () => {
+      bodies.push(body);
+      arrived();
+      const answer = () => void response.writeHead(200, acknowledgement(request)).end();
+      if (open) answer();
+      else held.push(answer);
+    });
+  });
+  const release = () => {
+    open = true;
+    held.splice(0).forEach((answer) => answer());
+  };
+  return { url, bodies, release, first };
+}
+
 /** The fault proxy before the server; its rules are those of `tests/src/proxy`. */
 export interface Faults {
   /** The same stream behind the proxy. */
