@@ -16,7 +16,6 @@ use crate::error::{Detail, Error, ErrorKind};
 use crate::protocol::answer::Answer;
 use crate::runtime::random;
 use crate::stream::wire::Opened;
-use crate::transport::asking::Answers;
 use crate::transport::{Response, SendError};
 
 /// How long "there is no such stream" must persist before it is believed: a deploy's ingress
@@ -325,25 +324,13 @@ impl Task {
         let more = budget.spend();
         let parts = slot.queued.batch.split().filter(|_| split && more);
         if let Some((first, second)) = parts {
-            let behind = Slot {
-                seq: NO_TUPLE,
-                queued: Queued {
-                    batch: second,
-                    closes: slot.queued.closes,
-                    splits: slot.queued.splits.clone(),
-                    ..slot.queued
-                },
-                flying: false,
-                after_predecessor: false,
-                maybe_stored: false,
-                unanswered: 0,
-                late: 0,
-                started: None,
-                flight: None,
-                acked: None,
-                answers: Answers::default(),
-                expired: slot.expired,
+            let queued = Queued {
+                batch: second,
+                closes: slot.queued.closes,
+                splits: slot.queued.splits.clone(),
+                ..slot.queued
             };
+            let behind = Slot { expired: slot.expired, ..Slot::new(NO_TUPLE, queued) };
             slot.queued.batch = first;
             slot.queued.closes = false;
             self.engine.book().reserve_anyway(BATCH_OVERHEAD); // for the one more

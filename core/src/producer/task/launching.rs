@@ -11,7 +11,6 @@ use super::{Landed, Looking, Slot, Task};
 use crate::protocol::headers::*;
 use crate::stream::wire;
 use crate::transport::Request;
-use crate::transport::asking::Answers;
 
 impl Task {
     /// Whether another batch may be taken from the queue now.
@@ -100,20 +99,7 @@ impl Task {
                 self.forget_failures();
             }
             let seq = self.session.take_seq();
-            self.window.push_back(Slot {
-                seq,
-                queued,
-                flying: false,
-                after_predecessor: false,
-                maybe_stored: false,
-                unanswered: 0,
-                late: 0,
-                started: None,
-                flight: None,
-                acked: None,
-                answers: Answers::default(),
-                expired: false,
-            });
+            self.window.push_back(Slot::new(seq, queued));
             self.fly(self.window.len() - 1);
         }
     }

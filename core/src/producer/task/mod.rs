@@ -60,6 +60,23 @@ struct Slot {
 }
 
 impl Slot {
+    fn new(seq: u64, queued: Queued) -> Self {
+        Slot {
+            seq,
+            queued,
+            flying: false,
+            after_predecessor: false,
+            maybe_stored: false,
+            unanswered: 0,
+            late: 0,
+            started: None,
+            flight: None,
+            acked: None,
+            answers: Answers::default(),
+            expired: false,
+        }
+    }
+
     /// Whether its writes may be in the stream, under this tuple or an earlier one.
     fn unsure(&self) -> bool {
         self.maybe_stored || self.queued.is_in_doubt()
