@@ -57,3 +57,15 @@ fn a_childs_handle_appends_nothing_without_an_identity_either() {
     });
     assert_eq!(refusals, "Forked Forked Forked");
 }
+
+/// It would wait for a thread that only its parent has.
+#[test]
+fn a_childs_handle_ends_no_stream() {
+    let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
+    drop(stream.append("x")); // opens its writer
+    let refusal = in_child(|| {
+        let end = stream.close(None).wait_for(std::time::Duration::from_secs(20));
+        end.map_or("it hangs".to_owned(), |end| format!("{:?}", end.unwrap_err().kind()))
+    });
+    assert_eq!(refusal, "Forked");
+}

@@ -388,7 +388,10 @@ impl IdempotentProducer {
     pub(crate) fn close_plainly(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
         match message {
             Some(_) => self.close(message),
-            None => close(&self.engine, Last::Anybodys),
+            None => match self.engine.check_fork() {
+                Ok(()) => close(&self.engine, Last::Anybodys),
+                Err(error) => Pending::ready(Err(error)),
+            },
         }
     }
 
