@@ -21,8 +21,8 @@ const PATIENCE: u32 = 128;
 /// How long a batch that is not full is held behind the last request.
 const HOLD: Duration = Duration::from_millis(1);
 
-/// The part of a delivery timeout that holding may take at most.
-const HOLD_SHARE: u32 = 16;
+/// A delivery timeout below this is not spent on holding: timers are no finer than a millisecond.
+const LITTLE: Duration = Duration::from_millis(16);
 
 #[derive(Debug)]
 pub(crate) struct Pacing {
@@ -43,7 +43,8 @@ pub(crate) struct Pacing {
 impl Pacing {
     pub(crate) fn new(max_in_flight: usize, delivery_timeout: Option<Duration>) -> Self {
         let max_in_flight = max_in_flight as u32;
-        let hold = delivery_timeout.map_or(HOLD, |limit| HOLD.min(limit / HOLD_SHARE));
+        let hurries = delivery_timeout.is_some_and(|limit| limit < LITTLE);
+        let hold = if hurries { Duration::ZERO } else { HOLD };
         let round_trip = Duration::ZERO;
         let (answers, patience) = (0, 1);
         Pacing { max_in_flight, places: 1, round_trip, last: None, answers, patience, hold }
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn a_short_delivery_timeout_is_not_spent_on_holding() {
         let start = Instant::now();
-        for (timeout, expected) in [(None, HOLD), (Some(4), HOLD / 4), (Some(60_000), HOLD)] {
+        for (timeout, expected) in [(None, HOLD), (Some(4), Duration::ZERO), (Some(60_000), HOLD)] {
             let mut pacing = Pacing::new(2, timeout.map(Duration::from_millis));
             assert_eq!(pacing.held_until(), None);
             pacing.started(start);
