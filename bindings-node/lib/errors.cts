@@ -238,20 +238,6 @@ export function notSupported(message: string): NotSupportedError {
   return new NotSupportedError({ ...fixed, message, retryable: false, definite: true });
 }
 
-/**
- * What became of several messages, and why the first that was not delivered was not.
- * @internal
- */
-export function undelivered(count: number, lost: number, cause: DurstreamError): DeliveryError {
-  const why = cause.url ? cause.message.replace(` (${cause.url})`, "") : cause.message;
-  const message = `${count} messages were delivered, ${lost} were not: ${why}`;
-  const fixed = { name: "DeliveryError", code: "DELIVERY", retryable: false, definite: false };
-  const fields = { url: cause.url ?? null, delivered: count, undelivered: lost };
-  const error = new DeliveryError({ ...fixed, message, ...fields });
-  Object.defineProperty(error, "cause", { value: cause, configurable: true, writable: true });
-  return error;
-}
-
 /** @internal */
 export function timedOut(what: string, timeoutMs: number): TimeoutError {
   const message = `${what} did not finish within ${timeoutMs} ms; it goes on`;

@@ -1,24 +1,12 @@
 // Appending what a source yields: in order, with bounded memory.
 
-import {
-  BufferFullError,
-  DurstreamError,
-  InvalidArgumentError,
-  calling,
-  invalidArgument,
-  undelivered,
-} from "./errors.cjs";
+import { DeliveryError, calling, invalidArgument } from "./errors.cjs";
+import { Unsayable } from "./json.cjs";
 import type { FlushReport } from "./lifecycle.cjs";
-import type { NativeStream, NativeWait, Payload } from "./native.cjs";
-import type { OutcomeFields } from "./receipt.cjs";
+import type { NativeFeed, Payload } from "./native.cjs";
 import { valueOf } from "./wait.cjs";
 import type { Patience } from "./wait.cjs";
 
-/** What may be under way of one source: enough to fill the requests in flight and the next ones. */
-const MAX_PENDING_BYTES = 16 * 1024 * 1024;
-const MAX_PENDING_MESSAGES = 4096;
-/** The pause where others fill the buffer: the room they give back comes without a sign. */
-const PAUSE_MS = 5;
 /** How long a source that never waits may keep everybody else waiting. */
 const SLICE_MS = 5;
 
@@ -62,216 +50,118 @@ function readerOf<T>(source: ReadableSource<T>): AsyncIterator<T, unknown, undef
   };
 }
 
-/** Tells a source that no more is taken of it, without waiting for what it does then. */
-async function leave<T>(source: AsyncIterator<T, unknown, undefined>): Promise<void> {
-  try {
-    await source.return?.();
-  } catch {
-    // It is not asked for anything any more.
-  }
-}
+/** A source as a feed asks it. */
+class Asked<T> {
+  readonly #source: AsyncIterator<T, unknown, undefined>;
+  #ended = false;
+  #letGo: () => void = () => undefined;
+  /** What the source failed with. */
+  failure: { readonly error: unknown } | undefined;
 
-/** A message under way. */
-interface Sent {
-  readonly wait: NativeWait;
-  readonly size: number;
-}
-
-/** Messages of one source on their way. */
-export class Feed {
-  readonly #stream: NativeStream;
-  readonly #patience: Patience;
-  readonly #report = { delivered: 0, duplicates: 0, uncertain: 0 };
-  #undelivered = 0;
-  /** Under way, in order; those before `#head` are settled. */
-  #queue: Sent[] = [];
-  #head = 0;
-  #bytes = 0;
-  /** Whether the oldest is waited for: the others settle with it, or after it. */
-  #watching = false;
-  /** Why the first message that was not delivered was not. */
-  #cause: DurstreamError | undefined;
-  #moved: (() => void) | undefined;
-
-  constructor(stream: NativeStream, patience: Patience) {
-    this.#stream = stream;
-    this.#patience = patience;
+  constructor(source: AsyncIterator<T, unknown, undefined>) {
+    this.#source = source;
   }
 
-  /**
-   * Appends everything a source yields: what `payloadOf` makes of it, undefined for nothing. The
-   * first message is taken for its `seq` before the others follow. Once one failed, or the source
-   * did, no more is taken from it, and what is under way is waited for.
-   */
-  async run<T>(
-    source: AsyncIterator<T, unknown, undefined>,
-    payloadOf: (message: T) => Payload | undefined,
-    seq: string | undefined,
-  ): Promise<FlushReport> {
-    let failed: { readonly error: unknown } | undefined;
-    const next = async (): Promise<IteratorResult<T, unknown>> => {
-      try {
-        return await source.next();
-      } catch (error) {
-        failed = { error };
-        return { done: true, value: undefined };
-      }
-    };
-    let [order, ended] = [seq, false];
-    let due = performance.now() + SLICE_MS;
-    try {
-      while (!ended && this.#cause === undefined) {
-        if (performance.now() >= due) {
-          await this.#patience.wait(new Promise((resolve) => setImmediate(resolve)));
-          due = performance.now() + SLICE_MS;
-          continue; // something may have failed meanwhile
-        }
-        if (this.#isFull) {
-          await this.#move();
-          continue;
-        }
-        const step = await this.#patience.wait(next());
-        if (step === undefined) break; // something failed meanwhile
-        if (step.done) ended = true;
-        else if (await this.#push(step.value, payloadOf, order)) order = undefined;
-      }
-    } finally {
-      if (!ended) void leave(source);
-    }
-    return this.#finish(failed);
-  }
-
-  /** Waits for what is under way, and says what became of everything. */
-  async #finish(failed: { readonly error: unknown } | undefined): Promise<FlushReport> {
-    while (this.#isBusy) await this.#move();
-    const cause = this.#cause;
-    if (cause !== undefined) {
-      if (failed !== undefined) cause.cause ??= failed.error; // it would have been told
-      throw undelivered(this.#report.delivered, this.#undelivered, cause);
-    }
-    if (failed !== undefined) throw failed.error;
-    return this.#report;
-  }
-
-  /** Hands a message over, once there is room for it; whether there was one. */
-  async #push<T>(
-    message: T,
-    payloadOf: (message: T) => Payload | undefined,
-    seq: string | undefined,
-  ): Promise<boolean> {
-    try {
-      const payload = payloadOf(message);
-      if (payload === undefined) return false;
-      while (!this.#offer(payload, seq)) {
-        await (this.#isBusy ? this.#move() : this.#patience.wait(pause()));
-        if (this.#cause !== undefined) throw this.#cause; // it is not even tried
-      }
-    } catch (error) {
-      this.#fail(error);
-    }
-    while (seq !== undefined && this.#isBusy) await this.#move();
-    return true;
-  }
-
-  /** Hands a message over, if there is room for it. */
-  #offer(payload: Payload, seq: string | undefined): boolean {
-    this.#patience.check();
-    const size = payload.length;
-    const wait = calling(() => this.#stream.append(payload, seq));
-    const refused = wait.now();
-    if (refused === null) {
-      this.#queue.push({ wait, size });
-      this.#bytes += size;
-      this.#watch();
-      return true;
-    }
-    try {
-      this.#count(valueOf<OutcomeFields>(refused));
-    } catch (error) {
-      if (error instanceof BufferFullError) return false;
-      throw error;
-    }
-    return true;
-  }
-
-  /** Whether the source is not asked for more: what it gives once it is has its place. */
-  get #isFull(): boolean {
-    const count = this.#queue.length - this.#head;
-    return this.#bytes >= MAX_PENDING_BYTES || count >= MAX_PENDING_MESSAGES;
-  }
-
-  get #isBusy(): boolean {
-    return this.#head < this.#queue.length;
-  }
-
-  /** Waits until more is settled. */
-  async #move(): Promise<void> {
-    await this.#patience.wait(
-      new Promise<void>((resolve) => {
-        this.#moved = resolve;
-      }),
-    );
-  }
-
-  /** Waits for the oldest in the background. */
-  #watch(): void {
-    const oldest = this.#queue[this.#head];
-    if (this.#watching || oldest === undefined) return;
-    this.#watching = true;
-    void oldest.wait.done().then((text) => {
-      this.#watching = false;
-      this.#settle(text, oldest);
-      this.#collect();
-      this.#moved?.();
-      this.#watch();
+  /** The next message; undefined at the end, good or bad, or once it was let go. */
+  next(): Promise<{ readonly message: T } | undefined> {
+    return new Promise((resolve) => {
+      this.#letGo = () => resolve(undefined);
+      void this.#next().then(resolve);
     });
   }
 
-  /** Takes what is settled by now. */
-  #collect(): void {
-    for (let oldest; (oldest = this.#queue[this.#head]) !== undefined; ) {
-      const text = oldest.wait.now();
-      if (text === null) break;
-      this.#settle(text, oldest);
-    }
-    this.#queue = this.#queue.slice(this.#head);
-    this.#head = 0;
-  }
-
-  #settle(text: string, { size }: Sent): void {
-    this.#head += 1;
-    this.#bytes -= size;
+  async #next(): Promise<{ readonly message: T } | undefined> {
     try {
-      this.#count(valueOf<OutcomeFields>(text));
+      const { done, value } = await this.#source.next();
+      if (!done) return { message: value };
     } catch (error) {
-      this.#refused(error);
+      this.failure = { error };
     }
+    this.#ended = true;
+    return undefined;
   }
 
-  #refused(error: unknown): void {
+  /** Waits for the next message no longer. */
+  letGo(): void {
+    this.#letGo();
+  }
+
+  /** Tells the source that no more is taken of it, without waiting for what it does then. */
+  async leave(): Promise<void> {
+    if (this.#ended) return;
     try {
-      this.#fail(error);
-      this.#patience.interrupt();
+      await this.#source.return?.();
     } catch {
-      this.#patience.end(error);
+      // It is not asked for anything any more.
     }
-  }
-
-  #count({ duplicate, maybeDuplicate }: OutcomeFields): void {
-    this.#report.delivered += 1;
-    if (duplicate) this.#report.duplicates += 1;
-    if (maybeDuplicate) this.#report.uncertain += 1;
-  }
-
-  /** Counts a message that was not delivered; throws what is of the call, and not of a message. */
-  #fail(error: unknown): void {
-    const known = error instanceof DurstreamError && !(error instanceof InvalidArgumentError);
-    if (!known || this.#patience.isOver) throw error;
-    this.#undelivered += 1;
-    this.#cause ??= error;
   }
 }
 
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+/**
+ * Appends everything a source yields: what `payloadOf` makes of it. Once a message failed, or the
+ * source did, no more is taken from it, and what is under way is waited for.
+ */
+export async function feed<T>(
+  native: NativeFeed,
+  iterator: AsyncIterator<T, unknown, undefined>,
+  payloadOf: (message: T) => Payload,
+  patience: Patience,
+): Promise<FlushReport> {
+  const source = new Asked(iterator);
+  try {
+    await give(native, source, payloadOf, patience);
+  } finally {
+    void source.leave();
+  }
+  const { failure } = source;
+  try {
+    const report = valueOf<FlushReport>(await patience.wait(native.end().done()));
+    if (failure === undefined) return report;
+  } catch (error) {
+    // The source's own would have been told.
+    if (failure && error instanceof DeliveryError) error.cause.cause ??= failure.error;
+    throw error;
+  }
+  throw failure.error;
+}
+
+async function give<T>(
+  native: NativeFeed,
+  source: Asked<T>,
+  payloadOf: (message: T) => Payload,
+  patience: Patience,
+): Promise<void> {
+  const ready = async (): Promise<unknown> => patience.wait(native.ready().done());
+  const offer = async (message: T): Promise<void> => {
+    try {
+      const payload = payloadOf(message);
+      while (!calling(() => native.offer(payload))) await ready();
+    } catch (error) {
+      if (!(error instanceof Unsayable)) throw error;
+      native.refuse(error.message);
+    }
+  };
+  // A source that says nothing must not keep what failed to itself.
+  let watching = false;
+  const watch = async (): Promise<void> => {
+    if (watching) return;
+    watching = true;
+    await native.stopped().done();
+    watching = false;
+    if (native.next() === "stop") source.letGo();
+  };
+  let due = performance.now() + SLICE_MS;
+  for (let next; (next = native.next()) !== "stop"; ) {
+    if (performance.now() >= due) {
+      await patience.wait(new Promise((resolve) => setImmediate(resolve)));
+      due = performance.now() + SLICE_MS;
+    } else if (next === "wait") {
+      await ready();
+    } else {
+      const given = await patience.wait(source.next());
+      if (given === undefined) return;
+      await offer(given.message);
+      void watch();
+    }
+  }
 }

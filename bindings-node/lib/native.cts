@@ -46,6 +46,17 @@ export interface NativeStream {
   readonly isJson: boolean;
 }
 
+/** What is appended of one source. */
+export interface NativeFeed {
+  next(): "more" | "wait" | "stop";
+  /** Whether there was room for it. */
+  offer(message: Payload): boolean;
+  refuse(why: string): void;
+  ready(): NativeWait;
+  stopped(): NativeWait;
+  end(): NativeWait;
+}
+
 export interface NativeReader {
   next(): NativeStep;
   readonly offset: string | null;
@@ -106,6 +117,7 @@ export interface NativeState extends NativeWriter {
 
 export interface Native {
   Stream: new (given: Given) => NativeStream;
+  Feed: new (stream: NativeStream, seq?: string) => NativeFeed;
   Producer: new (
     stream: NativeStream,
     id: string,

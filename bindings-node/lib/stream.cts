@@ -1,7 +1,7 @@
 // A stream by its URL.
 
 import { ValidationError, calling, invalidArgument, notSupported } from "./errors.cjs";
-import { Feed, iteratorOf } from "./feed.cjs";
+import { feed, iteratorOf } from "./feed.cjs";
 import type { Source } from "./feed.cjs";
 import { Unsayable, serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
@@ -208,11 +208,8 @@ export class DurableStream {
       const { last } = this.#turns;
       if (last !== undefined) await patience.wait(last);
       const { isJson } = this.#native;
-      const payloadOf = (message: Message): Payload | undefined => {
-        const payload = this.#payload(message);
-        return payload.length === 0 && !isJson ? undefined : payload;
-      };
-      return await new Feed(this.#native, patience).run(iterator, payloadOf, seq);
+      const own = calling(() => new native.Feed(this.#native, seq));
+      return await feed(own, iterator, (message) => serialise(message, isJson), patience);
     } finally {
       patience.release();
     }

@@ -78,7 +78,6 @@ export class Patience {
   readonly #forget: (() => unknown) | undefined;
   #end: { readonly reason: unknown } | undefined;
   #reject: ((reason: unknown) => void) | undefined;
-  #interrupt: (() => void) | undefined;
 
   constructor(what: string, options: WaitOptions = {}) {
     const { timeoutMs } = options;
@@ -93,33 +92,20 @@ export class Patience {
     this.#timer = setTimeout(() => this.end(timedOut(what, timeoutMs)), limit);
   }
 
-  /**
-   * Waits for a result, or for the end of the patience: then it throws the reason. Interrupted, it
-   * is undefined.
-   */
-  wait<T>(work: PromiseLike<T>): Promise<T | undefined> {
-    return new Promise<T | undefined>((resolve, reject) => {
+  /** Waits for a result, or for the end of the patience: then it throws the reason. */
+  wait<T>(work: PromiseLike<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
       // Whatever comes first counts; the other is not unhandled.
       if (this.#end !== undefined) reject(this.#end.reason);
-      [this.#reject, this.#interrupt] = [reject, () => resolve(undefined)];
+      this.#reject = reject;
       work.then(resolve, reject);
     });
-  }
-
-  /** Ends this wait alone. */
-  interrupt(): void {
-    this.#interrupt?.();
   }
 
   /** Ends this wait and all later ones. */
   end(reason: unknown): void {
     this.#end ??= { reason };
     this.#reject?.(this.#end.reason);
-  }
-
-  /** Whether it has ended. */
-  get isOver(): boolean {
-    return this.#end !== undefined;
   }
 
   /** Throws the reason if it has ended. */

@@ -5,6 +5,7 @@
 
 pub mod crossing;
 pub mod failure;
+pub mod feed;
 pub mod header;
 pub mod options;
 pub mod process;

@@ -53,10 +53,13 @@ export function acknowledgement({ headers }: IncomingMessage): Record<string, st
   return { "stream-next-offset": "1", ...Object.fromEntries(echoed) };
 }
 
-/** A server that holds every write back until it is told to answer. */
+/**
+ * A server that holds every write of one producer back until it is told to answer: in their order
+ * then, as servers do whichever of their connections is ahead.
+ */
 export async function hold(t: TestContext) {
   const bodies: string[] = [];
-  const held: (() => void)[] = [];
+  const held = new Map<number, () => void>();
   let [open, arrived] = [false, (): void => undefined];
   const first = new Promise<void>((resolve) => {
     arrived = resolve;
@@ -65,16 +68,17 @@ export async function hold(t: TestContext) {
     let body = "";
     request.setEncoding("latin1").on("data", (part) => (body += part));
     request.on("end", () => {
-      bodies.push(body);
+      held.set(Number(request.headers["producer-seq"]), () => {
+        bodies.push(body);
+        response.writeHead(200, acknowledgement(request)).end();
+      });
       arrived();
-      const answer = () => void response.writeHead(200, acknowledgement(request)).end();
-      if (open) answer();
-      else held.push(answer);
+      if (open) release();
     });
   });
   const release = () => {
     open = true;
-    held.splice(0).forEach((answer) => answer());
+    for (let take; (take = held.get(bodies.length)); ) take();
   };
   return { url, bodies, release, first };
 }

@@ -8,6 +8,7 @@ mod callable;
 mod callback;
 mod dispatcher;
 mod errors;
+mod feed;
 mod fork;
 mod gil;
 mod headers;
@@ -34,6 +35,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<receipt::Receipt>()?;
     module.add_class::<headers::Answer>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<feed::Feed>()?;
     module.add_class::<reader::Reader>()?;
     module.add_class::<reader::Chunk>()?;
     module.add_class::<producer::Producer>()?;

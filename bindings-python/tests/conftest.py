@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import http.server
 import json
 import os
@@ -130,13 +131,16 @@ def nowhere():
 
 
 class Gate:
-    """A server that holds every write back until it is opened, and keeps what it got."""
+    """A server that holds every write back until it is opened, and keeps what it got: once each,
+    in a producer's order, as servers do whichever of their threads is ahead."""
 
     def __init__(self, port=0):
         self.open = threading.Event()
         self.arrived = threading.Event()
         self.bodies = []
         self.headers = []
+        self._turn = threading.Condition()
+        self._taken = collections.Counter()
         gate = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -147,7 +151,7 @@ class Gate:
                 gate.headers.append(dict(self.headers.items()))
                 gate.arrived.set()
                 gate.open.wait()
-                gate.bodies.append(body)
+                gate._take(body, self.headers)
                 self.send_response(200)
                 for name in ("Producer-Epoch", "Producer-Seq"):
                     if name in self.headers:
@@ -164,6 +168,16 @@ class Gate:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1/stream/gate"
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
+
+    def _take(self, body, headers):
+        session = headers["Producer-Id"], headers["Producer-Epoch"]
+        with self._turn:
+            seq = int(headers["Producer-Seq"] or self._taken[session])
+            self._turn.wait_for(lambda: self._taken[session] >= seq)
+            if self._taken[session] == seq:
+                self._taken[session] += 1
+                self.bodies.append(body)
+            self._turn.notify_all()
 
     def end(self):
         self.open.set()

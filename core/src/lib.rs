@@ -54,5 +54,5 @@ pub use state::{
     create_durable_stream_with,
 };
 pub use stats::Stats;
-pub use stream::{Chunk, DurableStream, Metadata, StreamReader};
+pub use stream::{Chunk, DurableStream, Feed, Metadata, Next, StreamReader};
 pub use transport::asking::{HeaderAnswer, HeaderFn};

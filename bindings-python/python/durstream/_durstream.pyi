@@ -1,4 +1,16 @@
-from typing import Any, Callable, Generator, Generic, List, Optional, Tuple, TypeVar, Union, final
+from typing import (
+    Any,
+    Callable,
+    Generator,
+    Generic,
+    List,
+    Literal,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+    final,
+)
 
 from typing_extensions import Self, disjoint_base
 
@@ -11,6 +23,7 @@ __all__ = [
     "Receipt",
     "HeaderAnswer",
     "Stream",
+    "Feed",
     "Reader",
     "Chunk",
     "Producer",
@@ -80,6 +93,14 @@ class Stream:
     def append(self, message: Any, seq: Optional[str]) -> Pending[Outcome]: ...
     def close(self, message: Any) -> Pending[CloseResult]: ...
     def delete(self) -> Pending[None]: ...
+
+@final
+class Feed:
+    def __new__(cls, stream: Stream, seq: Optional[str]) -> Self: ...
+    def next(self) -> Literal["more", "wait", "stop"]: ...
+    def offer(self, message: Any) -> bool: ...
+    def ready(self) -> Pending[None]: ...
+    def end(self) -> Pending[FlushReport]: ...
 
 @disjoint_base
 class Reader:

@@ -162,8 +162,8 @@ class DurableStream:
         """
         seq = _options.argument("seq", seq)
         messages = _feed.iterator(source)
-        feed = _feed.Feed(self._appending, _feed.Blocking, self.url, seq)
-        return _feed.blocking(feed.run(messages, self._sized))
+        feed = _durstream.Feed(self._native, seq)
+        return _feed.blocking(_feed.run(feed, messages, _feed.Blocking))
 
     async def aappend_stream(
         self, source: Union[Iterable[Any], AsyncIterable[Any]], *, seq: Optional[str] = None
@@ -173,19 +173,8 @@ class DurableStream:
         """
         seq = _options.argument("seq", seq)
         messages = _feed.async_iterator(source)
-        feed = _feed.Feed(self._appending, _feed.Awaiting, self.url, seq)
-        return await feed.run(messages, self._sized)
-
-    def _sized(self, message: Any) -> Tuple[Any, int]:
-        """A message and its size; 0 for nothing to append."""
-        if isinstance(message, memoryview):
-            message = bytes(message)
-        if isinstance(message, (str, bytes, bytearray)):
-            return message, len(message) or int(self._native.is_json)
-        if not self._native.is_json:
-            return message, 1  # to be refused
-        encoded = _encoded(message)
-        return encoded, len(encoded)
+        feed = _durstream.Feed(self._native, seq)
+        return await _feed.run(feed, messages, _feed.Awaiting)
 
     def read(
         self, offset: Optional[str] = None, *, live: Union[bool, str] = False

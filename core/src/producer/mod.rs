@@ -208,15 +208,7 @@ impl IdempotentProducer {
 
     /// Refuses a plain append that no server would take, with its `Stream-Seq` if it has one.
     pub(crate) fn check_append(&self, message: &[u8], seq: Option<&str>) -> Result<()> {
-        let is_wrong = |seq: &str| {
-            seq.is_empty()
-                || seq.len() > MAX_STREAM_SEQ
-                || !seq.bytes().all(|b| b.is_ascii_graphic())
-        };
-        if seq.is_some_and(is_wrong) {
-            let text = format!("`seq` takes 1 to {MAX_STREAM_SEQ} visible ASCII characters");
-            return Err(Error::option("seq", text));
-        }
+        check_seq(seq)?;
         self.check(message)?;
         self.engine.check_size(&[message], seq.map_or(0, str::len)).map(drop)
     }
@@ -283,7 +275,7 @@ impl IdempotentProducer {
         self.engine.check_fork()?;
         let text = serde_json::to_vec(value).map_err(|error| {
             self.engine.count_invalid();
-            invalid("serialization-failed", error.to_string())
+            unserialisable(&error.to_string())
         })?;
         self.append_serialised(&text)
     }
@@ -444,6 +436,23 @@ impl std::fmt::Debug for IdempotentProducer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "IdempotentProducer({} on {})", self.producer_id(), self.url())
     }
+}
+
+/// Refuses a `Stream-Seq` that is none.
+pub(crate) fn check_seq(seq: Option<&str>) -> Result<()> {
+    let is_one = |seq: &str| {
+        (1..=MAX_STREAM_SEQ).contains(&seq.len()) && seq.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if seq.is_none_or(is_one) {
+        return Ok(());
+    }
+    let text = format!("`seq` takes 1 to {MAX_STREAM_SEQ} visible ASCII characters");
+    Err(Error::option("seq", text))
+}
+
+/// The error of a value that could not be serialised.
+pub(crate) fn unserialisable(why: &str) -> Error {
+    invalid("serialization-failed", why.to_owned())
 }
 
 fn invalid(reason: &'static str, text: String) -> Error {

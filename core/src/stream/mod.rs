@@ -18,11 +18,13 @@ use crate::transport::Request;
 use crate::transport::plain::Retries;
 
 mod anonymous;
+mod feed;
 mod line;
 mod read;
 mod source;
 pub(crate) mod wire;
 
+pub use feed::{Feed, Next};
 pub(crate) use line::Lines;
 use line::{Anonymous, Bounds, Line};
 pub use read::{Chunk, StreamReader};

@@ -1,0 +1,298 @@
+//! [`Feed`]: the messages of one source on their way, for whoever asks the source himself.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::DurableStream;
+use crate::error::{Detail, Error, ErrorKind, Result};
+use crate::pending::Pending;
+use crate::producer::{FlushReport, Outcome, check_seq, unserialisable};
+use crate::runtime::{lock, process};
+
+/// How many messages of one source may be under way.
+const MAX_UNDER_WAY: usize = 16_384;
+/// How many bytes of one source may be under way: what the largest batches need, and not the whole
+/// of a buffer that others use too.
+const MAX_BYTES_UNDER_WAY: usize = 16 << 20;
+
+/// What to do with a source next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Ask it for a message: there is room for it.
+    More,
+    /// Wait until [`Feed::ready`].
+    Wait,
+    /// Ask it no further: a message was not delivered.
+    Stop,
+}
+
+/// What [`DurableStream::append_stream`] does, for whoever asks the source himself: ask it while
+/// [`next`](Feed::next) says so, [`offer`](Feed::offer) what it gives, and [`end`](Feed::end) it.
+///
+/// One task or thread drives a feed; any may wait for it. Dropped before its end, it leaves what
+/// was taken under way.
+pub struct Feed {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    stream: DurableStream,
+    progress: Mutex<Progress>,
+    /// Who waits for what is under way.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The `Stream-Seq` of the first message, until that is taken.
+    seq: Option<String>,
+    /// Nothing else is taken while anything is under way.
+    alone: bool,
+    /// In order, each message with its size.
+    under_way: VecDeque<(usize, Pending<Outcome>)>,
+    bytes: usize,
+    blocked: Option<Blocked>,
+    report: FlushReport,
+    undelivered: u64,
+    failure: Option<Error>,
+}
+
+/// What a message that found no room waits for.
+enum Blocked {
+    /// An earlier one.
+    Earlier,
+    /// Others' messages, which fill the buffer.
+    Room(Pending<()>),
+}
+
+impl Feed {
+    /// Messages of one source for `stream`. `seq` is the first one's `Stream-Seq`: the others are
+    /// taken once that was.
+    ///
+    /// # Errors
+    /// `InvalidArgument` unless `seq` is 1 to 256 visible ASCII characters.
+    pub fn new(stream: &DurableStream, seq: Option<&str>) -> Result<Feed> {
+        check_seq(seq)?;
+        let progress = Progress { seq: seq.map(str::to_owned), ..Progress::default() };
+        let (progress, waiting) = (Mutex::new(progress), Mutex::default());
+        Ok(Feed { shared: Arc::new(Shared { stream: stream.clone(), progress, waiting }) })
+    }
+
+    /// What to do with the source, as far as is known by now.
+    pub fn next(&self) -> Next {
+        let mut progress = lock(&self.shared.progress);
+        progress.collect(None);
+        progress.next()
+    }
+
+    /// Appends a message, as [`DurableStream::append`] does. `false` if there is no room for it: it
+    /// is offered again once the feed is [`ready`](Self::ready). One that comes after a failure is
+    /// only counted. On a stream that is not JSON, an empty one is nothing.
+    pub fn offer(&self, message: &[u8]) -> bool {
+        let stream = &self.shared.stream;
+        let seq = {
+            let mut progress = lock(&self.shared.progress);
+            if progress.failure.is_some() {
+                progress.undelivered += 1;
+                return true;
+            }
+            progress.seq.clone()
+        };
+        if message.is_empty() && !stream.is_json() {
+            return true;
+        }
+        // Not under the lock: it may settle others, and wake who waits for them.
+        let mut appended = stream.append_as(message, seq.as_deref());
+        let refusal = appended.now();
+        if matches!(&refusal, Some(Err(error)) if error.kind() == ErrorKind::BufferFull) {
+            let is_alone = lock(&self.shared.progress).is_settled();
+            let blocked = if is_alone { Blocked::Room(stream.room()) } else { Blocked::Earlier };
+            lock(&self.shared.progress).blocked = Some(blocked);
+            return false;
+        }
+        let mut progress = lock(&self.shared.progress);
+        progress.alone = progress.seq.take().is_some();
+        match refusal {
+            Some(result) => progress.settle(result),
+            None => {
+                progress.bytes += message.len();
+                progress.under_way.push_back((message.len(), appended));
+            }
+        }
+        true
+    }
+
+    /// Counts a message that could not be serialised, as one that was refused for it.
+    pub fn refuse(&self, why: &str) {
+        let error = unserialisable(why).with_url(&self.shared.stream.endpoint().shown);
+        lock(&self.shared.progress).settle(Err(error));
+    }
+
+    /// Ends it with the source's own failure.
+    pub(super) fn fail(&self, error: Error) {
+        lock(&self.shared.progress).failure.get_or_insert(error);
+    }
+
+    /// Waits until [`next`](Self::next) is not `Wait`.
+    pub fn ready(&self) -> Pending<()> {
+        self.when(Progress::is_ready, |_| Ok(()))
+    }
+
+    /// Waits until a message was not delivered, or none is under way: for whoever waits for the
+    /// source, which may say nothing for long.
+    pub fn stopped(&self) -> Pending<()> {
+        self.when(Progress::is_stopped, |_| Ok(()))
+    }
+
+    /// Waits until nothing is under way, and says what became of everything.
+    ///
+    /// # Errors
+    /// `Delivery`, which counts the messages delivered and those not, with the first cause.
+    pub fn end(&self) -> Pending<FlushReport> {
+        self.when(Progress::is_settled, Self::report)
+    }
+
+    fn when<T: Send + 'static>(
+        &self,
+        is_over: fn(&Progress) -> bool,
+        result: fn(&Feed) -> Result<T>,
+    ) -> Pending<T> {
+        let is_over_now = {
+            let mut progress = lock(&self.shared.progress);
+            progress.collect(None);
+            is_over(&progress)
+        };
+        if is_over_now {
+            return Pending::ready(result(self));
+        }
+        // Not a new one: what is under way ends with its own.
+        let Some(runtime) = process().running() else {
+            return Pending::ready(Err(Error::closed()));
+        };
+        let feed = Feed { shared: self.shared.clone() };
+        runtime.run(async move {
+            poll_fn(|context| feed.poll(context, is_over)).await;
+            result(&feed)
+        })
+    }
+
+    /// [`ready`](Self::ready) for a task of any executor.
+    pub(super) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll(context, Progress::is_ready)
+    }
+
+    /// Whether a message was not delivered; if not, the task is woken when one is not.
+    pub(super) fn poll_failed(&self, context: &mut Context<'_>) -> bool {
+        self.poll(context, |progress| progress.failure.is_some()).is_ready()
+    }
+
+    /// [`end`](Self::end) for a task of any executor.
+    pub(super) fn poll_end(&self, context: &mut Context<'_>) -> Poll<Result<FlushReport>> {
+        self.poll(context, Progress::is_settled).map(|()| self.report())
+    }
+
+    fn poll(&self, context: &mut Context<'_>, is_over: impl Fn(&Progress) -> bool) -> Poll<()> {
+        // First, or what is settled meanwhile would wake nobody.
+        let mut waiting = lock(&self.shared.waiting);
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        drop(waiting);
+        let mut progress = lock(&self.shared.progress);
+        progress.collect(Some(&Waker::from(self.shared.clone())));
+        if is_over(&progress) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn report(&self) -> Result<FlushReport> {
+        let progress = lock(&self.shared.progress);
+        let Some(cause) = progress.failure.clone() else { return Ok(progress.report) };
+        let (delivered, undelivered) = (progress.report.delivered, progress.undelivered);
+        let text = format!(
+            "{delivered} messages were delivered, {undelivered} were not: {}",
+            cause.message()
+        );
+        let detail = Detail::Delivery { delivered, undelivered, cause };
+        let error = Error::new(ErrorKind::Delivery, text).with_detail(detail);
+        Err(error.with_url(&self.shared.stream.endpoint().shown))
+    }
+}
+
+impl Wake for Shared {
+    /// Called when the oldest message is settled, or there is room.
+    fn wake(self: Arc<Self>) {
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Progress {
+    /// Takes what is settled by now; `waker` is woken when there is more.
+    fn collect(&mut self, waker: Option<&Waker>) {
+        while let Some((size, oldest)) = self.under_way.front_mut() {
+            let size = *size;
+            let Some(result) = look(oldest, waker) else { break };
+            self.under_way.pop_front();
+            self.bytes -= size;
+            self.blocked = None;
+            self.settle(result);
+        }
+        match &mut self.blocked {
+            Some(Blocked::Earlier) if self.under_way.is_empty() => self.blocked = None,
+            Some(Blocked::Room(room)) => {
+                if let Some(result) = look(room, waker) {
+                    self.blocked = None;
+                    self.failure = self.failure.take().or(result.err());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn settle(&mut self, result: Result<Outcome>) {
+        match result {
+            Ok(outcome) => {
+                self.report.delivered += 1;
+                self.report.duplicates += u64::from(outcome.duplicate);
+                self.report.uncertain += u64::from(outcome.maybe_duplicate);
+            }
+            Err(error) => {
+                self.undelivered += 1;
+                self.failure.get_or_insert(error);
+            }
+        }
+    }
+
+    fn next(&self) -> Next {
+        let full = self.under_way.len() >= MAX_UNDER_WAY || self.bytes >= MAX_BYTES_UNDER_WAY;
+        let waits = full || self.blocked.is_some() || (self.alone && !self.is_settled());
+        match (&self.failure, waits) {
+            (Some(_), _) => Next::Stop,
+            (None, true) => Next::Wait,
+            (None, false) => Next::More,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.next() != Next::Wait
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.failure.is_some() || self.is_settled()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.under_way.is_empty()
+    }
+}
+
+/// A result, if it is there; else `waker` is woken when it is.
+fn look<T>(pending: &mut Pending<T>, waker: Option<&Waker>) -> Option<Result<T>> {
+    let Some(waker) = waker else { return pending.now() };
+    match Pin::new(pending).poll(&mut Context::from_waker(waker)) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}
