@@ -10,7 +10,7 @@ use crate::args::{
     out, take, text,
 };
 use crate::doorway::{call, get};
-use crate::error::{durstream_code, durstream_error};
+use crate::error::{Problem, durstream_code, durstream_error};
 use crate::metadata::durstream_metadata;
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
@@ -191,14 +191,7 @@ pub unsafe extern "C" fn durstream_stream_read(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let (stream, reader) = (handle(stream, "stream")?, out(reader, "reader")?);
-            let made = stream.stream.read(optional_text(offset, "offset")?)?;
-            reader.set(|| give(durstream_reader::new(made)));
-            Ok(())
-        })
-    }
+    unsafe { call(error, || read(stream, offset, c"off".as_ptr(), reader)) }
 }
 
 /// The same, following the stream beyond its present end as `live` says: `"off"` does not, and is
@@ -215,15 +208,27 @@ pub unsafe extern "C" fn durstream_stream_read_live(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
+    unsafe { call(error, || read(stream, offset, live, reader)) }
+}
+
+/// Gives a reader.
+///
+/// # Safety
+/// As `durstream_stream_read_live`.
+unsafe fn read(
+    stream: *const durstream_stream,
+    offset: *const c_char,
+    live: *const c_char,
+    reader: *mut *mut durstream_reader,
+) -> Result<(), Problem> {
+    // SAFETY: the caller's promise.
     unsafe {
-        call(error, || {
-            let (stream, reader) = (handle(stream, "stream")?, out(reader, "reader")?);
-            let offset = optional_text(offset, "offset")?;
-            let made = stream.stream.read_live(offset, text(live, "live")?)?;
-            reader.set(|| give(durstream_reader::new(made)));
-            Ok(())
-        })
+        let (stream, reader) = (handle(stream, "stream")?, out(reader, "reader")?);
+        let (offset, live) = (optional_text(offset, "offset")?, text(live, "live")?);
+        let made = stream.stream.read_live(offset, live)?;
+        reader.set(|| give(durstream_reader::new(made)));
     }
+    Ok(())
 }
 
 /// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
