@@ -40,7 +40,7 @@ export interface NativeStream {
   append(message: Payload, seq?: string): NativeWait;
   close(message?: Payload): NativeWait;
   delete(): NativeWait;
-  read(offset?: string): NativeReader;
+  read(offset: string | undefined, live: string): NativeReader;
   readonly url: string;
   readonly contentType: string;
   readonly isJson: boolean;

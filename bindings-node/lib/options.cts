@@ -204,6 +204,12 @@ function pairsOf(option: string, what: string, given: unknown): [string, string 
   return found;
 }
 
+/** The word for `live`, for the core, which checks it. */
+export function liveOf(live: unknown): string {
+  if (typeof live === "boolean") return live ? "auto" : "off";
+  return typeof live === "string" ? live : shown(live);
+}
+
 /** A callback, checked. */
 export function onErrorOf(value: unknown): OnError | undefined {
   if (value === undefined || typeof value === "function") return value as OnError | undefined;

@@ -9,7 +9,7 @@ import { closeResult, flushBeforeExit } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeStream, NativeWait, Payload } from "./native.cjs";
-import { givenOf } from "./options.cjs";
+import { givenOf, liveOf } from "./options.cjs";
 import type { PlaceOptions, RequestOptions } from "./options.cjs";
 import { StreamReader } from "./reader.cjs";
 import type { ReadOptions } from "./reader.cjs";
@@ -112,8 +112,6 @@ export interface CloseOptions extends WaitOptions {
   contentType?: string | undefined;
 }
 
-/** The ways of following a stream, to be. */
-const LIVE: unknown[] = [true, "auto", "long-poll", "sse"];
 const OWN = ["signal", "batching", "warnOnHttp", "body"];
 
 /** A stream by its URL: create it, look at it, append to it, read it, end it, delete it. */
@@ -240,18 +238,11 @@ export class DurableStream {
   /** A reader from an offset on, or from the start, to the stream's present end. Sends nothing. */
   read(options: ReadOptions = {}): StreamReader {
     const { offset, live = false } = options;
-    if (LIVE.includes(live)) {
-      const text = "is not there yet: a reader that is asked again looks what came since";
-      throw notSupported(`following a stream (\`live\`) ${text}`);
-    }
-    if (live !== false && (live as unknown) !== "off") {
-      throw invalidArgument("live", "`live` takes false for now");
-    }
     if (offset !== undefined && typeof offset !== "string") {
       throw invalidArgument("offset", "`offset` takes text, from an earlier read, append or head");
     }
     const { signal } = this.#waiting(options);
-    return new StreamReader(calling(() => this.#native.read(offset)), signal);
+    return new StreamReader(calling(() => this.#native.read(offset, liveOf(live))), signal);
   }
 
   #waiting(options: WaitOptions = {}): WaitOptions {

@@ -86,8 +86,8 @@ impl Stream {
 
     /// A reader from an offset on, or from the start; sends nothing.
     #[napi]
-    pub fn read(&self, offset: Option<String>) -> napi::Result<Reader> {
-        guarded(|| Ok(Reader::new(self.stream().read(offset.as_deref())?)))
+    pub fn read(&self, offset: Option<String>, live: String) -> napi::Result<Reader> {
+        guarded(|| Ok(Reader::new(self.stream().read_live(offset.as_deref(), &live)?)))
     }
 
     /// The URL without secrets.

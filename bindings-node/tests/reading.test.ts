@@ -116,12 +116,14 @@ test("read: following is not there yet", async () => {
   for (const live of [true, "auto", "long-poll", "sse"]) {
     const error = thrownBy(() => handle.read({ live: live as never }));
     assert.ok(error instanceof NotSupportedError, String(error));
-    assert.match(error.message, /`live`/);
+    const word = live === true ? "auto" : String(live);
+    assert.ok(error.message.includes(`(\`live\`: \`${word}\`)`), error.message);
   }
-  for (const live of ["later", 1, null]) {
+  for (const live of ["later", "", 1, null, Object.create(null)]) {
     assert.equal(thrownBy(() => handle.read({ live: live as never })).option, "live");
   }
   assert.equal(await textOf(handle.read({ live: false })), "");
+  assert.equal(await textOf(handle.read({ live: "off" as never })), "");
 });
 
 test("read: an empty stream has no chunks, and an offset to go on from", async () => {

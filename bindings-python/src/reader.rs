@@ -35,9 +35,9 @@ impl Reader {
 #[pymethods]
 impl Reader {
     #[new]
-    fn new(py: Python<'_>, stream: &Stream, offset: Option<&str>) -> PyResult<Self> {
+    fn new(py: Python<'_>, stream: &Stream, offset: Option<&str>, live: &str) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let core = stream.core.read(offset).map_err(|error| raised(py, &error))?;
+        let core = stream.core.read_live(offset, live).map_err(|error| raised(py, &error))?;
         let functions = stream.asked(py);
         Ok(Reader { core, functions, origin: Origin::here() })
     }

@@ -152,10 +152,11 @@ def test_read_goes_on_where_it_left_off(url):
 
 
 def test_following_is_not_there_yet(text_stream):
-    for live in (True, "auto", "long-poll", "sse"):
-        with pytest.raises(durstream.NotSupportedError, match="`live`"):
+    for live, word in ((True, "auto"), ("auto", "auto"), ("long-poll", "long-poll"), ("sse", "sse")):
+        with pytest.raises(durstream.NotSupportedError, match=f"`live`: `{word}`") as raised:
             text_stream.read(live=live)
-    for live in ("later", 1, None):
+        assert raised.value.url == text_stream.url
+    for live in ("later", "\u00fc", "\ud800", "", 1, None):
         with pytest.raises(durstream.InvalidArgumentError) as raised:
             text_stream.read(live=live)
         assert raised.value.option == "live"

@@ -142,6 +142,13 @@ def argument(name: str, value: Optional[str]) -> Optional[str]:
     return _encodable(name, value)
 
 
+def live(value: object) -> str:
+    """The word for ``live``, for the core, which checks it."""
+    if isinstance(value, bool):
+        return "auto" if value else "off"
+    return _encodable("live", value if isinstance(value, str) else repr(value))
+
+
 def header_pairs(
     headers: Optional[Headers],
 ) -> List[Tuple[str, Union[str, Callable[[HeaderAnswer], None]]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, AsyncIterable, Iterable, Optional, Tuple, Union
 
 from . import _durstream, _feed, _json, _options, _process, _wait
-from ._errors import NotSupportedError, invalid, unserialisable
+from ._errors import unserialisable
 from ._reader import StreamReader
 from ._types import CloseResult, FlushReport, Metadata, Outcome
 
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._options import Headers, Params, StreamOptions
-
-#: The ways of following a stream, to be.
-_LIVE = ("auto", "long-poll", "sse")
 
 
 class DurableStream:
@@ -183,12 +180,8 @@ class DurableStream:
         stream beyond its present end, as ``live`` is to say, is not there yet. The offset is one
         that this stream gave. Sends nothing before the first chunk is asked for.
         """
-        if live is True or live in _LIVE:
-            text = "is not there yet: a reader that is asked again looks what came since"
-            raise NotSupportedError(f"following a stream (`live`) {text}")
-        if live is not False and live != "off":
-            raise invalid("live", f"`live` takes False for now, not {live!r:.60}")
-        return StreamReader(self._native, _options.argument("offset", offset))
+        offset = _options.argument("offset", offset)
+        return StreamReader(self._native, offset, _options.live(live))
 
     def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
         """Ends the stream: nothing can be appended any more. Messages appended before are
