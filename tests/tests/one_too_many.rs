@@ -73,12 +73,18 @@ fn an_end_right_behind_an_append_comes_behind_it() {
 fn shut_down_program() {
     let (_proxy, stream) = full("shutdown");
     stream.append("1").wait().unwrap();
+    let options = Options::new().url(stream.url()).content_type(stream.content_type());
+    let bare = DurableStream::connect(options.idempotent(false)).unwrap();
+    bare.append("2").wait().unwrap();
     shutdown(Duration::from_secs(5)).unwrap();
-    let error = stream.append("2").wait().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ProducerClosed);
-    assert_eq!(stream.close(None).wait().unwrap_err().kind(), ErrorKind::ProducerClosed);
+    for stream in [&stream, &bare] {
+        let error = stream.append("3").wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ProducerClosed);
+        assert_eq!(error.reason(), Some("producer-stopping"));
+        assert_eq!(stream.close(None).wait().unwrap_err().kind(), ErrorKind::ProducerClosed);
+    }
     assert_eq!(pending_count(), 0);
-    assert_eq!(items(&stream), [1]);
+    assert_eq!(items(&stream), [1, 2]);
 }
 
 #[test]

@@ -221,11 +221,6 @@ impl IdempotentProducer {
         }
     }
 
-    /// Refuses once the library was shut down, as an append with an identity would be.
-    pub(crate) fn check_open(&self) -> Result<()> {
-        self.engine.check_open(&mut self.engine.book())
-    }
-
     /// Appends a message whose outcome is waited for, with a `Stream-Seq` if there is one.
     pub(crate) fn append_awaited(
         &self,

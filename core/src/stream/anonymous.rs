@@ -23,7 +23,6 @@ struct Sending {
 impl Sending {
     async fn run(mut self, runtime: &Runtime) {
         let line = &self.stream.shared.line;
-        let overhead = self.stream.bounds().overhead;
         // How many more refusals in a row are worth a closer look.
         let mut looks = None;
         while let Some(group) = line.next() {
@@ -41,7 +40,7 @@ impl Sending {
                 Err(_) => {}
                 Ok(_) => looks = None,
             }
-            line.settle(group, overhead, &result);
+            line.settle(group, &result);
         }
         self.ended = true;
     }
@@ -84,12 +83,18 @@ impl DurableStream {
 
     /// Refuses once the library shuts down: what comes then would start it anew.
     fn check_open(&self) -> Result<()> {
-        if self.writer()?.is_stopping() { Err(Error::closed()) } else { Ok(()) }
+        if self.writer()?.is_stopping() { Err(self.ended()) } else { Ok(()) }
     }
 
     /// Refuses once the time of a shutdown is up.
     fn check_ended(&self) -> Result<()> {
-        if self.writer()?.is_stopped() { Err(Error::closed()) } else { Ok(()) }
+        if self.writer()?.is_stopped() { Err(self.ended()) } else { Ok(()) }
+    }
+
+    /// As an append with an identity would be refused.
+    fn ended(&self) -> Error {
+        let reason = Reason::ProducerStopping.as_str();
+        Error::closed().with_reason(reason).with_url(&self.shared.endpoint.shown)
     }
 
     fn is_one_too_many(&self) -> bool {
@@ -97,7 +102,7 @@ impl DurableStream {
     }
 
     fn has_tried(&self, back: Option<(Anonymous, Completer<Outcome>)>) {
-        if self.shared.line.tried(self.bounds(), back) {
+        if self.shared.line.tried(back) {
             self.send_line();
         }
     }
@@ -131,7 +136,7 @@ impl DurableStream {
         if let Err(error) = self.check_open() {
             return Pending::ready(Err(error));
         }
-        if let Err(held) = self.shared.line.has_room(size, self.bounds()) {
+        if let Err(held) = self.shared.line.has_room(size) {
             let text = format!("the buffer is full: {held} bytes are pending");
             let error = Error::new(ErrorKind::BufferFull, text)
                 .with_reason(Reason::BufferBytesExceeded.as_str())
@@ -139,7 +144,7 @@ impl DurableStream {
             return Pending::ready(Err(error));
         }
         let (completer, result) = pending();
-        if self.shared.line.put(self.bounds(), message, completer) {
+        if self.shared.line.put(message, completer) {
             self.send_line();
         }
         result
@@ -159,7 +164,7 @@ impl DurableStream {
             completer.complete(outcome.map(|o| CloseResult { final_offset: o.offset }));
         });
         let message = message.map(Bytes::copy_from_slice).unwrap_or_default();
-        if self.shared.line.put_last(message, self.bounds().overhead, ended) {
+        if self.shared.line.put_last(message, ended) {
             self.send_line();
         }
         result

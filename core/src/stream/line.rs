@@ -3,15 +3,16 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::error::Result;
+use crate::options::Options;
 use crate::pending::{Completer, Pending, pending};
-use crate::producer::{CloseResult, Outcome};
+use crate::producer::{CloseResult, Outcome, WRITE_OVERHEAD};
 use crate::runtime::{lock, process};
 
 /// A message of a plain append.
@@ -56,8 +57,10 @@ impl Lines {
 }
 
 /// The appends of one handle that carry no identity.
-#[derive(Default)]
-pub(super) struct Line(Mutex<State>);
+pub(super) struct Line {
+    bounds: Bounds,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -92,38 +95,40 @@ pub(super) struct Waiting {
 }
 
 /// What one request may carry, and what may wait.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) batch_bytes: usize,
-    pub(super) batch_items: usize,
-    pub(super) held: u64,
-    /// What a message costs beyond its bytes.
-    pub(super) overhead: u64,
+struct Bounds {
+    batch_bytes: usize,
+    batch_items: usize,
+    held: u64,
 }
 
 impl Line {
+    /// An empty one, within the bounds a producer has by default.
+    pub(super) fn new() -> Self {
+        let default = |name| Options::new().number(name, None);
+        let bounds = Bounds {
+            batch_bytes: default("max_batch_bytes") as usize,
+            batch_items: default("max_batch_items") as usize,
+            held: default("max_buffer_bytes"),
+        };
+        Line { bounds, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
     /// Puts a message behind what waits.
-    pub(super) fn put(
-        &self,
-        bounds: Bounds,
-        message: Anonymous,
-        completer: Completer<Outcome>,
-    ) -> bool {
-        let mut state = lock(&self.0);
-        state.accept(message.message.len() as u64 + bounds.overhead);
-        add(state.back(), bounds, message, completer);
+    pub(super) fn put(&self, message: Anonymous, completer: Completer<Outcome>) -> bool {
+        let mut state = self.state();
+        state.accept(message.message.len());
+        self.bounds.add(state.back(), message, completer);
         state.begins()
     }
 
     /// Puts the end of the stream behind what waits.
-    pub(super) fn put_last(
-        &self,
-        message: Bytes,
-        overhead: u64,
-        completer: Completer<Outcome>,
-    ) -> bool {
-        let mut state = lock(&self.0);
-        state.accept(message.len() as u64 + overhead);
+    pub(super) fn put_last(&self, message: Bytes, completer: Completer<Outcome>) -> bool {
+        let mut state = self.state();
+        state.accept(message.len());
         let bytes = message.len();
         let messages = vec![Waiting { message, completer }];
         state.back().push_back(Group { messages, bytes, seq: None, last: true });
@@ -132,31 +137,27 @@ impl Line {
 
     /// What the stream's end gave, once it ended.
     pub(super) fn closed(&self) -> Option<CloseResult> {
-        lock(&self.0).closed.clone()
+        self.state().closed.clone()
     }
 
     /// Drops what waits: whoever waits for it hears of it.
     pub(super) fn give_up(&self) {
-        let left = lock(&self.0).give_up();
+        let left = self.state().give_up();
         process().lines.settle(left.count);
         drop(left); // not under the lock: who waits may append again
     }
 
     /// One is tried with an identity first.
     pub(super) fn try_one(&self) {
-        lock(&self.0).trying += 1;
+        self.state().trying += 1;
     }
 
     /// One that was tried is decided, or is `back` and goes before all that came after it.
-    pub(super) fn tried(
-        &self,
-        bounds: Bounds,
-        back: Option<(Anonymous, Completer<Outcome>)>,
-    ) -> bool {
-        let mut state = lock(&self.0);
+    pub(super) fn tried(&self, back: Option<(Anonymous, Completer<Outcome>)>) -> bool {
+        let mut state = self.state();
         if let Some((message, completer)) = back {
-            state.accept(message.message.len() as u64 + bounds.overhead);
-            add(&mut state.waiting, bounds, message, completer);
+            state.accept(message.message.len());
+            self.bounds.add(&mut state.waiting, message, completer);
         }
         state.trying -= 1;
         if state.trying == 0 {
@@ -167,9 +168,9 @@ impl Line {
     }
 
     /// Whether there is room for one more message, which whoever holds nothing always has.
-    pub(super) fn has_room(&self, size: usize, bounds: Bounds) -> std::result::Result<(), u64> {
-        let held = lock(&self.0).held;
-        match held == 0 || held + size as u64 + bounds.overhead <= bounds.held {
+    pub(super) fn has_room(&self, size: usize) -> std::result::Result<(), u64> {
+        let held = self.state().held;
+        match held == 0 || held + cost(size, 1) <= self.bounds.held {
             true => Ok(()),
             false => Err(held),
         }
@@ -178,7 +179,7 @@ impl Line {
     /// Waits until anything of what is held has settled.
     pub(super) fn room(&self) -> Pending<()> {
         let (completer, waiting) = pending();
-        let mut state = lock(&self.0);
+        let mut state = self.state();
         if state.held == 0 {
             return Pending::ready(Ok(()));
         }
@@ -187,24 +188,23 @@ impl Line {
     }
 
     pub(super) fn next(&self) -> Option<Group> {
-        let mut state = lock(&self.0);
+        let mut state = self.state();
         let next = state.waiting.pop_front();
         state.busy = next.is_some();
         next
     }
 
-    pub(super) fn settle(&self, group: Group, overhead: u64, result: &Result<Outcome>) {
+    pub(super) fn settle(&self, group: Group, result: &Result<Outcome>) {
+        let count = group.messages.len() as u64;
         let room = {
-            let mut state = lock(&self.0);
-            let count = group.messages.len() as u64;
-            state.held -= group.bytes as u64 + overhead * count;
+            let mut state = self.state();
+            state.held -= cost(group.bytes, count);
             state.count -= count;
             if let (true, Ok(outcome)) = (group.last, result) {
                 state.closed = Some(CloseResult { final_offset: outcome.offset.clone() });
             }
             std::mem::take(&mut state.room)
         };
-        let count = group.messages.len() as u64;
         group.messages.into_iter().for_each(|waiting| waiting.completer.complete(result.clone()));
         process().lines.settle(count);
         room.into_iter().for_each(|waiting| waiting.complete(Ok(())));
@@ -213,18 +213,20 @@ impl Line {
     /// Puts a group that was refused back in two halves, so that one bad message takes no other
     /// with it.
     pub(super) fn split(&self, mut group: Group) {
+        // Nothing joins an end or a `Stream-Seq`, and only several messages are taken apart.
+        debug_assert!(!group.last && group.seq.is_none(), "such a group is one message");
         let messages = group.messages.split_off(group.messages.len() / 2);
         let bytes = messages.iter().map(|waiting| waiting.message.len()).sum();
         group.bytes -= bytes;
-        let mut state = lock(&self.0);
+        let mut state = self.state();
         state.waiting.push_front(Group { messages, bytes, seq: None, last: false });
         state.waiting.push_front(group);
     }
 }
 
 impl State {
-    fn accept(&mut self, cost: u64) {
-        self.held += cost;
+    fn accept(&mut self, bytes: usize) {
+        self.held += cost(bytes, 1);
         self.count += 1;
         process().lines.add();
     }
@@ -246,28 +248,35 @@ impl State {
     }
 }
 
-/// Adds a message, in one request with those before it where that may be.
-fn add(to: &mut VecDeque<Group>, bounds: Bounds, message: Anonymous, by: Completer<Outcome>) {
-    let Anonymous { message, seq } = message;
-    let bytes = message.len();
-    let waiting = Waiting { message, completer: by };
-    match to.back_mut() {
-        Some(group) if seq.is_none() && group.takes(bytes, bounds) => {
-            group.bytes += bytes;
-            group.messages.push(waiting);
+/// What messages take of the room: their bytes, and what each costs beyond them.
+fn cost(bytes: usize, count: u64) -> u64 {
+    bytes as u64 + WRITE_OVERHEAD * count
+}
+
+impl Bounds {
+    /// Adds a message, in one request with those before it where that may be.
+    fn add(&self, to: &mut VecDeque<Group>, message: Anonymous, completer: Completer<Outcome>) {
+        let Anonymous { message, seq } = message;
+        let bytes = message.len();
+        let waiting = Waiting { message, completer };
+        match to.back_mut() {
+            Some(group) if seq.is_none() && self.let_join(group, bytes) => {
+                group.bytes += bytes;
+                group.messages.push(waiting);
+            }
+            _ => to.push_back(Group { messages: vec![waiting], bytes, seq, last: false }),
         }
-        _ => to.push_back(Group { messages: vec![waiting], bytes, seq, last: false }),
+    }
+
+    fn let_join(&self, group: &Group, bytes: usize) -> bool {
+        group.seq.is_none()
+            && !group.last
+            && group.bytes + bytes <= self.batch_bytes
+            && group.messages.len() < self.batch_items
     }
 }
 
 impl Group {
-    fn takes(&self, size: usize, bounds: Bounds) -> bool {
-        self.seq.is_none()
-            && !self.last
-            && self.bytes + size <= bounds.batch_bytes
-            && self.messages.len() < bounds.batch_items
-    }
-
     /// As the server takes them: an array on a JSON stream, else one behind the other.
     pub(super) fn body(&self, json: bool) -> Bytes {
         let messages = self.messages.iter().map(|waiting| &waiting.message[..]);

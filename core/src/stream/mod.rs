@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, Scope};
 use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
-use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason, WRITE_OVERHEAD};
+use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
 use crate::protocol::json::is_json;
 use crate::runtime::{Runtime, lock, process, random};
 use crate::transport::Request;
@@ -26,7 +26,7 @@ pub(crate) mod wire;
 
 pub use feed::{Feed, Next};
 pub(crate) use line::Lines;
-use line::{Anonymous, Bounds, Line};
+use line::{Anonymous, Line};
 pub use read::{Chunk, StreamReader};
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
@@ -94,7 +94,7 @@ impl DurableStream {
     }
 
     fn new(options: Options, endpoint: Endpoint, content_type: String) -> Self {
-        let (writer, tail, line) = (OnceCell::new(), Mutex::new(None), Line::default());
+        let (writer, tail, line) = (OnceCell::new(), Mutex::new(None), Line::new());
         let shared = Shared { options, endpoint, content_type, writer, tail, line };
         DurableStream { shared: Arc::new(shared) }
     }
@@ -227,7 +227,7 @@ impl DurableStream {
         let anonymous =
             || Anonymous { message: Bytes::copy_from_slice(message), seq: seq.map(str::to_owned) };
         if !self.is_idempotent() {
-            return match writer.check_append(message, seq).and_then(|()| writer.check_open()) {
+            return match writer.check_append(message, seq) {
                 Ok(()) => self.append_anonymously(anonymous()),
                 Err(error) => Pending::ready(Err(error)),
             };
@@ -255,17 +255,6 @@ impl DurableStream {
     /// Whether appends carry an identity, as long as the server takes it.
     fn is_idempotent(&self) -> bool {
         self.shared.options.idempotent.unwrap_or(true)
-    }
-
-    /// The bounds of the appends without one: a producer's defaults.
-    fn bounds(&self) -> Bounds {
-        let default = |name| Options::new().number(name, None);
-        Bounds {
-            batch_bytes: default("max_batch_bytes") as usize,
-            batch_items: default("max_batch_items") as usize,
-            held: default("max_buffer_bytes"),
-            overhead: WRITE_OVERHEAD,
-        }
     }
 
     /// Reads what is there from `offset` on, or from the start: catching up, not following

@@ -120,7 +120,7 @@ impl Engine {
         Ok(size)
     }
 
-    pub(crate) fn check_open(&self, book: &mut Book) -> Result<()> {
+    fn check_open(&self, book: &mut Book) -> Result<()> {
         let stopping = book.stop != Stop::No || book.closing;
         let (error, reason) = match (&book.terminal, book.state) {
             (Some(error), ProducerState::Stopped) => (error.clone(), Reason::ProducerStopped),
