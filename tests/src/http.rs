@@ -29,15 +29,16 @@ impl Response {
 
 /// One GET on a connection of its own.
 pub fn get(address: SocketAddr, path: &str) -> Result<Response> {
-    send(address, "GET", path, &[])
+    send(address, "GET", path, &[], b"")
 }
 
-/// One request without a body on a connection of its own; not for HEAD.
+/// One request on a connection of its own.
 pub fn send(
     address: SocketAddr,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
+    body: &[u8],
 ) -> Result<Response> {
     let doing = || format!("{method} http://{address}{path}");
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT).context(doing())?;
@@ -45,22 +46,23 @@ pub fn send(
     socket.set_write_timeout(Some(TIMEOUT)).context(doing())?;
     let headers: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{length}{headers}\r\n"
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n{headers}\r\n"
     );
-    socket.write_all(request.as_bytes()).context(doing())?;
-    read_response(BufReader::new(socket)).context(doing())
+    socket.write_all(&[head.as_bytes(), body].concat()).context(doing())?;
+    read_response(method, BufReader::new(socket)).context(doing())
 }
 
-/// Reads one answer.
-fn read_response(mut reader: impl BufRead) -> Result<Response> {
+/// Reads the answer to one request.
+fn read_response(method: &str, mut reader: impl BufRead) -> Result<Response> {
     let (status, headers) = read_head(&mut reader)?;
     let mut response = Response { status, headers, body: Vec::new() };
     let chunked = response
         .header("transfer-encoding")
         .is_some_and(|coding| coding.to_ascii_lowercase().ends_with("chunked"));
-    if matches!(status, 204 | 304) {
+    if method == "HEAD" || matches!(status, 204 | 304) {
         return Ok(response);
     }
     if chunked {
@@ -130,10 +132,14 @@ fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> R
 mod tests {
     use super::*;
 
+    fn read(method: &str, text: &str) -> Result<Response> {
+        read_response(method, text.as_bytes())
+    }
+
     #[test]
     fn a_body_with_its_length() {
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nStream-Next-Offset:  7 \r\n\r\n[]more";
-        let response = read_response(text.as_bytes()).unwrap();
+        let response = read("GET", text).unwrap();
         assert_eq!(response.status, 200);
         assert_eq!(response.header("stream-next-offset"), Some("7"));
         assert_eq!(response.header("stream-closed"), None);
@@ -145,20 +151,22 @@ mod tests {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n";
         let text =
             format!("{head}4;name=x\r\n[1,2\r\nA\r\n,3,4,5,6,7\r\n1\r\n]\r\n0\r\nT: x\r\n\r\n");
-        assert_eq!(read_response(text.as_bytes()).unwrap().body, b"[1,2,3,4,5,6,7]");
+        assert_eq!(read("GET", &text).unwrap().body, b"[1,2,3,4,5,6,7]");
     }
 
     #[test]
     fn a_body_that_ends_with_the_connection() {
         let text = "HTTP/1.0 404 Not Found\r\n\r\nno such stream";
-        let response = read_response(text.as_bytes()).unwrap();
+        let response = read("GET", text).unwrap();
         assert_eq!((response.status, response.body.as_slice()), (404, &b"no such stream"[..]));
     }
 
     #[test]
     fn no_content_has_no_body() {
         let text = "HTTP/1.1 204 No Content\r\n\r\nleft over";
-        assert_eq!(read_response(text.as_bytes()).unwrap().body, b"");
+        assert_eq!(read("GET", text).unwrap().body, b"");
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+        assert_eq!(read("HEAD", text).unwrap().body, b"");
     }
 
     #[test]
@@ -174,7 +182,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]]\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         ] {
-            assert!(read_response(text.as_bytes()).is_err(), "{text:?} was taken");
+            assert!(read("GET", text).is_err(), "{text:?} was taken");
         }
     }
 }

@@ -1,69 +1,12 @@
 //! A stream as it is on the server: plain HTTP, past the proxy and with nothing of ours between.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::http;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-const TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_HEAD_BYTES: u64 = 64 * 1024;
-
-/// Status and headers of an answer; that is all a writing request is asked about.
-pub(crate) struct Head {
-    pub(crate) status: u16,
-    headers: Vec<(String, String)>,
-}
-
-impl Head {
-    fn header(&self, name: &str) -> Option<&str> {
-        let matching = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        matching.map(|(_, value)| value.as_str())
-    }
-
-    fn is_closed(&self) -> bool {
-        self.header("stream-closed").is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    }
-}
-
-/// One request on a connection of its own.
-pub(crate) fn request(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &BTreeMap<String, String>,
-    body: &[u8],
-) -> Result<Head> {
-    let doing = || format!("{method} {path}");
-    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT).context(doing())?;
-    socket.set_read_timeout(Some(TIMEOUT)).context(doing())?;
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
-    }
-    text += &format!("Content-Length: {}\r\n\r\n", body.len());
-    socket.write_all(&[text.as_bytes(), body].concat()).context(doing())?;
-    read_head(BufReader::new(socket)).context(doing())
-}
-
-fn read_head(reader: impl BufRead) -> Result<Head> {
-    let mut lines = reader.take(MAX_HEAD_BYTES).lines();
-    let first = lines.next().ok_or("no answer")?.context("no answer")?;
-    let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let status = status.ok_or_else(|| format!("not an HTTP answer: {first:?}"))?;
-    let mut headers = Vec::new();
-    for line in lines {
-        let line = line.context("a header")?;
-        let Some((name, value)) = line.split_once(':') else { break };
-        headers.push((name.to_owned(), value.trim().to_owned()));
-    }
-    Ok(Head { status, headers })
-}
 
 /// What a case expects to find on the server.
 #[derive(Debug, Deserialize)]
@@ -85,13 +28,14 @@ pub(crate) struct Expected {
 
 impl Expected {
     pub(crate) fn check(&self, server: SocketAddr) -> Result {
-        let head = request(server, "HEAD", &self.path, &BTreeMap::new(), b"")?;
+        let head = http::send(server, "HEAD", &self.path, &[], b"")?;
         if self.missing {
             return same("HEAD", &404, &head.status);
         }
         same("HEAD", &200, &head.status)?;
         if let Some(closed) = self.closed {
-            same("closed", &closed, &head.is_closed())?;
+            let value = head.header("Stream-Closed").unwrap_or_default();
+            same("closed", &closed, &value.eq_ignore_ascii_case("true"))?;
         }
         for (name, expected) in [
             ("Content-Type", &self.content_type),
@@ -163,13 +107,5 @@ mod tests {
         let found = messages_of(&pages).unwrap();
         assert_eq!(found, ["{\"a\" : 1.0e2, \"a\":2}", "9007199254740993"]);
         assert!(messages_of(&[b"[1".to_vec()]).is_err());
-    }
-
-    #[test]
-    fn heads_are_read() {
-        let head =
-            read_head(&b"HTTP/1.1 200 OK\r\nStream-Closed: TRUE\r\n\r\nrest: x"[..]).unwrap();
-        assert!(head.status == 200 && head.is_closed() && head.header("rest").is_none());
-        assert!(read_head(&b""[..]).is_err() && read_head(&b"SSH\r\n"[..]).is_err());
     }
 }

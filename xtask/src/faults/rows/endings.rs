@@ -41,7 +41,7 @@ fn closed(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
         if settled >= WRITTEN && injected == 0 {
             injected = 1;
             let headers = [("Stream-Closed", "true"), ("Content-Type", kind.content_type())];
-            expect_success(&http::send(server.address(), "POST", &path, &headers)?)?;
+            expect_success(&http::send(server.address(), "POST", &path, &headers, b"")?)?;
         }
         Ok(())
     })?;
@@ -61,7 +61,7 @@ fn deleted(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
             let hold = proxy.add_json(&json!({ "fault": "hold", "name": "writes", "times": 0 }))?;
             std::thread::sleep(SETTLING);
             last = Some(stage::read(server.address(), kind, &job.stream_path)?);
-            expect_success(&http::send(server.address(), "DELETE", &path, &[])?)?;
+            expect_success(&http::send(server.address(), "DELETE", &path, &[], b"")?)?;
             proxy.remove(hold);
             proxy.release("writes");
         }
