@@ -367,6 +367,24 @@ impl Options {
         self
     }
 
+    /// These options without what is known once a stream is found, and what matters to its creation
+    /// alone.
+    pub(crate) fn without_place(self) -> Self {
+        Options {
+            url: None,
+            stream_path: None,
+            path_prefix: None,
+            content_type: None,
+            ttl_seconds: None,
+            expires_at: None,
+            closed: None,
+            fork_from: None,
+            fork_offset: None,
+            fork_sub_offset: None,
+            ..self
+        }
+    }
+
     /// The headers whose values are functions.
     pub(crate) fn header_functions(&self) -> Result<Vec<(HeaderName, HeaderFn)>> {
         let functions = self.header_fns.iter();

@@ -21,7 +21,7 @@ use crate::pending::{Pending, pending};
 use crate::producer::budget::Budget;
 use crate::producer::engine::Engine;
 use crate::state::registry::Registry;
-use crate::stream::Lines;
+use crate::stream::{Lines, Writers};
 use crate::transport::Transport;
 use crate::transport::asking::Asking;
 use crate::transport::http::HttpTransport;
@@ -50,6 +50,7 @@ pub(crate) struct Process {
     runtime: Mutex<Option<Arc<Runtime>>>,
     engines: Mutex<Vec<Weak<Engine>>>,
     pub(crate) lines: Lines,
+    pub(crate) writers: Writers,
     pub(crate) registry: Registry,
     pub(crate) budget: Arc<Budget>,
 }
@@ -74,6 +75,7 @@ pub(crate) fn process() -> &'static Process {
             runtime: Mutex::new(None),
             engines: Mutex::new(Vec::new()),
             lines: Lines::default(),
+            writers: Writers::default(),
             registry: Registry::default(),
             budget: Arc::new(Budget::new(BUFFER_BUDGET.load(Ordering::Relaxed))),
         }));
@@ -408,6 +410,7 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
     let mut engines = process().live_engines();
     engines.retain(|engine| Arc::ptr_eq(engine.runtime(), &runtime));
     engines.iter().for_each(|engine| engine.begin_stop());
+    process().writers.clear();
     let drained = settle_all(&runtime, engines.clone(), timeout.min(FOR_EVER)).wait();
     engines.iter().for_each(|engine| engine.stop_now());
     // Outcomes reach their callbacks before the threads end.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class DurableStream:
     """A stream by its URL: create it, append to it, read it, end it, delete it.
 
-    Any thread may use it. Appending opens a writer of its own with a random identity, so that
-    even plain appends are not doubled by retries. With ``idempotent=False`` they carry none, and
+    Any thread may use it. Appends carry a random identity, one per process and stream, so that
+    even they are not doubled by retries. With ``idempotent=False`` they carry none, and
     are repeated only after what stored nothing; any other failure is raised, with ``definite``
     false where the message may be in the stream. ``DurableStream(url)`` is the same as
     ``DurableStream.connect(url)``.

@@ -283,6 +283,11 @@ impl IdempotentProducer {
         self.engine.accept_with(&[text], 0, WriteOptions::default()).map(Receipt::accepted)
     }
 
+    /// Whether it takes writes: it has not failed, and nobody ended it.
+    pub(crate) fn takes_writes(&self) -> bool {
+        self.engine.takes_writes()
+    }
+
     /// Whether the server has acknowledged anything of it: then it is not one too many.
     pub(crate) fn is_known(&self) -> bool {
         self.engine.book().stats.delivered > 0

@@ -13,7 +13,7 @@ use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
 use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
 use crate::protocol::json::is_json;
-use crate::runtime::{Runtime, lock, process, random};
+use crate::runtime::{Runtime, lock, process};
 use crate::transport::Request;
 use crate::transport::plain::Retries;
 
@@ -23,11 +23,14 @@ mod line;
 mod read;
 mod source;
 pub(crate) mod wire;
+mod writers;
 
 pub use feed::{Feed, Next};
 pub(crate) use line::Lines;
 use line::{Anonymous, Line};
 pub use read::{Chunk, StreamReader};
+use writers::Writer;
+pub(crate) use writers::Writers;
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -57,8 +60,9 @@ pub struct Metadata {
 
 /// A stream by its URL: create it, append to it, read it, end it, delete it.
 ///
-/// Cheap to clone; any thread may use it. Appending opens a writer of its own with a random
-/// identity, so that even plain appends are not doubled by retries (PROTOCOL.md 5.2.1).
+/// Cheap to clone; any thread may use it. Appends carry a random identity, so that even they are
+/// not doubled by retries (PROTOCOL.md 5.2.1): one per process and stream, which handles with the
+/// same options share, unless they have header functions.
 #[derive(Clone)]
 pub struct DurableStream {
     shared: Arc<Shared>,
@@ -68,7 +72,7 @@ struct Shared {
     options: Options,
     endpoint: Endpoint,
     content_type: String,
-    writer: OnceCell<IdempotentProducer>,
+    writer: OnceCell<Arc<Writer>>,
     /// Where the stream ended when this handle created it, until a writer was told.
     tail: Mutex<Option<Arc<str>>>,
     /// The appends that carry no identity.
@@ -122,6 +126,9 @@ impl DurableStream {
         let (transport, retries) = (runtime.transport.clone(), stream.retries());
         runtime.run(async move {
             let answer = wire::create(&*transport, request, &retries).await?;
+            if answer.status == 201 {
+                process().writers.forget(&stream);
+            }
             // A fork's content type is its source's.
             let stream = match answer.content_type {
                 Some(found) if !had_type => {
@@ -313,17 +320,18 @@ impl DurableStream {
     /// `StreamNotFound` if there is none, `NotSupported`, `Unauthorized`, `Transport`, ...
     pub fn delete(&self) -> Pending<()> {
         let request = self.request(Method::DELETE);
+        let stream = self.clone();
         self.plain(|runtime, retries| async move {
-            wire::delete(&*runtime.transport, request, &retries).await
+            let deleted = wire::delete(&*runtime.transport, request, &retries).await;
+            process().writers.forget(&stream);
+            deleted
         })
     }
 
-    /// This handle's writer, opened at first need under an identity of its own.
+    /// This handle's writer, found or opened at first need.
     fn writer(&self) -> Result<&IdempotentProducer> {
-        self.shared.writer.get_or_try_init(|| {
-            let id = format!("durstream-{:016x}", random());
-            IdempotentProducer::open_awaited(self, &id)
-        })
+        let writer = self.shared.writer.get_or_try_init(|| process().writers.of(self))?;
+        Ok(&writer.producer)
     }
 }
 

@@ -1,0 +1,90 @@
+//! The writers of plain appends: one identity per process and stream, however many handles there
+//! are and however short they live. Servers remember every identity they see.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use http::HeaderMap;
+
+use super::DurableStream;
+use crate::error::Result;
+use crate::options::Options;
+use crate::producer::IdempotentProducer;
+use crate::runtime::{lock, random};
+
+/// How many writers are kept for handles to come.
+const KEPT: usize = 256;
+
+/// A writer, and what a handle that may use it has.
+pub(super) struct Writer {
+    pub(super) producer: IdempotentProducer,
+    /// None for one that asks functions: those are their handle's own.
+    of: Option<Likeness>,
+}
+
+/// What makes no difference to appends is left out.
+#[derive(PartialEq)]
+struct Likeness {
+    url: String,
+    headers: HeaderMap,
+    content_type: String,
+    options: Options,
+}
+
+impl Likeness {
+    fn of(stream: &DurableStream) -> Option<Self> {
+        let endpoint = stream.endpoint();
+        endpoint.functions.is_none().then(|| Likeness {
+            url: endpoint.url.to_string(),
+            headers: endpoint.headers.clone(),
+            content_type: stream.content_type().to_owned(),
+            options: stream.limits().clone().without_place(),
+        })
+    }
+}
+
+/// The writers of this process, the last used at the end.
+#[derive(Default)]
+pub(crate) struct Writers(Mutex<VecDeque<Arc<Writer>>>);
+
+impl Writers {
+    /// The writer for a handle: the one that others like it have, while it takes anything.
+    pub(super) fn of(&self, stream: &DurableStream) -> Result<Arc<Writer>> {
+        let mut kept = lock(&self.0);
+        let likeness = Likeness::of(stream);
+        let known = kept.iter().position(|writer| likeness.is_some() && writer.of == likeness);
+        let known = known.and_then(|n| kept.remove(n));
+        let writer = match known.filter(|known| known.producer.takes_writes()) {
+            Some(known) => known,
+            None => {
+                let id = format!("durstream-{:016x}", random());
+                let producer = IdempotentProducer::open_awaited(stream, &id)?;
+                Arc::new(Writer { producer, of: likeness })
+            }
+        };
+        if writer.of.is_some() {
+            kept.push_back(writer.clone());
+        }
+        let oldest = if kept.len() > KEPT { kept.pop_front() } else { None };
+        drop(kept);
+        drop(oldest); // not under the lock: it ends
+        Ok(writer)
+    }
+
+    /// Forgets those of a stream that begins anew: its server knows none of them.
+    pub(super) fn forget(&self, stream: &DurableStream) {
+        let url = stream.endpoint().url.as_str();
+        let is_its = |writer: &Arc<Writer>| writer.of.as_ref().is_some_and(|of| of.url == url);
+        let mut kept = lock(&self.0);
+        let (its, others) = std::mem::take(&mut *kept).into_iter().partition(is_its);
+        *kept = others;
+        drop(kept);
+        drop::<VecDeque<_>>(its); // not under the lock: they end
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        let kept = std::mem::take(&mut *lock(&self.0));
+        drop(kept); // not under the lock: they end
+    }
+}

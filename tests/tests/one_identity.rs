@@ -1,0 +1,105 @@
+//! Plain appends have one identity per process and stream, however many handles there are.
+
+#![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
+use std::collections::BTreeSet;
+
+use durstream_core::{DurableStream, HeaderAnswer, Options};
+use durstream_tests::proxy::Proxy;
+use durstream_tests::{fresh_path, server_address};
+
+/// A proxy before the server, and the options of a new stream behind it.
+fn behind_a_proxy(name: &str) -> (Proxy, Options) {
+    let proxy = Proxy::start(server_address()).unwrap();
+    let options = Options::new().stream_path(fresh_path(name)).content_type("text/plain");
+    (proxy, options)
+}
+
+fn through(proxy: &Proxy, options: &Options) -> Options {
+    options.clone().endpoints(proxy.url())
+}
+
+fn connect(proxy: &Proxy, options: &Options) -> DurableStream {
+    DurableStream::connect(through(proxy, options)).unwrap()
+}
+
+/// The identities of all appends that came by.
+fn identities(proxy: &Proxy) -> BTreeSet<String> {
+    let log = proxy.log().into_iter();
+    let headers = log.flat_map(|entry| entry.headers);
+    headers.filter(|(name, _)| name.eq_ignore_ascii_case("producer-id")).map(|(_, id)| id).collect()
+}
+
+fn text(stream: &DurableStream) -> String {
+    let chunk = stream.read(None).unwrap().next_chunk().wait().unwrap().unwrap();
+    String::from_utf8(chunk.data.to_vec()).unwrap()
+}
+
+#[test]
+fn handles_share_it_one_after_the_other_and_side_by_side() {
+    let (proxy, options) = behind_a_proxy("shared");
+    let first = DurableStream::create(through(&proxy, &options).ttl_seconds(600u64), "").wait();
+    first.unwrap().append("0").wait().unwrap(); // and is dropped
+    for n in 1..10 {
+        connect(&proxy, &options).append(n.to_string()).wait().unwrap();
+    }
+    let (one, other) = (connect(&proxy, &options), connect(&proxy, &options));
+    let appends = [one.append("a"), other.append("b"), one.append("c"), other.append("d")];
+    appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    assert_eq!(text(&one), "0123456789abcd", "in the order of the calls");
+    assert_eq!(identities(&proxy).len(), 1);
+}
+
+#[test]
+fn other_headers_are_another_writer() {
+    let (proxy, options) = behind_a_proxy("headers");
+    DurableStream::create(options.clone(), "").wait().unwrap();
+    for _ in 0..2 {
+        for secret in ["one", "two"] {
+            let options = options.clone().header("Authorization", secret);
+            connect(&proxy, &options).append("x").wait().unwrap();
+        }
+    }
+    assert_eq!(identities(&proxy).len(), 2);
+}
+
+/// A function is its handle's own: it is not called once that is gone.
+#[test]
+fn handles_with_header_functions_share_nothing() {
+    let (proxy, options) = behind_a_proxy("functions");
+    DurableStream::create(options.clone(), "").wait().unwrap();
+    for value in ["1", "2", "3"] {
+        let give = move |answer: HeaderAnswer| answer.give(value);
+        let options = options.clone().header_fn("X-Value", std::sync::Arc::new(give));
+        connect(&proxy, &options).append("x").wait().unwrap();
+    }
+    assert_eq!(identities(&proxy).len(), 3);
+    let named = |(name, value): (String, String)| (name == "x-value").then_some(value);
+    let values = proxy.log().into_iter().flat_map(|entry| entry.headers).filter_map(named);
+    assert_eq!(values.collect::<BTreeSet<_>>().len(), 3);
+}
+
+/// The server knows nothing of what was written before: nothing has to be found out.
+#[test]
+fn a_stream_that_begins_anew_has_a_new_one() {
+    let (proxy, options) = behind_a_proxy("anew");
+    let create = || DurableStream::create(through(&proxy, &options), "").wait().unwrap();
+    create().append("old").wait().unwrap();
+    connect(&proxy, &options).delete().wait().unwrap();
+    let anew = create();
+    let outcome = connect(&proxy, &options).append("new").wait().unwrap();
+    assert!(!outcome.maybe_duplicate && outcome.attempts == 1);
+    assert_eq!((text(&anew).as_str(), identities(&proxy).len()), ("new", 2));
+    create().append("er").wait().unwrap(); // it is there: the same stream
+    assert_eq!((text(&anew).as_str(), identities(&proxy).len()), ("newer", 2));
+}
+
+#[test]
+fn a_writer_that_ended_is_replaced() {
+    let (proxy, options) = behind_a_proxy("ended");
+    connect(&proxy, &options).append("nobody is there").wait().unwrap_err();
+    DurableStream::create(options.clone(), "").wait().unwrap();
+    let stream = connect(&proxy, &options);
+    stream.append("x").wait().unwrap();
+    assert_eq!((text(&stream).as_str(), identities(&proxy).len()), ("x", 2));
+}
