@@ -30,6 +30,10 @@ impl Writer for IdempotentProducer {
     fn stats(&self) -> Stats {
         IdempotentProducer::stats(self)
     }
+
+    fn finds_room(&self, size: usize) -> bool {
+        IdempotentProducer::finds_room(self, size)
+    }
 }
 
 /// The half of ``durstream.IdempotentProducer`` that is the core's.

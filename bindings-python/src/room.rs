@@ -11,7 +11,7 @@ use crate::options::{Pairs, number};
 use crate::pending::SIGNAL_INTERVAL;
 
 /// At least what the core adds to a write: its overhead, and the event around a value.
-const MARGIN: u64 = 1024;
+const MARGIN: usize = 1024;
 /// The pause where a buffer stays full although nothing is left to wait for: what a callback
 /// holds is given back without a sign.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -22,12 +22,12 @@ static IN_EVENT_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 pub(crate) trait Writer: Send + Sync {
     fn wait(&self, id: u64) -> durstream_core::Pending<Outcome>;
     fn stats(&self) -> Stats;
+    /// Whether a write of so many bytes finds room; if not, what gathers goes out to make some.
+    fn finds_room(&self, size: usize) -> bool;
 }
 
-/// The limits of one producer's buffer.
+/// What one producer waits for when its buffer is full.
 pub(crate) struct Room {
-    bytes: u64,
-    items: u64,
     largest: u64,
     patience: Duration,
 }
@@ -36,18 +36,9 @@ impl Room {
     pub(crate) fn of(options: &Pairs) -> Self {
         let bytes = number(options, "max_buffer_bytes");
         Room {
-            bytes,
-            items: number(options, "max_buffer_items"),
             largest: number(options, "max_write_bytes").min(bytes),
             patience: Duration::from_millis(number(options, "max_block_ms")),
         }
-    }
-
-    /// Whether a write surely fits; an empty buffer is for the core to judge.
-    fn is_there(&self, stats: &Stats, size: u64) -> bool {
-        let items = self.items == 0 || stats.pending < self.items;
-        let bytes = stats.buffered_bytes + size + MARGIN <= self.bytes;
-        (items && bytes) || (stats.pending == 0 && stats.buffered_bytes == 0)
     }
 
     /// Waits up to `max_block_ms` for room; the core then takes the write, or says why not. In a
@@ -56,15 +47,14 @@ impl Room {
     /// A write tried in vain counts as undelivered, so the room is looked for first. Whoever
     /// calls holds the GIL from the last look to the write, so nobody takes the room between.
     pub(crate) fn wait(&self, py: Python<'_>, writer: &dyn Writer, size: usize) -> PyResult<()> {
-        let size = size as u64;
-        if size > self.largest || self.is_there(&writer.stats(), size) || in_event_loop(py)? {
+        if size as u64 > self.largest || is_there(writer, size) || in_event_loop(py)? {
             return Ok(());
         }
         let until = Instant::now() + self.patience;
         loop {
             let stats = writer.stats();
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.is_there(&stats, size) {
+            if left.is_zero() || is_there(writer, size) {
                 return Ok(());
             }
             let left = left.min(SIGNAL_INTERVAL);
@@ -77,7 +67,7 @@ impl Room {
                 match settled {
                     // A callback of the library's must not wait for it.
                     Some(Err(_)) => return Ok(()),
-                    Some(Ok(_)) if !self.is_there(&writer.stats(), size) => {
+                    Some(Ok(_)) if !is_there(writer, size) => {
                         gil::detach(py, || std::thread::sleep(PAUSE.min(left)));
                     }
                     _ => {}
@@ -85,6 +75,14 @@ impl Room {
             }
             py.check_signals()?;
         }
+    }
+}
+
+/// Whether a write surely fits; an empty buffer is for the core to judge.
+fn is_there(writer: &dyn Writer, size: usize) -> bool {
+    writer.finds_room(size.saturating_add(MARGIN)) || {
+        let stats = writer.stats();
+        stats.pending == 0 && stats.buffered_bytes == 0
     }
 }
 

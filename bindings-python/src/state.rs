@@ -75,6 +75,10 @@ impl Writer for Shared {
     fn stats(&self) -> Stats {
         self.core.stats()
     }
+
+    fn finds_room(&self, size: usize) -> bool {
+        self.core.finds_room(size)
+    }
 }
 
 /// An open producer and how many handles have not let go of it. The core counts its own handles

@@ -324,6 +324,21 @@ def test_the_buffers_of_all_producers_have_a_budget(gate):
         producer.stop()
 
 
+def test_append_waits_for_the_budget_of_all_producers(gate):
+    stream = durstream.DurableStream.connect(gate.url)
+    producer = IdempotentProducer(stream, "budget-waits", max_batch_bytes=200)
+    durstream.set_buffer_budget(0)
+    try:
+        producer.append("x" * 100)
+        gate.arrived.wait()
+        threading.Timer(0.05, gate.open.set).start()
+        assert producer.append("x" * 100).wait().delivered
+    finally:
+        durstream.set_buffer_budget(512 << 20)
+    assert producer.flush().delivered == 2
+    producer.detach()
+
+
 @pytest.mark.parametrize("bytes", [-1, 1.5, True, "1", None, 2**64])
 def test_a_wrong_budget(bytes):
     with pytest.raises(durstream.InvalidArgumentError) as raised:

@@ -231,6 +231,17 @@ def test_a_full_buffer(gate):
     producer.detach()
 
 
+def test_a_full_buffer_sends_what_lingers(gate):
+    gate.open.set()
+    stream = durstream.DurableStream.connect(gate.url)
+    options = {"linger_ms": 60_000, "max_buffer_items": 2, "max_block_ms": 5_000}
+    producer = IdempotentProducer(stream, "full", **options)
+    for _ in range(6):
+        producer.append("x")
+    assert producer.flush().delivered == 6
+    producer.detach()
+
+
 def test_append_waits_for_room_and_lets_others_run(gate):
     stream = durstream.DurableStream.connect(gate.url)
     producer = IdempotentProducer(stream, "full", max_buffer_bytes=4096, max_in_flight=1)

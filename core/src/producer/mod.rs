@@ -288,6 +288,13 @@ impl IdempotentProducer {
         self.engine.takes_writes()
     }
 
+    /// Whether a write of so many bytes finds room; if not, what gathers goes out to make some. For
+    /// the bindings that wait for it themselves.
+    #[doc(hidden)]
+    pub fn finds_room(&self, size: usize) -> bool {
+        self.engine.finds_room(size)
+    }
+
     /// Whether the server has acknowledged anything of it: then it is not one too many.
     pub(crate) fn is_known(&self) -> bool {
         self.engine.book().stats.delivered > 0

@@ -290,6 +290,13 @@ impl StateProducer {
         self.engine().ready()
     }
 
+    /// Whether a write of so many bytes finds room; if not, what gathers goes out to make some. For
+    /// the bindings that wait for it themselves.
+    #[doc(hidden)]
+    pub fn finds_room(&self, size: usize) -> bool {
+        self.engine().finds_room(size)
+    }
+
     /// Where the producer stands.
     pub fn snapshot(&self) -> Snapshot {
         producer::snapshot(self.engine())

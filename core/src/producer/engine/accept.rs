@@ -178,6 +178,17 @@ impl Engine {
         Err(error)
     }
 
+    /// Whether a write of so many bytes finds room; if not, what gathers goes out to make some.
+    pub(crate) fn finds_room(&self, size: usize) -> bool {
+        let mut book = self.book();
+        let cost = size as u64 + OVERHEAD;
+        let found = self.fits(&book, cost).is_ok() && book.could_reserve(cost);
+        if !found {
+            self.hurry(&mut book);
+        }
+        found
+    }
+
     /// There is no room for more to gather. A replay waits for what else takes the room: that it
     /// is still there is another story each time.
     fn hurry(&self, book: &mut Book) {
