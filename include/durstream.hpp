@@ -458,16 +458,18 @@ public:
         error.check(durstream_options_set_param(raw_.get(), n.get(), v.get(), error.out()));
         return *this;
     }
-    /// Receives each accepted write that is not delivered. It may run before the call that made
-    /// the write has returned: know it by its tag.
+    /// Receives each accepted write that is not delivered; an empty function takes it away. It may
+    /// run before the call that made the write has returned: know it by its tag.
     Options &on_error(ErrorCallback callback) {
+        const bool given = static_cast<bool>(callback);
         auto shared = std::make_shared<const ErrorCallback>(std::move(callback));
         auto boxed = std::make_unique<detail::SharedCallback>(shared);
         detail::Slot error;
-        error.check(durstream_options_on_error(raw_.get(), detail::on_error, boxed.get(),
+        error.check(durstream_options_on_error(raw_.get(), given ? detail::on_error : nullptr,
+                                               boxed.get(),
                                                detail::destroy<detail::SharedCallback>,
                                                error.out()));
-        boxed.release();
+        if (given) boxed.release();
         callback_ = std::move(shared);
         return *this;
     }

@@ -224,6 +224,22 @@ void callbacks_are_wrapped() {
     CHECK(writes == 1 && reports == 1);
 }
 
+void an_empty_callback_is_none() {
+    static std::atomic<int> lines{0};
+    durstream_set_log([](const char *, void *) { lines++; }, nullptr);
+    {
+        durstream::Options options, own;
+        options.set("url", "http://127.0.0.1:1/v1/stream/x");
+        const auto stream = durstream::DurableStream::connect(options);
+        own.set("delivery_timeout_ms", 50).on_error(nullptr);
+        durstream::IdempotentProducer producer(stream, "face", own);
+        producer.append("lost");
+        thrown<durstream::DeliveryError>([&] { producer.flush(30s); });
+    }
+    CHECK(lines == 1); // as without one
+    durstream_set_log(nullptr, nullptr);
+}
+
 /// Lives until the callback that was told of its write has let it go.
 struct Order {
     int number;
@@ -436,6 +452,7 @@ int main(int count, char **arguments) {
     streams_are_read();
     state_answers_with_receipts();
     callbacks_are_wrapped();
+    an_empty_callback_is_none();
     tags_come_back();
     headers_are_asked_for();
     fenced_ones_come_back();
