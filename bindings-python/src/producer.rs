@@ -63,7 +63,7 @@ impl Producer {
 
     fn accept_with_room(&self, py: Python<'_>, payload: Payload<'_>) -> PyResult<Receipt> {
         if let (Ok(bytes), false) = (&payload, self.origin.is_foreign()) {
-            self.room.wait(py, &*self.core, bytes.len())?;
+            self.room.wait(py, &*self.core, bytes.len(), bytes.len())?;
         }
         self.accept(payload).map_err(|error| raised(py, &error))
     }

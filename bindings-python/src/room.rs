@@ -41,20 +41,26 @@ impl Room {
         }
     }
 
-    /// Waits up to `max_block_ms` for room; the core then takes the write, or says why not. In a
-    /// thread with a running event loop nothing waits.
+    /// Waits up to `max_block_ms` for room for a write of `size` bytes that may become `most`; the
+    /// core then takes it, or says why not. In a thread with a running event loop nothing waits.
     ///
     /// A write tried in vain counts as undelivered, so the room is looked for first. Whoever
     /// calls holds the GIL from the last look to the write, so nobody takes the room between.
-    pub(crate) fn wait(&self, py: Python<'_>, writer: &dyn Writer, size: usize) -> PyResult<()> {
-        if size as u64 > self.largest || is_there(writer, size) || in_event_loop(py)? {
+    pub(crate) fn wait(
+        &self,
+        py: Python<'_>,
+        writer: &dyn Writer,
+        size: usize,
+        most: usize,
+    ) -> PyResult<()> {
+        if size as u64 > self.largest || is_there(writer, most) || in_event_loop(py)? {
             return Ok(());
         }
         let until = Instant::now() + self.patience;
         loop {
             let stats = writer.stats();
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || is_there(writer, size) {
+            if left.is_zero() || is_there(writer, most) {
                 return Ok(());
             }
             let left = left.min(SIGNAL_INTERVAL);
@@ -67,7 +73,7 @@ impl Room {
                 match settled {
                     // A callback of the library's must not wait for it.
                     Some(Err(_)) => return Ok(()),
-                    Some(Ok(_)) if !is_there(writer, size) => {
+                    Some(Ok(_)) if !is_there(writer, most) => {
                         gil::detach(py, || std::thread::sleep(PAUSE.min(left)));
                     }
                     _ => {}

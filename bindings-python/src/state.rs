@@ -186,7 +186,7 @@ impl State {
                 };
             }
             // An event holds its value and once more its key.
-            self.room.wait(py, &*self.shared, size.saturating_mul(2))?;
+            self.room.wait(py, &*self.shared, size, size.saturating_mul(2))?;
         }
         self.receipt(py, write(&self.shared.core))
     }

@@ -38,6 +38,16 @@ def test_upsert_and_delete(producer, url):
     assert producer.state == "ready" and producer.stats()["delivered"] == 501
 
 
+def test_a_large_value_waits_for_room_too(path, url):
+    options = {"max_write_bytes": 200, "max_buffer_items": 1, "linger_ms": 60_000}
+    with create_durable_stream(
+        stream_path=path, schema=SCHEMA, producer_id="service", max_block_ms=10_000, **options
+    ) as producer:
+        for n in range(3):
+            assert producer.upsert("shipments", {"id": str(n), "text": "x" * 100}).accepted
+    assert len(read_json(url)) == 3
+
+
 def test_text_reaches_the_stream_byte_for_byte(producer, url):
     text = '{"id":"ä","big":123456789012345678901234567890, "f":1.10}'
     producer.upsert("shipments", text)
