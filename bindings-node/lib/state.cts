@@ -122,8 +122,8 @@ export class StateProducer<C extends Collections = Collections> {
   /** Publishes that an entity is gone. */
   delete<K extends keyof C & string>(collection: K, key: string | number): Receipt {
     const text = typeof key === "number" || typeof key === "bigint" ? String(key) : key;
-    if (typeof text !== "string") {
-      return this.#refuse(collection, "invalid-key", undefined, "the key is not text");
+    if (typeof text !== "string" || (typeof key === "number" && !Number.isFinite(key))) {
+      return this.#refuse(collection, "invalid-key", undefined, "the key is no text, no number");
     }
     return this.#receipt(this.#native.delete(String(collection), text));
   }

@@ -74,6 +74,8 @@ test("keys and values that cannot be are refused", async () => {
     producer.delete("a", ""),
     producer.delete("a", undefined as never),
     producer.delete("a", {} as never),
+    producer.delete("a", NaN),
+    producer.delete("a", -Infinity),
     producer.upsert(undefined as any, {}),
     producer.upsert("toString" as any, {}),
     producer.delete(Symbol("x") as any, "x"),
@@ -82,7 +84,7 @@ test("keys and values that cannot be are refused", async () => {
     "invalid-key", "invalid-key", "invalid-key", "invalid-key",
     "serialization-failed", "serialization-failed",
     "invalid-value", "serialization-failed", "invalid-value", "invalid-value",
-    "invalid-key", "invalid-key", "invalid-key",
+    "invalid-key", "invalid-key", "invalid-key", "invalid-key", "invalid-key",
     "invalid-entity", "invalid-entity", "invalid-entity",
   ]);
   await producer.flush();

@@ -132,7 +132,7 @@ def test_issues_name_the_place(producer):
     assert error.issues[0].path == "/size" and "big" in error.issues[0].message
 
 
-@pytest.mark.parametrize("key", ["", None, ["a"], "\ud800", b"a"])
+@pytest.mark.parametrize("key", ["", None, ["a"], "\ud800", b"a", float("nan"), float("-inf")])
 def test_keys_that_are_none(producer, key):
     assert producer.delete("shipments", key).outcome.reason == "invalid-key"
 

@@ -129,9 +129,14 @@ class StateProducer(Held, _durstream.State):
         """Publishes that an entity is gone. Refuses as ``upsert`` does."""
         if isinstance(key, str):
             return self._delete(collection, key)
-        if isinstance(key, (int, float)):
-            return self._delete(collection, json.dumps(key))
         wrong = f"a key is text or a number, not {type(key).__name__}"
+        if isinstance(key, (int, float)):
+            try:
+                text = json.dumps(key, allow_nan=False)
+            except ValueError as error:
+                wrong = str(error)
+            else:
+                return self._delete(collection, text)
         return self._refuse(collection, "invalid-key", None, [("", wrong)])
 
     @overload
