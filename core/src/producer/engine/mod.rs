@@ -279,7 +279,9 @@ impl Engine {
         if let Err(error) = self.check_fork() {
             return Pending::ready(Err(error));
         }
-        let (engine, since) = (Arc::downgrade(self), self.book().reported());
+        let engine = Arc::downgrade(self);
+        let mut book = self.book();
+        let since = book.reported();
         let only = Arc::new(AtomicBool::new(true));
         let alone = only.clone();
         let (completer, waiting) = pending_or_unread(move |report: Result<FlushReport>| {
@@ -288,7 +290,8 @@ impl Engine {
                 engine.book().take_back(since, &report);
             }
         });
-        let due: Due = self.book().flush(completer, only);
+        let due: Due = book.flush(completer, only);
+        drop(book);
         due.complete();
         self.wake.notify_one();
         waiting
