@@ -127,7 +127,7 @@ test("without a value writes end with the reason", async (t) => {
   const { url, seen } = await listen(t, "x-token");
   const headers: HeadersRecord = [["X-Token", () => Promise.reject(new Error("no token"))]];
   const handle = new DurableStream({ url, contentType, headers, maxRetries: 1, ...quick });
-  const options = { deliveryTimeoutMs: 100, onError: () => undefined, ...quick };
+  const options = { deliveryTimeoutMs: 2000, onError: () => undefined, ...quick };
   const producer = new IdempotentProducer(handle, "none", options);
   producer.append("a");
   const error = await rejectionOf(producer.flush());
@@ -141,11 +141,13 @@ test("without a value writes end with the reason", async (t) => {
 
 test("a promise that never settles is given up, and asked for again", async (t) => {
   const { url, seen } = await listen(t, "x-token");
-  const answers: Promise<string>[] = [new Promise(() => undefined), Promise.resolve("second")];
-  const headers = { "X-Token": () => answers.shift() ?? "more" };
+  const answers: Promise<string>[] = [new Promise(() => undefined)];
+  const headers = { "X-Token": () => answers.shift() ?? "later" };
   const handle = new DurableStream({ url, contentType, headers, requestTimeoutMs: 200, ...quick });
   await handle.append("a");
-  assert.deepEqual(seen, ["second"]);
+  assert.equal(answers.length, 0);
+  // A slow machine may have sent it more than once.
+  assert.deepEqual([...new Set(seen)], ["later"]);
 });
 
 test("state producers ask for every request too", async (t) => {

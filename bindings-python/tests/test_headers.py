@@ -105,7 +105,7 @@ def test_why_a_function_failed_is_said(serve):
         raise OSError("no tokens today")
 
     stream = DurableStream.connect(server.url, headers={"Authorization": give})
-    producer = IdempotentProducer(stream, "why", delivery_timeout_ms=100, **QUICK)
+    producer = IdempotentProducer(stream, "why", delivery_timeout_ms=2000, **QUICK)
     producer.append("x")
     with pytest.raises(durstream.DeliveryError, match="authorization.*OSError: no tokens today"):
         producer.flush()

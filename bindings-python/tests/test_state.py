@@ -229,7 +229,7 @@ def test_no_server(nowhere):
         url=nowhere,
         schema=SCHEMA,
         producer_id="a",
-        delivery_timeout_ms=100,
+        delivery_timeout_ms=2000,
         on_error=failures.append,
     )
     producer.upsert("shipments", {"id": "1"})

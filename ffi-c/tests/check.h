@@ -100,6 +100,18 @@ static inline durstream_code append(durstream_producer *producer, const char *te
     return durstream_producer_append(producer, (const uint8_t *)text, strlen(text), 0, NULL, error);
 }
 
+static inline void pause_ms(int ms) {
+    const struct timespec pause = {ms / 1000, ms % 1000 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+}
+
+/* Waits for what another thread brings about; ends the program after a minute in vain. */
+#define WAIT_UNTIL(condition)                                                                     \
+    for (int waited_ms = 0; !(condition); waited_ms++) {                                          \
+        CHECK(waited_ms < 60000 && "waited in vain");                                             \
+        pause_ms(1);                                                                              \
+    }
+
 static inline double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

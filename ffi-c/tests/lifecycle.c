@@ -139,11 +139,6 @@ static void children_write_as_themselves(void) {
     check_numbers(child_path, 1);
 }
 
-static void pause_briefly(void) {
-    struct timespec pause = {0, 5 * 1000 * 1000};
-    nanosleep(&pause, NULL);
-}
-
 typedef struct {
     durstream_producer *patient; /* has a write that is pending all along */
     atomic_int called, destroyed, wrong;
@@ -192,7 +187,7 @@ static void callbacks_do_not_wait(void) {
     OK(append(hasty, "x", &error), error);
     FAILS(DURSTREAM_DELIVERY, durstream_producer_flush(hasty, 30000, NULL, &error), error);
     durstream_producer_free(hasty);
-    while (self.called == 0) pause_briefly();
+    WAIT_UNTIL(self.called > 0);
     OK(durstream_producer_stop(self.patient, &error), error);
     durstream_producer_free(self.patient);
     durstream_stream_free(stream);
@@ -221,7 +216,7 @@ static void shutdown_is_bounded(void) {
     durstream_options_free(patient);
     OK(append(producer, "x", &error), error);
     /* Between two attempts, so that nothing is under way. */
-    while (durstream_producer_state(producer) != DURSTREAM_LIFECYCLE_BACKOFF) pause_briefly();
+    WAIT_UNTIL(durstream_producer_state(producer) == DURSTREAM_LIFECYCLE_BACKOFF);
     FAILS(DURSTREAM_TIMEOUT, durstream_shutdown(200, &error), error);
     CHECK(lines > 0);
     durstream_outcome *outcome = NULL;

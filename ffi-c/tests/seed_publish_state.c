@@ -71,7 +71,7 @@ static void an_unreachable_server_is_told(const durstream_schema *schema) {
     OK(durstream_options_set(options, "url", "http://127.0.0.1:1/v1/stream/shipments", &error),
        error);
     OK(durstream_options_set(options, "producer_id", "shipping-service", &error), error);
-    OK(durstream_options_set(options, "delivery_timeout_ms", "300", &error), error);
+    OK(durstream_options_set(options, "delivery_timeout_ms", "2000", &error), error);
     OK(durstream_state_open(options, schema, &producer, &error), error);
     write_shipment(producer);
     CHECK(durstream_state_flush(producer, 30000, NULL, &error) == DURSTREAM_DELIVERY);

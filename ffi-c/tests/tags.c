@@ -64,13 +64,7 @@ static void append_tagged(durstream_producer *producer, const char *text, uint64
 }
 
 /* Until the callbacks have told so many writes. */
-static void wait_for(const told *to, int count) {
-    const struct timespec pause = {0, 1000 * 1000};
-    for (int n = 0; to->count < count; n++) {
-        CHECK(n < 60000);
-        nanosleep(&pause, NULL);
-    }
-}
+static void wait_for(const told *to, int count) { WAIT_UNTIL(to->count >= count); }
 
 static durstream_stream *connect_to(const char *url) {
     durstream_error *error = NULL;
@@ -311,11 +305,7 @@ static void callbacks_write_and_do_not_wait(void) {
     self.producer = open_producer(stream, "chain", options);
     durstream_options_free(options);
     append_tagged(self.producer, "{}", 1);
-    const struct timespec pause = {0, 1000 * 1000};
-    for (int n = 0; self.told < 20; n++) {
-        CHECK(n < 60000);
-        nanosleep(&pause, NULL);
-    }
+    WAIT_UNTIL(self.told >= 20);
     OK(durstream_producer_stop(self.patient, &error), error);
     durstream_producer_free(self.patient);
     durstream_producer_free(self.producer);

@@ -69,12 +69,12 @@ fn nothing_runs_before_the_first_open_and_nothing_after_shutdown() {
         for producer in &producers {
             producer.append("1").unwrap();
         }
-        flush_all(Duration::from_secs(10)).wait().unwrap();
+        flush_all(Duration::from_secs(60)).wait().unwrap();
         assert_eq!(pending_count(), 0);
         for producer in &producers {
             producer.append("2").unwrap();
         }
-        shutdown(Duration::from_secs(10)).unwrap();
+        shutdown(Duration::from_secs(60)).unwrap();
         assert!(threads().is_empty(), "{:?}", threads());
         assert_eq!(read_stream(server_address(), &path).unwrap().len(), round * 40);
         let error = producers[0].append("3").unwrap_err();

@@ -113,7 +113,7 @@ fn the_older_of_two_workers_hears_that_it_is_fenced() {
     new.flush().wait().unwrap();
     let receipt = old.append("3").unwrap();
     assert!(old.flush().wait().is_err());
-    let failure = failures.recv_timeout(Duration::from_secs(10)).unwrap();
+    let failure = failures.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!((failure.id, &failure.payload[..]), (receipt.id(), &b"3"[..]));
     assert_eq!(failure.error.kind(), ErrorKind::StaleEpoch);
     assert_eq!(old.snapshot().state, ProducerState::Fenced);
@@ -322,7 +322,7 @@ fn without_a_server_flush_fails_within_its_limits_and_names_the_url() {
     // Bound and not listening for long enough to be sure that nobody else answers.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}/v1/stream/x");
-    let limits = Options::new().delivery_timeout_ms(300u64);
+    let limits = Options::new().delivery_timeout_ms(2_000u64);
     let stream = DurableStream::connect(Options::new().url(&url)).unwrap();
     let producer = IdempotentProducer::open(&stream, "p", limits.clone()).unwrap();
     producer.append("x").unwrap();
@@ -420,7 +420,7 @@ fn callbacks_that_wait_are_told_so_and_those_that_panic_do_no_harm() {
     for n in 0..2 {
         producer.upsert("shipments", &json!({ "id": n })).unwrap();
         assert!(producer.flush().wait().is_err());
-        let waited = found.recv_timeout(Duration::from_secs(10)).unwrap();
+        let waited = found.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(waited.unwrap_err().reason(), Some("would-deadlock"));
     }
 }

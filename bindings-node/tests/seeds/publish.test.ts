@@ -67,7 +67,7 @@ test("runtime unavailable: flush throws the connection error", async () => {
     url: nowhere,
     schema: shipmentStreamSchema,
     producerId: "shipping-service",
-    deliveryTimeoutMs: 300,
+    deliveryTimeoutMs: 2000,
     onError: () => undefined,
   });
   shipments.upsert("shipments", { id: "ship_1" });

@@ -76,13 +76,13 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_or_hangs_is_told() {
-        let shell = |script: &str| {
+        let shell = |script: &str, ms| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
-            printed(&mut command, Duration::from_millis(500))
+            printed(&mut command, Duration::from_millis(ms))
         };
-        assert_eq!(shell("echo events: 1").ok().as_deref(), Some("events: 1\n"));
-        assert!(shell("echo x; exit 3").is_err());
-        assert!(shell("sleep 60").is_err());
+        assert_eq!(shell("echo events: 1", 60_000).ok().as_deref(), Some("events: 1\n"));
+        assert!(shell("echo x; exit 3", 60_000).is_err());
+        assert!(shell("sleep 60", 100).is_err());
     }
 }

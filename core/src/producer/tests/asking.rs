@@ -81,7 +81,7 @@ async fn writes_wait_for_a_function_that_fails() {
 async fn without_a_good_value_writes_end_with_the_reason() {
     let server = Scripted::new(std::iter::repeat_n(status(401), 10_000));
     let (function, _) = counting();
-    let engine = open_asking(&server, quick().delivery_timeout_ms(50u64), function);
+    let engine = open_asking(&server, quick().delivery_timeout_ms(2_000u64), function);
     write(&engine, 1..=1);
     let error = engine.flush().await.unwrap_err();
     let Some(Detail::Delivery { cause, .. }) = error.detail() else { panic!("{error:?}") };

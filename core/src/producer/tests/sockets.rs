@@ -90,7 +90,9 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
     let open = || IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
     let first = open();
     first.append("1").unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    while newest.lock().unwrap().1 == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let second = first.append("2").unwrap();
     let (waiting, _) = (first.wait(second.id()), drop(first));
     let next = open();
@@ -137,7 +139,7 @@ fn new_credentials_do_not_wait_for_refused_ones() {
 
 fn request(method: http::Method, url: &str, body: &'static str) -> Request {
     let endpoint = Endpoint::resolve(&Options::new().url(url)).unwrap();
-    let plain = Request::new(method, Arc::new(endpoint), Duration::from_millis(300));
+    let plain = Request::new(method, Arc::new(endpoint), Duration::from_secs(2));
     Request { body: body.into(), ..plain }
 }
 
@@ -193,7 +195,6 @@ fn chunks_nobody_took_come_again_in_their_order() {
     while reader.offset().as_deref() != Some("2") {
         std::thread::sleep(Duration::from_millis(1));
     }
-    std::thread::sleep(Duration::from_millis(50));
     given_up.into_iter().for_each(drop);
     let mut text = String::new();
     while let Some(chunk) = reader.next_chunk().wait().unwrap() {
