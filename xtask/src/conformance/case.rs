@@ -142,6 +142,9 @@ const STEPS: [&str; 10] = [
 const WITHOUT_PATH: [&str; 5] =
     ["fault", "clear-faults", "wait-held", "release", "restart-adapter"];
 
+/// What any error may have.
+const OF_ERRORS: [&str; 2] = ["status", "definite"];
+
 /// Every case of a folder's `*.yaml`, in the order of the file names.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Case>> {
     let entries = std::fs::read_dir(folder).context(folder.display())?.flatten();
@@ -218,9 +221,9 @@ fn operation(mut fields: Map<String, Value>) -> Result<Operation> {
     let save = fields.remove("save").unwrap_or_else(|| Value::Object(Map::new()));
     let save: BTreeMap<String, String> = serde_json::from_value(save).context("save")?;
     let expect = expectation(expect)?;
-    // Any error may have a status.
-    let knows =
-        |key: &str| command.results.contains(&key) || (expect.error.is_some() && key == "status");
+    let knows = |key: &str| {
+        command.results.contains(&key) || (expect.error.is_some() && OF_ERRORS.contains(&key))
+    };
     let mut asked = expect.fields.keys().chain(save.values());
     let unknown = fields.keys().find(|key| !command.fields.contains(&key.as_str()));
     let unknown = unknown.or_else(|| asked.find(|key| !knows(key)));
@@ -253,9 +256,9 @@ fn expectation(value: Value) -> Result<Expect> {
         Some(Value::String(code)) => Some(code),
         Some(_) => return Err("expect.error is no text".into()),
     };
-    let beyond = fields.keys().any(|key| key != "status");
+    let beyond = fields.keys().any(|key| !OF_ERRORS.contains(&key.as_str()));
     match (&error, beyond, says.is_empty()) {
-        (Some(_), true, _) => Err("an error has only status, says and neverSays".into()),
+        (Some(_), true, _) => Err("an error has only status, definite, says and neverSays".into()),
         (None, _, false) => Err("says without error".into()),
         _ => Ok(Expect { error, says, never_says, fields }),
     }

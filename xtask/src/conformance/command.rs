@@ -36,8 +36,13 @@ const COMMANDS: &[Command] = &[
     command("connect", &["path", "headers", "params"], &["status", "offset"]),
     command(
         "append",
-        &["path", "data", "binary", "seq", "headers", "params"],
+        &["path", "data", "binary", "seq", "headers", "params", "streamOptions"],
         &["status", "offset", "duplicate", "headersSent", "paramsSent"],
+    ),
+    command(
+        "append-stream",
+        &["path", "items", "headers", "params", "streamOptions"],
+        &["delivered", "duplicates", "uncertain"],
     ),
     command(
         "head",
@@ -50,7 +55,11 @@ const COMMANDS: &[Command] = &[
         &["status", DATA, "offset", "upToDate", "streamClosed", "headersSent", "paramsSent"],
     ),
     command("delete", &["path", "headers", "params"], &["status"]),
-    command("close", &["path", "data", "contentType", "headers", "params"], &["finalOffset"]),
+    command(
+        "close",
+        &["path", "data", "contentType", "headers", "params", "streamOptions"],
+        &["finalOffset"],
+    ),
     command(
         "idempotent-append",
         &["path", "data", "producerId", "epoch", "autoClaim", "headers"],

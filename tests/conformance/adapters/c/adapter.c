@@ -31,6 +31,7 @@ static const struct {
     {"create", on_create},
     {"connect", on_head},
     {"append", on_append},
+    {"append-stream", on_append_stream},
     {"idempotent-append", on_idempotent_append},
     {"idempotent-append-batch", on_idempotent_append_batch},
     {"idempotent-close", on_idempotent_close},

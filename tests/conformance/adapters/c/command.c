@@ -97,6 +97,7 @@ void answer_failure(call *call, durstream_code code) {
     json_put(&call->answer, "commandType", field(call, "type"));
     const int status = call->status != 0 ? call->status : durstream_error_status(error);
     if (status != 0) json_put_number(&call->answer, "status", (uint64_t)status);
+    if (error != NULL) json_put_bool(&call->answer, "definite", durstream_error_definite(error));
     json_put(&call->answer, "errorCode", error_code(code, error));
     json_put(&call->answer, "message", message.data);
     buffer_free(&message);
@@ -174,6 +175,8 @@ durstream_code stream_options(call *call, const char *content_type, durstream_op
         code = set_each(call, *options, "headers", durstream_options_set_header);
     if (code == DURSTREAM_OK)
         code = set_each(call, *options, "params", durstream_options_set_param);
+    if (code == DURSTREAM_OK)
+        code = set_each(call, *options, "streamOptions", durstream_options_set);
     return code;
 }
 

@@ -77,6 +77,7 @@ named *keep_producer(const char *name, durstream_producer *producer);
 durstream_code on_create(call *call);
 durstream_code on_head(call *call);
 durstream_code on_append(call *call);
+durstream_code on_append_stream(call *call);
 durstream_code on_read(call *call);
 durstream_code on_delete(call *call);
 durstream_code on_close(call *call);

@@ -89,6 +89,29 @@ durstream_code on_append(call *call) {
     return code;
 }
 
+/* Gives the items one by one. */
+static void next_item(durstream_source *source, void *user_data) {
+    const json **at = user_data;
+    if (*at == NULL) return;
+    durstream_source_give(source, (const uint8_t *)(*at)->text.data, (*at)->text.length);
+    *at = (*at)->next;
+}
+
+durstream_code on_append_stream(call *call) {
+    durstream_stream *stream = NULL;
+    durstream_flush_report report = {.size = sizeof report};
+    const json *items = json_member(call->command, "items");
+    const json *at = items == NULL ? NULL : items->first;
+    durstream_code code = open_stream(call, &stream);
+    if (code == DURSTREAM_OK)
+        code = durstream_stream_append_stream(stream, next_item, &at, &report, &call->error);
+    json_put_number(&call->answer, "delivered", report.delivered);
+    json_put_number(&call->answer, "duplicates", report.duplicates);
+    json_put_number(&call->answer, "uncertain", report.uncertain);
+    durstream_stream_free(stream);
+    return code;
+}
+
 static void put_chunk(buffer *answer, const durstream_chunk *chunk) {
     size_t length = 0;
     const uint8_t *data = durstream_chunk_data(chunk, &length);

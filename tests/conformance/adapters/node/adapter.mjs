@@ -79,6 +79,7 @@ function failed(command, error) {
     success: false,
     commandType: command.type,
     status: first.status,
+    definite: first.definite,
     errorCode: codeOf(first, command),
     message: inCoreWords(error.message),
   };
@@ -141,12 +142,14 @@ function placeOf({ path, headers, params }) {
 }
 
 function optionsOf(command) {
-  return { ...placeOf(command), contentType: types.get(command.path) };
+  const own = valuesOf(command.streamOptions);
+  return { ...placeOf(command), contentType: types.get(command.path), ...own };
 }
 
-/** The handle of a path; with headers or parameters one for this command. */
+/** The handle of a path; with headers, parameters or options one for this command. */
 function handleOf(command) {
-  const own = command.headers || command.params || dynamic.headers.size + dynamic.params.size > 0;
+  const { headers, params, streamOptions } = command;
+  const own = headers || params || streamOptions || dynamic.headers.size + dynamic.params.size > 0;
   if (own) return new DurableStream(optionsOf(command));
   let handle = handles.get(command.path);
   if (handle === undefined) {
@@ -197,6 +200,12 @@ function decoded({ data = "", binary = false }) {
 function valueOf(text) {
   if (text === "true" || text === "false") return text === "true";
   return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+}
+
+/** Options with JavaScript's names and values. */
+function valuesOf(options = {}) {
+  const given = Object.entries(options).map(([name, text]) => [camelCase(name), valueOf(text)]);
+  return Object.fromEntries(given);
 }
 
 function camelCase(name) {
@@ -272,6 +281,10 @@ const COMMANDS = {
     return { status: 200, offset: outcome.offset, duplicate: outcome.duplicate };
   },
 
+  async "append-stream"(command) {
+    return { ...(await handleOf(command).appendStream(command.items)) };
+  },
+
   async close(command) {
     const { path, data, contentType } = command;
     // A handle of its own: one that closed already would answer with its first result.
@@ -340,9 +353,8 @@ const COMMANDS = {
     return { status: 200 };
   },
 
-  async "producer-open"({ as, path, producerId, options = {}, headers, params }) {
-    const given = Object.entries(options).map(([name, text]) => [camelCase(name), valueOf(text)]);
-    const all = { ...Object.fromEntries(given), headers, params };
+  async "producer-open"({ as, path, producerId, options, headers, params }) {
+    const all = { ...valuesOf(options), headers, params };
     const producer = new IdempotentProducer(handleOf({ path }), producerId, all);
     named.set(as, { producer, receipts: [] });
     return {};

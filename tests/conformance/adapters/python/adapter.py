@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from dataclasses import asdict
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import durstream
 from durstream import DurableStream, DurstreamError, IdempotentProducer, Outcome, Receipt
@@ -79,7 +79,8 @@ class Adapter:
     def stream(self, command: Command, **options: Any) -> DurableStream:
         """A handle for one command. Sends nothing."""
         known = given({"content_type": self.content_types.get(command["path"])})
-        return DurableStream.connect(self.url(command), **{**known, **options})
+        own = values_of(command.get("streamOptions"))
+        return DurableStream.connect(self.url(command), **{**known, **own, **options})
 
     def sent(self, command: Command) -> Dict[str, Any]:
         """What goes out with the command's requests."""
@@ -171,6 +172,9 @@ class Adapter:
         found = {"offset": outcome.offset, "duplicate": outcome.duplicate or None}
         return {"status": 200, **given(found)}
 
+    def append_stream(self, command: Command) -> Result:
+        return asdict(self.stream(command, **self.sent(command)).append_stream(command["items"]))
+
     def read(self, command: Command) -> Result:
         if command.get("live"):
             raise NotSupported("live reads")
@@ -231,8 +235,7 @@ class Adapter:
     # --- Producers, as the project's own cases drive them --------------------------------------
 
     def producer_open(self, command: Command) -> Result:
-        options = {name: typed(text) for name, text in (command.get("options") or {}).items()}
-        options.update(self.sent(command))
+        options = {**values_of(command.get("options")), **self.sent(command)}
         producer = IdempotentProducer(self.stream(command), command["producerId"], **options)
         self.opened[command["as"]] = (producer, [])
         return {}
@@ -309,6 +312,7 @@ COMMANDS: Dict[str, Callable[[Adapter, Command], Result]] = {
     "connect": Adapter.connect,
     "head": Adapter.head,
     "append": Adapter.append,
+    "append-stream": Adapter.append_stream,
     "read": Adapter.read,
     "close": Adapter.close,
     "delete": Adapter.delete,
@@ -326,8 +330,12 @@ COMMANDS: Dict[str, Callable[[Adapter, Command], Result]] = {
 }
 
 
+def values_of(options: Optional[Mapping[str, str]]) -> Dict[str, Any]:
+    """Options with their values, which the cases write as text."""
+    return {name: typed(text) for name, text in (options or {}).items()}
+
+
 def typed(text: str) -> Any:
-    """An option's value, which the cases write as text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -401,7 +409,7 @@ def refused(command: Command, error: DurstreamError) -> Result:
             name = "INVALID_OFFSET"
         if kind == "validate" and error.option is not None:
             message = spelled(message, error.option)
-    return failed(kind, name, message, **given({"status": error.status}))
+    return failed(kind, name, message, definite=error.definite, **given({"status": error.status}))
 
 
 def spelled(message: str, option: str) -> str:

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 pub(crate) struct Failure {
     pub(crate) code: &'static str,
     pub(crate) status: Option<u16>,
+    pub(crate) definite: Option<bool>,
     pub(crate) message: String,
 }
 
@@ -15,16 +16,16 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn invalid_argument(message: String) -> Self {
-        Self { code: "INVALID_ARGUMENT", status: None, message }
+        Self { code: "INVALID_ARGUMENT", status: None, definite: None, message }
     }
 
     pub(crate) fn not_found(url: &str) -> Self {
         let message = format!("there is no stream at this URL ({url})");
-        Self { code: "NOT_FOUND", status: Some(404), message }
+        Self { code: "NOT_FOUND", status: Some(404), definite: None, message }
     }
 
     pub(crate) fn not_supported(message: String) -> Self {
-        Self { code: "NOT_SUPPORTED", status: None, message }
+        Self { code: "NOT_SUPPORTED", status: None, definite: None, message }
     }
 
     pub(crate) fn to_json(&self, command: &str) -> Value {
@@ -38,6 +39,9 @@ impl Failure {
         if let Some(status) = self.status {
             out["status"] = status.into();
         }
+        if let Some(definite) = self.definite {
+            out["definite"] = definite.into();
+        }
         out
     }
 }
@@ -46,7 +50,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         let error = cause(&error);
-        Self { code: code(error), status: error.status(), message }
+        let definite = Some(error.definite());
+        Self { code: code(error), status: error.status(), definite, message }
     }
 }
 

@@ -82,6 +82,7 @@ impl Adapter {
             "create" => streams.create(command)?,
             "connect" | "head" => streams.head(command)?,
             "append" => streams.append(command)?,
+            "append-stream" => streams.append_stream(command)?,
             "read" => streams.read(command)?,
             "close" => streams.close(command)?,
             "delete" => streams.delete(command)?,

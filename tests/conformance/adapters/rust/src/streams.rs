@@ -1,6 +1,7 @@
 //! The commands about streams by their path.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 use durstream_core::{DurableStream, Metadata, Options};
 use serde_json::{Value, json};
@@ -22,7 +23,8 @@ impl Streams {
         Self { dynamic: Dynamic::default(), server, content_types: HashMap::new() }
     }
 
-    /// What every handle made for this command has: URL, headers and query parameters.
+    /// What every handle made for this command has: URL, headers, query parameters, and the options
+    /// it gives itself.
     pub(crate) fn options(&self, command: &Command) -> Result<Options> {
         let mut options = Options::new().url(self.server.clone() + &command.needed("path")?);
         let own = command.pairs("headers");
@@ -31,6 +33,9 @@ impl Streams {
         }
         for (name, value) in command.pairs("params") {
             options.set_param(name, &value)?;
+        }
+        for (name, value) in command.pairs("streamOptions") {
+            options.set(name, &value)?;
         }
         self.dynamic.add_to(&mut options, &own)?;
         Ok(options)
@@ -110,6 +115,16 @@ impl Streams {
             out["offset"] = offset.into();
         }
         Ok(out)
+    }
+
+    pub(crate) fn append_stream(&self, command: &Command) -> Result<Value> {
+        let items = command.items("items")?.into_iter().map(Ok::<_, Infallible>);
+        let report = self.open(command)?.blocking_append_stream(items)?;
+        Ok(json!({
+            "delivered": report.delivered,
+            "duplicates": report.duplicates,
+            "uncertain": report.uncertain,
+        }))
     }
 
     pub(crate) fn read(&self, command: &Command) -> Result<Value> {
