@@ -21,8 +21,9 @@ pub(crate) const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The core's result and how Python sees it, whatever its type.
 trait Waiting: Send {
-    /// The result, if it is there.
-    fn take(&mut self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>>;
+    /// The result, if it is there within `patience`. Any is too much inside a callback of the
+    /// library's.
+    fn take(&mut self, py: Python<'_>, patience: Duration) -> Option<PyResult<Py<PyAny>>>;
     /// The same; if it is not there, the waker is woken once it is.
     fn take_or_wake(&mut self, py: Python<'_>, waker: &Waker) -> Option<PyResult<Py<PyAny>>>;
     fn notify(self: Box<Self>, callback: Py<PyAny>);
@@ -39,8 +40,8 @@ fn wait(
     until: Option<Instant>,
 ) -> PyResult<Option<Py<PyAny>>> {
     py.check_signals()?;
-    // Before anything waits: a callback of the library's must not.
-    if let Some(result) = waiting.take(py) {
+    // A callback of the library's must not wait, not even for what is there.
+    if let Some(result) = waiting.take(py, Duration::from_nanos(1)) {
         return result.map(Some);
     }
     let waker = Waker::from(Arc::new(Unparks(std::thread::current())));
@@ -96,8 +97,8 @@ where
     T: Send + 'static,
     C: Fn(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
 {
-    fn take(&mut self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
-        let result = self.pending.wait_for(Duration::ZERO)?;
+    fn take(&mut self, py: Python<'_>, patience: Duration) -> Option<PyResult<Py<PyAny>>> {
+        let result = self.pending.wait_for(patience)?;
         Some(converted(py, result, &self.convert))
     }
 
@@ -212,7 +213,7 @@ impl Pending {
     /// asked for again.
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Settled>> {
         let _inside = Inside::enter(py);
-        self.look(py, |waiting| waiting.take(py))
+        self.look(py, |waiting| waiting.take(py, Duration::ZERO))
     }
 
     /// The same; if it is not there, calls back without anything on the dispatcher thread once it

@@ -35,6 +35,7 @@ impl Task {
                 // A batch acknowledged through a later one is gone from the window already.
                 if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
                     self.window[n].flying = false;
+                    self.show_flights(0);
                     self.on_result(n, result, stream_type);
                 }
             }
@@ -187,7 +188,9 @@ impl Task {
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
         }
-        for _ in 0..self.acknowledged(up_to) {
+        let count = self.acknowledged(up_to);
+        self.show_flights(count); // before anybody hears of them
+        for _ in 0..count {
             let Some(slot) = self.window.pop_front() else { break };
             if let Some(started) = slot.started {
                 self.pacing.answered(started.elapsed());

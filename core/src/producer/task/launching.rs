@@ -198,12 +198,18 @@ impl Task {
         });
     }
 
+    /// Shows how many requests are under way, without those of the first slots.
+    pub(super) fn show_flights(&self, without: usize) {
+        let flying = self.window.iter().skip(without).filter(|slot| slot.flying).count();
+        self.engine.book().gauges.in_flight = flying;
+    }
+
     /// Shows the gauges, and says what is worth a wake-up.
     pub(super) fn show(&self) {
+        self.show_flights(0);
         let mut book = self.engine.book();
         book.gauges.epoch = self.session.epoch;
         book.gauges.next_seq = self.session.next_seq;
-        book.gauges.in_flight = self.window.iter().filter(|slot| slot.flying).count();
         book.gauges.attempt = self.failures;
         let idle = book.open.is_empty() && book.queue.is_empty();
         book.wants = match self.takes_at(&book) {

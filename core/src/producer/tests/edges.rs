@@ -1,5 +1,6 @@
 //! What the host's mistakes, the clock and rare orders of events must not bring about.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hostile::*;
@@ -278,6 +279,22 @@ async fn a_producer_that_ended_has_no_request_under_way() {
         engine.ended().await;
         assert_eq!(crate::producer::snapshot(&engine).in_flight, 0, "{stops}");
     }
+}
+
+/// What is told of is not under way any more.
+#[tokio::test(start_paused = true)]
+async fn a_flush_is_told_when_no_request_is_under_way() {
+    let engine = open(&Scripted::default(), single());
+    write(&engine, 1..=3);
+    let (shown, seen) = (Arc::new(Mutex::new(None)), engine.clone());
+    let show = shown.clone();
+    let flushed = engine.flush();
+    flushed.on_complete(move |report| {
+        let in_flight = crate::producer::snapshot(&seen).in_flight;
+        *lock(&show) = Some((report.unwrap().delivered, in_flight));
+    });
+    sleep(1_000).await;
+    assert_eq!(*lock(&shown), Some((3, 0)));
 }
 
 /// `Retry-After` in seconds is "honoured up to a cap", however large.
