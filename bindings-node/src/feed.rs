@@ -43,7 +43,10 @@ impl Feed {
     /// Counts a message that could not be serialised.
     #[napi]
     pub fn refuse(&self, why: String) -> napi::Result<()> {
-        guarded(|| Ok(self.feed.refuse(&why)))
+        guarded(|| {
+            self.feed.refuse(&why);
+            Ok(())
+        })
     }
 
     /// Waits until `next` is not "wait".
