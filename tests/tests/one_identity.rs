@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use durstream_core::{DurableStream, HeaderAnswer, Options};
-use durstream_tests::proxy::Proxy;
+use durstream_core::{Detail, DurableStream, ErrorKind, HeaderAnswer, IdempotentProducer, Options};
+use durstream_tests::proxy::{Fault, Moment, Proxy, Rule};
 use durstream_tests::{fresh_path, server_address};
 
 /// A proxy before the server, and the options of a new stream behind it.
@@ -102,4 +103,29 @@ fn a_writer_that_ended_is_replaced() {
     let stream = connect(&proxy, &options);
     stream.append("x").wait().unwrap();
     assert_eq!((text(&stream).as_str(), identities(&proxy).len()), ("x", 2));
+}
+
+/// What another handle ended is not this one's success: its last message is not in the stream.
+#[test]
+fn the_end_of_one_handle_takes_no_last_message_of_another() {
+    let (proxy, options) = behind_a_proxy("ends");
+    let first = DurableStream::create(through(&proxy, &options), "").wait().unwrap();
+    let other = connect(&proxy, &options);
+    other.append("1").wait().unwrap();
+    let hold = Fault::Hold { name: "end".into(), before: Moment::Forward };
+    proxy.add(Rule::new(hold).method("POST").times(0)).unwrap();
+    let end = first.close(Some(b"2"));
+    let meanwhile = other.close(Some(b"3"));
+    assert!(proxy.wait_held("end", 1, Duration::from_secs(30)));
+    proxy.clear();
+    let offset = end.wait().unwrap().final_offset;
+    for late in [meanwhile, other.close(Some(b"4"))] {
+        let error = late.wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StreamClosed);
+        let Some(Detail::StreamClosed { final_offset }) = error.detail() else { panic!("{error}") };
+        assert_eq!(*final_offset, offset);
+    }
+    assert_eq!(first.close(Some(b"2")).wait().unwrap().final_offset, offset);
+    assert_eq!(other.close(None).wait().unwrap().final_offset, offset);
+    assert_eq!(text(&first), "12");
 }

@@ -229,11 +229,7 @@ impl IdempotentProducer {
     ) -> Result<Pending<Outcome>> {
         self.check_append(message, seq)?;
         if let Some(end) = self.engine.closes().result.clone() {
-            let text = "the stream is closed: this handle closed it";
-            let detail = Detail::StreamClosed { final_offset: end.final_offset };
-            let url = &self.engine.endpoint.shown;
-            let error = Error::new(ErrorKind::StreamClosed, text).with_detail(detail);
-            return Err(error.with_url(url));
+            return Err(is_closed(&self.engine, end));
         }
         self.engine.accept_awaited(message, seq)
     }
@@ -383,15 +379,14 @@ impl IdempotentProducer {
         close(&self.engine, Last::of(message))
     }
 
-    /// The same for the writer of a handle: without a message the request carries no identity.
-    pub(crate) fn close_plainly(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
-        match message {
-            Some(_) => self.close(message),
-            None => match self.engine.check_fork() {
-                Ok(()) => close(&self.engine, Last::Anybodys),
-                Err(error) => Pending::ready(Err(error)),
-            },
+    /// The same for a handle, by its number: without a message the request carries no identity.
+    pub(crate) fn close_plainly(&self, message: Option<&[u8]>, by: u64) -> Pending<CloseResult> {
+        let checked = message.map_or(Ok(()), |message| self.check(message));
+        if let Err(error) = checked.and_then(|()| self.engine.check_fork()) {
+            return Pending::ready(Err(error));
         }
+        let last = message.map_or(Last::Anybodys, |message| Last::Message(message.to_vec()));
+        close_by(by, &self.engine, last)
     }
 
     /// Flushes and lets go without ending the stream. Reports as `flush` does.
@@ -482,20 +477,29 @@ impl Last {
     }
 }
 
-/// Ends the stream behind an engine: flush, then EOF, then let go.
+/// Ends the stream behind an engine: flush, then EOF, then let go. The first answers for repeats.
 pub(crate) fn close(engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
+    close_by(0, engine, last)
+}
+
+/// The same for one of several who share the engine, by a number: another's end did not take the
+/// last message of this one.
+fn close_by(by: u64, engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
     let (completer, result) = pending();
     {
         let mut closes = engine.closes();
-        if let Some(result) = &closes.result {
-            return Pending::ready(Ok(result.clone()));
+        let is_others = closes.by != by && matches!(last, Last::Message(_));
+        if let Some(end) = closes.result.clone() {
+            return Pending::ready(if is_others { Err(is_closed(engine, end)) } else { Ok(end) });
         }
         closes.waiters.push(completer);
         let mut book = engine.book();
         if book.closing {
-            return result; // one close is under way; it answers for all
+            drop((book, closes));
+            return if is_others { close_behind(result, by, engine, last) } else { result };
         }
         book.closing = true;
+        closes.by = by;
     }
     let runtime = engine.runtime().clone();
     let closing = Closing(engine.clone());
@@ -504,6 +508,29 @@ pub(crate) fn close(engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
         closing.end(outcome);
     });
     result
+}
+
+/// The same where another's close is under way: only if that one fails.
+fn close_behind(
+    other: Pending<CloseResult>,
+    by: u64,
+    engine: &Arc<Engine>,
+    last: Last,
+) -> Pending<CloseResult> {
+    let (completer, result) = pending();
+    let engine = engine.clone();
+    other.on_complete(move |ended| match ended {
+        Ok(end) => completer.complete(Err(is_closed(&engine, end))),
+        Err(_) => close_by(by, &engine, last).on_complete(|own| completer.complete(own)),
+    });
+    result
+}
+
+/// The error of what comes behind the stream's end.
+fn is_closed(engine: &Engine, end: CloseResult) -> Error {
+    let detail = Detail::StreamClosed { final_offset: end.final_offset };
+    let error = Error::new(ErrorKind::StreamClosed, "the stream is closed: this process closed it");
+    error.with_detail(detail).with_url(&engine.endpoint.shown)
 }
 
 /// A close under way: dropped without an end, it fails for everybody who waits.

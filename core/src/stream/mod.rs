@@ -1,5 +1,6 @@
 //! [`DurableStream`]: a stream by its URL.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -40,6 +41,9 @@ const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 const LIVE_OFF: &str = "off";
 const LIVE: [&str; 3] = ["auto", "long-poll", "sse"];
 
+/// The number of the next handle.
+static NEXT_HANDLE: AtomicU64 = AtomicU64::new(1);
+
 /// What a stream is, and where it ends (PROTOCOL.md 5.5).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,6 +77,8 @@ struct Shared {
     endpoint: Endpoint,
     content_type: String,
     writer: OnceCell<Arc<Writer>>,
+    /// Which handle this is of those that share the writer.
+    number: u64,
     /// Where the stream ended when this handle created it, until a writer was told.
     tail: Mutex<Option<Arc<str>>>,
     /// The appends that carry no identity.
@@ -99,7 +105,8 @@ impl DurableStream {
 
     fn new(options: Options, endpoint: Endpoint, content_type: String) -> Self {
         let (writer, tail, line) = (OnceCell::new(), Mutex::new(None), Line::new());
-        let shared = Shared { options, endpoint, content_type, writer, tail, line };
+        let number = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
+        let shared = Shared { options, endpoint, content_type, writer, number, tail, line };
         DurableStream { shared: Arc::new(shared) }
     }
 
@@ -309,7 +316,10 @@ impl DurableStream {
                     Err(error) => Pending::ready(Err(error)),
                 }
             }
-            Ok(writer) => self.unless_closed(message, writer.close_plainly(message)),
+            Ok(writer) => {
+                let attempt = writer.close_plainly(message, self.shared.number);
+                self.unless_closed(message, attempt)
+            }
             Err(error) => Pending::ready(Err(error)),
         }
     }

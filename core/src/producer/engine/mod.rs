@@ -61,6 +61,8 @@ pub(crate) struct Engine {
 pub(crate) struct Closes {
     pub(crate) result: Option<CloseResult>,
     pub(crate) waiters: Vec<Completer<CloseResult>>,
+    /// Who asked for it, of several that share the producer.
+    pub(crate) by: u64,
     /// Told the outcome of a request that only ends the stream.
     end: Option<Completer<Outcome>>,
 }
