@@ -129,3 +129,19 @@ fn the_end_of_one_handle_takes_no_last_message_of_another() {
     assert_eq!(other.close(None).wait().unwrap().final_offset, offset);
     assert_eq!(text(&first), "12");
 }
+
+/// A producer that looks for what it sent does not find the handle's own appends instead.
+#[test]
+fn a_producer_does_not_take_an_append_for_its_own() {
+    let (proxy, options) = behind_a_proxy("tail");
+    let create = || DurableStream::create(through(&proxy, &options), "").wait().unwrap();
+    create().append("a").wait().unwrap();
+    let stream = create(); // it is there: the same stream, and the same writer
+    stream.append("x").wait().unwrap();
+    let lost = Fault::ResetWithin { bytes: 0 };
+    proxy.add(Rule::new(lost).method("POST").times(1)).unwrap();
+    let producer = IdempotentProducer::open(&stream, "p", Options::new()).unwrap();
+    producer.append("x").unwrap();
+    assert_eq!(producer.flush().wait().unwrap().delivered, 1);
+    assert_eq!(text(&stream), "axx");
+}

@@ -55,7 +55,11 @@ impl Writers {
         let known = kept.iter().position(|writer| likeness.is_some() && writer.of == likeness);
         let known = known.and_then(|n| kept.remove(n));
         let writer = match known.filter(|known| known.producer.takes_writes()) {
-            Some(known) => known,
+            Some(known) => {
+                // The next one's stream holds what this one writes, as if it had been told.
+                drop(stream.take_tail());
+                known
+            }
             None => {
                 let id = format!("durstream-{:016x}", random());
                 let producer = IdempotentProducer::open_awaited(stream, &id)?;
