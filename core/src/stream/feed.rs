@@ -1,16 +1,16 @@
 //! [`Feed`]: the messages of one source on their way, for whoever asks the source himself.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::DurableStream;
 use crate::error::{Detail, Error, ErrorKind, Result};
-use crate::pending::Pending;
+use crate::pending::{Completer, Pending, pending};
 use crate::producer::{FlushReport, Outcome, check_seq, unserialisable};
-use crate::runtime::{lock, process};
+use crate::runtime::lock;
 
 /// How many messages of one source may be under way.
 const MAX_UNDER_WAY: usize = 16_384;
@@ -168,15 +168,10 @@ impl Feed {
         if is_over_now {
             return Pending::ready(result(self));
         }
-        // Not a new one: what is under way ends with its own.
-        let Some(runtime) = process().running() else {
-            return Pending::ready(Err(Error::closed()));
-        };
-        let feed = Feed { shared: self.shared.clone() };
-        runtime.run(async move {
-            poll_fn(|context| feed.poll(context, is_over)).await;
-            result(&feed)
-        })
+        let (completer, waiting) = pending();
+        let (feed, completer) = (Feed { shared: self.shared.clone() }, Mutex::new(Some(completer)));
+        Arc::new(Wait { feed, is_over, result, completer }).wake();
+        waiting
     }
 
     /// [`ready`](Self::ready) for a task of any executor.
@@ -217,6 +212,32 @@ impl Feed {
         let detail = Detail::Delivery { delivered, undelivered, cause };
         let error = Error::new(ErrorKind::Delivery, text).with_detail(detail);
         Err(error.with_url(&self.shared.stream.endpoint().shown))
+    }
+}
+
+/// A wait that is no task: it ends where the last of what it waits for is settled, also while the
+/// library shuts down.
+struct Wait<T> {
+    feed: Feed,
+    is_over: fn(&Progress) -> bool,
+    result: fn(&Feed) -> Result<T>,
+    completer: Mutex<Option<Completer<T>>>,
+}
+
+impl<T: Send + 'static> Wake for Wait<T> {
+    fn wake(self: Arc<Self>) {
+        // One that has ended must not wait again.
+        if lock(&self.completer).is_none() {
+            return;
+        }
+        let waker = Waker::from(self.clone());
+        if self.feed.poll(&mut Context::from_waker(&waker), self.is_over).is_pending() {
+            return;
+        }
+        let completer = lock(&self.completer).take();
+        if let Some(completer) = completer {
+            completer.complete((self.result)(&self.feed)); // not under the lock: it may wake others
+        }
     }
 }
 
