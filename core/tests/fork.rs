@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::os::fd::FromRawFd;
 
-use durstream_core::{DurableStream, IdempotentProducer, Options};
+use durstream_core::{DurableStream, Feed, IdempotentProducer, Options};
 
 fn shared_id() -> String {
     let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
@@ -65,6 +65,22 @@ fn a_childs_handle_ends_no_stream() {
     drop(stream.append("x")); // opens its writer
     let refusal = in_child(|| {
         let end = stream.close(None).wait_for(std::time::Duration::from_secs(20));
+        end.map_or("it hangs".to_owned(), |end| format!("{:?}", end.unwrap_err().kind()))
+    });
+    assert_eq!(refusal, "Forked");
+}
+
+/// Nor for what a source gave the parent.
+#[test]
+fn a_childs_feed_waits_for_nothing() {
+    let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
+    let feed = Feed::new(&stream, None).unwrap();
+    assert!(feed.offer(b"x"));
+    let refusal = in_child(|| {
+        // Its own part of the library makes no difference.
+        let own = DurableStream::connect(Options::new().url("http://127.0.0.1:1/own")).unwrap();
+        drop(own.append("x"));
+        let end = feed.end().wait_for(std::time::Duration::from_secs(20));
         end.map_or("it hangs".to_owned(), |end| format!("{:?}", end.unwrap_err().kind()))
     });
     assert_eq!(refusal, "Forked");

@@ -168,6 +168,11 @@ impl Feed {
         if is_over_now {
             return Pending::ready(result(self));
         }
+        // In a forked child nobody settles it.
+        let known = self.shared.stream.writer().and_then(|writer| writer.check_close(None));
+        if let Err(error) = known {
+            return Pending::ready(Err(error));
+        }
         let (completer, waiting) = pending();
         let (feed, completer) = (Feed { shared: self.shared.clone() }, Mutex::new(Some(completer)));
         Arc::new(Wait { feed, is_over, result, completer }).wake();
