@@ -142,11 +142,16 @@ async function give<T>(
     }
   };
   // A source that says nothing must not keep what failed to itself.
-  let watching = false;
+  let [watching, offered] = [false, false];
   const watch = async (): Promise<void> => {
+    offered = true;
     if (watching) return;
     watching = true;
-    await native.stopped().done();
+    // What is offered before a settled one is heard of has to be watched, too.
+    while (offered) {
+      offered = false;
+      await native.stopped().done();
+    }
     watching = false;
     if (native.next() === "stop") source.letGo();
   };

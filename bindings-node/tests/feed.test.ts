@@ -1,6 +1,7 @@
 // Appending promises, and what a source yields.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { Readable } from "node:stream";
 import { test } from "node:test";
 
@@ -250,6 +251,24 @@ test("an end of the stream ends an endless source, even one that says nothing", 
   }
   const error = await rejectionOf(handle.appendStream(source()));
   assert.ok(error instanceof DeliveryError && error.cause instanceof StreamClosedError, String(error));
+});
+
+test("the same where the message before was settled, and nobody could hear of it", async () => {
+  const handle = await create("unheard");
+  const close = `(async () => {
+    while ((await (await fetch("${handle.url}?offset=-1")).text()) !== "a");
+    await fetch("${handle.url}", { method: "POST", headers: { "stream-closed": "true" } });
+  })()`;
+  const waits = new Promise<never>(() => undefined);
+  async function* source() {
+    yield "a";
+    spawnSync(process.execPath, ["-e", close]); // the event loop does not turn meanwhile
+    yield "b";
+    await waits;
+  }
+  const error = await rejectionOf(handle.appendStream(source(), { timeoutMs: 20_000 }));
+  assert.ok(error instanceof DeliveryError && error.cause instanceof StreamClosedError, String(error));
+  assert.deepEqual([error.delivered, error.undelivered], [1, 1]);
 });
 
 for (const [message, most] of [["x", 16_386], ["x".repeat(2 ** 20), 18]] as const) {
