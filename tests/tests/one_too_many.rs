@@ -67,6 +67,34 @@ fn an_end_right_behind_an_append_comes_behind_it() {
     assert_eq!(items(&stream), [1, 2]);
 }
 
+/// Whoever waits for room in a buffer that is given up goes on without an identity.
+#[test]
+fn a_source_that_waits_for_room_goes_on_while_it_turns_out() {
+    let (proxy, stream) = full("room");
+    let closed = proxy.add(Rule::new(Fault::Closed { for_ms: None })).unwrap();
+    let message = vec![b'1'; 4 << 20];
+    let mut others = Vec::new();
+    loop {
+        let mut append = stream.append(&message);
+        match append.wait_for(Duration::ZERO) {
+            Some(result) => break assert_eq!(result.unwrap_err().kind(), ErrorKind::BufferFull),
+            None => others.push(append),
+        }
+    }
+    let (sender, given) = std::sync::mpsc::channel();
+    let (appending, own) = (stream.clone(), message.clone());
+    let source = (0..3).map(move |_| {
+        let _ = sender.send(());
+        Ok::<_, std::convert::Infallible>(own.clone())
+    });
+    let writer = std::thread::spawn(move || appending.blocking_append_stream(source));
+    given.recv().unwrap();
+    std::thread::sleep(Duration::from_millis(200)); // it waits by then
+    proxy.remove(closed);
+    assert_eq!(writer.join().unwrap().unwrap().delivered, 3);
+    others.into_iter().for_each(|append| drop(append.wait().unwrap()));
+}
+
 /// Its shutdown ends everybody's: run by the test below in a process of its own.
 #[test]
 #[ignore = "a part of `after_a_shutdown_nothing_is_sent`"]

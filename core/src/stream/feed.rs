@@ -265,15 +265,14 @@ impl Progress {
             self.blocked = None;
             self.settle(result);
         }
-        match &mut self.blocked {
-            Some(Blocked::Earlier) if self.under_way.is_empty() => self.blocked = None,
-            Some(Blocked::Room(room)) => {
-                if let Some(result) = look(room, waker) {
-                    self.blocked = None;
-                    self.failure = self.failure.take().or(result.err());
-                }
-            }
-            _ => {}
+        // Where there never will be room, the next attempt says why, or goes another way.
+        let is_over = match &mut self.blocked {
+            Some(Blocked::Earlier) => self.under_way.is_empty(),
+            Some(Blocked::Room(room)) => look(room, waker).is_some(),
+            None => false,
+        };
+        if is_over {
+            self.blocked = None;
         }
     }
 
