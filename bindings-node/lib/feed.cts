@@ -163,6 +163,7 @@ async function give<T>(
     } else if (next === "wait") {
       await ready();
     } else {
+      patience.check();
       const given = await patience.wait(source.next());
       if (given === undefined) return;
       await offer(given.message);

@@ -349,6 +349,22 @@ test("given up, it takes no more, lets the source go, and what it took arrives",
   assert.equal(touched, false);
 });
 
+test("given up while a message is made, it asks the source no further", async () => {
+  const handle = await create("given-up", "application/json");
+  const [controller, reason] = [new AbortController(), new Error("enough")];
+  const message = {
+    toJSON() {
+      controller.abort(reason);
+      return 1;
+    },
+  };
+  const source = [message, 2, 3][Symbol.iterator]();
+  const { signal } = controller;
+  const asked = { [Symbol.asyncIterator]: () => ({ next: async () => source.next() }) };
+  assert.equal(await rejectionOf(handle.appendStream(asked as never, { signal })), reason);
+  assert.deepEqual([...source], [2, 3]);
+});
+
 test("a source that never waits lets others run", async () => {
   const handle = await create("busy");
   let [taken, others] = [0, false];
