@@ -87,7 +87,9 @@ fn a_source_that_waits_for_room_goes_on_while_it_turns_out() {
         let _ = sender.send(());
         Ok::<_, std::convert::Infallible>(own.clone())
     });
-    let writer = std::thread::spawn(move || appending.blocking_append_stream(source));
+    let writer = std::thread::Builder::new()
+        .spawn(move || appending.blocking_append_stream(source))
+        .unwrap();
     given.recv().unwrap();
     std::thread::sleep(Duration::from_millis(200)); // it waits by then
     proxy.remove(closed);
