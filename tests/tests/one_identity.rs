@@ -145,3 +145,30 @@ fn a_producer_does_not_take_an_append_for_its_own() {
     assert_eq!(producer.flush().wait().unwrap().delivered, 1);
     assert_eq!(text(&stream), "axx");
 }
+
+/// It is for the server to say what becomes of an append while, or after, another handle ends the
+/// stream.
+#[test]
+fn the_end_of_one_handle_is_not_that_of_another() {
+    let (proxy, options) = behind_a_proxy("outlives");
+    let first = DurableStream::create(through(&proxy, &options), "").wait().unwrap();
+    let other = connect(&proxy, &options);
+    other.append("1").wait().unwrap();
+    let hold = Fault::Hold { name: "end".into(), before: Moment::Forward };
+    proxy.add(Rule::new(hold).method("POST").header("stream-closed")).unwrap();
+    let end = first.close(None);
+    assert!(proxy.wait_held("end", 1, Duration::from_secs(30)));
+    for handle in [&other, &connect(&proxy, &options)] {
+        handle.append("2").wait().unwrap();
+    }
+    assert_eq!(first.append("3").wait().unwrap_err().kind(), ErrorKind::ProducerClosed);
+    proxy.clear();
+    end.wait().unwrap();
+    assert_eq!(text(&other), "122");
+    assert_eq!(other.append("4").wait().unwrap_err().kind(), ErrorKind::StreamClosed);
+
+    first.delete().wait().unwrap();
+    let anew = DurableStream::create(through(&proxy, &options), "").wait().unwrap();
+    connect(&proxy, &options).append("5").wait().unwrap();
+    assert_eq!(text(&anew), "5");
+}

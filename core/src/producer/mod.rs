@@ -291,6 +291,12 @@ impl IdempotentProducer {
         self.engine.finds_room(size)
     }
 
+    /// Whether a handle, by its number, may write with it: no other ends the stream through it.
+    pub(crate) fn is_open_to(&self, handle: u64) -> bool {
+        let closes = self.engine.closes();
+        closes.by == handle || (closes.result.is_none() && !self.engine.book().closing)
+    }
+
     /// Whether the server has acknowledged anything of it: then it is not one too many.
     pub(crate) fn is_known(&self) -> bool {
         self.engine.book().stats.delivered > 0

@@ -9,7 +9,7 @@ use super::line::{Anonymous, Group};
 use super::{DurableStream, wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pending::{Completer, Pending, pending};
-use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
+use crate::producer::{CloseResult, Outcome, Reason};
 use crate::protocol::headers::{STREAM_CLOSED, STREAM_SEQ};
 use crate::runtime::{Runtime, process};
 use crate::transport::Request;
@@ -98,7 +98,7 @@ impl DurableStream {
     }
 
     fn is_one_too_many(&self) -> bool {
-        self.writer().is_ok_and(IdempotentProducer::is_one_too_many)
+        self.writer().is_ok_and(|writer| writer.is_one_too_many())
     }
 
     fn has_tried(&self, back: Option<(Anonymous, Completer<Outcome>)>) {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Method;
-use once_cell::sync::OnceCell;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -76,7 +75,7 @@ struct Shared {
     options: Options,
     endpoint: Endpoint,
     content_type: String,
-    writer: OnceCell<Arc<Writer>>,
+    writer: Mutex<Option<Arc<Writer>>>,
     /// Which handle this is of those that share the writer.
     number: u64,
     /// Where the stream ended when this handle created it, until a writer was told.
@@ -104,7 +103,7 @@ impl DurableStream {
     }
 
     fn new(options: Options, endpoint: Endpoint, content_type: String) -> Self {
-        let (writer, tail, line) = (OnceCell::new(), Mutex::new(None), Line::new());
+        let (writer, tail, line) = (Mutex::default(), Mutex::default(), Line::new());
         let number = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
         let shared = Shared { options, endpoint, content_type, writer, number, tail, line };
         DurableStream { shared: Arc::new(shared) }
@@ -309,7 +308,8 @@ impl DurableStream {
     ///
     /// Without a message it may be repeated, by anybody.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
-        match self.writer() {
+        // Also where another handle ends it: that one's result is this one's, too.
+        match self.writer_if(|_, _| true) {
             Ok(writer) if !self.is_idempotent() || writer.is_one_too_many() => {
                 match writer.check_close(message) {
                     Ok(()) => self.close_anonymously(message),
@@ -317,7 +317,7 @@ impl DurableStream {
                 }
             }
             Ok(writer) => {
-                let attempt = writer.close_plainly(message, self.shared.number);
+                let attempt = writer.close_plainly(message, self.number());
                 self.unless_closed(message, attempt)
             }
             Err(error) => Pending::ready(Err(error)),
@@ -338,10 +338,29 @@ impl DurableStream {
         })
     }
 
-    /// This handle's writer, found or opened at first need.
-    fn writer(&self) -> Result<&IdempotentProducer> {
-        let writer = self.shared.writer.get_or_try_init(|| process().writers.of(self))?;
-        Ok(&writer.producer)
+    /// This handle's writer, found or opened at first need, or where another handle ends the stream
+    /// through the one it had: what becomes of an append then is for the server to say.
+    fn writer(&self) -> Result<Arc<Writer>> {
+        self.writer_if(IdempotentProducer::is_open_to)
+    }
+
+    fn writer_if(&self, is_fit: fn(&IdempotentProducer, u64) -> bool) -> Result<Arc<Writer>> {
+        let is_fit = |writer: &Arc<Writer>| is_fit(writer, self.number());
+        if let Some(own) = lock(&self.shared.writer).clone().filter(is_fit) {
+            return Ok(own);
+        }
+        let found = process().writers.of(self)?;
+        let mut own = lock(&self.shared.writer);
+        let writer = own.clone().filter(is_fit).unwrap_or_else(|| found.clone());
+        let before = own.replace(writer.clone());
+        drop(own);
+        drop((before, found)); // not under the lock: one may end
+        Ok(writer)
+    }
+
+    /// Which handle this is of those that share a writer.
+    fn number(&self) -> u64 {
+        self.shared.number
     }
 }
 

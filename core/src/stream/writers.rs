@@ -2,6 +2,7 @@
 //! are and however short they live. Servers remember every identity they see.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
@@ -17,9 +18,17 @@ const KEPT: usize = 256;
 
 /// A writer, and what a handle that may use it has.
 pub(super) struct Writer {
-    pub(super) producer: IdempotentProducer,
+    producer: IdempotentProducer,
     /// None for one that asks functions: those are their handle's own.
     of: Option<Likeness>,
+}
+
+impl Deref for Writer {
+    type Target = IdempotentProducer;
+
+    fn deref(&self) -> &IdempotentProducer {
+        &self.producer
+    }
 }
 
 /// What makes no difference to appends is left out.
@@ -54,16 +63,18 @@ impl Writers {
         let likeness = Likeness::of(stream);
         let known = kept.iter().position(|writer| likeness.is_some() && writer.of == likeness);
         let known = known.and_then(|n| kept.remove(n));
-        let writer = match known.filter(|known| known.producer.takes_writes()) {
-            Some(known) => {
+        let is_fit =
+            |known: &Arc<Writer>| known.takes_writes() && known.is_open_to(stream.number());
+        let (writer, unfit) = match known {
+            Some(known) if is_fit(&known) => {
                 // The next one's stream holds what this one writes, as if it had been told.
                 drop(stream.take_tail());
-                known
+                (known, None)
             }
-            None => {
+            known => {
                 let id = format!("durstream-{:016x}", random());
                 let producer = IdempotentProducer::open_awaited(stream, &id)?;
-                Arc::new(Writer { producer, of: likeness })
+                (Arc::new(Writer { producer, of: likeness }), known)
             }
         };
         if writer.of.is_some() {
@@ -71,14 +82,14 @@ impl Writers {
         }
         let oldest = if kept.len() > KEPT { kept.pop_front() } else { None };
         drop(kept);
-        drop(oldest); // not under the lock: it ends
+        drop((oldest, unfit)); // not under the lock: they end
         Ok(writer)
     }
 
     /// Forgets those of a stream that begins anew: its server knows none of them.
     pub(super) fn forget(&self, stream: &DurableStream) {
-        let url = stream.endpoint().url.as_str();
-        let is_its = |writer: &Arc<Writer>| writer.of.as_ref().is_some_and(|of| of.url == url);
+        // Whatever credentials they have.
+        let is_its = |writer: &Arc<Writer>| writer.url() == stream.url();
         let mut kept = lock(&self.0);
         let (its, others) = std::mem::take(&mut *kept).into_iter().partition(is_its);
         *kept = others;
