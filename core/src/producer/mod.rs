@@ -9,6 +9,7 @@ mod batch;
 mod book;
 pub(crate) mod budget;
 pub(crate) mod config;
+mod ending;
 pub(crate) mod engine;
 pub(crate) mod look;
 mod pacing;
@@ -21,16 +22,18 @@ mod tests;
 
 pub(crate) use batch::OVERHEAD as WRITE_OVERHEAD;
 pub use book::{FlushReport, ProducerState};
+pub(crate) use ending::{Last, close};
 pub use engine::{Callbacks, CloseResult, Delivery, DeliveryCallback, ErrorCallback, Failure};
 pub use receipts::{Outcome, Reason, Status};
 
-use crate::error::{Detail, Error, ErrorKind, Issue, Result};
+use crate::error::{Error, Issue, Result};
 use crate::options::{Options, Scope};
 use crate::pending::{Pending, pending};
 use crate::protocol::json;
 use crate::stats::Stats;
-use crate::stream::{DurableStream, wire};
+use crate::stream::DurableStream;
 use config::{Config, retries};
+use ending::{close_by, is_closed};
 use engine::Engine;
 
 /// The longest `Stream-Seq`, as long as the longest producer id.
@@ -466,153 +469,4 @@ pub(crate) fn unserialisable(why: &str) -> Error {
 fn invalid(reason: &'static str, text: String) -> Error {
     let issue = Issue { path: String::new(), message: text.clone() };
     Error::validation(reason, "", None, vec![issue], text)
-}
-
-/// What a stream ends with.
-pub(crate) enum Last {
-    Message(Vec<u8>),
-    /// Nothing, under the producer's identity: a rival's end is not its own.
-    Nothing,
-    /// Nothing, and no identity: the stream is closed, whoever did it.
-    Anybodys,
-}
-
-impl Last {
-    pub(crate) fn of(message: Option<&[u8]>) -> Self {
-        message.map_or(Last::Nothing, |message| Last::Message(message.to_vec()))
-    }
-}
-
-/// Ends the stream behind an engine: flush, then EOF, then let go. The first answers for repeats.
-pub(crate) fn close(engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
-    close_by(0, engine, last)
-}
-
-/// The same for one of several who share the engine, by a number: another's end did not take the
-/// last message of this one.
-fn close_by(by: u64, engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
-    let (completer, result) = pending();
-    {
-        let mut closes = engine.closes();
-        let is_others = closes.by != by && matches!(last, Last::Message(_));
-        if let Some(end) = closes.result.clone() {
-            return Pending::ready(if is_others { Err(is_closed(engine, end)) } else { Ok(end) });
-        }
-        closes.waiters.push(completer);
-        let mut book = engine.book();
-        if book.closing {
-            drop((book, closes));
-            return if is_others { close_behind(result, by, engine, last) } else { result };
-        }
-        book.closing = true;
-        closes.by = by;
-    }
-    let runtime = engine.runtime().clone();
-    let closing = Closing(engine.clone());
-    runtime.spawn(async move {
-        let outcome = end_stream(&closing.0, last).await;
-        closing.end(outcome);
-    });
-    result
-}
-
-/// The same where another's close is under way: only if that one fails.
-fn close_behind(
-    other: Pending<CloseResult>,
-    by: u64,
-    engine: &Arc<Engine>,
-    last: Last,
-) -> Pending<CloseResult> {
-    let (completer, result) = pending();
-    let engine = engine.clone();
-    other.on_complete(move |ended| match ended {
-        Ok(end) => completer.complete(Err(is_closed(&engine, end))),
-        Err(_) => close_by(by, &engine, last).on_complete(|own| completer.complete(own)),
-    });
-    result
-}
-
-/// The error of what comes behind the stream's end.
-fn is_closed(engine: &Engine, end: CloseResult) -> Error {
-    let detail = Detail::StreamClosed { final_offset: end.final_offset };
-    let error = Error::new(ErrorKind::StreamClosed, "the stream is closed: this process closed it");
-    error.with_detail(detail).with_url(&engine.endpoint.shown)
-}
-
-/// A close under way: dropped without an end, it fails for everybody who waits.
-struct Closing(Arc<Engine>);
-
-impl Closing {
-    fn end(&self, outcome: Result<CloseResult>) {
-        let waiters = {
-            let mut closes = self.0.closes();
-            if let Ok(done) = &outcome {
-                closes.result = Some(done.clone());
-            }
-            self.0.book().closing = false; // under `closes`: who comes now starts a close anew
-            std::mem::take(&mut closes.waiters)
-        };
-        if outcome.is_ok() {
-            self.0.begin_stop();
-        }
-        self.0.wake.notify_one();
-        waiters.into_iter().for_each(|waiter| waiter.complete(outcome.clone()));
-    }
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        if self.0.book().closing {
-            self.end(Err(Error::closed()));
-        }
-    }
-}
-
-async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
-    match engine.config.awaited {
-        true => engine.flush_the_rest().await?,
-        false => engine.flush().await?,
-    };
-    let (terminal, state) = {
-        let book = engine.book();
-        (book.terminal.clone(), book.state)
-    };
-    // The stream is not ours to end any more: a fenced producer's successor writes to it.
-    if let (Some(error), ProducerState::Failed | ProducerState::Fenced) = (terminal, state) {
-        return Err(error);
-    }
-    let final_offset = match last {
-        Last::Message(message) => {
-            let id = engine.accept_last(&message)?;
-            let outcome = engine.wait(id).await?;
-            if let Some(error) = outcome.error {
-                let _ = engine.flush().await; // reported here, and not once more by the next one
-                return Err(error);
-            }
-            outcome.offset
-        }
-        Last::Nothing => match end_as_producer(engine).await {
-            // Drained before it was closed, as after an abort: its identity went with its task.
-            Err(error)
-                if error.kind() == ErrorKind::ProducerClosed
-                    && engine.book().stop == book::Stop::Drain =>
-            {
-                end_plainly(engine).await?
-            }
-            other => other?,
-        },
-        Last::Anybodys => end_plainly(engine).await?,
-    };
-    Ok(CloseResult { final_offset })
-}
-
-async fn end_as_producer(engine: &Engine) -> Result<Option<Arc<str>>> {
-    let outcome = engine.end()?.await?;
-    outcome.error.map_or(Ok(outcome.offset), Err)
-}
-
-async fn end_plainly(engine: &Engine) -> Result<Option<Arc<str>>> {
-    let transport = engine.runtime().transport.clone();
-    let (timeout, retries) = (engine.config.request_timeout, &engine.config.retries);
-    wire::close(&*transport, engine.endpoint.clone(), timeout, retries).await
 }
