@@ -203,7 +203,12 @@ impl Feed {
         drop(waiting);
         let mut progress = lock(&self.shared.progress);
         progress.collect(Some(&Waker::from(self.shared.clone())));
-        if is_over(&progress) { Poll::Ready(()) } else { Poll::Pending }
+        if !is_over(&progress) {
+            return Poll::Pending;
+        }
+        // One that waits no more is not held: it may hold this feed.
+        lock(&self.shared.waiting).retain(|waker| !waker.will_wake(context.waker()));
+        Poll::Ready(())
     }
 
     fn report(&self) -> Result<FlushReport> {
