@@ -30,6 +30,9 @@ pub(crate) struct Job {
     pub(crate) writes: usize,
     /// 0 is as fast as it can.
     pub(crate) per_second: usize,
+    /// Beyond so many without an outcome it waits, so that a machine that stalls does not send
+    /// everything in a few large requests, which would meet few faults.
+    pub(crate) max_pending: usize,
     pub(crate) options: Vec<(&'static str, String)>,
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -44,9 +47,15 @@ impl Job {
             producer_id: "service".into(),
             writes: 3000,
             per_second: 2000,
+            max_pending: 25,
             options: Vec::new(),
             token_file: None,
         }
+    }
+
+    /// As fast as it can, whatever is pending.
+    pub(crate) fn in_bulk(self) -> Self {
+        Self { per_second: 0, max_pending: usize::MAX, ..self }
     }
 
     pub(crate) fn option(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -69,6 +78,7 @@ impl Job {
             "producer_id": self.producer_id,
             "writes": self.writes,
             "per_second": self.per_second,
+            "max_pending": self.max_pending,
             "options": options,
             "token_file": self.token_file,
         })

@@ -38,6 +38,8 @@ struct Job {
     writes: usize,
     /// 0 is as fast as the calls return.
     per_second: usize,
+    /// Beyond so many without an outcome it waits.
+    max_pending: usize,
     options: BTreeMap<String, String>,
     /// Holds the token for every request; somebody else renews it.
     token_file: Option<PathBuf>,
@@ -61,15 +63,17 @@ impl Job {
             producer_id: word("producer_id")?,
             writes: number("writes")?,
             per_second: number("per_second")?,
+            max_pending: number("max_pending")?,
             options: serde_json::from_value(value["options"].clone())?,
             token_file: value["token_file"].as_str().map(PathBuf::from),
         })
     }
 
-    /// How many writes should have been called by then.
-    fn due(&self, elapsed: Duration) -> usize {
+    /// How many writes should have been called by then, of which so many have an outcome.
+    fn due(&self, elapsed: Duration, settled: usize) -> usize {
         let due = elapsed.as_secs_f64() * self.per_second as f64;
-        if self.per_second == 0 { self.writes } else { self.writes.min(due as usize) }
+        let due = if self.per_second == 0 { self.writes } else { due as usize };
+        self.writes.min(due).min(settled.saturating_add(self.max_pending))
     }
 }
 
@@ -129,17 +133,20 @@ fn run() -> Result<Value> {
 fn write(job: &Job, producer: &Producer, watch: &mut Watch) -> Vec<Receipt> {
     let started = Instant::now();
     let mut receipts = Vec::with_capacity(job.writes);
+    let mut pending = 0;
     loop {
-        let due = job.due(started.elapsed()).min(receipts.len() + BETWEEN_LOOKS);
-        while receipts.len() < due {
+        let due = job.due(started.elapsed(), receipts.len() - pending);
+        let before = receipts.len();
+        while receipts.len() < due.min(before + BETWEEN_LOOKS) {
             receipts.push(producer.write(&job.writer, receipts.len()));
         }
         let stats = producer.stats();
         watch.look(&stats);
-        if receipts.len() == job.writes && stats.pending == 0 {
+        pending = usize::try_from(stats.pending).expect("no more than there are receipts");
+        if receipts.len() == job.writes && pending == 0 {
             return receipts;
         }
-        if receipts.len() == job.due(started.elapsed()) {
+        if receipts.len() >= due {
             std::thread::sleep(TICK);
         }
     }

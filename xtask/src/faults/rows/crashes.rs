@@ -13,7 +13,7 @@ use durstream_tests::failure::Result;
 use durstream_tests::numbered::Kind;
 
 const CRASHES: usize = 5;
-/// Who writes on while the server starts may be done before the last one.
+/// Who writes in bulk may be done before the last one.
 pub(crate) const AT_LEAST: u64 = 3;
 /// Requests of the largest size, one behind the other.
 const BULK: usize = 100_000;
@@ -29,7 +29,7 @@ pub(super) fn rows() -> Vec<Row> {
             crash(stage, &jobs, |server| server.kill_and_restart().map(drop))
         })
     };
-    let bulk = |kind| vec![Job { writes: BULK, per_second: 0, ..job(kind) }];
+    let bulk = |kind| vec![Job { writes: BULK, ..job(kind).in_bulk() }];
     // Where others write too, a look decides nothing; what a server that forgot takes again is flagged.
     let (unknown, flagged) = (one.may_not_know().may_flag(), one.may_flag());
     vec![
@@ -61,7 +61,7 @@ fn side_by_side(kind: Kind) -> Vec<Job> {
 
 /// Services on a stream each.
 fn apart() -> Vec<Job> {
-    let each = Job { writes: 10_000, per_second: 5000, ..job(Kind::State) };
+    let each = Job { writes: 10_000, per_second: 5000, max_pending: 500, ..job(Kind::State) };
     let own = |writer| Job { stream_path: format!("/faults/{writer}"), ..each.of(writer) };
     NAMES.map(own).to_vec()
 }

@@ -53,7 +53,7 @@ fn closed(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
 fn deleted(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
     let server = stage.server(Durability::Memory)?;
     let proxy = stage.proxy(server.address())?;
-    let job = Job::new(kind, proxy.url());
+    let job = Job { max_pending: usize::MAX, ..Job::new(kind, proxy.url()) };
     let path = path(&job);
     let mut last = None;
     let told = stage.run(stage.start(std::slice::from_ref(&job))?, |settled| {

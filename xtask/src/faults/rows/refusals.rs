@@ -21,54 +21,50 @@ const TOKEN_LIFE: Duration = Duration::from_millis(200);
 /// For a moment the old token is refused and the new one is not there yet.
 const TOKEN_GAP: Duration = Duration::from_millis(20);
 
+/// How a row's writer differs from others.
+type Change = fn(Job) -> Job;
+
 pub(super) fn rows() -> Vec<Row> {
-    let poison = |name, kind, per_second| {
+    let poison = |name, kind, change: Change| {
         Row::new(name, Expect::nothing_lost(1).rejects(1), move |stage: &Stage<'_>| {
-            poisoned(stage, kind, per_second)
+            poisoned(stage, kind, change)
         })
     };
     vec![
         Row::new("413 beyond 4 KiB", Expect::nothing_lost(5), |stage: &Stage<'_>| {
-            too_large(stage, 0)
+            too_large(stage, Job::in_bulk)
         }),
         Row::new("413 beyond 4 KiB, step by step", Expect::nothing_lost(5), |stage: &Stage<'_>| {
-            too_large(stage, 2000)
+            // So that requests grow beyond the limit again and again.
+            too_large(stage, |job| Job { max_pending: 500, ..job.option("linger_ms", 100) })
         }),
-        poison("one bad among a thousand", Kind::Json, 0),
-        poison("one bad among a thousand, step by step", Kind::Json, 2000),
-        poison("one bad among a thousand, state", Kind::State, 0),
+        poison("one bad among a thousand", Kind::Json, Job::in_bulk),
+        poison("one bad among a thousand, step by step", Kind::Json, |job| job),
+        poison("one bad among a thousand, state", Kind::State, Job::in_bulk),
         Row::new("tokens that expire", Expect::nothing_lost(3), tokens),
     ]
 }
 
-fn run(stage: &Stage<'_>, rule: &serde_json::Value, change: impl FnOnce(&mut Job)) -> Result<Ran> {
+fn run(stage: &Stage<'_>, rule: &serde_json::Value, job: Job) -> Result<Ran> {
     let server = stage.server(Durability::Memory)?;
     let proxy = stage.proxy(server.address())?;
     proxy.add_json(rule)?;
-    let mut job = Job::new(Kind::Json, proxy.url());
-    change(&mut job);
+    let job = Job { url: proxy.url(), ..job };
     let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| Ok(()))?;
     let stream = stage::read(server.address(), job.kind, &job.stream_path)?;
     Ok(Ran { injected: proxy.fired(), told, stream, ..Ran::default() })
 }
 
-fn too_large(stage: &Stage<'_>, per_second: usize) -> Result<Ran> {
+fn too_large(stage: &Stage<'_>, change: Change) -> Result<Ran> {
     let rule = json!({ "fault": "answer", "status": 413, "min_bytes": 4097, "times": 0 });
-    run(stage, &rule, |job| {
-        job.per_second = per_second;
-        if per_second > 0 {
-            // So that requests grow beyond the limit again and again.
-            job.options.push(("linger_ms", "100".to_owned()));
-        }
-    })
+    run(stage, &rule, change(Job::new(Kind::Json, String::new())))
 }
 
-fn poisoned(stage: &Stage<'_>, kind: Kind, per_second: usize) -> Result<Ran> {
+fn poisoned(stage: &Stage<'_>, kind: Kind, change: Change) -> Result<Ran> {
     let record = format!("\"{}\"", numbered::key("a", POISON));
     let rule = json!({ "fault": "answer", "status": 400, "with_body": record, "times": 0 });
-    let mut ran = run(stage, &rule, |job| {
-        (job.kind, job.per_second, job.writes) = (kind, per_second, 1000);
-    })?;
+    let job = Job { writes: 1000, ..Job::new(kind, String::new()) };
+    let mut ran = run(stage, &rule, change(job))?;
     if ran.told[0].ends.get(POISON) != Some(&End::Rejected) {
         ran.problems.push("the bad record was not the rejected one".to_owned());
     }

@@ -41,7 +41,7 @@ pub(super) fn rows() -> Vec<Row> {
 /// Each starts when the one before has ended.
 fn restarts(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
     let server = stage.server(Durability::Memory)?;
-    let job = Job { writes: 500, per_second: 0, ..Job::new(kind, server.url()) };
+    let job = Job { writes: 500, ..Job::new(kind, server.url()).in_bulk() };
     let lives = NAMES.iter().map(|name| Writer::start(stage, job.of(name))?.finish(ROW_LIMIT));
     let told = lives.collect::<Result<Vec<Told>>>()?;
     let stream = stage::read(server.address(), kind, &job.stream_path)?;
