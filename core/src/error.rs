@@ -166,6 +166,11 @@ impl Error {
         Error::new(ErrorKind::InvalidArgument, message).with_detail(Detail::Option(option))
     }
 
+    pub(crate) fn forked(what: &str) -> Self {
+        let text = format!("{what} was opened before fork; open another one in the child");
+        Error::new(ErrorKind::Forked, text)
+    }
+
     pub(crate) fn closed() -> Self {
         Error::new(ErrorKind::ProducerClosed, "the producer is closed")
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::{generation, lock, lock_inherited, made_in};
 
 type Callback<T> = Box<dyn FnOnce(Result<T>) + Send>;
 /// Takes back a result nobody looked at.
@@ -23,11 +24,20 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     done: Condvar,
     unread: Option<Unread<T>>,
+    /// The fork generation of who completes it.
+    generation: u64,
 }
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
+    }
+
+    /// For who waits. In a forked child it is what was there already: nobody completes it there.
+    fn look(&self) -> Result<MutexGuard<'_, State<T>>> {
+        let state = lock_inherited(&self.state, self.generation)?;
+        let is_left = self.generation != generation() && !matches!(*state, State::Done(_));
+        if is_left { Err(Error::forked("what this waits for")) } else { Ok(state) }
     }
 }
 
@@ -67,7 +77,8 @@ pub(crate) fn pending_or_unread<T>(
 
 fn linked<T>(unread: Option<Unread<T>>) -> (Completer<T>, Pending<T>) {
     let state = Mutex::new(State::Waiting { waker: None, callback: None });
-    let shared = Arc::new(Shared { state, done: Condvar::new(), unread });
+    let (done, generation) = (Condvar::new(), made_in());
+    let shared = Arc::new(Shared { state, done, unread, generation });
     (Completer { shared: Some(shared.clone()) }, Pending { shared })
 }
 
@@ -130,6 +141,7 @@ impl<T> Pending<T> {
                 state: Mutex::new(State::Done(result)),
                 done: Condvar::new(),
                 unread: None,
+                generation: made_in(),
             }),
         }
     }
@@ -150,7 +162,10 @@ impl<T> Pending<T> {
     /// The operation's; `NotSupported` (`would-deadlock`) inside a callback of this library.
     pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<T>> {
         let deadline = Instant::now().checked_add(timeout);
-        let mut state = self.shared.lock();
+        let mut state = match self.shared.look() {
+            Ok(state) => state,
+            Err(error) => return Some(Err(error)),
+        };
         // Also where the result happens to be there: a mistake that shows only now and then is
         // found too late. Who gives no time gets what is there.
         let may_wait = !timeout.is_zero() || matches!(*state, State::Waiting { .. });
@@ -174,7 +189,10 @@ impl<T> Pending<T> {
 
     /// The result, if it is there. It comes once.
     pub(crate) fn now(&mut self) -> Option<Result<T>> {
-        take(&mut self.shared.lock())
+        match self.shared.look() {
+            Ok(mut state) => take(&mut state),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Blocks for at most `timeout`; running out is an [`ErrorKind::Timeout`] that names `what`.
@@ -192,7 +210,10 @@ impl<T> Pending<T> {
     /// Calls back with the result: at once on this thread if it is there, else on the I/O
     /// thread. The callback must not block.
     pub fn on_complete(self, callback: impl FnOnce(Result<T>) + Send + 'static) {
-        let mut state = self.shared.lock();
+        let mut state = match self.shared.look() {
+            Ok(state) => state,
+            Err(error) => return callback(Err(error)),
+        };
         if let State::Waiting { callback: slot, .. } = &mut *state {
             *slot = Some(Box::new(callback));
             return;
@@ -232,7 +253,10 @@ impl<T> Future for Pending<T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.shared.lock();
+        let mut state = match self.shared.look() {
+            Ok(state) => state,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
         if let State::Waiting { waker, .. } = &mut *state {
             *waker = Some(context.waker().clone());
             return Poll::Pending;

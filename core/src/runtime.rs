@@ -2,14 +2,14 @@
 //! somebody registers one, and what makes both safe across `fork` and `shutdown`.
 //!
 //! Everything process-wide hangs off one [`Process`] slot. After `fork` the child gets a new
-//! one; the parent's is leaked there, never dropped, because its epoll instance and its locks
-//! are shared with threads that do not exist in the child (docs/adr/runtime-and-fork.md).
+//! one; the parent's is leaked there, never dropped, because its epoll instance is shared with the
+//! parent and its locks may be held by threads that do not exist in the child.
 #![allow(unsafe_code, reason = "fork handlers, signal masks and the slot they replace")]
 
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,9 +32,31 @@ const RESOLVER_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Names looked up at the same time.
 const RESOLVER_THREADS: usize = 4;
 
+/// How long a child waits for a lock that came through `fork`.
+const INHERITED_LOCK_LIMIT: Duration = Duration::from_secs(1);
+
 /// Locks, whatever a panicking thread left: the data is guarded by its own invariants.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The same for what may have come through `fork`, with the generation it was made in: a thread that
+/// the child has not may hold it for good, and those it has hold it for moments.
+pub(crate) fn lock_inherited<T>(mutex: &Mutex<T>, made_in: u64) -> Result<MutexGuard<'_, T>> {
+    if made_in == generation() {
+        return Ok(lock(mutex));
+    }
+    let started = Instant::now();
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if started.elapsed() > INHERITED_LOCK_LIMIT => {
+                return Err(Error::forked("what this needs"));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -58,6 +80,12 @@ pub(crate) struct Process {
 /// The fork generation this thread runs in; a handle of another one must not be used.
 pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
+}
+
+/// The fork generation of what is made now: from here on a fork is noticed.
+pub(crate) fn made_in() -> u64 {
+    FORK_HANDLERS.get_or_init(register_fork_handler);
+    generation()
 }
 
 /// A number no other process has, a forked one included: a generator of this process's own would go

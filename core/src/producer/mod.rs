@@ -282,6 +282,16 @@ impl IdempotentProducer {
         self.engine.accept_with(&[text], 0, WriteOptions::default()).map(Receipt::accepted)
     }
 
+    #[cfg(all(test, unix))]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether it came through `fork`: its locks are not to be touched.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.engine.is_foreign()
+    }
+
     /// Whether it takes writes: it has not failed, and nobody ended it.
     pub(crate) fn takes_writes(&self) -> bool {
         self.engine.takes_writes()

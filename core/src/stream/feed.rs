@@ -10,7 +10,7 @@ use super::DurableStream;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::pending::{Completer, Pending, pending};
 use crate::producer::{FlushReport, Outcome, check_seq, unserialisable};
-use crate::runtime::lock;
+use crate::runtime::{generation, lock, made_in};
 
 /// How many messages of one source may be under way.
 const MAX_UNDER_WAY: usize = 16_384;
@@ -43,6 +43,8 @@ struct Shared {
     progress: Mutex<Progress>,
     /// Who waits for what is under way.
     waiting: Mutex<Vec<Waker>>,
+    /// The fork generation it was made in: in a child it stops, and none of its locks is touched.
+    generation: u64,
 }
 
 #[derive(Default)]
@@ -77,12 +79,30 @@ impl Feed {
     pub fn new(stream: &DurableStream, seq: Option<&str>) -> Result<Feed> {
         check_seq(seq)?;
         let progress = Progress { seq: seq.map(str::to_owned), ..Progress::default() };
-        let (progress, waiting) = (Mutex::new(progress), Mutex::default());
-        Ok(Feed { shared: Arc::new(Shared { stream: stream.clone(), progress, waiting }) })
+        let shared = Shared {
+            stream: stream.clone(),
+            progress: Mutex::new(progress),
+            waiting: Mutex::default(),
+            generation: made_in(),
+        };
+        Ok(Feed { shared: Arc::new(shared) })
+    }
+
+    /// Holds its locks.
+    #[cfg(all(test, unix))]
+    pub(super) fn hold(&self) -> impl Sized + '_ {
+        (lock(&self.shared.progress), lock(&self.shared.waiting))
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.shared.generation != generation()
     }
 
     /// What to do with the source, as far as is known by now.
     pub fn next(&self) -> Next {
+        if self.is_foreign() {
+            return Next::Stop;
+        }
         let mut progress = lock(&self.shared.progress);
         progress.collect(None);
         progress.next()
@@ -92,6 +112,9 @@ impl Feed {
     /// is offered again once the feed is [`ready`](Self::ready). One that comes after a failure is
     /// only counted. On a stream that is not JSON, an empty one is nothing.
     pub fn offer(&self, message: &[u8]) -> bool {
+        if self.is_foreign() {
+            return true; // its end says so
+        }
         let stream = &self.shared.stream;
         let seq = {
             let mut progress = lock(&self.shared.progress);
@@ -127,12 +150,18 @@ impl Feed {
 
     /// Counts a message that could not be serialised, as one that was refused for it.
     pub fn refuse(&self, why: &str) {
+        if self.is_foreign() {
+            return;
+        }
         let error = unserialisable(why).with_url(&self.shared.stream.endpoint().shown);
         lock(&self.shared.progress).settle(Err(error));
     }
 
     /// Ends it with the source's own failure.
     pub(super) fn fail(&self, error: Error) {
+        if self.is_foreign() {
+            return;
+        }
         lock(&self.shared.progress).failure.get_or_insert(error);
     }
 
@@ -160,6 +189,9 @@ impl Feed {
         is_over: fn(&Progress) -> bool,
         result: fn(&Feed) -> Result<T>,
     ) -> Pending<T> {
+        if self.is_foreign() {
+            return Pending::ready(Err(forked()));
+        }
         let is_over_now = {
             let mut progress = lock(&self.shared.progress);
             progress.collect(None);
@@ -167,11 +199,6 @@ impl Feed {
         };
         if is_over_now {
             return Pending::ready(result(self));
-        }
-        // In a forked child nobody settles it.
-        let known = self.shared.stream.writer().and_then(|writer| writer.check_close(None));
-        if let Err(error) = known {
-            return Pending::ready(Err(error));
         }
         let (completer, waiting) = pending();
         let (feed, completer) = (Feed { shared: self.shared.clone() }, Mutex::new(Some(completer)));
@@ -195,6 +222,9 @@ impl Feed {
     }
 
     fn poll(&self, context: &mut Context<'_>, is_over: impl Fn(&Progress) -> bool) -> Poll<()> {
+        if self.is_foreign() {
+            return Poll::Ready(());
+        }
         // First, or what is settled meanwhile would wake nobody.
         let mut waiting = lock(&self.shared.waiting);
         if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
@@ -212,6 +242,9 @@ impl Feed {
     }
 
     fn report(&self) -> Result<FlushReport> {
+        if self.is_foreign() {
+            return Err(forked());
+        }
         let progress = lock(&self.shared.progress);
         let Some(cause) = progress.failure.clone() else { return Ok(progress.report) };
         let (delivered, undelivered) = (progress.report.delivered, progress.undelivered);
@@ -223,6 +256,10 @@ impl Feed {
         let error = Error::new(ErrorKind::Delivery, text).with_detail(detail);
         Err(error.with_url(&self.shared.stream.endpoint().shown))
     }
+}
+
+fn forked() -> Error {
+    Error::forked("this feed")
 }
 
 /// A wait that is no task: it ends where the last of what it waits for is settled, also while the

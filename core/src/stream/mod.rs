@@ -13,12 +13,14 @@ use crate::pending::Pending;
 use crate::producer::config::{request_timeout, retries};
 use crate::producer::{CloseResult, IdempotentProducer, Outcome, Reason};
 use crate::protocol::json::is_json;
-use crate::runtime::{Runtime, lock, process};
+use crate::runtime::{Runtime, lock, lock_inherited, made_in, process};
 use crate::transport::Request;
 use crate::transport::plain::Retries;
 
 mod anonymous;
 mod feed;
+#[cfg(test)]
+mod forked;
 mod line;
 mod read;
 mod source;
@@ -78,6 +80,8 @@ struct Shared {
     writer: Mutex<Option<Arc<Writer>>>,
     /// Which handle this is of those that share the writer.
     number: u64,
+    /// The fork generation it was made in.
+    generation: u64,
     /// Where the stream ended when this handle created it, until a writer was told.
     tail: Mutex<Option<Arc<str>>>,
     /// The appends that carry no identity.
@@ -105,7 +109,9 @@ impl DurableStream {
     fn new(options: Options, endpoint: Endpoint, content_type: String) -> Self {
         let (writer, tail, line) = (Mutex::default(), Mutex::default(), Line::new());
         let number = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
-        let shared = Shared { options, endpoint, content_type, writer, number, tail, line };
+        let generation = made_in();
+        let shared =
+            Shared { options, endpoint, content_type, writer, number, generation, tail, line };
         DurableStream { shared: Arc::new(shared) }
     }
 
@@ -187,7 +193,8 @@ impl DurableStream {
     /// Where the stream ended when this handle created it: for the first writer that asks, since
     /// the next one's stream holds what that one wrote.
     pub(crate) fn take_tail(&self) -> Option<Arc<str>> {
-        lock(&self.shared.tail).take()
+        // Unknown in a forked child whose parent was about to take it.
+        lock_inherited(&self.shared.tail, self.shared.generation).ok()?.take()
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -345,12 +352,15 @@ impl DurableStream {
     }
 
     fn writer_if(&self, is_fit: fn(&IdempotentProducer, u64) -> bool) -> Result<Arc<Writer>> {
-        let is_fit = |writer: &Arc<Writer>| is_fit(writer, self.number());
-        if let Some(own) = lock(&self.shared.writer).clone().filter(is_fit) {
+        // The parent's, in a forked child, refuses by itself; its locks are not to be touched.
+        let is_fit = |writer: &Arc<Writer>| writer.is_foreign() || is_fit(writer, self.number());
+        let shared = &self.shared;
+        let own = lock_inherited(&shared.writer, shared.generation)?.clone();
+        if let Some(own) = own.filter(is_fit) {
             return Ok(own);
         }
         let found = process().writers.of(self)?;
-        let mut own = lock(&self.shared.writer);
+        let mut own = lock_inherited(&shared.writer, shared.generation)?;
         let writer = own.clone().filter(is_fit).unwrap_or_else(|| found.clone());
         let before = own.replace(writer.clone());
         drop(own);

@@ -10,7 +10,7 @@ use super::{Request, Response, SendError, Sending, Transport};
 use crate::options::header_value;
 use crate::pending::{Completer, pending};
 use crate::protocol::headers::PRODUCER_EPOCH;
-use crate::runtime::{Dispatcher, generation, lock};
+use crate::runtime::{Dispatcher, generation, lock, made_in};
 
 /// Gives a header's value for one request, at once or later, from any thread.
 ///
@@ -44,7 +44,7 @@ pub(crate) struct HeaderFns {
 impl HeaderFns {
     pub(crate) fn new(list: Vec<(HeaderName, HeaderFn)>) -> Option<Arc<Self>> {
         let turn = tokio::sync::Mutex::new(());
-        let generation = generation();
+        let generation = made_in();
         (!list.is_empty()).then(|| Arc::new(HeaderFns { list, turn, generation }))
     }
 

@@ -12,7 +12,7 @@ use super::config::Config;
 use super::receipts::{Outcome, Reason, Status};
 use super::task::{Task, another};
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::pending::{Completer, Pending, pending, pending_or_unread};
 use crate::runtime::{self, Runtime};
 use crate::stats::Stats;
@@ -131,7 +131,7 @@ impl Engine {
         let book = Book::new(config.json, config.create.is_none(), share, budget);
         Engine {
             endpoint: Arc::new(endpoint),
-            generation: runtime::generation(),
+            generation: runtime::made_in(),
             runtime,
             book: Mutex::new(book),
             room: Condvar::new(),
@@ -147,10 +147,7 @@ impl Engine {
     /// Refuses to go on in a forked child: the parent's locks and threads are not its own.
     pub(crate) fn check_fork(&self) -> Result<()> {
         if self.is_foreign() {
-            return Err(Error::new(
-                ErrorKind::Forked,
-                "this producer was opened before fork; open another one in the child",
-            ));
+            return Err(Error::forked("this producer"));
         }
         Ok(())
     }

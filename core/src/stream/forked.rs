@@ -1,0 +1,62 @@
+//! A child whose parent's threads held every lock as it was forked: it must not wait for any.
+#![cfg(unix)]
+
+use super::feed::{Feed, Next};
+use super::{DurableStream, lock};
+use crate::error::Result;
+use crate::options::Options;
+use crate::pending::Pending;
+use crate::producer::IdempotentProducer;
+use child::in_child;
+
+#[path = "../../tests/child/mod.rs"]
+mod child;
+
+fn stream() -> DurableStream {
+    DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap()
+}
+
+fn end<T: Send + 'static>(result: Result<T>) -> String {
+    result.map_or_else(|error| format!("{:?}", error.kind()), |_| "Ok".to_owned())
+}
+
+fn ended<T: Send + 'static>(pending: Pending<T>) -> String {
+    end(pending.wait())
+}
+
+#[test]
+fn it_touches_no_lock_of_its_parents_writer() {
+    let stream = stream();
+    drop(stream.append("x"));
+    let writer = stream.writer().unwrap();
+    let feed = Feed::new(&stream, None).unwrap();
+    assert!(feed.offer(b"y"));
+    let held = (writer.engine().closes(), writer.engine().book());
+    let progress = feed.hold();
+    let said = in_child(|| {
+        assert!(feed.offer(b"z"));
+        feed.refuse("it is none");
+        assert_eq!(feed.next(), Next::Stop);
+        let feed = [ended(feed.ready()), ended(feed.stopped()), ended(feed.end())];
+        let source = end(stream.blocking_append_stream([Ok::<_, String>("x")]));
+        let others =
+            [ended(stream.append("x")), ended(stream.room()), ended(stream.close(None)), source];
+        drop(stream);
+        [feed.join(" "), others.join(" ")].join(", ")
+    });
+    drop((held, progress));
+    assert_eq!(said, "Forked Forked Forked, Forked Forked Forked Delivery");
+}
+
+#[test]
+fn it_waits_for_no_lock_of_an_inherited_handle() {
+    let stream = stream();
+    let held = (lock(&stream.shared.writer), lock(&stream.shared.tail));
+    let said = in_child(|| {
+        // One of its own, on a handle it inherited.
+        let producer = IdempotentProducer::open(&stream, "p", Options::new());
+        [end(producer), ended(stream.append("x")), ended(stream.close(None))].join(" ")
+    });
+    drop(held);
+    assert_eq!(said, "Ok Forked Forked");
+}
