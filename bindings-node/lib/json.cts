@@ -16,11 +16,17 @@ export function isSerialised(value: unknown): value is Payload {
 
 /** A message's text or bytes; throws {@link Unsayable}. */
 export function serialise(message: unknown, json: boolean): Payload {
-  if (isSerialised(message)) return message;
+  if (isSerialised(message)) return unshared(message);
   if (json) return stringify(message);
   throw new Unsayable(
     `a stream that is not JSON takes text or a Uint8Array, not ${nameOf(message)}`,
   );
+}
+
+/** Memory that other threads write to is read once: what is checked has to be what is sent. */
+function unshared(message: Payload): Payload {
+  const shared = typeof message !== "string" && types.isSharedArrayBuffer(message.buffer);
+  return shared ? new Uint8Array(message) : message;
 }
 
 // What JSON.stringify leaves behind where it silently lost something: numbers without a value and

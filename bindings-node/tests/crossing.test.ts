@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Worker } from "node:worker_threads";
 
 import {
   BufferFullError,
@@ -79,6 +80,29 @@ test("bytes of every kind of memory are taken as they are at the call", async ()
   }
   assert.equal((await producer.detach()).delivered, expected.length);
   assert.deepEqual(await readBytes(url), Buffer.concat(expected));
+});
+
+test("what another thread changes meanwhile is checked and sent as it was once", async (t) => {
+  const shared = new SharedArrayBuffer(100_000);
+  const bytes = new Uint8Array(shared).fill(0x20);
+  bytes[0] = 0x31;
+  const worker = new Worker(
+    `const bytes = new Uint8Array(require("node:worker_threads").workerData);
+     for (;;) bytes[50_000] = bytes[50_000] === 0x20 ? 0x78 : 0x20;`,
+    { eval: true, workerData: shared },
+  );
+  t.after(() => worker.terminate());
+  while (bytes[50_000] === 0x20) await new Promise((resolve) => setTimeout(resolve, 1));
+  const handle = await DurableStream.create({ url: fresh("changing"), contentType: "application/json" });
+  let delivered = 0;
+  for (let n = 0; n < 500; n += 1) {
+    const appended = n % 2 === 0 ? handle.append(bytes) : handle.appendStream([bytes]);
+    const error = await appended.then(() => void (delivered += 1), (thrown) => thrown.cause ?? thrown);
+    assert.ok(error === undefined || error instanceof ValidationError, String(error));
+  }
+  assert.equal((await readJson(handle.url)).length, delivered);
+  const end = await handle.close({ body: bytes }).then(() => undefined, (thrown) => thrown);
+  assert.ok(end === undefined || end instanceof ValidationError, String(end));
 });
 
 test("bytes that are gone are refused as empty", async () => {
