@@ -136,8 +136,11 @@ export class IdempotentProducer {
 
   /** Flushes and lets go without ending the stream. */
   async detach(options?: WaitOptions): Promise<FlushReport> {
-    this.#forgetSignal?.();
-    return this.#settled("detach", () => this.#native.detach(), options);
+    const detach = (): NativeWait => {
+      this.#forgetSignal?.();
+      return this.#native.detach();
+    };
+    return this.#settled("detach", detach, options);
   }
 
   /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */

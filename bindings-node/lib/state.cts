@@ -151,8 +151,11 @@ export class StateProducer<C extends Collections = Collections> {
       this.#leave();
       return closeResult(result);
     }
-    this.#leave();
-    return this.#settled<FlushReport>("close", () => this.#native.close(), options);
+    const close = (): NativeWait => {
+      this.#leave();
+      return this.#native.close();
+    };
+    return this.#settled<FlushReport>("close", close, options);
   }
 
   /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */

@@ -316,6 +316,17 @@ test("an abort begins the shutdown: no new writes, the accepted ones are deliver
   assert.ok(thrownBy(() => late.producer.append("1")) instanceof ProducerClosedError);
 });
 
+test("an end that never began leaves the signal its meaning", async () => {
+  const controller = new AbortController();
+  const { handle } = await open("not-begun");
+  const other = new IdempotentProducer(handle, "other", { signal: controller.signal });
+  await rejectionOf(other.detach({ timeoutMs: -1 }));
+  assert.equal(await rejectionOf(other.detach({ signal: AbortSignal.abort("enough") })), "enough");
+  assert.ok(other.append(1).accepted);
+  controller.abort();
+  assert.ok(thrownBy(() => other.append(2)) instanceof ProducerClosedError);
+});
+
 test("one signal ends many producers without a warning", async (t) => {
   const warned = t.mock.method(process, "emitWarning", () => undefined);
   const controller = new AbortController();

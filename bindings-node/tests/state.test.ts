@@ -270,6 +270,16 @@ test("every holder's signal ends the producer, and delivers what was accepted", 
   assert.deepEqual((await readJson(url)).map(({ key }) => key), ["a"]);
 });
 
+test("a close that never began leaves the signal its meaning", async () => {
+  const controller = new AbortController();
+  const { producer } = open(boxes, { signal: controller.signal });
+  await rejectionOf(producer.close({ timeoutMs: -1 }));
+  assert.equal(await rejectionOf(producer.close({ signal: AbortSignal.abort("enough") })), "enough");
+  assert.ok(producer.upsert("boxes", { id: "a", size: 1 }).accepted);
+  controller.abort();
+  assert.equal(producer.upsert("boxes", { id: "b", size: 1 }).accepted, false);
+});
+
 test("strict throws where a receipt would be rejected", async () => {
   const { producer } = open(boxes, { strict: true });
   assert.equal(thrownBy(() => producer.upsert("boxes", { size: 1 })).reason, "invalid-key");
