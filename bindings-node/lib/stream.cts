@@ -202,11 +202,11 @@ export class DurableStream {
     const patience = new Patience("appendStream", this.#waiting(options));
     try {
       patience.check();
-      const iterator = iteratorOf(source);
       const { last } = this.#turns;
       if (last !== undefined) await patience.wait(last);
       const { isJson } = this.#native;
       const own = calling(() => new native.Feed(this.#native, seq));
+      const iterator = iteratorOf(source); // last: from here on it is ours to let go of
       return await feed(own, iterator, (message) => serialise(message, isJson), patience);
     } finally {
       patience.release();

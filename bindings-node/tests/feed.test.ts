@@ -308,6 +308,9 @@ test("seq goes with the first message; the others follow once it was taken", asy
     assert.equal(wrong.option, "seq");
   }
   assert.deepEqual([...source], ["d", "e"]);
+  const untouched = new Response("x").body!;
+  await rejectionOf(handle.appendStream(untouched, { seq: "" }));
+  assert.equal(untouched.locked, false);
   assert.equal(await readText(handle.url), "ab");
 });
 
