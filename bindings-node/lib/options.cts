@@ -105,9 +105,9 @@ export interface WriterOptions extends RequestOptions {
 }
 
 /** Options of the official client that mean something else here, and what to do instead. */
-const NOT_TAKEN: Readonly<Record<string, string>> = {
-  fetch: "`fetch` is not taken: requests are made by the native core; use `headers`, `url` and the proxy variables of the environment",
-};
+const NOT_TAKEN: ReadonlyMap<string, string> = new Map([
+  ["fetch", "`fetch` is not taken: requests are made by the native core; use `headers`, `url` and the proxy variables of the environment"],
+]);
 
 /**
  * Checks options against the core's table and brings them into the core's form. `own` are handled
@@ -120,7 +120,7 @@ export function givenOf(options: object, own: readonly string[]): Given {
   const given: Given = { settings: [], headers: [], params: [], askedHeaders: [], asked: [] };
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined || own.includes(name)) continue;
-    const refusal = NOT_TAKEN[name];
+    const refusal = NOT_TAKEN.get(name);
     if (refusal !== undefined) throw invalidArgument(name, refusal);
     if (name === "headers") addHeaders(given, value);
     else if (name === "params") addParams(given, value);

@@ -127,6 +127,7 @@ test("the least and the most of retries are taken", () => {
 
 test("a near miss is met with the right spelling", () => {
   assert.match(thrownBy(producer({ linger_ms: 5 })).message, /did you mean `lingerMs`/);
+  assert.match(thrownBy(producer({ constructor: 1 })).message, /no option `constructor`/);
 });
 
 test("functions in place of parameters are refused with a clear text", () => {
