@@ -1,5 +1,6 @@
 // Headers whose values are functions.
 
+import { textOf } from "./json.cjs";
 import type { NativeAnswer, NativeAsked } from "./native.cjs";
 
 /**
@@ -29,13 +30,5 @@ async function answerWith(give: () => unknown, answer: NativeAnswer): Promise<vo
     else answer.fail(`it gave no text but ${value === null ? "null" : typeof value}`);
   } catch (thrown) {
     answer.fail(textOf(thrown));
-  }
-}
-
-function textOf(thrown: unknown): string {
-  try {
-    return thrown instanceof Error ? thrown.message : String(thrown);
-  } catch {
-    return "what it threw cannot be shown";
   }
 }

@@ -53,11 +53,11 @@ export function stringifyAny(value: unknown): string {
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
-  } catch (error) {
-    throw new Unsayable(error instanceof Error ? error.message : String(error));
+    if (text !== undefined && SUSPICIOUS.test(text)) refuseLosses(value);
+  } catch (thrown) {
+    throw thrown instanceof Unsayable ? thrown : new Unsayable(textOf(thrown));
   }
   if (text === undefined) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
-  if (SUSPICIOUS.test(text)) refuseLosses(value);
   return text;
 }
 
@@ -115,8 +115,21 @@ function isBinary(value: unknown): boolean {
 function nameOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
-  const name = (value.constructor as { name?: string } | undefined)?.name ?? "Object";
-  return name === "Object" ? "an object" : `a value of class ${name}`;
+  try {
+    const name = (value.constructor as { name?: string } | undefined)?.name ?? "Object";
+    return name === "Object" ? "an object" : `a value of class ${name}`;
+  } catch {
+    return "an object"; // it does not say which
+  }
+}
+
+/** The text of whatever was thrown. */
+export function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  } catch {
+    return "what it threw cannot be shown";
+  }
 }
 
 /** A part of a JSON Pointer (RFC 6901). */

@@ -2,7 +2,7 @@
 
 import { calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
-import { Unsayable, escapePointer, stringify } from "./json.cjs";
+import { Unsayable, escapePointer, stringify, textOf } from "./json.cjs";
 import { native } from "./native.cjs";
 import type { NativeSchema } from "./native.cjs";
 
@@ -136,9 +136,8 @@ export function validated(name: string, validate: Validate, value: unknown): Ver
   let result: unknown;
   try {
     result = validate(value);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    return { issues: [{ path: "", message }] };
+  } catch (thrown) {
+    return { issues: [{ path: "", message: textOf(thrown) }] };
   }
   if (result instanceof Promise) {
     result.catch(() => undefined);

@@ -285,7 +285,12 @@ export function createDurableStream<C extends Collections>(
 
 function keyOf(value: unknown, { primaryKey }: Collection): string | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const key = (value as Record<string, unknown>)[primaryKey];
+  let key: unknown;
+  try {
+    key = (value as Record<string, unknown>)[primaryKey];
+  } catch {
+    return undefined; // a getter's mistake
+  }
   if (typeof key === "string" && key !== "") return key;
   return typeof key === "number" || typeof key === "boolean" ? String(key) : undefined;
 }

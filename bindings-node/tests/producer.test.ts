@@ -142,6 +142,30 @@ test("what JSON cannot say is refused, and nothing of it is sent", async () => {
   assert.deepEqual(await readJson(url), []);
 });
 
+test("what cannot even be shown is refused as well", async () => {
+  const { handle, producer } = await open("unshowable");
+  const { handle: texts, producer: writer } = await open("unshowable-text", "text/plain");
+  const fickle = () => {
+    let asked = 0;
+    return { a: null, b: { toJSON: () => { if (asked++ > 0) throw new Error("mine"); return null; } } };
+  };
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  const bare = { toJSON: () => { throw Object.create(null); } };
+  const nameless = { constructor: { name: Symbol("x") }, n: NaN };
+  for (const make of [fickle, () => proxy, () => bare, () => nameless]) {
+    assert.equal(producer.tryAppend(make() as never).refusal?.reason, "serialization-failed");
+    assert.equal(writer.tryAppend(make() as never).refusal?.reason, "serialization-failed");
+    for (const stream of [handle, texts]) {
+      assert.ok((await rejectionOf(stream.append(make() as never))) instanceof ValidationError);
+      if (make() === proxy) continue; // nobody can say whether it is a promise
+      const { cause } = await rejectionOf(stream.appendStream([make() as never]));
+      assert.ok(cause instanceof ValidationError, String(cause));
+    }
+  }
+  assert.deepEqual([producer.stats().refusedInvalid, writer.stats().refusedInvalid], [4, 4]);
+});
+
 test("objects are refused on streams that are not JSON", async () => {
   const { handle, producer } = await open("no-json", "text/plain");
   assert.match(thrownBy(() => producer.append({ a: 1 })).message, /not an object/);

@@ -178,6 +178,24 @@ function standard(validate: (value: unknown) => unknown) {
   return open(defineStreamSchema({ a: { schema, type: "a", primaryKey: "id" } })).producer;
 }
 
+test("what cannot even be shown is a rejected receipt", () => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  const bare = { id: "a", toJSON: () => { throw Object.create(null); } };
+  const secret = { get id() { throw new Error("mine"); } };
+  const throws = { "~standard": { version: 1, vendor: "own", validate: () => { throw Object.create(null); } } } as const;
+  const own = defineStreamSchema({
+    boxes: { schema: true, type: "box", primaryKey: "id" },
+    odd: { schema: throws, type: "odd", primaryKey: "id" },
+  });
+  const { producer } = open(own);
+  for (const value of [proxy, bare, secret]) {
+    assert.equal(producer.upsert("boxes", value as never).refusal?.reason, "serialization-failed");
+  }
+  assert.equal(producer.upsert("odd", { id: "a" } as never).refusal?.reason, "invalid-value");
+  producer.stop();
+});
+
 test("a validator that waits, throws or answers nothing", async () => {
   const waits = standard(async () => { throw new Error("nobody hears it"); });
   const error = thrownBy(() => waits.upsert("a", { id: 1 }));
