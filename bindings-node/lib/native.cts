@@ -96,6 +96,7 @@ export interface NativeProducer extends NativeWriter {
   /** For the text of `stringifyPlain` alone, which is not checked again. */
   jsonAppender(): NativeWrite;
   refuse(text: string): Written;
+  findsRoom(size: number): boolean;
   restart(): NativeWait;
   close(message?: Payload): NativeWait;
   detach(): NativeWait;

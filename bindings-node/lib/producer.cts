@@ -204,6 +204,11 @@ export class IdempotentProducer {
     return this.#native.url;
   }
 
+  /** @internal */
+  findsRoom(size: number): boolean {
+    return calling(() => this.#native.findsRoom(size));
+  }
+
   #appendValue(message: unknown): Receipt {
     if (this.#json) return this.appendJson(message);
     const payload = this.#serialised(() => serialise(message, false));

@@ -41,12 +41,16 @@ class Parts {
     this.#maxMessages = Math.min(MAX_MESSAGES, Number(maxBufferItems ?? 0) || MAX_MESSAGES);
   }
 
-  /** Waits until a message of so many bytes fits in, which whatever is alone does. */
-  async room(size: number): Promise<void> {
+  /**
+   * Waits until a message of so many bytes fits in, which whatever is alone does. Others may have
+   * filled the process.
+   */
+  async room(size: number, producer: IdempotentProducer): Promise<void> {
     for (;;) {
       const bytes = this.#older.bytes + this.#newer.bytes + size + OVERHEAD;
       const messages = this.#older.messages + this.#newer.messages;
-      if (messages === 0 || (bytes <= this.#maxBytes && messages < this.#maxMessages)) return;
+      const fits = bytes <= this.#maxBytes && messages < this.#maxMessages;
+      if (messages === 0 || (fits && producer.findsRoom(size))) return;
       await this.#older.last?.completion;
       [this.#older, this.#newer] = [this.#newer, nothing()];
     }
@@ -82,7 +86,7 @@ export function writableOf(
       if (payload === undefined) return void producer.append(message); // it says why not
       if (!isJson && payload.length === 0) return;
       const size = Buffer.byteLength(payload);
-      await parts.room(size);
+      await parts.room(size, producer);
       parts.add(size, producer.append(payload));
     },
     async close() {

@@ -81,6 +81,12 @@ impl Producer {
         guarded(|| Ok(Wait::new(self.producer.flush(), report)))
     }
 
+    /// Whether a message of so many bytes finds room.
+    #[napi]
+    pub fn finds_room(&self, size: u32) -> napi::Result<bool> {
+        guarded(|| Ok(self.producer.finds_room(size as usize)))
+    }
+
     /// Waits until writes are taken at once.
     #[napi]
     pub fn ready(&self) -> napi::Result<Wait> {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { DeliveryError, DurableStream, StreamNotFoundError } from "durstream";
+import { DeliveryError, DurableStream, StreamNotFoundError, setBufferBudget } from "durstream";
 import { fresh, hold, isClosed, readJson, readText, rejectionOf } from "./support.ts";
 
 const create = (name: string, contentType = "text/plain") =>
@@ -48,6 +48,15 @@ test("a pipe waits for room in a small buffer, and does not fail of it", async (
     await ReadableStream.from(parts).pipeTo(handle.writable({ ...options, maxBatchBytes: 5000 }));
     assert.equal((await readJson(handle.url)).length, 1000);
   }
+});
+
+test("a pipe waits for room where the whole process is full", async (t) => {
+  setBufferBudget(0);
+  t.after(() => setBufferBudget(2 ** 29));
+  const handle = await create("full-process");
+  const parts = Array.from({ length: 100 }, (_, n) => String(n % 10).repeat(100_000));
+  await ReadableStream.from(parts).pipeTo(handle.writable());
+  assert.equal((await readText(handle.url)).length, 10_000_000);
 });
 
 test("a pipe of objects is not read ahead either", async (t) => {
