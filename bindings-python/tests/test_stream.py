@@ -5,6 +5,7 @@ import asyncio
 import durstream
 import pytest
 from conftest import is_closed, read_bytes, read_json
+from durstream import DurableStream
 
 
 def test_create_append_close(url):
@@ -73,3 +74,35 @@ def test_asyncio(url):
 def test_a_wait_for_creation_runs_out(gate):
     with pytest.raises(durstream.TimeoutError):
         durstream.DurableStream.connect(gate.url).append("x", timeout=0.01)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "1", pytest.param(10**400, id="huge")])
+def test_a_wrong_timeout_is_found_before_anything_begins(url, text_stream, timeout):
+    producer = durstream.IdempotentProducer(text_stream, "timeouts")
+    schema = durstream.define_stream_schema(a={"schema": {}, "type": "a", "primary_key": "id"})
+    state = durstream.create_durable_stream(url=url + "-a", schema=schema, producer_id="timeouts")
+    for call in (
+        lambda: DurableStream.create(url + "-b", timeout=timeout),
+        lambda: text_stream.append("x", timeout),
+        lambda: text_stream.append_json("x", timeout),
+        lambda: text_stream.head(timeout),
+        lambda: text_stream.close("x", timeout),
+        lambda: text_stream.delete(timeout),
+        lambda: producer.flush(timeout),
+        lambda: producer.wait_ready(timeout),
+        lambda: producer.restart(timeout),
+        lambda: producer.close("x", timeout),
+        lambda: producer.detach(timeout),
+        lambda: state.detach(timeout),
+        lambda: state.close(timeout=timeout),
+        lambda: state.close(end_stream=True, timeout=timeout),
+    ):
+        with pytest.raises(durstream.InvalidArgumentError) as raised:
+            call()
+        assert raised.value.option == "timeout"
+    assert producer.append("still open").wait().delivered
+    assert state.upsert("a", {"id": "1"}).wait().delivered
+    assert not DurableStream.connect(url + "-b").head().exists
+    assert read_bytes(text_stream.url) == b"still open"
+    producer.detach()
+    state.close()

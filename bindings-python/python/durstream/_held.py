@@ -49,7 +49,7 @@ class Held:
         ended undelivered, and ``TimeoutError`` after ``timeout`` seconds. A wait that was given
         up cancels no write, and leaves its report to the next flush. Ctrl-C interrupts it.
         """
-        return self._flush().wait(timeout)
+        return _wait.within(timeout, self._flush)
 
     async def aflush(self) -> FlushReport:
         """The same as ``flush`` for asyncio. May be cancelled."""
@@ -58,7 +58,7 @@ class Held:
 
     def detach(self, timeout: Optional[float] = None) -> FlushReport:
         """Flushes and lets go without ending the stream. Raises as ``flush`` does."""
-        return self._detach().wait(timeout)
+        return _wait.within(timeout, self._detach)
 
     async def adetach(self) -> FlushReport:
         """The same as ``detach`` for asyncio. May be cancelled."""
@@ -72,7 +72,7 @@ class Held:
         Raises what the producer ended with, if it did, and ``TimeoutError`` after ``timeout``
         seconds. Ctrl-C interrupts it.
         """
-        self._ready().wait(timeout)
+        _wait.within(timeout, self._ready)
 
     async def aready(self) -> None:
         """The same as ``wait_ready`` for asyncio. May be cancelled."""

@@ -75,7 +75,7 @@ class IdempotentProducer(Held, _durstream.Producer):
         Raises ``ProducerClosedError`` or what the producer failed with, and ``TimeoutError``
         after ``timeout`` seconds; it then goes on. Ctrl-C interrupts the wait.
         """
-        self._restart().wait(timeout)
+        _wait.within(timeout, self._restart)
 
     async def arestart(self) -> None:
         """The same as ``restart`` for asyncio."""
@@ -87,7 +87,7 @@ class IdempotentProducer(Held, _durstream.Producer):
         If the flush fails, the stream is not ended, and close may be called again. Repeats return
         the first result. Ctrl-C interrupts the wait.
         """
-        return self._close(message).wait(timeout)
+        return _wait.within(timeout, lambda: self._close(message))
 
     async def aclose(self, message: Any = None) -> CloseResult:
         """The same as ``close`` for asyncio."""

@@ -155,7 +155,9 @@ class StateProducer(Held, _durstream.State):
 
         Raises as ``flush`` does; the stream is then not ended. Ctrl-C interrupts the wait.
         """
-        return self._close_stream().wait(timeout) if end_stream else self._close().wait(timeout)
+        if end_stream:
+            return _wait.within(timeout, self._close_stream)
+        return _wait.within(timeout, self._close)
 
     @overload
     async def aclose(self, *, end_stream: Literal[False] = False) -> FlushReport: ...

@@ -82,7 +82,8 @@ class DurableStream:
         ``fork_from`` it begins with another stream's content. Transient failures are repeated up
         to ``max_retries`` times. Ctrl-C interrupts the wait.
         """
-        return cls._of(_creating(url, body, headers, params, options).wait(timeout))
+        creating = lambda: _creating(url, body, headers, params, options)  # noqa: E731
+        return cls._of(_wait.within(timeout, creating))
 
     @classmethod
     async def acreate(
@@ -113,7 +114,7 @@ class DurableStream:
 
         Raises ``StreamGoneError`` where its URL is blocked.
         """
-        return self._native.head().wait(timeout)
+        return _wait.within(timeout, self._native.head)
 
     async def ahead(self) -> Metadata:
         """The same as ``head`` for asyncio."""
@@ -132,7 +133,7 @@ class DurableStream:
         Raises what it was not delivered for. ``TimeoutError`` after ``timeout`` seconds says
         nothing about the message, which is still under way.
         """
-        return self._appending(message, seq).wait(timeout)
+        return _wait.within(timeout, lambda: self._appending(message, seq))
 
     async def aappend(self, message: Any, *, seq: Optional[str] = None) -> Outcome:
         """The same as ``append`` for asyncio. Concurrent calls travel together."""
@@ -187,7 +188,7 @@ class DurableStream:
         """Ends the stream: nothing can be appended any more. Messages appended before are
         delivered first; a last ``message`` is appended in the same request.
         """
-        return self._native.close(message).wait(timeout)
+        return _wait.within(timeout, lambda: self._native.close(message))
 
     async def aclose(self, message: Any = None) -> CloseResult:
         """The same as ``close`` for asyncio."""
@@ -199,7 +200,7 @@ class DurableStream:
 
         Raises ``StreamNotFoundError`` if there is none.
         """
-        self._native.delete().wait(timeout)
+        _wait.within(timeout, self._native.delete)
 
     async def adelete(self) -> None:
         """The same as ``delete`` for asyncio."""

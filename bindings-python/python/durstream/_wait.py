@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from typing import TYPE_CHECKING, Any, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple, TypeVar
 
-from ._errors import DurstreamError
+from ._errors import DurstreamError, invalid
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +26,27 @@ def running_loop() -> Optional[asyncio.AbstractEventLoop]:
 def in_event_loop() -> bool:
     """Whether this thread runs an event loop, which must not be blocked."""
     return running_loop() is not None
+
+
+def within(timeout: Optional[float], start: Callable[[], Pending[T]]) -> T:
+    """Starts something and waits for it for so many seconds. Where those are none, nothing is
+    started.
+    """
+    seconds = _seconds(timeout)
+    return start().wait(seconds)
+
+
+def _seconds(timeout: Optional[float]) -> Optional[float]:
+    if timeout is None:
+        return None
+    try:
+        # What is text is no number, whatever it says.
+        seconds = math.nan if isinstance(timeout, (str, bytes, bytearray)) else float(timeout)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not seconds >= 0:
+        raise invalid("timeout", f"`timeout` takes seconds from 0 on, not {timeout!r:.60}")
+    return seconds
 
 
 async def result(pending: Pending[T]) -> T:
