@@ -55,6 +55,11 @@ impl Feed {
         Pending::new("append_stream", self.core.ready(), |py, ()| Ok(py.None()))
     }
 
+    /// Waits until a message was not delivered, or none is under way.
+    fn stopped(&self) -> Pending {
+        Pending::new("append_stream", self.core.stopped(), |py, ()| Ok(py.None()))
+    }
+
     fn end(&self) -> Pending {
         Pending::new("append_stream", self.core.end(), report)
     }

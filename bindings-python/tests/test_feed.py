@@ -129,6 +129,47 @@ def test_an_end_of_the_stream_ends_an_endless_source(text_stream, append):
     assert raised.value.undelivered > 0
 
 
+def test_a_source_that_says_nothing_does_not_hide_a_loss(text_stream):
+    left = []
+
+    async def source():
+        yield "a"
+        while durstream.pending_count():
+            await asyncio.sleep(0)
+        await DurableStream.connect(text_stream.url, content_type="text/plain").aclose()
+        yield "b"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append(True)
+
+    async def main():
+        with pytest.raises(durstream.DeliveryError) as raised:
+            await asyncio.wait_for(text_stream.aappend_stream(source()), 20)
+        await asyncio.sleep(0)  # nobody is cancelled any more
+        return raised.value
+
+    error = asyncio.run(main())
+    assert isinstance(error.cause, durstream.StreamClosedError)
+    assert (error.delivered, error.undelivered) == (1, 1) and left
+
+
+def test_a_source_that_says_nothing_can_be_cancelled(text_stream):
+    async def source():
+        yield "a"
+        task.cancel()
+        await asyncio.Event().wait()
+
+    async def main():
+        nonlocal task
+        task = asyncio.ensure_future(text_stream.aappend_stream(source()))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    task = None
+    asyncio.run(main())
+
+
 def test_a_loss_is_not_hidden_by_a_failing_source(serve, append):
     asked_for_more = threading.Event()
 

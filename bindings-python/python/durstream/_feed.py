@@ -79,6 +79,10 @@ class Blocking:
     async def give_way() -> None:
         pass
 
+    @staticmethod
+    def asking(feed: Feed, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        return source
+
 
 class Awaiting:
     """Waits of asyncio."""
@@ -88,10 +92,83 @@ class Awaiting:
         return await _wait.result(pending)
 
     @staticmethod
+    def asking(feed: Feed, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        # A plain iterator never waits.
+        return source if isinstance(source, _Awaited) else _Watched(feed, source)
+
+    @staticmethod
     async def give_way() -> None:
         import asyncio  # whoever awaits has it already
 
         await asyncio.sleep(0)
+
+
+class _Watched:
+    """A source that says nothing must not keep what failed to itself: its wait is cancelled then,
+    as by a timeout, and that is its end.
+    """
+
+    def __init__(self, feed: Feed, source: AsyncIterator[Any]) -> None:
+        import asyncio  # whoever awaits has it already
+
+        self._feed = feed
+        self._source = source
+        self._cancelled = asyncio.CancelledError
+        self._loop = asyncio.get_running_loop()
+        self._task: Any = asyncio.current_task()
+        #: Held, or it would not wake anybody.
+        self._watch: Optional[Pending[None]] = None
+        self._waiting = False
+        self._let_go = False
+        self._before = 0
+
+    def __aiter__(self) -> _Watched:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._is_stopped():
+            raise StopAsyncIteration
+        others = False
+        try:
+            try:
+                self._waiting = True
+                return await self._source.__anext__()
+            finally:
+                self._waiting = False
+                others = self._let_go and self._uncancel()
+        except self._cancelled:
+            if self._let_go and not others:
+                raise StopAsyncIteration from None
+            raise
+
+    def _uncancel(self) -> bool:
+        """Takes its own cancelling back; whether others cancelled the task, too."""
+        if not hasattr(self._task, "uncancel"):
+            return False  # before Python 3.11 nobody can say
+        left: int = self._task.uncancel()
+        return left > self._before
+
+    def _is_stopped(self) -> bool:
+        """Whether a message was not delivered; if not, it is looked again when one is not."""
+        if self._watch is None:
+            watch = self._feed.stopped()
+            if watch.watch(self._wake) is None:
+                self._watch = watch
+        return self._watch is None and self._feed.next() == "stop"
+
+    def _wake(self) -> None:
+        """Called on the library's thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._woken)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    def _woken(self) -> None:
+        self._watch = None
+        if self._waiting and self._is_stopped():
+            self._before = self._task.cancelling() if hasattr(self._task, "cancelling") else 0
+            self._let_go = True
+            self._task.cancel()
 
 
 def blocking(work: Coroutine[Any, Any, T]) -> T:
@@ -110,6 +187,7 @@ async def run(
     """Appends everything a source yields. Once a message failed, or the source did, no more is
     taken from it, and what is under way is waited for.
     """
+    source = waits.asking(feed, source)
     failure: Optional[Exception] = None
     due = time.monotonic() + _SLICE
     while (step := feed.next()) != "stop":
