@@ -38,6 +38,13 @@ def test_errors_are_builtins_of_their_kind():
     assert issubclass(durstream.TimeoutError, builtins.TimeoutError)
 
 
+def test_a_producer_id_has_to_be_text(json_stream):
+    for wrong in ("\ud800", b"id", None):
+        with pytest.raises(InvalidArgumentError) as raised:
+            durstream.IdempotentProducer(json_stream, wrong)
+        assert raised.value.option == "producer_id"
+
+
 def test_errors_survive_pickling():
     cause = durstream.TransportError("refused", url="http://h/a")
     error = durstream.DeliveryError("1 of 2", delivered=1, undelivered=1, cause=cause)
@@ -61,6 +68,7 @@ def test_outcomes_and_stats_have_the_cores_names(json_stream):
         ({"linger_ms": "5"}, "linger_ms", "whole number"),
         ({"auto_claim": "true"}, "auto_claim", "True or False"),
         ({"linger_ms": [1]}, "linger_ms", "whole number"),
+        ({"linger_ms": 10**5000}, "linger_ms", "whole number"),
         ({"auto_claim": 1}, "auto_claim", "True or False"),
         ({"on_uncertain": "maybe"}, "on_uncertain", "one of"),
         ({"retry_multiplier": 0.5}, "retry_multiplier", "at least 1"),

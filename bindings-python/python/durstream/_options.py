@@ -114,9 +114,16 @@ def _text(name: str, value: object) -> str:
         text = "true" if value else "false"
         return text if kind in (None, "flag") else _not_taken(name, value)
     if isinstance(value, (int, float)):
-        return repr(value) if kind in (None, "number", "factor") else _not_taken(name, value)
+        return _digits(value) if kind in (None, "number", "factor") else _not_taken(name, value)
     # An unknown option is the core's to refuse.
     return _not_taken(name, value) if kind is not None else "?"
+
+
+def _digits(value: float) -> str:
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python does not write
 
 
 def _not_taken(name: str, value: object) -> str:

@@ -46,6 +46,7 @@ class IdempotentProducer(Held, _durstream.Producer):
             raise invalid("stream", f"`stream` takes a DurableStream, not {stream!r:.60}")
         if not isinstance(producer_id, str):
             raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
+        _options.argument("producer_id", producer_id)
         _process.start()
         pairs = _options.texts(options)
         own = _options.header_pairs(headers), _options.param_pairs(params)
