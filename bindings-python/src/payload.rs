@@ -13,7 +13,6 @@ use crate::json;
 use crate::utf8::utf8;
 
 static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static UNSERIALISABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The bytes of a message.
 pub(crate) enum Bytes<'a> {
@@ -106,16 +105,5 @@ pub(crate) struct Unserialisable(pub(crate) String);
 impl serde::Serialize for Unserialisable {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         Err(S::Error::custom(&self.0))
-    }
-}
-
-/// The error of a value that could not be serialised, where no producer books it.
-pub(crate) fn refusal(py: Python<'_>, text: &str) -> PyErr {
-    match UNSERIALISABLE.import(py, "durstream._errors", "unserialisable") {
-        Ok(build) => match build.call1((text,)) {
-            Ok(error) => PyErr::from_value(error),
-            Err(failure) => failure,
-        },
-        Err(failure) => failure,
     }
 }

@@ -139,7 +139,12 @@ impl Producer {
             None => None,
             Some(message) => match payload::message(message, self.json)? {
                 Ok(bytes) => Some(bytes),
-                Err(text) => return Err(payload::refusal(py, &text)),
+                Err(text) => {
+                    // It is booked, and refused as `append` refuses it.
+                    let refused = self.core.append_json(&Unserialisable(text));
+                    refused.map_err(|error| raised(py, &error))?;
+                    None
+                }
             },
         };
         self.let_go.store(true, Ordering::Relaxed);

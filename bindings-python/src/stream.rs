@@ -9,7 +9,7 @@ use crate::errors::raised;
 use crate::gil::Inside;
 use crate::headers::Headers;
 use crate::options::{Pairs, read};
-use crate::payload::{self, Bytes};
+use crate::payload::{self, Bytes, Payload};
 use crate::pending::Pending;
 use crate::receipt::{closed, metadata, pending_outcome};
 
@@ -44,7 +44,7 @@ impl Stream {
         let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
         let body = match body {
             None => Vec::new(),
-            Some(body) => bytes(&body, stream.is_json())?.to_vec(),
+            Some(body) => bytes(&stream, py, payload::message(&body, stream.is_json())?)?.to_vec(),
         };
         let created = DurableStream::create(options, body);
         Ok(Pending::new("create", created, move |py, core| {
@@ -78,17 +78,23 @@ impl Stream {
     fn append(&self, message: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
         let py = message.py();
         let _inside = Inside::enter(py);
-        let message = bytes(message, self.is_json())?;
-        let appended = match seq {
-            None => self.core.append(&*message),
-            Some(seq) => self.core.append_with_seq(&*message, seq),
-        };
-        Ok(pending_outcome(appended, self.asked(py)))
+        self.append_payload(py, payload::message(message, self.is_json())?, seq)
+    }
+
+    /// The same for a value as JSON, text included.
+    fn append_json(&self, value: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
+        let py = value.py();
+        let _inside = Inside::enter(py);
+        self.append_payload(py, payload::encoded(value)?, seq)
     }
 
     fn close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
-        let message = message.as_ref().map(|message| bytes(message, self.is_json())).transpose()?;
+        let message = match &message {
+            Some(message) => Some(payload::message(message, self.is_json())?),
+            None => None,
+        };
+        let message = message.map(|given| bytes(&self.core, py, given)).transpose()?;
         let message = message.as_deref();
         Ok(Pending::calling("close", self.core.close(message), self.asked(py), closed))
     }
@@ -104,6 +110,20 @@ impl Stream {
 }
 
 impl Stream {
+    fn append_payload(
+        &self,
+        py: Python<'_>,
+        message: Payload<'_>,
+        seq: Option<&str>,
+    ) -> PyResult<Pending> {
+        let message = bytes(&self.core, py, message)?;
+        let appended = match seq {
+            None => self.core.append(&*message),
+            Some(seq) => self.core.append_with_seq(&*message, seq),
+        };
+        Ok(pending_outcome(appended, self.asked(py)))
+    }
+
     /// The functions a request asks, however long it takes.
     pub(crate) fn asked(&self, py: Python<'_>) -> Callables {
         let mut asked = Callables::default();
@@ -113,6 +133,6 @@ impl Stream {
 }
 
 /// The bytes of a message, or the error for a value that has none.
-fn bytes<'a>(message: &'a Bound<'_, PyAny>, json: bool) -> PyResult<Bytes<'a>> {
-    payload::message(message, json)?.map_err(|text| payload::refusal(message.py(), &text))
+fn bytes<'a>(stream: &DurableStream, py: Python<'_>, given: Payload<'a>) -> PyResult<Bytes<'a>> {
+    given.map_err(|why| raised(py, &stream.unserialisable(&why)))
 }

@@ -106,3 +106,23 @@ def test_a_wrong_timeout_is_found_before_anything_begins(url, text_stream, timeo
     assert read_bytes(text_stream.url) == b"still open"
     producer.detach()
     state.close()
+
+
+def test_what_cannot_be_serialised_names_the_stream(json_stream):
+    with durstream.IdempotentProducer(json_stream, "names") as producer:
+        for call in (
+            json_stream.append,
+            json_stream.append_json,
+            json_stream.close,
+            producer.append,
+            producer.append_json,
+            producer.close,
+        ):
+            with pytest.raises(durstream.ValidationError) as raised:
+                call(float("nan"))
+            error = raised.value
+            assert (error.url, error.reason) == (json_stream.url, "serialization-failed")
+        assert producer.stats()["refused_invalid"] == 3
+    with pytest.raises(durstream.ValidationError) as raised:
+        DurableStream.create(json_stream.url + "-b", content_type="application/json", body={1})
+    assert raised.value.url == json_stream.url + "-b"

@@ -257,8 +257,3 @@ def _from_fields(fields: Dict[str, Any]) -> DurstreamError:
 def invalid(option: str, text: str) -> InvalidArgumentError:
     """An argument the Python half refuses."""
     return InvalidArgumentError(text, option=option)
-
-
-def unserialisable(text: str) -> ValidationError:
-    """A value that JSON, or the stream, cannot hold."""
-    return ValidationError(text, reason="serialization-failed", issues=(Issue("", text),))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, AsyncIterable, Iterable, Optional, Tuple, Union
 
-from . import _durstream, _feed, _json, _options, _process, _wait
-from ._errors import unserialisable
+from . import _durstream, _feed, _options, _process, _wait
 from ._reader import StreamReader
 from ._types import CloseResult, FlushReport, Metadata, Outcome
 
@@ -143,7 +142,8 @@ class DurableStream:
         self, value: Any, timeout: Optional[float] = None, *, seq: Optional[str] = None
     ) -> Outcome:
         """Writes a value as JSON, text too, and appends it as ``append`` does."""
-        return self.append(_encoded(value), timeout, seq=seq)
+        given = _options.argument("seq", seq)
+        return _wait.within(timeout, lambda: self._native.append_json(value, given))
 
     def _appending(self, message: Any, seq: Optional[str]) -> _durstream.Pending[Outcome]:
         return self._native.append(message, _options.argument("seq", seq))
@@ -221,10 +221,3 @@ def _creating(
     pairs = _options.texts({"url": url, **options})
     own = _options.header_pairs(headers), _options.param_pairs(params)
     return _durstream.Stream.create(pairs, *own, body)
-
-
-def _encoded(value: Any) -> bytes:
-    try:
-        return _json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise unserialisable(str(error)) from None

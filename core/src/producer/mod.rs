@@ -269,7 +269,7 @@ impl IdempotentProducer {
         self.engine.check_fork()?;
         let text = serde_json::to_vec(value).map_err(|error| {
             self.engine.count_invalid();
-            unserialisable(&error.to_string())
+            unserialisable(&error.to_string()).with_url(&self.engine.endpoint.shown)
         })?;
         self.append_serialised(&text)
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::DurableStream;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::pending::{Completer, Pending, pending};
-use crate::producer::{FlushReport, Outcome, check_seq, unserialisable};
+use crate::producer::{FlushReport, Outcome, check_seq};
 use crate::runtime::{generation, lock, made_in};
 
 /// How many messages of one source may be under way.
@@ -153,7 +153,7 @@ impl Feed {
         if self.is_foreign() {
             return;
         }
-        let error = unserialisable(why).with_url(&self.shared.stream.endpoint().shown);
+        let error = self.shared.stream.unserialisable(why);
         lock(&self.shared.progress).settle(Err(error));
     }
 

@@ -263,6 +263,13 @@ impl DurableStream {
         }
     }
 
+    /// The error of a message that could not be serialised. For the bindings, which have serialisers
+    /// of their own.
+    #[doc(hidden)]
+    pub fn unserialisable(&self, why: &str) -> Error {
+        crate::producer::unserialisable(why).with_url(&self.endpoint().shown)
+    }
+
     /// Waits until there is room for an append that found none.
     fn room(&self) -> Pending<()> {
         match self.writer() {
