@@ -59,8 +59,12 @@ fn serialised<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Option<Payload<'a>>> 
     }
     if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
         // Copied: the stable ABI of Python 3.9 has no buffers.
-        let copied = value.py().get_type::<PyBytes>().call1((value,))?;
-        return Ok(Some(Ok(Bytes::Python(copied.cast_into()?))));
+        let py = value.py();
+        return match py.get_type::<PyBytes>().call1((value,)) {
+            Ok(copied) => Ok(Some(Ok(Bytes::Python(copied.cast_into()?)))),
+            Err(error) if is_refusal(py, &error) => Ok(Some(Err(error.value(py).to_string()))),
+            Err(error) => Err(error),
+        };
     }
     Ok(None)
 }

@@ -126,3 +126,18 @@ def test_what_cannot_be_serialised_names_the_stream(json_stream):
     with pytest.raises(durstream.ValidationError) as raised:
         DurableStream.create(json_stream.url + "-b", content_type="application/json", body={1})
     assert raised.value.url == json_stream.url + "-b"
+
+
+def test_memory_that_is_gone_is_refused(text_stream):
+    gone = memoryview(b"abc")
+    gone.release()
+    with durstream.IdempotentProducer(text_stream, "gone") as producer:
+        for call in (text_stream.append, text_stream.close, producer.append, producer.close):
+            with pytest.raises(durstream.ValidationError, match="released") as raised:
+                call(gone)
+            assert raised.value.reason == "serialization-failed"
+        assert producer.try_append(gone).outcome.reason == "serialization-failed"
+    with pytest.raises(durstream.DeliveryError) as raised:
+        text_stream.append_stream([b"a", gone])
+    assert isinstance(raised.value.cause, durstream.ValidationError)
+    assert read_bytes(text_stream.url) == b"a"
