@@ -104,6 +104,23 @@ def test_what_a_failing_source_gave_before_is_delivered(text_stream, append):
     assert read_bytes(text_stream.url) == b"abc"
 
 
+def test_what_comes_before_a_model_that_fails_is_delivered(json_stream, append):
+    failure = KeyError("mine")
+
+    class Model:
+        model_fields = {}
+
+        def model_dump(self, **_):
+            raise failure
+
+    source = iter([1, 2, Model(), 4])
+    with pytest.raises(KeyError) as raised:
+        append(json_stream, source)
+    assert raised.value is failure and next(source) == 4
+    assert durstream.pending_count() == 0
+    assert read_json(json_stream.url) == [1, 2]
+
+
 def test_what_comes_before_a_refused_message_is_delivered(json_stream, append):
     source = iter([1, 2, float("nan"), 4])
     with pytest.raises(durstream.DeliveryError) as raised:

@@ -204,8 +204,12 @@ async def run(
         except Exception as error:
             failure = error
             break
-        while not feed.offer(message):
-            await waits.result(feed.ready())
+        try:
+            while not feed.offer(message):
+                await waits.result(feed.ready())
+        except Exception as error:  # of the message's own
+            failure = error
+            break
     try:
         report = await waits.result(feed.end())
     except DeliveryError as error:
