@@ -490,8 +490,8 @@ const char *durstream_error_message(const durstream_error *error);
 
 // Everything known as one JSON object: `name`, `code`, `message`, `reason`, `url`, `status`,
 // `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each with `path`
-// and `message`), `current_epoch`, `final_offset`, `delivered`, `undelivered`, `cause`. Owned by
-// the error. Any thread; does not block.
+// and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`, `delivered`,
+// `undelivered`, `cause`. Owned by the error. Any thread; does not block.
 const char *durstream_error_json(const durstream_error *error);
 
 // Why a write was refused or a call not done (`invalid-key`, `buffer-bytes-exceeded`,

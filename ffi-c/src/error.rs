@@ -244,8 +244,8 @@ pub unsafe extern "C" fn durstream_error_message(error: *const durstream_error) 
 
 /// Everything known as one JSON object: `name`, `code`, `message`, `reason`, `url`, `status`,
 /// `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each with `path`
-/// and `message`), `current_epoch`, `final_offset`, `delivered`, `undelivered`, `cause`. Owned by
-/// the error. Any thread; does not block.
+/// and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`, `delivered`,
+/// `undelivered`, `cause`. Owned by the error. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_json(error: *const durstream_error) -> *const c_char {
     // SAFETY: NULL or a live error.
