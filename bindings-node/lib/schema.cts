@@ -1,6 +1,6 @@
 // What a stream of entity state holds: collections, and how their values are validated.
 
-import { calling, invalidArgument } from "./errors.cjs";
+import { InvalidArgumentError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
 import { Unsayable, escapePointer, stringify, textOf } from "./json.cjs";
 import { native } from "./native.cjs";
@@ -133,12 +133,15 @@ export type Verdict = { readonly value: unknown } | { readonly issues: Issue[] }
 
 /** Asks a Standard Schema. What it throws is a finding; a promise is a wrong schema. */
 export function validated(name: string, validate: Validate, value: unknown): Verdict {
-  let result: unknown;
   try {
-    result = validate(value);
+    return verdictOf(name, validate(value));
   } catch (thrown) {
+    if (thrown instanceof InvalidArgumentError) throw thrown;
     return { issues: [{ path: "", message: textOf(thrown) }] };
   }
+}
+
+function verdictOf(name: string, result: unknown): Verdict {
   if (result instanceof Promise) {
     result.catch(() => undefined);
     throw invalidArgument(

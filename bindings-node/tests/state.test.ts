@@ -183,16 +183,23 @@ test("what cannot even be shown is a rejected receipt", () => {
   revoke();
   const bare = { id: "a", toJSON: () => { throw Object.create(null); } };
   const secret = { get id() { throw new Error("mine"); } };
-  const throws = { "~standard": { version: 1, vendor: "own", validate: () => { throw Object.create(null); } } } as const;
+  const standard = (validate: () => unknown) => ({ "~standard": { version: 1, vendor: "own", validate } }) as const;
+  const throws = standard(() => { throw Object.create(null); });
+  const hides = standard(() => ({ get issues() { throw new Error("mine"); } }));
+  const mutters = standard(() => ({ issues: [{ message: Object.create(null) }] }));
   const own = defineStreamSchema({
     boxes: { schema: true, type: "box", primaryKey: "id" },
-    odd: { schema: throws, type: "odd", primaryKey: "id" },
+    throws: { schema: throws, type: "throws", primaryKey: "id" },
+    hides: { schema: hides, type: "hides", primaryKey: "id" },
+    mutters: { schema: mutters, type: "mutters", primaryKey: "id" },
   });
   const { producer } = open(own);
   for (const value of [proxy, bare, secret]) {
     assert.equal(producer.upsert("boxes", value as never).refusal?.reason, "serialization-failed");
   }
-  assert.equal(producer.upsert("odd", { id: "a" } as never).refusal?.reason, "invalid-value");
+  for (const odd of ["throws", "hides", "mutters"] as const) {
+    assert.equal(producer.upsert(odd, { id: "a" } as never).refusal?.reason, "invalid-value");
+  }
   producer.stop();
 });
 
