@@ -118,6 +118,9 @@ impl Registry {
         };
         if last {
             Self::take_out(&mut slots, entry);
+        }
+        drop(slots); // the host hears of it, and may open or let go another
+        if last {
             entry.engine.begin_stop();
         } else {
             entry.engine.remove_callbacks(holder);
@@ -165,5 +168,54 @@ impl Entry {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use crate::{
+        Callbacks, Collection, ErrorCallback, Options, StateProducer, StreamSchema, Validator,
+    };
+
+    fn open(path: &str, callbacks: Callbacks) -> StateProducer {
+        let options = Options::new().url(format!("http://127.0.0.1:1/{path}")).producer_id("p");
+        let schema =
+            StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));
+        crate::create_durable_stream_with(options, schema, callbacks).unwrap()
+    }
+
+    /// Whether it comes to its end.
+    fn ends(body: impl FnOnce() + Send + 'static) -> bool {
+        let (done, ended) = channel();
+        let run = move || {
+            body();
+            let _ = done.send(());
+        };
+        std::thread::Builder::new().spawn(run).unwrap();
+        ended.recv_timeout(Duration::from_secs(20)).is_ok()
+    }
+
+    /// Who hears that a producer ends may open the next one.
+    #[test]
+    fn the_end_of_a_producer_is_told_under_no_lock() {
+        let producer = open("told", Callbacks::default());
+        let (opened, next) = channel();
+        let tell = move |_| opened.send(open("told", Callbacks::default())).unwrap();
+        producer.ready().on_complete(tell);
+        assert!(ends(move || drop(producer)), "it hangs");
+        drop(next.recv().unwrap());
+    }
+
+    /// A holder's callbacks may hold another holder.
+    #[test]
+    fn callbacks_are_dropped_under_no_lock() {
+        let (held, _other) =
+            (open("held", Callbacks::default()), open("held", Callbacks::default()));
+        let on_error: ErrorCallback = std::sync::Arc::new(move |_| held.begin_shutdown());
+        let holder = open("held", Callbacks { on_error: Some(on_error), on_delivery: None });
+        assert!(ends(move || drop(holder)), "it hangs");
     }
 }

@@ -178,7 +178,12 @@ impl Engine {
 
     /// Forgets the callbacks of a holder that left while others stay.
     pub(crate) fn remove_callbacks(&self, holder: u32) {
-        runtime::lock(&self.callbacks).retain(|(known, _)| *known != holder);
+        let mut callbacks = runtime::lock(&self.callbacks);
+        let known = std::mem::take(&mut *callbacks).into_iter();
+        let (its, others) = known.partition(|(known, _)| *known == holder);
+        *callbacks = others;
+        drop(callbacks);
+        drop::<Vec<Holder>>(its); // not under the lock: they are the host's
     }
 
     /// Says the first failure of each reason, where there is no callback to say it to.
