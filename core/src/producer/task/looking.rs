@@ -67,6 +67,11 @@ impl Task {
         if sent != self.sent {
             return; // what was sent since may have been stored since
         }
+        if self.if_possible() == Looking::No {
+            // Who was asked sent us on, perhaps in circles, perhaps to one that is behind.
+            (self.looking, self.failed_looks) = (Looking::Done, 0);
+            return;
+        }
         let look = match result {
             Ok(look) => look,
             Err((error, retry_after)) => {

@@ -252,3 +252,34 @@ async fn what_was_sent_behind_a_refused_batch_is_not_asked_for_again() {
     assert_eq!(outcome(&engine, 3).await.status, Status::Rejected);
     assert_eq!(server.stored(), ["1", "2", FOREIGN, "4"]);
 }
+
+/// Nor is one that the look itself was sent to, by the first redirect there ever was.
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_the_look_is_sent_to_is_not_believed() {
+    let server = Scripted::new([Fault::CutAfter, forgets(Fault::None)]);
+    let nodes = |request: &Request| match request.endpoint.url.host_str() {
+        _ if request.method == http::Method::POST => None,
+        Some("a") => Some(page(307, &[("location", "http://b/stream")], "")),
+        _ => Some(page(200, &[("stream-next-offset", "0")], "")), // it is behind
+    };
+    let stream = Options::new().url("http://a/stream").endpoints("http://b");
+    let engine = open_odd(Routing::new(Odd(server.clone(), nodes)), &stream, single());
+    write(&engine, 1..=1);
+    let report = engine.flush().await.unwrap();
+    assert_eq!((report.delivered, report.uncertain), (1, 1), "{:?}", server.stored());
+}
+
+/// Where reads are sent in circles, no look holds the writes for ever.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_is_sent_in_circles_is_given_up() {
+    let server = Scripted::new([Fault::CutBefore]);
+    let circle = |request: &Request| {
+        let here = [("location", "http://model/stream")];
+        (request.method != http::Method::POST).then(|| page(307, &here, ""))
+    };
+    let routing = Routing::new(Odd(server.clone(), circle));
+    let engine = open_odd(routing, &model(), single().delivery_timeout_ms(0u64));
+    write(&engine, 1..=1);
+    let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
+    assert_eq!(flushed.expect("it looks for ever").unwrap().delivered, 1);
+}
