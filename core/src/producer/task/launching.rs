@@ -56,6 +56,8 @@ impl Task {
             && self.looking != Looking::Wanted
             && self.paused_until.is_none()
             && self.window.len() < limit
+            // What is acknowledged through a later one may still be under way.
+            && self.flights.len() < self.engine.config.max_in_flight
             && self.window.iter().all(|slot| slot.flying)
     }
 

@@ -312,3 +312,39 @@ async fn a_slow_server_doubles_nothing_before_a_refused_batch() {
     sleep(60_000).await;
     assert!(server.stored() == numbers(1..=2), "{:?}, {second:?}", server.stored());
 }
+
+/// "At most `max_in_flight` batches are on the wire", and memory is bounded: also where a server
+/// acknowledges the last of several requests and never answers those before it.
+#[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_and_not_answered_is_still_on_the_wire() {
+    struct Under(Arc<AtomicU64>);
+    impl Drop for Under {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let (under_way, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, highest) = (under_way.clone(), most.clone());
+    let hanging = move |server: &Scripted, request: Request| -> Sending {
+        let seq: u64 = request.headers["producer-seq"].to_str().unwrap().parse().unwrap();
+        let answer = server.send(request);
+        highest.fetch_max(count.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let under = Under(count.clone());
+        Box::pin(async move {
+            let _under = under;
+            let answer = answer.await;
+            if seq > 8 && !seq.is_multiple_of(4) {
+                sleep(3_600_000).await; // a body that trickles, say
+            }
+            answer
+        })
+    };
+    let server = Scripted::default();
+    let options = single().max_buffer_items(64u64).delivery_timeout_ms(0u64);
+    let engine = open_on(Behind(server.clone(), hanging), &cluster(), options);
+    for _ in 0..200 {
+        let _ = engine.accept(&[b"1"]);
+        sleep(5).await;
+    }
+    assert!(most.load(Ordering::Relaxed) <= 4, "{} under way", most.load(Ordering::Relaxed));
+}
