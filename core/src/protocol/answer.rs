@@ -14,6 +14,9 @@ use crate::transport::Response;
 /// How much of an error body reaches an error text, in characters.
 const EXCERPT: usize = 200;
 
+/// The longest offset that is one, in bytes.
+const MAX_OFFSET: usize = 4096;
+
 /// A number in a header: there and good, there and malformed, or not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Number {
@@ -57,7 +60,7 @@ impl Answer {
             epoch: number(headers, PRODUCER_EPOCH),
             seq: number(headers, PRODUCER_SEQ),
             expected_seq: number(headers, PRODUCER_EXPECTED_SEQ),
-            next_offset: text(STREAM_NEXT_OFFSET).filter(|t| !t.is_empty()).map(Into::into),
+            next_offset: text(STREAM_NEXT_OFFSET).filter(|t| is_offset(t)).map(Into::into),
             closed: text(STREAM_CLOSED).is_some_and(is_true),
             up_to_date: text(STREAM_UP_TO_DATE).is_some_and(is_true),
             content_type: text(header::CONTENT_TYPE).map(str::to_owned),
@@ -145,6 +148,11 @@ impl Answer {
             _ => error,
         }
     }
+}
+
+/// Whether it can be asked for: what is longer fits into no URL.
+fn is_offset(text: &str) -> bool {
+    (1..=MAX_OFFSET).contains(&text.len())
 }
 
 fn is_true(value: &str) -> bool {

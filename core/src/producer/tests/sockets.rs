@@ -203,3 +203,33 @@ fn chunks_nobody_took_come_again_in_their_order() {
     }
     assert_eq!(text, "abcd");
 }
+
+/// An offset that fits into no URL leaves nothing to look from, and holds no write up.
+#[test]
+fn an_offset_without_bounds_is_none() {
+    let posts = std::sync::atomic::AtomicU64::new(0);
+    let url = serve(move |head, connection| {
+        let nth = posts.load(std::sync::atomic::Ordering::Relaxed);
+        let offset = "9".repeat(70_000);
+        if !head.starts_with("post") {
+            let head = "HTTP/1.1 200 OK\r\nstream-next-offset: 2\r\ncontent-length: 0\r\n\r\n";
+            return say(connection, head);
+        }
+        posts.store(nth + 1, std::sync::atomic::Ordering::Relaxed);
+        if nth == 1 {
+            let _ = connection.shutdown(std::net::Shutdown::Both);
+            return;
+        }
+        let echo = echo(head);
+        let next = format!("stream-next-offset: {offset}\r\n");
+        say(connection, &format!("HTTP/1.1 200 OK\r\n{echo}{next}content-length: 0\r\n\r\n"));
+    });
+    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let options = single().delivery_timeout_ms(0u64).retry_max_delay_ms(50u64);
+    let producer = IdempotentProducer::open(&stream, "p", options).unwrap();
+    for text in ["1", "2"] {
+        producer.append(text).unwrap();
+        let flushed = producer.flush().wait_for(Duration::from_secs(20));
+        assert!(flushed.is_some_and(|report| report.is_ok()), "{:?}", producer.snapshot());
+    }
+}
