@@ -34,6 +34,7 @@ fn it_touches_no_lock_of_its_parents_writer() {
     let held = (writer.engine().closes(), writer.engine().book());
     let progress = feed.hold();
     let said = in_child(|| {
+        assert!(writer.finds_room(1));
         assert!(feed.offer(b"z"));
         feed.refuse("it is none");
         assert_eq!(feed.next(), Next::Stop);
