@@ -48,9 +48,9 @@ pub(super) fn close_by(by: u64, engine: &Arc<Engine>, last: Last) -> Pending<Clo
         closes.by = by;
     }
     let runtime = engine.runtime().clone();
-    let closing = Closing(engine.clone());
+    let mut closing = Closing { engine: engine.clone(), ended: false };
     runtime.spawn(async move {
-        let outcome = end_stream(&closing.0, last).await;
+        let outcome = end_stream(&closing.engine, last).await;
         closing.end(outcome);
     });
     result
@@ -80,29 +80,34 @@ pub(super) fn is_closed(engine: &Engine, end: CloseResult) -> Error {
 }
 
 /// A close under way: dropped without an end, it fails for everybody who waits.
-struct Closing(Arc<Engine>);
+struct Closing {
+    engine: Arc<Engine>,
+    ended: bool,
+}
 
 impl Closing {
-    fn end(&self, outcome: Result<CloseResult>) {
+    fn end(&mut self, outcome: Result<CloseResult>) {
+        self.ended = true; // a close that somebody begins on hearing of it is not this one
+        let engine = &self.engine;
         let waiters = {
-            let mut closes = self.0.closes();
+            let mut closes = engine.closes();
             if let Ok(done) = &outcome {
                 closes.result = Some(done.clone());
             }
-            self.0.book().closing = false; // under `closes`: who comes now starts a close anew
+            engine.book().closing = false; // under `closes`: who comes now starts a close anew
             std::mem::take(&mut closes.waiters)
         };
         if outcome.is_ok() {
-            self.0.begin_stop();
+            engine.begin_stop();
         }
-        self.0.wake.notify_one();
+        engine.wake.notify_one();
         waiters.into_iter().for_each(|waiter| waiter.complete(outcome.clone()));
     }
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        if self.0.book().closing {
+        if !self.ended {
             self.end(Err(Error::closed()));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hostile::*;
 use super::*;
+use crate::producer::ending::close_by;
 use crate::producer::engine::{Callbacks, ErrorCallback, Failure};
 use crate::producer::{Last, close};
 use crate::transport::{Request, Sending, Transport};
@@ -345,4 +346,18 @@ fn a_small_batch_after_a_large_one_is_small() {
     let small = builder.seal().unwrap();
     let held = small.body.try_into_mut().unwrap().capacity();
     assert!(held < 1 << 20, "one byte holds {held}");
+}
+
+/// A close that begins where another has failed is not ended with that one.
+#[tokio::test(start_paused = true)]
+async fn a_close_behind_one_that_failed_ends_the_stream() {
+    let server = Scripted::new([delay(Fault::None, 100, 0)]);
+    let engine = open(&server, single().max_write_bytes(10u64));
+    write(&engine, 1..=1);
+    let large = close_by(1, &engine, Last::of(Some(b"12345678901")));
+    let other = close_by(2, &engine, Last::of(Some(b"2")));
+    assert_eq!(large.await.unwrap_err().kind(), ErrorKind::TooLarge);
+    let ended = other.await;
+    assert!(ended.is_ok() && lock(&server.model).closed, "{ended:?}");
+    assert_eq!(server.stored(), numbers(1..=2));
 }
