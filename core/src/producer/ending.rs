@@ -21,6 +21,14 @@ impl Last {
     pub(crate) fn of(message: Option<&[u8]>) -> Self {
         message.map_or(Last::Nothing, |message| Last::Message(message.to_vec()))
     }
+
+    /// What comes of it behind another's end, which took no last message of this one.
+    fn behind(&self, engine: &Engine, end: CloseResult) -> Result<CloseResult> {
+        match self {
+            Last::Message(_) => Err(is_closed(engine, end)),
+            Last::Nothing | Last::Anybodys => Ok(end),
+        }
+    }
 }
 
 /// Ends the stream behind an engine: flush, then EOF, then let go. The first answers for repeats.
@@ -34,9 +42,9 @@ pub(super) fn close_by(by: u64, engine: &Arc<Engine>, last: Last) -> Pending<Clo
     let (completer, result) = pending();
     {
         let mut closes = engine.closes();
-        let is_others = closes.by != by && matches!(last, Last::Message(_));
+        let is_others = closes.by != by;
         if let Some(end) = closes.result.clone() {
-            return Pending::ready(if is_others { Err(is_closed(engine, end)) } else { Ok(end) });
+            return Pending::ready(if is_others { last.behind(engine, end) } else { Ok(end) });
         }
         closes.waiters.push(completer);
         let mut book = engine.book();
@@ -66,7 +74,7 @@ fn close_behind(
     let (completer, result) = pending();
     let engine = engine.clone();
     other.on_complete(move |ended| match ended {
-        Ok(end) => completer.complete(Err(is_closed(&engine, end))),
+        Ok(end) => completer.complete(last.behind(&engine, end)),
         Err(_) => close_by(by, &engine, last).on_complete(|own| completer.complete(own)),
     });
     result

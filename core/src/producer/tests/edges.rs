@@ -348,6 +348,20 @@ fn a_small_batch_after_a_large_one_is_small() {
     assert!(held < 1 << 20, "one byte holds {held}");
 }
 
+/// Of several who end a stream through one producer, each hears of its own end, and of another's
+/// only that it is done.
+#[tokio::test(start_paused = true)]
+async fn a_close_does_not_fail_for_the_last_message_of_another() {
+    let server = Scripted::new([delay(Fault::None, 100, 0)]);
+    let engine = open(&server, single().max_write_bytes(10u64));
+    write(&engine, 1..=1);
+    let large = close_by(1, &engine, Last::of(Some(b"12345678901")));
+    let other = close_by(2, &engine, Last::Anybodys);
+    assert_eq!(large.await.unwrap_err().kind(), ErrorKind::TooLarge);
+    let ended = other.await;
+    assert!(ended.is_ok() && lock(&server.model).closed, "{ended:?}");
+}
+
 /// A close that begins where another has failed is not ended with that one.
 #[tokio::test(start_paused = true)]
 async fn a_close_behind_one_that_failed_ends_the_stream() {
