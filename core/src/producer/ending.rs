@@ -142,7 +142,12 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
                 let _ = engine.flush().await; // reported here, and not once more by the next one
                 return Err(error);
             }
-            outcome.offset
+            if outcome.duplicate && engine.config.is_replay {
+                // What it repeats need not have ended the stream.
+                end_plainly(engine).await?
+            } else {
+                outcome.offset
+            }
         }
         Last::Nothing => match end_as_producer(engine).await {
             // Drained before it was closed, as after an abort: its identity went with its task.

@@ -348,6 +348,21 @@ fn a_small_batch_after_a_large_one_is_small() {
     assert!(held < 1 << 20, "one byte holds {held}");
 }
 
+/// The same with a last message whose tuple an earlier run used for a write.
+#[tokio::test(start_paused = true)]
+async fn a_close_whose_last_message_is_a_duplicate_has_closed_the_stream() {
+    let server = Scripted::default();
+    let first = open(&server, single().epoch(7u64));
+    write(&first, 1..=3);
+    first.flush().await.unwrap();
+    first.stop_now();
+    let second = open(&server, single().epoch(7u64));
+    write(&second, 1..=2);
+    let closed = close(&second, Last::of(Some(b"3"))).await;
+    assert_eq!(server.stored(), numbers(1..=3));
+    assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
+}
+
 /// Of several who end a stream through one producer, each hears of its own end, and of another's
 /// only that it is done.
 #[tokio::test(start_paused = true)]
