@@ -2,10 +2,13 @@
 //! producers: one request at a time in the order of the calls, repeated only while nothing can have
 //! been stored. What waits behind a request goes out together.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::line::{Anonymous, Group};
+use super::writers::Writer;
 use super::{DurableStream, wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pending::{Completer, Pending, pending};
@@ -97,10 +100,6 @@ impl DurableStream {
         Error::closed().with_reason(reason).with_url(&self.shared.endpoint.shown)
     }
 
-    fn is_one_too_many(&self) -> bool {
-        self.writer().is_ok_and(|writer| writer.is_one_too_many())
-    }
-
     fn has_tried(&self, back: Option<(Anonymous, Completer<Outcome>)>) {
         if self.shared.line.tried(back) {
             self.send_line();
@@ -111,6 +110,7 @@ impl DurableStream {
     pub(super) fn unless_closed(
         &self,
         message: Option<&[u8]>,
+        writer: Arc<Writer>,
         attempt: Pending<CloseResult>,
     ) -> Pending<CloseResult> {
         let (completer, result) = pending();
@@ -118,7 +118,7 @@ impl DurableStream {
         attempt.on_complete(move |outcome| match outcome {
             // Nothing of the end was sent, or it was refused.
             Err(error)
-                if stream.is_one_too_many()
+                if writer.is_one_too_many()
                     && (error.kind() == ErrorKind::Delivery
                         || (is_limit(&error) && error.definite())) =>
             {

@@ -332,7 +332,7 @@ impl DurableStream {
             }
             Ok(writer) => {
                 let attempt = writer.close_plainly(message, self.number());
-                self.unless_closed(message, attempt)
+                self.unless_closed(message, writer, attempt)
             }
             Err(error) => Pending::ready(Err(error)),
         }
