@@ -174,3 +174,25 @@ fn the_end_of_one_handle_is_not_that_of_another() {
     connect(&proxy, &options).append("5").wait().unwrap();
     assert_eq!(text(&anew), "5");
 }
+
+/// What a handle appends while another ends the stream comes behind what it appended before.
+#[test]
+fn a_handles_appends_keep_their_order_while_another_ends_the_stream() {
+    let (proxy, options) = behind_a_proxy("order");
+    let first = DurableStream::create(through(&proxy, &options), "").wait().unwrap();
+    let other = connect(&proxy, &options);
+    other.append("1").wait().unwrap();
+    let hold = Fault::Hold { name: "second".into(), before: Moment::Forward };
+    proxy.add(Rule::new(hold).method("POST").times(1)).unwrap();
+    let second = other.append("2");
+    assert!(proxy.wait_held("second", 1, Duration::from_secs(30)));
+    let end = first.close(None); // waits for what was appended before
+    let third = other.append("3");
+    std::thread::sleep(Duration::from_millis(300)); // time to go wrong
+    proxy.clear();
+    second.wait().unwrap();
+    let third = third.wait();
+    end.wait().unwrap();
+    let expected = if third.is_ok() { "123" } else { "12" };
+    assert_eq!(text(&first), expected, "{third:?}");
+}

@@ -193,12 +193,18 @@ impl IdempotentProducer {
         Ok(IdempotentProducer { engine: Engine::start(endpoint, config, Some(callbacks), before)? })
     }
 
-    /// The writer of a handle, all of whose writes are waited for.
-    pub(crate) fn open_awaited(stream: &DurableStream, producer_id: &str) -> Result<Self> {
+    /// The writer of a handle, all of whose writes are waited for. It comes behind what another
+    /// has accepted.
+    pub(crate) fn open_awaited(
+        stream: &DurableStream,
+        producer_id: &str,
+        behind: Option<&Self>,
+    ) -> Result<Self> {
         let mut config = Self::config(stream, producer_id, &Options::new())?;
         (config.awaited, config.opened_at) = (true, stream.take_tail());
         let endpoint = stream.endpoint().clone();
-        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, None, None)? })
+        let before = behind.map(|other| other.engine.clone());
+        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, None, before)? })
     }
 
     fn config(stream: &DurableStream, producer_id: &str, options: &Options) -> Result<Config> {

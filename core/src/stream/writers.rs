@@ -73,7 +73,9 @@ impl Writers {
             }
             known => {
                 let id = format!("durstream-{:016x}", random());
-                let producer = IdempotentProducer::open_awaited(stream, &id)?;
+                // A handle that had the other one appends in the order of its calls.
+                let other = known.as_ref().map(|writer| &writer.producer);
+                let producer = IdempotentProducer::open_awaited(stream, &id, other)?;
                 (Arc::new(Writer { producer, of: likeness }), known)
             }
         };

@@ -4,6 +4,7 @@
 //! start, and sleeps until an answer, a wake-up or a timer.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -122,6 +123,19 @@ enum Looking {
     Done,
 }
 
+type Before = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The end of a producer with the same identity; of one with another, as the writers of handles
+/// have, what it has accepted is all that comes first.
+fn behind(before: Arc<Engine>, has_own_id: bool) -> Before {
+    Box::pin(async move {
+        match has_own_id {
+            true => before.settled().await,
+            false => before.ended().await,
+        }
+    })
+}
+
 pub(crate) struct Task {
     engine: Arc<Engine>,
     transport: Arc<dyn Transport>,
@@ -137,8 +151,8 @@ pub(crate) struct Task {
     paused_until: Option<Instant>,
     /// Until when the server itself asked to be left alone.
     asked_until: Option<Instant>,
-    /// A producer of this stream in this process whose end the first request waits for.
-    before: Option<Arc<Engine>>,
+    /// What the first request waits for, of a producer of this stream in this process.
+    before: Option<Before>,
     /// The stream has to be created or checked before the first batch.
     unopened: bool,
     /// It was created anew since; that happens once.
@@ -201,7 +215,7 @@ impl Task {
             failed_at: None,
             paused_until: None,
             asked_until: None,
-            before,
+            before: before.map(|before| behind(before, config.awaited)),
             unopened: config.create.is_some(),
             recreated: false,
             vanished_since: None,
@@ -248,8 +262,8 @@ impl Task {
                 }
             };
             let predecessor = async {
-                match &self.before {
-                    Some(before) => before.ended().await,
+                match &mut self.before {
+                    Some(before) => before.await,
                     None => std::future::pending().await,
                 }
             };
@@ -274,8 +288,8 @@ impl Task {
             }
         }
         // Whoever comes next waits for this one alone: it must not end before its predecessor.
-        if let Some(before) = &self.before {
-            before.ended().await;
+        if let Some(before) = self.before.take() {
+            before.await;
         }
     }
 
