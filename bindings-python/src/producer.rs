@@ -34,6 +34,10 @@ impl Writer for IdempotentProducer {
     fn finds_room(&self, size: usize) -> bool {
         IdempotentProducer::finds_room(self, size)
     }
+
+    fn ready(&self) -> durstream_core::Pending<()> {
+        IdempotentProducer::ready(self)
+    }
 }
 
 /// The half of ``durstream.IdempotentProducer`` that is the core's.

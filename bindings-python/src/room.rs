@@ -12,9 +12,6 @@ use crate::pending::SIGNAL_INTERVAL;
 
 /// At least what the core adds to a write: its overhead, and the event around a value.
 const MARGIN: usize = 1024;
-/// The pause where a buffer stays full although nothing is left to wait for: what a callback
-/// holds is given back without a sign.
-const PAUSE: Duration = Duration::from_millis(2);
 
 static IN_EVENT_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -22,8 +19,10 @@ static IN_EVENT_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 pub(crate) trait Writer: Send + Sync {
     fn wait(&self, id: u64) -> durstream_core::Pending<Outcome>;
     fn stats(&self) -> Stats;
-    /// Whether a write of so many bytes finds room; if not, what gathers goes out to make some.
+    /// Whether there is nothing to wait for before a write of so many bytes; if there is, `ready`
+    /// waits for it.
     fn finds_room(&self, size: usize) -> bool;
+    fn ready(&self) -> durstream_core::Pending<()>;
 }
 
 /// What one producer waits for when its buffer is full.
@@ -53,42 +52,21 @@ impl Room {
         size: usize,
         most: usize,
     ) -> PyResult<()> {
-        if size as u64 > self.largest || is_there(writer, most) || in_event_loop(py)? {
+        let most = most.saturating_add(MARGIN);
+        if size as u64 > self.largest || writer.finds_room(most) || in_event_loop(py)? {
             return Ok(());
         }
         let until = Instant::now() + self.patience;
         loop {
-            let stats = writer.stats();
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || is_there(writer, most) {
+            let left = until.saturating_duration_since(Instant::now()).min(SIGNAL_INTERVAL);
+            let mut ready = writer.ready();
+            // It fails inside a callback of the library's, which must not wait, and at the end.
+            let is_over = matches!(gil::detach(py, || ready.wait_for(left)), Some(Err(_)));
+            if is_over || left.is_zero() || writer.finds_room(most) {
                 return Ok(());
-            }
-            let left = left.min(SIGNAL_INTERVAL);
-            if stats.pending == 0 {
-                gil::detach(py, || std::thread::sleep(PAUSE.min(left)));
-            } else {
-                // Writes settle mostly in order: the oldest pending one frees room first.
-                let mut oldest = writer.wait(stats.accepted - stats.pending + 1);
-                let settled = gil::detach(py, || oldest.wait_for(left));
-                match settled {
-                    // A callback of the library's must not wait for it.
-                    Some(Err(_)) => return Ok(()),
-                    Some(Ok(_)) if !is_there(writer, most) => {
-                        gil::detach(py, || std::thread::sleep(PAUSE.min(left)));
-                    }
-                    _ => {}
-                }
             }
             py.check_signals()?;
         }
-    }
-}
-
-/// Whether a write surely fits; an empty buffer is for the core to judge.
-fn is_there(writer: &dyn Writer, size: usize) -> bool {
-    writer.finds_room(size.saturating_add(MARGIN)) || {
-        let stats = writer.stats();
-        stats.pending == 0 && stats.buffered_bytes == 0
     }
 }
 

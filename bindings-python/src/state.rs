@@ -79,6 +79,10 @@ impl Writer for Shared {
     fn finds_room(&self, size: usize) -> bool {
         self.core.finds_room(size)
     }
+
+    fn ready(&self) -> durstream_core::Pending<()> {
+        self.core.ready()
+    }
 }
 
 /// An open producer and how many handles have not let go of it. The core counts its own handles

@@ -290,8 +290,8 @@ impl StateProducer {
         self.engine().ready()
     }
 
-    /// Whether a write of so many bytes finds room; if not, what gathers goes out to make some. For
-    /// the bindings that wait for it themselves.
+    /// Whether there is nothing to wait for before a write of so many bytes; if there is, `ready`
+    /// waits for it. For the bindings that wait for room themselves.
     #[doc(hidden)]
     pub fn finds_room(&self, size: usize) -> bool {
         self.engine().finds_room(size)

@@ -178,15 +178,18 @@ impl Engine {
         Err(error)
     }
 
-    /// Whether a write of so many bytes finds room; if not, what gathers goes out to make some.
+    /// Whether there is nothing to wait for before a write of so many bytes: it finds room, or will
+    /// be refused whatever room there is. If there is, what gathers goes out to make some, and
+    /// `ready` waits for it.
     pub(crate) fn finds_room(&self, size: usize) -> bool {
         if self.is_foreign() {
-            return true; // the write itself is refused
+            return true;
         }
         let mut book = self.book();
-        let cost = size as u64 + OVERHEAD;
-        let found = self.fits(&book, cost).is_ok() && book.could_reserve(cost);
+        let is_over = book.terminal.is_some() || book.stop != Stop::No;
+        let found = is_over || self.has_room(&book, size);
         if !found {
+            book.wanted = size;
             self.hurry(&mut book);
         }
         found
@@ -326,7 +329,7 @@ impl Engine {
             let result = match &book.terminal {
                 Some(error) => Err(error.clone()),
                 None if book.stop != Stop::No => Err(Error::closed()),
-                None if book.opened && self.has_room(&book) => Ok(()),
+                None if book.opened && self.has_room(&book, book.wanted) => Ok(()),
                 None => return,
             };
             (std::mem::take(&mut book.ready), result)
@@ -334,8 +337,9 @@ impl Engine {
         waiters.into_iter().for_each(|waiter| waiter.complete(result.clone()));
     }
 
-    fn has_room(&self, book: &Book) -> bool {
-        let cost = book.wanted as u64 + OVERHEAD;
+    /// Whether a write of so many bytes finds room; one that never will finds an empty buffer.
+    fn has_room(&self, book: &Book, size: usize) -> bool {
+        let cost = (size as u64 + OVERHEAD).min(self.config.max_buffer_bytes);
         self.fits(book, cost).is_ok() && book.could_reserve(cost)
     }
 }

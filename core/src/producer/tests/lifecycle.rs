@@ -253,9 +253,9 @@ async fn restart_begins_a_session_after_what_was_accepted() {
 async fn ready_means_room_for_what_found_none() {
     let server = Scripted::default();
     lock(&server.model).down = true;
-    let engine = open(&server, Options::new().max_buffer_bytes(200u64));
+    let engine = open(&server, Options::new().max_buffer_bytes(2_000u64));
     engine.ready().await.unwrap();
-    let big = format!("\"{}\"", "x".repeat(150));
+    let big = format!("\"{}\"", "x".repeat(1_950));
     write(&engine, 1..=5);
     assert!(engine.accept(&[big.as_bytes()]).is_err());
     let ready = engine.ready();
@@ -266,6 +266,27 @@ async fn ready_means_room_for_what_found_none() {
     engine.accept(&[big.as_bytes()]).unwrap();
     engine.stop_now();
     assert!(engine.ready().await.is_err());
+}
+
+/// A write tried in vain is refused, and counted: who can wait asks first.
+#[tokio::test(start_paused = true)]
+async fn ready_means_room_for_what_was_asked_for() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let engine = open(&server, Options::new().max_buffer_bytes(2_000u64));
+    write(&engine, 1..=5);
+    assert!(engine.finds_room(1));
+    assert!(!engine.finds_room(1_950));
+    let waiting = tokio::time::timeout(Duration::from_secs(5), engine.ready());
+    assert!(waiting.await.is_err(), "there is room for a small one only");
+    assert!(!engine.finds_room(10_000), "it is refused once there is nothing to wait for");
+    lock(&server.model).down = false;
+    engine.ready().await.unwrap();
+    assert!(engine.finds_room(10_000));
+    write(&engine, 6..=10);
+    engine.stop_now();
+    assert!(engine.finds_room(10_000), "it is refused anyway");
+    assert_eq!(engine.stats().refused, 0);
 }
 
 #[tokio::test(start_paused = true)]
