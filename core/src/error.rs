@@ -1,5 +1,6 @@
 //! The one error type. Its [`ErrorKind`] has fixed numbers that every binding shows unchanged.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,8 +94,9 @@ pub struct Issue {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Detail {
-    /// [`ErrorKind::InvalidArgument`]: the option, in the core's spelling (`linger_ms`).
-    Option(&'static str),
+    /// [`ErrorKind::InvalidArgument`]: the option, in the core's spelling (`linger_ms`); one there
+    /// is not, as it was given.
+    Option(Cow<'static, str>),
     /// [`ErrorKind::Validation`].
     Validation {
         /// The collection, empty for plain appends.
@@ -162,8 +164,8 @@ impl Error {
         Error(Arc::new(Inner { kind, message, reason, url, status, retryable, definite, detail }))
     }
 
-    pub(crate) fn option(option: &'static str, message: impl Into<String>) -> Self {
-        Error::new(ErrorKind::InvalidArgument, message).with_detail(Detail::Option(option))
+    pub(crate) fn option(option: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::InvalidArgument, message).with_detail(Detail::Option(option.into()))
     }
 
     pub(crate) fn forked(what: &str) -> Self {
@@ -260,8 +262,9 @@ impl Error {
         self.0.detail.as_ref()
     }
 
-    /// The option an [`ErrorKind::InvalidArgument`] is about, in the core's spelling.
-    pub fn option_name(&self) -> Option<&'static str> {
+    /// The option an [`ErrorKind::InvalidArgument`] is about, in the core's spelling; one there is
+    /// not, as it was given.
+    pub fn option_name(&self) -> Option<&str> {
         match self.detail() {
             Some(Detail::Option(name)) => Some(name),
             _ => None,

@@ -179,7 +179,8 @@ fn unknown(name: &str) -> Error {
         squeeze(spec.name) == squeeze(name)
     });
     let hint = near.map(|s| format!("; did you mean `{}`?", s.name)).unwrap_or_default();
-    Error::option("options", format!("there is no option `{}`{hint}", name.escape_debug()))
+    let text = format!("there is no option `{}`{hint}", name.escape_debug());
+    Error::option(name.to_owned(), text)
 }
 
 fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
@@ -504,7 +505,9 @@ mod tests {
             let error = options.set(name, value).unwrap_err();
             assert_eq!(error.option_name(), Some(name), "{error}");
         }
-        assert!(options.set("lingerMs", "1").unwrap_err().message().contains("`linger_ms`"));
+        let unknown = options.set("lingerMs", "1").unwrap_err();
+        assert_eq!(unknown.option_name(), Some("lingerMs"));
+        assert!(unknown.message().contains("`linger_ms`"));
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Problem {
         }
     }
 
-    fn option(&self) -> Option<&'static str> {
+    fn option(&self) -> Option<&str> {
         match self {
             Problem::Core(error) => error.option_name(),
             Problem::Argument { name, .. } => Some(name),

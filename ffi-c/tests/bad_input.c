@@ -30,6 +30,7 @@ static void null_is_an_error_everywhere(void) {
     NAMES("options", durstream_options_set(NULL, "url", "x", &error), error);
     NAMES("name", durstream_options_set(options, NULL, "x", &error), error);
     NAMES("value", durstream_options_set(options, "url", NULL, &error), error);
+    NAMES("lingerMs", durstream_options_set(options, "lingerMs", "1", &error), error);
     NAMES("options", durstream_options_set_header(NULL, "a", "b", &error), error);
     NAMES("name", durstream_options_set_header(options, NULL, "b", &error), error);
     NAMES("value", durstream_options_set_header(options, "a", NULL, &error), error);
