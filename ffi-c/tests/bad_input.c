@@ -30,7 +30,6 @@ static void null_is_an_error_everywhere(void) {
     NAMES("options", durstream_options_set(NULL, "url", "x", &error), error);
     NAMES("name", durstream_options_set(options, NULL, "x", &error), error);
     NAMES("value", durstream_options_set(options, "url", NULL, &error), error);
-    NAMES("lingerMs", durstream_options_set(options, "lingerMs", "1", &error), error);
     NAMES("options", durstream_options_set_header(NULL, "a", "b", &error), error);
     NAMES("name", durstream_options_set_header(options, NULL, "b", &error), error);
     NAMES("value", durstream_options_set_header(options, "a", NULL, &error), error);
@@ -115,6 +114,10 @@ static void getters_and_frees_take_null(void) {
     CHECK(!durstream_error_definite(NULL) && durstream_error_current_epoch(NULL) == 0);
     CHECK(durstream_error_final_offset(NULL) == NULL && durstream_error_cause(NULL) == NULL);
     CHECK(durstream_error_delivered(NULL) == 0 && durstream_error_undelivered(NULL) == 0);
+    CHECK(durstream_error_expected_seq(NULL) == 0 && durstream_error_received_seq(NULL) == 0);
+    CHECK(durstream_error_collection(NULL) == NULL && durstream_error_key(NULL) == NULL);
+    CHECK(durstream_error_issue_count(NULL) == 0 && durstream_error_issue_path(NULL, 0) == NULL);
+    CHECK(durstream_error_issue_message(NULL, 0) == NULL);
     CHECK(durstream_stream_url(NULL) == NULL && durstream_producer_url(NULL) == NULL);
     CHECK(durstream_metadata_content_type(NULL) == NULL && durstream_metadata_offset(NULL) == NULL);
     CHECK(durstream_metadata_expires_at(NULL) == NULL && !durstream_metadata_stream_closed(NULL));
@@ -126,6 +129,7 @@ static void getters_and_frees_take_null(void) {
     CHECK(durstream_producer_id(NULL) == NULL && durstream_producer_epoch(NULL) == 0);
     CHECK(durstream_producer_next_seq(NULL) == 0 && durstream_producer_pending_count(NULL) == 0);
     CHECK(durstream_producer_state(NULL) == DURSTREAM_LIFECYCLE_NONE);
+    CHECK(durstream_producer_in_flight_count(NULL) == 0);
     CHECK(durstream_producer_last_offset(NULL) == NULL);
     CHECK(durstream_producer_last_error(NULL) == NULL);
     CHECK(durstream_outcome_status(NULL) == DURSTREAM_STATUS_FORGOTTEN);
@@ -140,6 +144,7 @@ static void getters_and_frees_take_null(void) {
     CHECK(durstream_state_id(NULL) == NULL && durstream_state_url(NULL) == NULL);
     CHECK(durstream_state_state(NULL) == DURSTREAM_LIFECYCLE_NONE);
     CHECK(durstream_state_epoch(NULL) == 0 && durstream_state_pending_count(NULL) == 0);
+    CHECK(durstream_state_next_seq(NULL) == 0 && durstream_state_in_flight_count(NULL) == 0);
     CHECK(durstream_state_last_offset(NULL) == NULL && durstream_state_last_error(NULL) == NULL);
 }
 
@@ -161,7 +166,7 @@ static void options_are_checked(void) {
     NAMES("linger_ms", durstream_options_set(options, "linger_ms", "soon", &error), error);
     NAMES("linger_ms", durstream_options_set(options, "linger_ms", "-1", &error), error);
     NAMES("max_in_flight", durstream_options_set(options, "max_in_flight", "65", &error), error);
-    NAMES("options", durstream_options_set(options, "lingerMs", "1", &error), error);
+    NAMES("lingerMs", durstream_options_set(options, "lingerMs", "1", &error), error);
     NAMES("name", durstream_options_set(options, BROKEN, "1", &error), error);
     NAMES("value", durstream_options_set(options, "url", BROKEN, &error), error);
     NAMES("headers", durstream_options_set_header(options, "Producer-Id", "x", &error), error);
