@@ -90,7 +90,8 @@ enum durstream_code
     DURSTREAM_OK = 0,
     // An option, URL, schema or argument is missing or wrong; `durstream_error_option` names it.
     DURSTREAM_INVALID_ARGUMENT = 1,
-    // A value was refused before it was accepted: by the schema, for its key, or as no JSON.
+    // A value was refused before it was accepted: by the schema, for its key, or as no JSON;
+    // `durstream_error_collection`, `_key` and `_issue_count`.
     DURSTREAM_VALIDATION = 2,
     // A write is larger than the producer or the server takes.
     DURSTREAM_TOO_LARGE = 3,
@@ -100,7 +101,8 @@ enum durstream_code
     DURSTREAM_PRODUCER_CLOSED = 5,
     // Another producer with the same id took over; `durstream_error_current_epoch`.
     DURSTREAM_STALE_EPOCH = 6,
-    // The server expects another sequence number of this producer.
+    // The server expects another sequence number of this producer;
+    // `durstream_error_expected_seq` and `_received_seq`.
     DURSTREAM_SEQUENCE_GAP = 7,
     // A `Stream-Seq` was not greater than the last one.
     DURSTREAM_SEQUENCE_CONFLICT = 8,
@@ -520,6 +522,33 @@ bool durstream_error_definite(const durstream_error *error);
 // block.
 uint64_t durstream_error_current_epoch(const durstream_error *error);
 
+// Of a `DURSTREAM_SEQUENCE_GAP`: the sequence number the server expects; else 0. Any thread; does
+// not block.
+uint64_t durstream_error_expected_seq(const durstream_error *error);
+
+// Of a `DURSTREAM_SEQUENCE_GAP`: the sequence number that was sent; else 0. Any thread; does not
+// block.
+uint64_t durstream_error_received_seq(const durstream_error *error);
+
+// Of a `DURSTREAM_VALIDATION`: the collection, empty for plain appends; else NULL. Owned by the
+// error. Any thread; does not block.
+const char *durstream_error_collection(const durstream_error *error);
+
+// Of a `DURSTREAM_VALIDATION`: the entity's key, where it was known; else NULL. Owned by the
+// error. Any thread; does not block.
+const char *durstream_error_key(const durstream_error *error);
+
+// Of a `DURSTREAM_VALIDATION`: how much the validator found; else 0. Any thread; does not block.
+size_t durstream_error_issue_count(const durstream_error *error);
+
+// Where in the value an issue is, from 0 on, as a JSON Pointer (`/address/city`); empty for the
+// whole value, NULL for an issue there is not. Owned by the error. Any thread; does not block.
+const char *durstream_error_issue_path(const durstream_error *error, size_t issue);
+
+// What is wrong there, the text of an issue; NULL for one there is not. Owned by the error. Any
+// thread; does not block.
+const char *durstream_error_issue_message(const durstream_error *error, size_t issue);
+
 // Of a `DURSTREAM_STREAM_CLOSED`: where the stream ended, if the server said so; else NULL.
 // Owned by the error. Any thread; does not block.
 const char *durstream_error_final_offset(const durstream_error *error);
@@ -921,6 +950,9 @@ uint64_t durstream_producer_next_seq(const durstream_producer *producer);
 // Writes accepted and not settled. Any thread; does not block.
 uint64_t durstream_producer_pending_count(const durstream_producer *producer);
 
+// Requests under way. Any thread; does not block.
+uint64_t durstream_producer_in_flight_count(const durstream_producer *producer);
+
 // The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL
 // before the first. Any thread; does not block.
 char *durstream_producer_last_offset(const durstream_producer *producer);
@@ -1165,8 +1197,14 @@ durstream_lifecycle durstream_state_state(const durstream_state *state);
 // not block.
 uint64_t durstream_state_epoch(const durstream_state *state);
 
+// The next sequence number in this epoch. Any thread; does not block.
+uint64_t durstream_state_next_seq(const durstream_state *state);
+
 // Writes accepted and not settled. Any thread; does not block.
 uint64_t durstream_state_pending_count(const durstream_state *state);
+
+// Requests under way. Any thread; does not block.
+uint64_t durstream_state_in_flight_count(const durstream_state *state);
 
 // The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL
 // before the first. Any thread; does not block.

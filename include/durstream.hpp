@@ -11,7 +11,7 @@
 // What fails throws a leaf of durstream::Error; only writes of a StateProducer answer a refusal
 // with a Receipt (accepted() false), unless the option `strict` is set. Classes are move-only and
 // safe to use from any thread, their moving and destruction excepted. Time limits are
-// std::chrono::milliseconds, `no_limit` by default. A destructor of a producer delivers what was
+// std::chrono::milliseconds, `no_limit` by default (`shutdown_limit` for shutdown). A destructor of a producer delivers what was
 // accepted, for at most `destructor_limit`, and never throws: it reports to the error callback,
 // on its own thread. Callbacks run on the library's thread; what they throw ends there.
 #ifndef DURSTREAM_HPP
@@ -24,8 +24,11 @@
 #include <exception>
 #include <functional>
 #include <iterator>
+#include <limits>
+#include <locale>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -48,6 +51,8 @@ using Limit = std::chrono::milliseconds;
 inline constexpr Limit no_limit{-1};
 /// How long the destructor of a producer waits for what was accepted.
 inline constexpr Limit destructor_limit{5000};
+/// How long a shutdown waits for it, as the end of the process does.
+inline constexpr Limit shutdown_limit{3000};
 
 inline std::string_view name_of(Status status) { return durstream_status_name(status); }
 inline std::string_view name_of(Reason reason) { return durstream_reason_name(reason); }
@@ -55,6 +60,14 @@ inline std::string_view name_of(Code code) { return durstream_code_name(code); }
 inline std::string_view name_of(Lifecycle state) { return durstream_lifecycle_name(state); }
 
 // --- Errors ----------------------------------------------------------------------------------
+
+/// One finding of a validator.
+struct Issue {
+    /// Where in the value, as a JSON Pointer (`/address/city`); empty for the whole value.
+    std::string path;
+    /// What is wrong there.
+    std::string message;
+};
 
 /// What a call failed with. Cheap to copy.
 class Error : public std::runtime_error {
@@ -99,7 +112,14 @@ protected:
               retryable(durstream_error_retryable(raw)), definite(durstream_error_definite(raw)),
               current_epoch(durstream_error_current_epoch(raw)),
               delivered(durstream_error_delivered(raw)),
-              undelivered(durstream_error_undelivered(raw)) {
+              undelivered(durstream_error_undelivered(raw)),
+              expected_seq(durstream_error_expected_seq(raw)),
+              received_seq(durstream_error_received_seq(raw)),
+              collection(text(durstream_error_collection(raw))) {
+            if (const char *known = durstream_error_key(raw)) key = known;
+            for (std::size_t n = 0; n < durstream_error_issue_count(raw); n++)
+                issues.push_back({text(durstream_error_issue_path(raw, n)),
+                                  text(durstream_error_issue_message(raw, n))});
             if (const durstream_error *first = durstream_error_cause(raw))
                 cause = std::make_shared<const Error>(durstream_error_code(first), first);
         }
@@ -107,7 +127,10 @@ protected:
         std::string reason, option, url, final_offset, json;
         int status;
         bool retryable, definite;
-        std::uint64_t current_epoch, delivered, undelivered;
+        std::uint64_t current_epoch, delivered, undelivered, expected_seq, received_seq;
+        std::string collection;
+        std::optional<std::string> key;
+        std::vector<Issue> issues;
         std::shared_ptr<const Error> cause;
     };
     std::shared_ptr<const Data> data_;
@@ -122,11 +145,30 @@ public:
         : Error(argument, std::string("`") + argument + "` holds a NUL character") {}
     const std::string &option() const noexcept { return data_->option; }
 };
+/// A value was refused before it was accepted: by the schema, for its key, or as no JSON.
+class ValidationError final : public Error {
+public:
+    using Error::Error;
+    /// The collection; empty for plain appends.
+    const std::string &collection() const noexcept { return data_->collection; }
+    /// The entity's key, where it was known.
+    const std::optional<std::string> &key() const noexcept { return data_->key; }
+    /// What the validator found.
+    const std::vector<Issue> &issues() const noexcept { return data_->issues; }
+};
 /// Another producer with the same id took over.
 class StaleEpochError final : public Error {
 public:
     using Error::Error;
     std::uint64_t current_epoch() const noexcept { return data_->current_epoch; }
+};
+/// The server expects another sequence number of this producer.
+class SequenceGapError final : public Error {
+public:
+    using Error::Error;
+    std::uint64_t expected_seq() const noexcept { return data_->expected_seq; }
+    /// The one that was sent.
+    std::uint64_t received_seq() const noexcept { return data_->received_seq; }
 };
 /// The stream has ended.
 class StreamClosedError final : public Error {
@@ -144,11 +186,9 @@ public:
     /// The first failure.
     const Error &cause() const noexcept { return data_->cause ? *data_->cause : *this; }
 };
-class ValidationError final : public Error { using Error::Error; };
 class TooLargeError final : public Error { using Error::Error; };
 class BufferFullError final : public Error { using Error::Error; };
 class ProducerClosedError final : public Error { using Error::Error; };
-class SequenceGapError final : public Error { using Error::Error; };
 class SequenceConflictError final : public Error { using Error::Error; };
 class StreamNotFoundError final : public Error { using Error::Error; };
 class StreamGoneError final : public Error { using Error::Error; };
@@ -257,6 +297,12 @@ inline std::string text(const char *raw) { return raw ? raw : ""; }
 inline std::optional<std::string> taken(char *raw) {
     Handle<char, durstream_string_free> owner(raw);
     return raw ? std::optional<std::string>(raw) : std::nullopt;
+}
+
+/// An error that is ours to free.
+inline std::shared_ptr<const Error> taken(durstream_error *raw) {
+    Handle<durstream_error, durstream_error_free> owner(raw);
+    return raw ? leaf(durstream_error_code(raw), raw) : nullptr;
 }
 
 inline FlushReport report() noexcept {
@@ -430,7 +476,9 @@ public:
     template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
     Options &set(std::string_view name, T value) {
         if constexpr (std::is_same_v<T, bool>) return set(name, value ? "true" : "false");
-        else return set(name, std::string_view(std::to_string(value)));
+        else if constexpr (std::is_integral_v<T>)
+            return set(name, std::string_view(std::to_string(value)));
+        else return set(name, std::string_view(decimal(value)));
     }
     Options &header(std::string_view name, std::string_view value) {
         detail::Text n(name, "name"), v(value, "value");
@@ -491,6 +539,16 @@ public:
     const detail::SharedCallback &callback() const noexcept { return callback_; }
 
 private:
+    /// With a point and every digit, whatever the program's locale.
+    template <class T>
+    static std::string decimal(T value) {
+        std::ostringstream out;
+        out.imbue(std::locale::classic());
+        out.precision(std::numeric_limits<T>::max_digits10);
+        out << value;
+        return out.str();
+    }
+
     detail::Handle<durstream_options, durstream_options_free> raw_;
     detail::SharedCallback callback_;
     bool strict_ = false;
@@ -863,6 +921,14 @@ public:
     std::uint64_t epoch() const noexcept { return durstream_producer_epoch(get()); }
     std::uint64_t next_seq() const noexcept { return durstream_producer_next_seq(get()); }
     std::uint64_t pending_count() const noexcept { return durstream_producer_pending_count(get()); }
+    /// Requests under way.
+    std::uint64_t in_flight_count() const noexcept {
+        return durstream_producer_in_flight_count(get());
+    }
+    /// The most recent failure, transient ones included; a leaf, null if there was none.
+    std::shared_ptr<const Error> last_error() const {
+        return detail::taken(durstream_producer_last_error(get()));
+    }
     std::optional<std::string> last_offset() const {
         return detail::taken(durstream_producer_last_offset(get()));
     }
@@ -1010,7 +1076,14 @@ public:
     }
     Lifecycle state() const noexcept { return durstream_state_state(get()); }
     std::uint64_t epoch() const noexcept { return durstream_state_epoch(get()); }
+    std::uint64_t next_seq() const noexcept { return durstream_state_next_seq(get()); }
     std::uint64_t pending_count() const noexcept { return durstream_state_pending_count(get()); }
+    /// Requests under way.
+    std::uint64_t in_flight_count() const noexcept { return durstream_state_in_flight_count(get()); }
+    /// The most recent failure, transient ones included; a leaf, null if there was none.
+    std::shared_ptr<const Error> last_error() const {
+        return detail::taken(durstream_state_last_error(get()));
+    }
     std::optional<std::string> last_offset() const {
         return detail::taken(durstream_state_last_offset(get()));
     }
@@ -1075,7 +1148,7 @@ inline std::uint64_t pending_count() { return durstream_pending_count(); }
 inline void set_buffer_budget(std::uint64_t bytes) { durstream_set_buffer_budget(bytes); }
 
 /// Waits until every write accepted so far, by any producer, is settled, well or not.
-inline void flush_all(Limit limit) {
+inline void flush_all(Limit limit = no_limit) {
     detail::Slot error;
     error.check(durstream_flush_all(limit.count(), error.out()));
 }
@@ -1084,8 +1157,8 @@ inline void flush_all(Limit limit) {
 /// not at all.
 inline void set_exit_timeout(Limit limit) noexcept { durstream_set_exit_timeout(limit.count()); }
 
-/// Stops everything, within the limit. A later open starts afresh.
-inline void shutdown(Limit limit) {
+/// Stops everything, within the limit, 3 seconds unless told. A later open starts afresh.
+inline void shutdown(Limit limit = shutdown_limit) {
     detail::Slot error;
     error.check(durstream_shutdown(limit.count(), error.out()));
 }

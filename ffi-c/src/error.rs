@@ -18,7 +18,8 @@ pub enum durstream_code {
     DURSTREAM_OK = 0,
     /// An option, URL, schema or argument is missing or wrong; `durstream_error_option` names it.
     DURSTREAM_INVALID_ARGUMENT = 1,
-    /// A value was refused before it was accepted: by the schema, for its key, or as no JSON.
+    /// A value was refused before it was accepted: by the schema, for its key, or as no JSON;
+    /// `durstream_error_collection`, `_key` and `_issue_count`.
     DURSTREAM_VALIDATION = 2,
     /// A write is larger than the producer or the server takes.
     DURSTREAM_TOO_LARGE = 3,
@@ -28,7 +29,8 @@ pub enum durstream_code {
     DURSTREAM_PRODUCER_CLOSED = 5,
     /// Another producer with the same id took over; `durstream_error_current_epoch`.
     DURSTREAM_STALE_EPOCH = 6,
-    /// The server expects another sequence number of this producer.
+    /// The server expects another sequence number of this producer;
+    /// `durstream_error_expected_seq` and `_received_seq`.
     DURSTREAM_SEQUENCE_GAP = 7,
     /// A `Stream-Seq` was not greater than the last one.
     DURSTREAM_SEQUENCE_CONFLICT = 8,
@@ -68,8 +70,29 @@ pub struct durstream_error {
     option: Option<CString>,
     url: Option<CString>,
     final_offset: Option<CString>,
+    refusal: Option<Refusal>,
     cause: Option<Box<durstream_error>>,
     json: OnceLock<CString>,
+}
+
+/// What a validation error says of the value.
+struct Refusal {
+    collection: CString,
+    key: Option<CString>,
+    /// Paths and messages.
+    issues: Vec<(CString, CString)>,
+}
+
+impl Refusal {
+    fn of(detail: Option<&Detail>) -> Option<Self> {
+        let Some(Detail::Validation { collection, key, issues }) = detail else { return None };
+        let issues = issues.iter().map(|issue| (c_string(&issue.path), c_string(&issue.message)));
+        Some(Refusal {
+            collection: c_string(collection),
+            key: key.as_deref().map(c_string),
+            issues: issues.collect(),
+        })
+    }
 }
 
 /// Why a call failed, before it has the form C sees.
@@ -208,6 +231,7 @@ impl durstream_error {
             option: problem.option().map(c_string),
             url: core.and_then(Error::url).map(c_string),
             final_offset: final_offset.map(c_string),
+            refusal: Refusal::of(problem.detail()),
             cause,
             json: OnceLock::new(),
             problem,
@@ -312,6 +336,89 @@ pub unsafe extern "C" fn durstream_error_current_epoch(error: *const durstream_e
         get(0, || match error.as_ref()?.problem.detail()? {
             Detail::StaleEpoch { current_epoch } => Some(*current_epoch),
             _ => None,
+        })
+    }
+}
+
+/// Of a `DURSTREAM_SEQUENCE_GAP`: the sequence number the server expects; else 0. Any thread; does
+/// not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_expected_seq(error: *const durstream_error) -> u64 {
+    // SAFETY: NULL or a live error.
+    unsafe {
+        get(0, || match error.as_ref()?.problem.detail()? {
+            Detail::SequenceGap { expected, .. } => Some(*expected),
+            _ => None,
+        })
+    }
+}
+
+/// Of a `DURSTREAM_SEQUENCE_GAP`: the sequence number that was sent; else 0. Any thread; does not
+/// block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_received_seq(error: *const durstream_error) -> u64 {
+    // SAFETY: NULL or a live error.
+    unsafe {
+        get(0, || match error.as_ref()?.problem.detail()? {
+            Detail::SequenceGap { received, .. } => Some(*received),
+            _ => None,
+        })
+    }
+}
+
+/// Of a `DURSTREAM_VALIDATION`: the collection, empty for plain appends; else NULL. Owned by the
+/// error. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_collection(
+    error: *const durstream_error,
+) -> *const c_char {
+    // SAFETY: NULL or a live error.
+    unsafe { get(ptr::null(), || Some(error.as_ref()?.refusal.as_ref()?.collection.as_ptr())) }
+}
+
+/// Of a `DURSTREAM_VALIDATION`: the entity's key, where it was known; else NULL. Owned by the
+/// error. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_key(error: *const durstream_error) -> *const c_char {
+    // SAFETY: NULL or a live error.
+    unsafe { get(ptr::null(), || Some(pointer(error.as_ref()?.refusal.as_ref()?.key.as_ref()))) }
+}
+
+/// Of a `DURSTREAM_VALIDATION`: how much the validator found; else 0. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_issue_count(error: *const durstream_error) -> usize {
+    // SAFETY: NULL or a live error.
+    unsafe { get(0, || Some(error.as_ref()?.refusal.as_ref()?.issues.len())) }
+}
+
+/// Where in the value an issue is, from 0 on, as a JSON Pointer (`/address/city`); empty for the
+/// whole value, NULL for an issue there is not. Owned by the error. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_issue_path(
+    error: *const durstream_error,
+    issue: usize,
+) -> *const c_char {
+    // SAFETY: NULL or a live error.
+    unsafe {
+        get(ptr::null(), || {
+            let (path, _) = error.as_ref()?.refusal.as_ref()?.issues.get(issue)?;
+            Some(path.as_ptr())
+        })
+    }
+}
+
+/// What is wrong there, the text of an issue; NULL for one there is not. Owned by the error. Any
+/// thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_issue_message(
+    error: *const durstream_error,
+    issue: usize,
+) -> *const c_char {
+    // SAFETY: NULL or a live error.
+    unsafe {
+        get(ptr::null(), || {
+            let (_, message) = error.as_ref()?.refusal.as_ref()?.issues.get(issue)?;
+            Some(message.as_ptr())
         })
     }
 }

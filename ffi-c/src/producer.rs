@@ -401,6 +401,15 @@ pub unsafe extern "C" fn durstream_producer_pending_count(
     unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().buffered_writes)) }
 }
 
+/// Requests under way. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_in_flight_count(
+    producer: *const durstream_producer,
+) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().in_flight as u64)) }
+}
+
 /// The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL
 /// before the first. Any thread; does not block.
 #[unsafe(no_mangle)]

@@ -355,11 +355,25 @@ pub unsafe extern "C" fn durstream_state_epoch(state: *const durstream_state) ->
     unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().epoch)) }
 }
 
+/// The next sequence number in this epoch. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_next_seq(state: *const durstream_state) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().next_seq)) }
+}
+
 /// Writes accepted and not settled. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_pending_count(state: *const durstream_state) -> u64 {
     // SAFETY: NULL or a live producer.
     unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().buffered_writes)) }
+}
+
+/// Requests under way. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_in_flight_count(state: *const durstream_state) -> u64 {
+    // SAFETY: NULL or a live producer.
+    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().in_flight as u64)) }
 }
 
 /// The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL

@@ -344,6 +344,68 @@ void headers_are_asked_for() {
     }
 }
 
+/// Waits for what another thread brings about.
+template <class Condition>
+void until(Condition condition) {
+    WAIT_UNTIL(condition());
+}
+
+void accessors_tell() {
+    const peer_answer answers[] = {{"", "", "503 Service Unavailable"},
+                                   {"Stream-Next-Offset: x1\r\n", "", nullptr}};
+    peer server;
+    peer_start(&server, answers, 2);
+    {
+        durstream::Options options, own;
+        options.set("url", server.url);
+        own.set("retry_initial_delay_ms", 1);
+        durstream::IdempotentProducer producer(durstream::DurableStream::connect(options), "face",
+                                               own);
+        CHECK(!producer.last_error() && producer.in_flight_count() == 0);
+        producer.append("a");
+        until([&] { return producer.in_flight_count() == 1; });
+        peer_allow(&server, 1);
+        until([&] { return producer.last_error() != nullptr; });
+        const auto last = producer.last_error();
+        CHECK(last->status() == 503);
+        CHECK(dynamic_cast<const durstream::TransportError *>(last.get()));
+        peer_allow(&server, 1);
+        CHECK(producer.flush(30s).delivered == 1 && producer.next_seq() == 1);
+    }
+    peer_end(&server);
+
+    durstream::Options options;
+    options.set("url", "http://127.0.0.1:1/v1/stream/x").set("producer_id", "face");
+    durstream::StateProducer state(options, shipments());
+    CHECK(!state.last_error() && state.next_seq() == 0 && state.in_flight_count() == 0);
+    const auto refused = state.upsert("shipments", R"({"id":"a","status":"lost"})").error();
+    const auto *error = dynamic_cast<const durstream::ValidationError *>(refused.get());
+    CHECK(error && error->collection() == "shipments" && error->key() == "a");
+    CHECK(error->issues().size() == 1 && error->issues()[0].path == "/status");
+    CHECK(error->issues()[0].message.find("lost") != std::string::npos);
+    state.upsert("shipments", R"({"id":"a"})");
+    until([&] { return state.last_error() != nullptr; });
+    CHECK(dynamic_cast<const durstream::TransportError *>(state.last_error().get()));
+    state.stop();
+}
+
+/// A locale's comma is no point of an option's.
+struct Comma : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+};
+
+void numbers_know_no_locale() {
+    durstream::Options options;
+    const auto before = std::locale::global(std::locale(std::locale::classic(), new Comma));
+    options.set("retry_multiplier", 1.5).set("retry_multiplier", 1.5f);
+    options.set("retry_multiplier", 1e300);
+    // More digits than `std::to_string` keeps.
+    const auto least = thrown<durstream::InvalidArgumentError>(
+        [&] { options.set("retry_multiplier", 0.9999999999); });
+    CHECK(least.option() == "retry_multiplier");
+    std::locale::global(before);
+}
+
 void fenced_ones_come_back() {
     const std::string path = fresh_path("face-back");
     const auto stream = json_stream(path);
@@ -455,6 +517,8 @@ int main(int count, char **arguments) {
     an_empty_callback_is_none();
     tags_come_back();
     headers_are_asked_for();
+    accessors_tell();
+    numbers_know_no_locale();
     fenced_ones_come_back();
     room_is_bounded();
     bad_input_throws();

@@ -38,6 +38,24 @@ static void refused(durstream_state *state, const char *collection, const char *
     durstream_error_free(error);
 }
 
+static void an_error_says_what_is_wrong(durstream_state *state) {
+    durstream_error *error = NULL;
+    const char *wrong = "{\"id\":\"s2\",\"status\":\"lost\"}";
+    CHECK(upsert(state, "shipments", wrong, NULL, &error) == DURSTREAM_VALIDATION);
+    CHECK(is(durstream_error_collection(error), "shipments"));
+    CHECK(is(durstream_error_key(error), "s2") && durstream_error_issue_count(error) == 1);
+    CHECK(is(durstream_error_issue_path(error, 0), "/status"));
+    CHECK(strstr(durstream_error_issue_message(error, 0), "lost") != NULL);
+    CHECK(durstream_error_issue_path(error, 1) == NULL);
+    CHECK(durstream_error_issue_message(error, 1) == NULL);
+    CHECK(durstream_error_expected_seq(error) == 0 && durstream_error_received_seq(error) == 0);
+    durstream_error_free(error);
+    error = NULL;
+    CHECK(upsert(state, "orders", "{}", NULL, &error) == DURSTREAM_VALIDATION);
+    CHECK(is(durstream_error_collection(error), "orders") && durstream_error_key(error) == NULL);
+    durstream_error_free(error);
+}
+
 static void changes_become_events(void) {
     durstream_error *error = NULL;
     const char *path = fresh_path("state");
@@ -60,6 +78,7 @@ static void changes_become_events(void) {
     refused(state, "shipments", "[1]", "invalid-value");
     refused(state, "shipments", "{\"id\":", "invalid-value");
     refused(state, "nothing", "{\"id\":\"s2\"}", "invalid-entity");
+    an_error_says_what_is_wrong(state);
     FAILS(DURSTREAM_VALIDATION, durstream_state_delete(state, "shipments", "", 0, NULL, &error),
           error);
     OK(durstream_state_delete(state, "shipments", "s1", 0, &id, &error), error);
@@ -75,9 +94,10 @@ static void changes_become_events(void) {
     CHECK(report.delivered == 4);
     durstream_stats stats = {.size = sizeof stats};
     OK(durstream_state_stats(state, &stats, &error), error);
-    CHECK(stats.accepted == 4 && stats.delivered == 4 && stats.refused_invalid == 6);
+    CHECK(stats.accepted == 4 && stats.delivered == 4 && stats.refused_invalid == 8);
     CHECK(durstream_state_state(state) == DURSTREAM_LIFECYCLE_READY);
     CHECK(durstream_state_epoch(state) > 0 && durstream_state_pending_count(state) == 0);
+    CHECK(durstream_state_next_seq(state) > 0 && durstream_state_in_flight_count(state) == 0);
 
     char *body = read_stream(path);
     CHECK(is(body, "[{\"type\":\"shipment\",\"key\":\"s1\","
