@@ -172,13 +172,37 @@ except durstream.ProducerClosedError: pass
 else: sys.exit("accepted")
 again = durstream.IdempotentProducer(stream, "fixed-id")
 again.append({"n": 3})
-durstream.flush_all(10)
+durstream.flush_all()
 assert durstream.pending_count() == 0
 durstream.shutdown(10)
 durstream.shutdown(0)
 """
     run_python(code, url)
     assert read_json(url) == [{"n": 1}, {"n": 3}]
+
+
+@pytest.mark.parametrize("wrong", ["5", b"5", -1, float("nan"), [1], 10**400])
+def test_limits_are_seconds(wrong):
+    for call, option in [
+        (durstream.set_exit_timeout, "seconds"),
+        (durstream.shutdown, "timeout"),
+        (durstream.flush_all, "timeout"),
+    ]:
+        with pytest.raises(durstream.InvalidArgumentError) as raised:
+            call(wrong)
+        assert raised.value.option == option
+
+
+def test_a_shutdown_has_the_same_limit_as_the_end(nowhere):
+    code = """
+import sys, durstream
+stream = durstream.DurableStream.connect(sys.argv[1])
+durstream.IdempotentProducer(stream, "a").append("x")
+try: durstream.shutdown()
+except durstream.TimeoutError as error: assert "after 3000 ms" in str(error), error
+else: sys.exit("delivered")
+"""
+    run_python(code, nowhere)
 
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

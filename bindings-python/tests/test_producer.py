@@ -129,6 +129,13 @@ def test_append_many_says_how_far_it_came(json_stream):
     assert read_json(json_stream.url) == [1, 2]
 
 
+def test_append_many_takes_an_iterable(json_stream):
+    with IdempotentProducer(json_stream, "many") as producer:
+        with pytest.raises(durstream.InvalidArgumentError) as raised:
+            producer.append_many(5)
+        assert raised.value.option == "messages"
+
+
 def test_too_large(json_stream):
     with IdempotentProducer(json_stream, "large", max_write_bytes=100) as producer:
         with pytest.raises(durstream.TooLargeError) as raised:

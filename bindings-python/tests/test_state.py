@@ -1,6 +1,7 @@
 """The writer of entity state."""
 
 import gc
+import sys
 import threading
 
 import durstream
@@ -135,6 +136,32 @@ def test_issues_name_the_place(producer):
 @pytest.mark.parametrize("key", ["", None, ["a"], "\ud800", b"a", float("nan"), float("-inf")])
 def test_keys_that_are_none(producer, key):
     assert producer.delete("shipments", key).outcome.reason == "invalid-key"
+
+
+def test_text_that_is_no_json_is_refused_alike_whoever_validates(path):
+    own = {"schema": lambda value: None, "type": "own", "primary_key": "id"}
+    schema = define_stream_schema(core={"schema": {}, "type": "core", "primary_key": "id"}, own=own)
+    with create_durable_stream(stream_path=path, schema=schema, producer_id="a") as producer:
+        for broken in ("", "{", '{"id":"a"} 2', "nonsense", b'{"id":"\xff"}'):
+            for collection in ("core", "own"):
+                error = producer.upsert(collection, broken).outcome.error
+                assert (error.reason, error.key) == ("invalid-value", None), broken
+                assert error.collection == collection
+        if hasattr(sys, "get_int_max_str_digits"):
+            # What Python does not read is not published unseen.
+            long = '{"id":"a","n":%s}' % ("1" * 5000)
+            assert producer.upsert("own", long).outcome.reason == "invalid-value"
+
+
+@pytest.mark.parametrize("collection", [None, 5, b"shipments", ["shipments"]])
+def test_a_collections_name_is_text(producer, collection):
+    for write in (
+        lambda: producer.upsert(collection, {"id": "a"}),
+        lambda: producer.delete(collection, "a"),
+    ):
+        with pytest.raises(durstream.InvalidArgumentError) as raised:
+            write()
+        assert raised.value.option == "collection"
 
 
 def test_one_producer_per_stream(path, url):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 from typing import Optional
 
-from . import _durstream
+from . import _durstream, _wait
 from ._errors import DurstreamError, invalid
 
 _exit_timeout = 3.0
@@ -44,27 +45,27 @@ def set_exit_timeout(seconds: float) -> None:
     """How long the end of the process waits for pending writes: 3 seconds unless told, 0 not at
     all."""
     global _exit_timeout
-    if not seconds >= 0:
-        raise invalid("seconds", f"`seconds` takes a number from 0 on, not {seconds!r}")
-    _exit_timeout = float(seconds)
+    _exit_timeout = _wait.seconds_of("seconds", seconds)
 
 
-def shutdown(timeout: float = 5.0) -> None:
-    """Stops everything: no new writes, accepted ones get ``timeout`` seconds to be delivered,
-    what is left settles as ``producer-stopped``, and the library's threads end.
+def shutdown(timeout: float = 3.0) -> None:
+    """Stops everything: no new writes, accepted ones get ``timeout`` seconds (3 unless told) to be
+    delivered, what is left settles as ``producer-stopped``, and the library's threads end.
 
     Handles stay safe to use and answer with ``ProducerClosedError``. A later open starts afresh.
     Must not be called from ``on_error``.
     """
-    _durstream.shutdown(timeout)
+    _durstream.shutdown(_wait.seconds_of("timeout", timeout))
 
 
-def flush_all(timeout: float = 60.0) -> None:
-    """Waits until every write accepted so far, by any producer of this process, is settled.
+def flush_all(timeout: Optional[float] = None) -> None:
+    """Waits until every write accepted so far, by any producer of this process, is settled, or for
+    ``timeout`` seconds: then it raises ``TimeoutError``.
 
     Use it at process exit, not in place of ``flush``: it does not say what was not delivered.
     """
-    _durstream.flush_all(timeout).wait()
+    limit = math.inf if timeout is None else _wait.seconds_of("timeout", timeout)
+    _durstream.flush_all(limit).wait()
 
 
 def set_buffer_budget(bytes: int) -> None:

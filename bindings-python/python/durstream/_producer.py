@@ -57,12 +57,17 @@ class IdempotentProducer(Held, _durstream.Producer):
     def append_many(self, messages: Iterable[Any]) -> List[_durstream.Receipt]:
         """Appends messages in order, each as ``append`` does.
 
-        If one is refused, the ones before it stay accepted: the error carries their receipts as
-        ``receipts``.
+        If one is refused, nothing behind it is looked at and the ones before it stay accepted: the
+        error carries their ``receipts``.
         """
+        try:
+            each = iter(messages)
+        except TypeError:
+            text = f"`messages` takes an iterable, not {messages!r:.60}"
+            raise invalid("messages", text) from None
         receipts: List[_durstream.Receipt] = []
         try:
-            for message in messages:
+            for message in each:
                 receipts.append(self.append(message))
         except DurstreamError as error:
             error.receipts = receipts

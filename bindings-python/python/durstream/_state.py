@@ -78,7 +78,7 @@ class StateProducer(Held, _durstream.State):
         collection ``invalid-entity``, missing primary key ``invalid-key``, refused by the schema
         ``invalid-value``, a full buffer, ...): nothing is sent. With ``strict`` it raises.
         """
-        kept = self._schema._collections.get(collection)
+        kept = self._schema._collections.get(_name(collection))
         if kept is None:
             return self._upsert(collection, b"{}")  # the core names the ones there are
         text: Optional[bytes] = None
@@ -86,12 +86,12 @@ class StateProducer(Held, _durstream.State):
             try:
                 text = value.encode() if isinstance(value, str) else bytes(value)
                 value = json.loads(text) if kept.validate is not None else None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
+                # As the core says it, which may read what `json` does not.
+                reason, wrong = "invalid-value", f"the value is not one JSON value: {error}"
                 if text is None:
-                    return self._refuse(
-                        collection, "serialization-failed", None, [("", str(error))]
-                    )
-                return self._upsert(collection, text)  # the core says what is wrong
+                    reason, wrong = "serialization-failed", str(error)
+                return self._refuse(collection, reason, None, [("", wrong)])
         if kept.validate is not None:
             key = _key_of(value, kept.primary_key)
             try:
@@ -125,11 +125,14 @@ class StateProducer(Held, _durstream.State):
             return self._refuse(collection, "invalid-key", None, missing)
         return self._refuse(collection, "invalid-value", key, issues)
 
-    def delete(self, collection: str, key: Union[str, int]) -> Receipt:
-        """Publishes that an entity is gone. Refuses as ``upsert`` does."""
+    def delete(self, collection: str, key: Union[str, int, float, bool]) -> Receipt:
+        """Publishes that an entity is gone. Refuses as ``upsert`` does, whose keys it takes: text, a
+        number, True or False.
+        """
+        _name(collection)
         if isinstance(key, str):
             return self._delete(collection, key)
-        wrong = f"a key is text or a number, not {type(key).__name__}"
+        wrong = f"a key is text, a number, True or False, not {type(key).__name__}"
         if isinstance(key, (int, float)):
             try:
                 text = json.dumps(key, allow_nan=False)
@@ -169,6 +172,13 @@ class StateProducer(Held, _durstream.State):
             return await _wait.result(self._close_stream())
         pending = self._close()
         return await _wait.reported(pending, self._last())
+
+
+def _name(collection: object) -> str:
+    """A collection's name; the core says which there are."""
+    if isinstance(collection, str):
+        return collection
+    raise invalid("collection", f"`collection` takes text, not {collection!r:.60}")
 
 
 def _key_of(value: object, primary_key: str) -> Optional[str]:

@@ -32,20 +32,19 @@ def within(timeout: Optional[float], start: Callable[[], Pending[T]]) -> T:
     """Starts something and waits for it for so many seconds. Where those are none, nothing is
     started.
     """
-    seconds = _seconds(timeout)
+    seconds = None if timeout is None else seconds_of("timeout", timeout)
     return start().wait(seconds)
 
 
-def _seconds(timeout: Optional[float]) -> Optional[float]:
-    if timeout is None:
-        return None
+def seconds_of(name: str, given: float) -> float:
+    """An argument that is a number of seconds, checked."""
     try:
         # What is text is no number, whatever it says.
-        seconds = math.nan if isinstance(timeout, (str, bytes, bytearray)) else float(timeout)
+        seconds = math.nan if isinstance(given, (str, bytes, bytearray)) else float(given)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not seconds >= 0:
-        raise invalid("timeout", f"`timeout` takes seconds from 0 on, not {timeout!r:.60}")
+        raise invalid(name, f"`{name}` takes seconds from 0 on, not {given!r:.60}")
     return seconds
 
 
