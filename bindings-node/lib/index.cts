@@ -34,7 +34,7 @@ export type {
 } from "./schema.cjs";
 export { Receipt } from "./receipt.cjs";
 export type { Outcome, Reason, Status } from "./receipt.cjs";
-export { flushAll, setBufferBudget, shutdown } from "./lifecycle.cjs";
+export { flushAll, pendingCount, setBufferBudget, setExitTimeout, shutdown } from "./lifecycle.cjs";
 export type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
 export type { HeaderFunction, HeaderValue } from "./header.cjs";
 export type {

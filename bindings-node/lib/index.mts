@@ -33,6 +33,8 @@ export {
   createDurableStream,
   defineStreamSchema,
   flushAll,
+  pendingCount,
   setBufferBudget,
+  setExitTimeout,
   shutdown,
 } from "./index.cjs";

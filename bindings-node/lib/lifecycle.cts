@@ -7,13 +7,13 @@ import type { NativeCallback, NativeWriter } from "./native.cjs";
 import type { OnError } from "./options.cjs";
 import { outcomeFrom } from "./receipt.cjs";
 import type { OutcomeFields } from "./receipt.cjs";
-import { checkTimeout, valueOf } from "./wait.cjs";
+import { checkTimeout, optionsOf, valueOf } from "./wait.cjs";
 
-/** What pending writes get when nothing else keeps Node alive. */
-const EXIT_FLUSH_MS = 3000;
 const SHUTDOWN_MS = 3000;
 const LONGEST_MS = 2 ** 32 - 1;
 
+/** What pending writes get when nothing else keeps Node alive. */
+let exitTimeoutMs = 3000;
 let watching = false;
 
 /** Flushes pending writes before Node ends. Called at the first open. */
@@ -23,18 +23,33 @@ export function flushBeforeExit(): void {
   let gaveUp = false;
   process.on("beforeExit", () => {
     if (gaveUp || native.pendingCount() === 0) return;
-    flushAll({ timeoutMs: EXIT_FLUSH_MS }).catch(() => {
+    flushAll({ timeoutMs: exitTimeoutMs }).catch(() => {
       gaveUp = true; // the core has said how many
     });
   });
 }
 
 /**
- * Waits until every write accepted so far, by any producer of this process, is settled. For
- * outcomes use the producers' own `flush`.
+ * How long pending writes get once nothing else keeps Node alive, in milliseconds: 3 000 until set,
+ * 0 is not at all. What is given up is counted in a line on standard error. `process.exit` waits for
+ * nothing.
+ */
+export function setExitTimeout(timeoutMs: number): void {
+  checkTimeout(timeoutMs);
+  exitTimeoutMs = timeoutMs;
+}
+
+/** Writes of this process accepted and not settled, over all producers. */
+export function pendingCount(): number {
+  return native.pendingCount();
+}
+
+/**
+ * Waits until every write accepted so far, by any producer of this process, is settled; without
+ * limit unless told. For outcomes use the producers' own `flush`.
  */
 export async function flushAll(options: { timeoutMs?: number } = {}): Promise<void> {
-  const { timeoutMs = LONGEST_MS } = options;
+  const { timeoutMs = LONGEST_MS } = optionsOf(options);
   checkTimeout(timeoutMs);
   const text = await calling(() => native.flushAll(Math.min(timeoutMs, LONGEST_MS)));
   await turn();
@@ -46,7 +61,7 @@ export async function flushAll(options: { timeoutMs?: number } = {}): Promise<vo
  * the library's threads end. Handles stay safe to use; a later open starts afresh.
  */
 export async function shutdown(options: { timeoutMs?: number } = {}): Promise<void> {
-  const { timeoutMs = SHUTDOWN_MS } = options;
+  const { timeoutMs = SHUTDOWN_MS } = optionsOf(options);
   checkTimeout(timeoutMs);
   const text = await calling(() => native.shutdown(Math.min(timeoutMs, LONGEST_MS)));
   await turn();

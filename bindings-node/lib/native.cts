@@ -41,6 +41,8 @@ export interface NativeStream {
   close(message?: Payload): NativeWait;
   delete(): NativeWait;
   read(offset: string | undefined, live: string): NativeReader;
+  /** The error of a message that could not be serialised, as JSON text. */
+  unserialisable(why: string): string;
   readonly url: string;
   readonly contentType: string;
   readonly isJson: boolean;

@@ -7,6 +7,7 @@ import type { HeaderValue } from "./header.cjs";
 import { optionTable } from "./names.cjs";
 import type { Given } from "./native.cjs";
 import type { Outcome } from "./receipt.cjs";
+import { optionsOf } from "./wait.cjs";
 
 /** Headers for every request. */
 export type HeadersRecord =
@@ -114,11 +115,8 @@ const NOT_TAKEN: ReadonlyMap<string, string> = new Map([
  * by the caller.
  */
 export function givenOf(options: object, own: readonly string[]): Given {
-  if (typeof options !== "object" || options === null) {
-    throw invalidArgument("options", "the options are an object");
-  }
   const given: Given = { settings: [], headers: [], params: [], askedHeaders: [], asked: [] };
-  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
+  for (const [name, value] of Object.entries(optionsOf(options)) as [string, unknown][]) {
     if (value === undefined || own.includes(name)) continue;
     const refusal = NOT_TAKEN.get(name);
     if (refusal !== undefined) throw invalidArgument(name, refusal);

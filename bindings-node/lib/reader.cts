@@ -2,7 +2,7 @@
 
 import { calling } from "./errors.cjs";
 import type { NativeChunk, NativeReader, NativeStep } from "./native.cjs";
-import { settled, signalOf } from "./wait.cjs";
+import { optionsOf, settled, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
 /** Where a read starts, and what ends its waits. */
@@ -79,7 +79,7 @@ export class StreamReader implements AsyncIterable<Chunk> {
    * offset the server does not take, a `ProtocolError` for broken JSON, and so on.
    */
   async nextChunk(options: WaitOptions = {}): Promise<Chunk | undefined> {
-    const { signal = this.#signal, timeoutMs } = options;
+    const { signal = this.#signal, timeoutMs } = optionsOf(options);
     let step: NativeStep | undefined;
     const start = (): NativeStep => {
       step = this.#native.next();

@@ -1,6 +1,7 @@
 // A stream by its URL.
 
-import { ValidationError, calling, invalidArgument, notSupported } from "./errors.cjs";
+import { calling, errorFrom, invalidArgument, notSupported } from "./errors.cjs";
+import type { ErrorFields } from "./errors.cjs";
 import { feed, iteratorOf } from "./feed.cjs";
 import type { Source } from "./feed.cjs";
 import { Unsayable, serialise } from "./json.cjs";
@@ -16,7 +17,7 @@ import type { ReadOptions } from "./reader.cjs";
 import { outcomeFrom } from "./receipt.cjs";
 import type { Outcome, OutcomeFields } from "./receipt.cjs";
 import { Turns } from "./turns.cjs";
-import { Patience, settled, signalOf } from "./wait.cjs";
+import { Patience, optionsOf, settled, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 import { writableOf } from "./writable.cjs";
 import type { WritableOptions } from "./writable.cjs";
@@ -218,7 +219,7 @@ export class DurableStream {
    * and ends the stream, for everybody; aborting it flushes and leaves the stream open.
    */
   writable(options: WritableOptions = {}): WritableStream<Message> {
-    return writableOf(this, { signal: this.#signal, ...options });
+    return writableOf(this, { signal: this.#signal, ...optionsOf(options) });
   }
 
   /** Ends the stream: what was appended before is delivered first. */
@@ -237,7 +238,7 @@ export class DurableStream {
 
   /** A reader from an offset on, or from the start, to the stream's present end. Sends nothing. */
   read(options: ReadOptions = {}): StreamReader {
-    const { offset, live = false } = options;
+    const { offset, live = false } = optionsOf(options);
     if (offset !== undefined && typeof offset !== "string") {
       throw invalidArgument("offset", "`offset` takes text, from an earlier read, append or head");
     }
@@ -246,7 +247,7 @@ export class DurableStream {
   }
 
   #waiting(options: WaitOptions = {}): WaitOptions {
-    const { signal = this.#signal, timeoutMs } = options;
+    const { signal = this.#signal, timeoutMs } = optionsOf(options);
     return { signal: signalOf(signal), timeoutMs };
   }
 
@@ -276,7 +277,8 @@ export class DurableStream {
     }
   }
 
-  #checkAppend(options: AppendOptions): string | undefined {
+  #checkAppend(given: AppendOptions): string | undefined {
+    const options = optionsOf(given);
     for (const name of ["producerId", "producerEpoch", "producerSeq"]) {
       if (name in options) {
         throw notSupported(`\`${name}\` is not supported: an append has an identity of its own`);
@@ -297,7 +299,8 @@ export class DurableStream {
     try {
       return serialise(message, this.#native.isJson);
     } catch (error) {
-      throw error instanceof Unsayable ? unsayable(error, this.url) : error;
+      if (!(error instanceof Unsayable)) throw error;
+      throw errorFrom(JSON.parse(this.#native.unserialisable(error.message)) as ErrorFields);
     }
   }
 
@@ -319,19 +322,6 @@ function headResult(fields: MetadataFields): HeadResult {
     ...(ttlSeconds === null ? {} : { ttlSeconds }),
     ...(expiresAt === null ? {} : { expiresAt }),
   };
-}
-
-function unsayable(error: Unsayable, url: string): ValidationError {
-  return new ValidationError({
-    name: "ValidationError",
-    code: "VALIDATION",
-    message: error.message,
-    reason: "serialization-failed",
-    retryable: false,
-    definite: true,
-    url,
-    issues: [{ path: "", message: error.message }],
-  });
 }
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {

@@ -21,6 +21,12 @@ export function checkTimeout(timeoutMs: unknown): void {
   }
 }
 
+/** The options of a call, checked to be an object. */
+export function optionsOf<T extends object>(options: T): T {
+  if (typeof options === "object" && options !== null) return options;
+  throw invalidArgument("options", "the options are an object");
+}
+
 /** An AbortSignal, checked. */
 export function signalOf(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined;
@@ -44,7 +50,7 @@ export async function settled<T>(
   start: () => NativeWait,
   options: WaitOptions = {},
 ): Promise<T> {
-  const { timeoutMs } = options;
+  const { timeoutMs } = optionsOf(options);
   const signal = signalOf(options.signal);
   if (timeoutMs !== undefined) checkTimeout(timeoutMs);
   signal?.throwIfAborted();
@@ -80,7 +86,7 @@ export class Patience {
   #reject: ((reason: unknown) => void) | undefined;
 
   constructor(what: string, options: WaitOptions = {}) {
-    const { timeoutMs } = options;
+    const { timeoutMs } = optionsOf(options);
     const signal = signalOf(options.signal);
     if (timeoutMs !== undefined) checkTimeout(timeoutMs);
     this.#signal = signal;

@@ -90,6 +90,12 @@ impl Stream {
         guarded(|| Ok(Reader::new(self.stream().read_live(offset.as_deref(), &live)?)))
     }
 
+    /// The error of a message that could not be serialised, as JSON text.
+    #[napi]
+    pub fn unserialisable(&self, why: String) -> String {
+        self.stream().unserialisable(&why).to_json().to_string()
+    }
+
     /// The URL without secrets.
     #[napi(getter)]
     pub fn url(&self) -> String {

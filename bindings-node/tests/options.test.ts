@@ -11,7 +11,10 @@ import {
   NotSupportedError,
   createDurableStream,
   defineStreamSchema,
+  flushAll,
   setBufferBudget,
+  setExitTimeout,
+  shutdown,
 } from "durstream";
 import type { DurableStreamOptions, StateProducerOptions } from "durstream";
 import { fresh, freshPath, nowhere, readJson, rejectionOf, run, thrownBy } from "./support.ts";
@@ -51,6 +54,9 @@ for (const [option, call] of [
   ["bytes", () => setBufferBudget(1.5)],
   ["bytes", () => setBufferBudget("1" as never)],
   ["options", producer(null as never)],
+  ["timeoutMs", () => setExitTimeout(-1)],
+  ["timeoutMs", () => setExitTimeout("1" as never)],
+  ["messages", () => producer({})().appendMany(null as never)],
   ["producerId", () => new IdempotentProducer(stream, "")],
   ["producerId", () => new IdempotentProducer(stream, "ü")],
   ["producerId", () => new IdempotentProducer(stream, undefined as never)],
@@ -117,6 +123,49 @@ for (const [option, wrong] of [
     }
   });
 }
+
+test("the options of a call are an object or left out", async () => {
+  const writer = producer({})();
+  const entities = state({})();
+  const reader = stream.read();
+  const calls: [string, (options: never) => unknown][] = [
+    ["connect", (options) => DurableStream.connect(options)],
+    ["create", (options) => DurableStream.create(options)],
+    ["static head", (options) => DurableStream.head(options)],
+    ["static delete", (options) => DurableStream.delete(options)],
+    ["head", (options) => stream.head(options)],
+    ["append", (options) => stream.append(1, options)],
+    ["appendStream", (options) => stream.appendStream([1], options)],
+    ["writable", (options) => stream.writable(options)],
+    ["close", (options) => stream.close(options)],
+    ["delete", (options) => stream.delete(options)],
+    ["read", (options) => stream.read(options)],
+    ["nextChunk", (options) => reader.nextChunk(options)],
+    ["producer's flush", (options) => writer.flush(options)],
+    ["producer's ready", (options) => writer.ready(options)],
+    ["producer's restart", (options) => writer.restart(options)],
+    ["producer's close", (options) => writer.close(1, options)],
+    ["producer's detach", (options) => writer.detach(options)],
+    ["state's flush", (options) => entities.flush(options)],
+    ["state's ready", (options) => entities.ready(options)],
+    ["state's close", (options) => entities.close(options)],
+    ["createDurableStream", (options) => createDurableStream(options)],
+    ["flushAll", (options) => flushAll(options)],
+    ["shutdown", (options) => shutdown(options)],
+  ];
+  for (const [name, call] of calls) {
+    for (const wrong of [null, 5, "timeoutMs"]) {
+      const error = await rejectionOf((async () => call(wrong as never))());
+      assert.ok(error instanceof InvalidArgumentError, `${name}(${wrong}): ${error}`);
+      assert.equal(error.option, "options", name);
+    }
+  }
+  // None of them began anything.
+  assert.equal(writer.append(1).accepted, true);
+  assert.equal(entities.upsert("a", { id: 1 }).accepted, true);
+  writer.stop();
+  entities.stop();
+});
 
 test("the least and the most of retries are taken", () => {
   const least = { retryInitialDelayMs: 1, retryMaxDelayMs: 1, retryMultiplier: 1 };

@@ -38,11 +38,13 @@ test("an idle producer lets Node end, and nothing unhandled is left", async () =
 });
 
 test("what cannot be delivered at exit is given up, and said once", async () => {
-  const { code, stdout, stderr } = await run("given-up", [nowhere]);
-  assert.equal(code, 0, stderr);
-  assert.equal(stdout, "the end is reached\n");
-  assert.match(stderr, /3 writes were still pending/);
-  assert.equal(stderr.trim().split("\n").length, 1, stderr);
+  for (const [given, limit] of [[[], 3000], [["0"], 0], [["20"], 20]] as [string[], number][]) {
+    const { code, stdout, stderr } = await run("given-up", [nowhere, ...given]);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, "3 are pending\n");
+    assert.match(stderr, new RegExp(`3 writes were still pending after ${limit} ms`));
+    assert.equal(stderr.trim().split("\n").length, 1, stderr);
+  }
 });
 
 test("failures nobody waits for are handed to onError before Node ends", async () => {
@@ -89,6 +91,7 @@ test("flushAll waits for every producer", async () => {
   for (const producer of producers) producer.append(1);
   await durstream.flushAll();
   assert.deepEqual(producers.map(({ pendingCount }) => pendingCount), [0, 0, 0]);
+  assert.equal(durstream.pendingCount(), 0);
   assert.deepEqual(await readJson(url), [1, 1, 1]);
   assert.equal((await rejectionOf(durstream.flushAll({ timeoutMs: -1 }))).option, "timeoutMs");
 });

@@ -1,9 +1,10 @@
 // Writes to nobody and ends.
 
-import { DurableStream, IdempotentProducer } from "durstream";
+import { DurableStream, IdempotentProducer, pendingCount, setExitTimeout } from "durstream";
 
-const [url = ""] = process.argv.slice(2);
+const [url = "", limit] = process.argv.slice(2);
+if (limit !== undefined) setExitTimeout(Number(limit));
 const handle = new DurableStream({ url, contentType: "application/json" });
 const producer = new IdempotentProducer(handle, "nobody");
 producer.appendMany([1, 2, 3]);
-console.log("the end is reached");
+console.log(`${pendingCount()} are pending`);
