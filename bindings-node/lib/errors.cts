@@ -1,6 +1,7 @@
 // The error classes: one per kind of the core's, same names in every language.
 
 import { camelText, toCamel } from "./names.cjs";
+import type { Receipt } from "./receipt.cjs";
 
 /** One finding of a validator. */
 export interface Issue {
@@ -50,6 +51,8 @@ export class DurstreamError extends Error {
   readonly status: number | undefined;
   /** The stream's URL, without user info and query. */
   readonly url: string | undefined;
+  /** What `appendMany` had accepted before this error. */
+  declare receipts?: readonly Receipt[];
 
   /** @internal */
   constructor(fields: ErrorFields) {

@@ -1,6 +1,6 @@
 // The exactly-once writer of bytes or JSON.
 
-import { calling, invalidArgument } from "./errors.cjs";
+import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable, isSerialised, serialise, stringifyAny, stringifyPlain } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import {
@@ -12,7 +12,7 @@ import {
 } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeProducer, NativeWait, NativeWrite, Payload } from "./native.cjs";
+import type { NativeProducer, NativeWait, NativeWrite } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
@@ -85,19 +85,21 @@ export class IdempotentProducer {
   }
 
   /**
-   * Accepts several messages in their order. All are serialised before the first is accepted; where
-   * one is refused, the ones before it stay accepted and the error is thrown.
+   * Accepts several messages in order, each as `append` does. Where one is refused, nothing behind
+   * it is looked at and the ones before it stay accepted: the error carries their `receipts`.
    */
   appendMany(messages: Iterable<Message>): Receipt[] {
-    const payloads: Payload[] = [];
-    for (const message of messages) {
-      if (isSerialised(message)) {
-        payloads.push(message);
-        continue;
-      }
-      payloads.push(this.#serialised(() => serialise(message, this.#json)));
+    if (typeof Object(messages)[Symbol.iterator] !== "function") {
+      throw invalidArgument("messages", "`messages` takes an iterable of messages");
     }
-    return payloads.map((payload) => receiptOf(this.#append(payload), this.#native));
+    const receipts: Receipt[] = [];
+    try {
+      for (const message of messages) receipts.push(this.append(message));
+    } catch (error) {
+      if (error instanceof DurstreamError) error.receipts = receipts;
+      throw error;
+    }
+    return receipts;
   }
 
   /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */

@@ -20,7 +20,7 @@ import { receiptOf } from "./receipt.cjs";
 import type { Receipt, Reason } from "./receipt.cjs";
 import { StreamSchema, validated } from "./schema.cjs";
 import type { Collection, Collections, InferInput } from "./schema.cjs";
-import { onAbort, settled, signalOf } from "./wait.cjs";
+import { onAbort, optionsOf, settled, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
 /** Which stream, what it holds, and how to write. */
@@ -119,11 +119,12 @@ export class StateProducer<C extends Collections = Collections> {
     return this.#upsert(collection, text);
   }
 
-  /** Publishes that an entity is gone. */
-  delete<K extends keyof C & string>(collection: K, key: string | number): Receipt {
-    const text = typeof key === "number" || typeof key === "bigint" ? String(key) : key;
+  /** Publishes that an entity is gone. Keys are what `upsert` takes for one. */
+  delete<K extends keyof C & string>(collection: K, key: string | number | boolean): Receipt {
+    const text = ["number", "bigint", "boolean"].includes(typeof key) ? String(key) : key;
     if (typeof text !== "string" || (typeof key === "number" && !Number.isFinite(key))) {
-      return this.#refuse(collection, "invalid-key", undefined, "the key is no text, no number");
+      const wrong = "a key is text, a number, true or false";
+      return this.#refuse(collection, "invalid-key", undefined, wrong);
     }
     return this.#receipt(this.#native.delete(String(collection), text));
   }
@@ -145,7 +146,7 @@ export class StateProducer<C extends Collections = Collections> {
   close(options: StateCloseOptions & { endStream: true }): Promise<CloseResult>;
   close(options?: StateCloseOptions): Promise<FlushReport>;
   async close(options: StateCloseOptions = {}): Promise<FlushReport | CloseResult> {
-    if (options.endStream) {
+    if (optionsOf(options).endStream) {
       const end = (): NativeWait => this.#native.closeStream();
       const result = await this.#settled<{ finalOffset: string | null }>("close", end, options);
       this.#leave();
@@ -180,9 +181,19 @@ export class StateProducer<C extends Collections = Collections> {
     return this.snapshot().epoch;
   }
 
+  /** The next sequence number in this epoch. */
+  get nextSeq(): number {
+    return this.snapshot().nextSeq;
+  }
+
   /** Writes accepted and not settled. */
   get pendingCount(): number {
     return this.snapshot().bufferedWrites;
+  }
+
+  /** Requests under way. */
+  get inFlightCount(): number {
+    return this.snapshot().inFlight;
   }
 
   /** The stream's offset after the last acknowledged batch. */
@@ -228,7 +239,8 @@ export class StateProducer<C extends Collections = Collections> {
       }
     } catch (error) {
       if (!(error instanceof Unsayable)) throw error;
-      return this.#refuse(name, "serialization-failed", keyOf(given, collection), error.message);
+      const reason = error instanceof NotJson ? "invalid-value" : "serialization-failed";
+      return this.#refuse(name, reason, keyOf(given, collection), error.message);
     }
     return this.#receipt(this.#upserter(name)(payload));
   }
@@ -295,10 +307,13 @@ function keyOf(value: unknown, { primaryKey }: Collection): string | undefined {
   return typeof key === "number" || typeof key === "boolean" ? String(key) : undefined;
 }
 
+/** Text that is no JSON: the same to a validator outside the core as to the core. */
+class NotJson extends Unsayable {}
+
 function parse(given: Payload): unknown {
   try {
     return JSON.parse(typeof given === "string" ? given : new TextDecoder().decode(given));
   } catch (error) {
-    throw new Unsayable(`the value is not one JSON value: ${(error as Error).message}`);
+    throw new NotJson(`the value is not one JSON value: ${(error as Error).message}`);
   }
 }

@@ -111,7 +111,7 @@ test("other values are serialised on JSON streams", async () => {
 });
 
 test("what JSON cannot say is refused, and nothing of it is sent", async () => {
-  const { url, producer } = await open("unsayable");
+  const { handle, url, producer } = await open("unsayable");
   const cycle: { self?: unknown } = {};
   cycle.self = cycle;
   const values: [unknown, RegExp][] = [
@@ -130,7 +130,11 @@ test("what JSON cannot say is refused, and nothing of it is sent", async () => {
     assert.equal(error.reason, "serialization-failed");
     assert.match(error.message, text);
     assert.equal(producer.tryAppend(value as never).refusal?.reason, "serialization-failed");
-    thrownBy(() => producer.appendMany([1, value as never]));
+    assert.deepEqual(thrownBy(() => producer.appendMany([value as never, 1])).receipts, []);
+    if (value instanceof Promise) continue; // what it resolves to is appended
+    const alone = await rejectionOf(handle.append(value as never));
+    assert.deepEqual({ ...alone }, { ...error });
+    assert.equal(alone.message, error.message);
   }
   for (const text of ["", " ", "{", "1 2", "nonsense", new Uint8Array(0), Uint8Array.of(0x22, 0xff, 0x22)]) {
     const error = thrownBy(() => producer.append(text));
@@ -140,6 +144,24 @@ test("what JSON cannot say is refused, and nothing of it is sent", async () => {
   assert.deepEqual(await producer.flush(), { delivered: 0, duplicates: 0, uncertain: 0 });
   assert.equal(producer.stats().refusedInvalid, values.length * 3 + 7);
   assert.deepEqual(await readJson(url), []);
+});
+
+test("appendMany says how far it came", async () => {
+  const { url, producer } = await open("many");
+  let asked = 0;
+  function* messages() {
+    for (const message of ["1", { n: 2 }, NaN, "4"]) {
+      asked += 1;
+      yield message;
+    }
+  }
+  const error = thrownBy(() => producer.appendMany(messages()));
+  assert.ok(error instanceof ValidationError);
+  assert.deepEqual(error.receipts?.map(({ id }) => id), [1, 2]);
+  assert.equal(asked, 3);
+  assert.equal("receipts" in thrownBy(() => producer.append(NaN)), false);
+  await producer.flush();
+  assert.deepEqual(await readJson(url), [1, { n: 2 }]);
 });
 
 test("what cannot even be shown is refused as well", async () => {

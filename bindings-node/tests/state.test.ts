@@ -40,8 +40,11 @@ test("JSON Schema: validated in the core, refusals are receipts that say where",
   const missing = producer.upsert("boxes", { size: 1 });
   producer.delete("boxes", "a");
   producer.delete("boxes", 7);
+  producer.delete("boxes", true);
 
-  assert.deepEqual(await producer.flush(), { delivered: 3, duplicates: 0, uncertain: 0 });
+  assert.deepEqual(await producer.flush(), { delivered: 4, duplicates: 0, uncertain: 0 });
+  assert.ok(producer.nextSeq > 0);
+  assert.equal(producer.inFlightCount, 0);
   assert.equal((await good.completion).status, "delivered");
   const { reason, error } = await bad.completion;
   assert.equal(reason, "invalid-value");
@@ -53,6 +56,7 @@ test("JSON Schema: validated in the core, refusals are receipts that say where",
     { type: "box", key: "a", value: { id: "a", size: 1 }, headers: { operation: "upsert" } },
     { type: "box", key: "a", headers: { operation: "delete" } },
     { type: "box", key: "7", headers: { operation: "delete" } },
+    { type: "box", key: "true", headers: { operation: "delete" } },
   ]);
   assert.equal(producer.stats().refusedInvalid, 2);
   await producer.close();
@@ -177,6 +181,23 @@ function standard(validate: (value: unknown) => unknown) {
   const schema = { "~standard": { version: 1 as const, vendor: "test", validate } };
   return open(defineStreamSchema({ a: { schema, type: "a", primaryKey: "id" } })).producer;
 }
+
+test("text that is no JSON is refused alike, whoever validates", () => {
+  const passes = { "~standard": { version: 1, vendor: "own", validate: (value: unknown) => ({ value }) } } as const;
+  const { producer } = open(defineStreamSchema({
+    core: { schema: true, type: "core", primaryKey: "id" },
+    own: { schema: passes, type: "own", primaryKey: "id" },
+  }));
+  for (const broken of ["", "{", '{"id":"a"} 2', "nonsense", Uint8Array.of(0x22, 0xff, 0x22)]) {
+    for (const collection of ["core", "own"] as const) {
+      const error = producer.upsertJson(collection, broken).refusal?.error;
+      assert.ok(error instanceof ValidationError);
+      assert.equal(error.reason, "invalid-value", `${collection}: ${broken}`);
+      assert.deepEqual([error.collection, error.key], [collection, undefined]);
+    }
+  }
+  producer.stop();
+});
 
 test("what cannot even be shown is a rejected receipt", () => {
   const { proxy, revoke } = Proxy.revocable({}, {});
