@@ -41,6 +41,7 @@ pub(crate) struct Answer {
     pub(crate) epoch: Number,
     pub(crate) seq: Number,
     pub(crate) expected_seq: Number,
+    received_seq: Number,
     pub(crate) next_offset: Option<Arc<str>>,
     pub(crate) closed: bool,
     pub(crate) up_to_date: bool,
@@ -60,6 +61,7 @@ impl Answer {
             epoch: number(headers, PRODUCER_EPOCH),
             seq: number(headers, PRODUCER_SEQ),
             expected_seq: number(headers, PRODUCER_EXPECTED_SEQ),
+            received_seq: number(headers, PRODUCER_RECEIVED_SEQ),
             next_offset: text(STREAM_NEXT_OFFSET).filter(|t| is_offset(t)).map(Into::into),
             closed: text(STREAM_CLOSED).is_some_and(is_true),
             up_to_date: text(STREAM_UP_TO_DATE).is_some_and(is_true),
@@ -115,6 +117,7 @@ impl Answer {
             404 => ErrorKind::StreamNotFound,
             405 | 501 => ErrorKind::NotSupported,
             409 if self.closed => ErrorKind::StreamClosed,
+            409 if self.gap().is_some() => ErrorKind::SequenceGap,
             409 => ErrorKind::Conflict,
             410 => ErrorKind::StreamGone,
             413 => ErrorKind::TooLarge,
@@ -126,6 +129,7 @@ impl Answer {
             ErrorKind::StreamNotFound => ": there is no stream at this URL",
             ErrorKind::StreamClosed => ": the stream is closed",
             ErrorKind::StreamGone => ": the stream was deleted",
+            ErrorKind::SequenceGap => ": the server does not know what came before",
             _ => "",
         };
         let meaning = match &self.stream_type {
@@ -141,12 +145,23 @@ impl Answer {
             .with_status(status)
             .with_retryable(self.is_transient())
             .with_definite(!self.may_be_stored());
-        match kind {
+        let detail = match kind {
             ErrorKind::StreamClosed => {
-                error.with_detail(Detail::StreamClosed { final_offset: self.next_offset.clone() })
+                Some(Detail::StreamClosed { final_offset: self.next_offset.clone() })
             }
-            _ => error,
+            ErrorKind::SequenceGap => self.gap(),
+            _ => None,
+        };
+        match detail {
+            Some(detail) => error.with_detail(detail),
+            None => error,
         }
+    }
+
+    /// The batches that are missing before this one (PROTOCOL.md 5.2.1).
+    fn gap(&self) -> Option<Detail> {
+        let (expected, received) = (self.expected_seq.value()?, self.received_seq.value()?);
+        Some(Detail::SequenceGap { expected, received })
     }
 }
 
@@ -249,6 +264,14 @@ mod tests {
         let e = answer(409, &[("stream-closed", "TRUE"), ("stream-next-offset", "7")], "");
         assert!(matches!(e.error("append", &url).detail(),
             Some(Detail::StreamClosed { final_offset: Some(o) }) if &**o == "7"));
+        let headers = [("producer-expected-seq", "3"), ("producer-received-seq", "5")];
+        let e = answer(409, &headers, "").error("append", &url);
+        assert_eq!(e.kind(), ErrorKind::SequenceGap);
+        assert!(matches!(e.detail(), Some(Detail::SequenceGap { expected: 3, received: 5 })));
+        assert_eq!(
+            answer(409, &headers[..1], "").error("append", &url).kind(),
+            ErrorKind::Conflict
+        );
         assert!(!answer(502, &[], "").error("append", &url).definite());
         assert!(answer(429, &[], "").error("append", &url).definite());
     }

@@ -5,6 +5,8 @@ use http::HeaderName;
 pub(crate) const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
 pub(crate) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
 pub(crate) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
+pub(crate) const PRODUCER_RECEIVED_SEQ: HeaderName =
+    HeaderName::from_static("producer-received-seq");
 pub(crate) const PRODUCER_EXPECTED_SEQ: HeaderName =
     HeaderName::from_static("producer-expected-seq");
 pub(crate) const STREAM_NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
