@@ -30,6 +30,7 @@ use crate::error::{Error, Issue, Result};
 use crate::options::{Options, Scope};
 use crate::pending::{Pending, pending};
 use crate::protocol::json;
+use crate::runtime::process;
 use crate::stats::Stats;
 use crate::stream::DurableStream;
 use config::{Config, retries};
@@ -189,7 +190,7 @@ impl IdempotentProducer {
         let mut config = Self::config(stream, producer_id, &options)?;
         config.opened_at = stream.take_tail();
         let endpoint = stream.endpoint().with_own(&options)?;
-        let before = Engine::ending(&endpoint, &config);
+        let before = Engine::ending(&process().live_engines(), &endpoint, &config);
         Ok(IdempotentProducer { engine: Engine::start(endpoint, config, Some(callbacks), before)? })
     }
 

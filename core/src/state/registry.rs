@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
 use crate::producer::config::Config;
 use crate::producer::engine::Engine;
-use crate::runtime::lock;
+use crate::runtime::{lock, process};
 use crate::stream::wire;
 
 /// An open state producer, shared by its holders.
@@ -76,6 +76,7 @@ impl Registry {
         let producer_id = check_scope(&options)?;
         let endpoint = Endpoint::resolve(&options)?;
         let key = endpoint.url.to_string();
+        let live; // outlives the lock: whoever lets the last of one go lets the host's callbacks go
         let mut slots = lock(&self.slots);
         let slot = slots.entry(key.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
@@ -94,7 +95,9 @@ impl Registry {
         let mut config = Config::new(Scope::State, &options, &producer_id, CONTENT_TYPE)?;
         config.create = Some(wire::create_headers(&options, CONTENT_TYPE)?);
         let schema = Schema::compile(schema)?;
-        let before = slot.before.as_ref().and_then(Weak::upgrade);
+        live = process().live_engines();
+        let before = Engine::ending(&live, &endpoint, &config)
+            .or_else(|| slot.before.as_ref().and_then(Weak::upgrade));
         let engine = Engine::start(endpoint, config, None, before)?;
         let entry = Arc::new(Entry {
             key,
@@ -110,6 +113,16 @@ impl Registry {
 
     /// Lets one holder go; the last one lets the producer go, which then drains.
     pub(super) fn let_go(&self, entry: &Arc<Entry>, holder: u32) {
+        // Not under the lock: the host hears of it, and may open or let go another.
+        if self.leave(entry) {
+            entry.engine.begin_stop();
+        } else {
+            entry.engine.remove_callbacks(holder);
+        }
+    }
+
+    /// One holder less; whether it was the last, and the producer is taken out.
+    fn leave(&self, entry: &Arc<Entry>) -> bool {
         let mut slots = lock(&self.slots);
         let last = {
             let mut holders = lock(&entry.holders);
@@ -119,12 +132,7 @@ impl Registry {
         if last {
             Self::take_out(&mut slots, entry);
         }
-        drop(slots); // the host hears of it, and may open or let go another
-        if last {
-            entry.engine.begin_stop();
-        } else {
-            entry.engine.remove_callbacks(holder);
-        }
+        last
     }
 
     /// Takes a producer out: it drains, and the next open gets a new one.
@@ -132,7 +140,9 @@ impl Registry {
         Self::take_out(&mut lock(&self.slots), entry);
     }
 
+    /// Whoever opens the stream from here on finds that it ends, by any way: under the same lock.
     fn take_out(slots: &mut HashMap<String, Slot>, entry: &Arc<Entry>) {
+        entry.engine.mark_stopping();
         slots.retain(|_, slot| slot.is_used());
         if let Some(slot) = slots.get_mut(&entry.key)
             && slot.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, entry))
@@ -176,9 +186,8 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    use crate::{
-        Callbacks, Collection, ErrorCallback, Options, StateProducer, StreamSchema, Validator,
-    };
+    use super::*;
+    use crate::{Callbacks, Collection, ErrorCallback, StateProducer, Validator};
 
     fn open(path: &str, callbacks: Callbacks) -> StateProducer {
         let options = Options::new().url(format!("http://127.0.0.1:1/{path}")).producer_id("p");
@@ -207,6 +216,19 @@ mod tests {
         producer.ready().on_complete(tell);
         assert!(ends(move || drop(producer)), "it hangs");
         drop(next.recv().unwrap());
+    }
+
+    /// Whoever opens the stream in between waits for the one that left, and does not fence it.
+    #[test]
+    fn the_last_holders_producer_is_known_to_end_as_soon_as_it_is_out() {
+        let producer = open("leaving", Callbacks::default());
+        let engine = producer.entry.engine.clone();
+        let ending = || Engine::ending(&process().live_engines(), &engine.endpoint, &engine.config);
+        assert!(ending().is_none());
+        assert!(process().registry.leave(&producer.entry));
+        let found = ending();
+        lock(&producer.entry.holders).now = 1; // it goes once more as it is dropped
+        assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &engine)));
     }
 
     /// A holder's callbacks may hold another holder.

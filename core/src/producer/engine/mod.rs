@@ -81,17 +81,21 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The one of this process that writes to the same stream under the same id and is about to
+    /// The last one of these that writes to the same stream under the same id and is about to
     /// end: whoever comes next waits for it, so that a process never fences itself.
-    pub(crate) fn ending(endpoint: &Endpoint, config: &Config) -> Option<Arc<Self>> {
-        let is_one = |engine: &Arc<Engine>| {
+    pub(crate) fn ending(
+        live: &[Arc<Self>],
+        endpoint: &Endpoint,
+        config: &Config,
+    ) -> Option<Arc<Self>> {
+        let is_one = |engine: &&Arc<Engine>| {
             engine.config.producer_id == config.producer_id
                 && engine.endpoint.url == endpoint.url
                 && !*engine.ended.borrow()
                 && engine.book().stop != Stop::No
                 && (engine.endpoint.headers == endpoint.headers || !engine.book().is_refused())
         };
-        runtime::process().live_engines().into_iter().rfind(is_one)
+        live.iter().rfind(is_one).cloned()
     }
 
     /// The same on a given runtime.
@@ -318,14 +322,22 @@ impl Engine {
         if self.is_foreign() {
             return;
         }
+        self.mark(stop);
+        self.announce();
+        self.wake.notify_one();
+    }
+
+    /// The same as [`begin_stop`](Self::begin_stop), and nobody is told yet: that is still to follow.
+    pub(crate) fn mark_stopping(&self) {
+        self.mark(Stop::Drain);
+    }
+
+    fn mark(&self, stop: Stop) {
         let mut book = self.book();
         if stop > book.stop {
             book.stop = stop;
         }
         book.set_state(ProducerState::Stopping);
-        drop(book);
-        self.announce();
-        self.wake.notify_one();
     }
 
     /// The end of the task: nothing is settled or sent after it.

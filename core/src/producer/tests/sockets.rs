@@ -6,7 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use super::*;
 use crate::transport::http::HttpTransport;
 use crate::transport::{Request, Transport};
-use crate::{DurableStream, IdempotentProducer};
+use crate::{
+    Collection, DurableStream, IdempotentProducer, StreamSchema, Validator, create_durable_stream,
+};
 
 /// Serves each request with `handle`, which gets its head and the connection; returns the URL.
 fn serve(handle: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {
@@ -58,14 +60,14 @@ fn say(connection: &mut TcpStream, text: &str) {
     let _ = connection.write_all(text.as_bytes());
 }
 
-/// "A process never fences itself": dropping a producer "delivers what was accepted in
-/// the background", also if the next one of the same id is opened right after.
-#[test]
-fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
+/// A server whose newest epoch wins, slowly, and how many requests had it when they came.
+fn newest_wins() -> (String, Arc<std::sync::Mutex<(u64, u64)>>) {
     let newest = Arc::new(std::sync::Mutex::new((0u64, 0u64)));
     let known = newest.clone();
     let url = serve(move |head, connection| {
-        let epoch: u64 = header(head, "producer-epoch").unwrap().parse().unwrap();
+        let Some(epoch) = header(head, "producer-epoch").map(|epoch| epoch.parse().unwrap()) else {
+            return say(connection, "HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n");
+        };
         let stale = {
             let mut known = known.lock().unwrap();
             known.0 = known.0.max(epoch);
@@ -86,20 +88,41 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
             ),
         }
     });
-    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
-    let open = || IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
-    let first = open();
-    first.append("1").unwrap();
-    while newest.lock().unwrap().1 == 0 {
-        std::thread::sleep(Duration::from_millis(1));
+    (url, newest)
+}
+
+/// "A process never fences itself": dropping a producer "delivers what was accepted in
+/// the background", also if the next one of the same id is opened right after, of whichever kind.
+#[test]
+fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
+    let then_state = |url: &str| {
+        let options = Options::new().url(url).producer_id("id");
+        let any = Collection::new("c", "id", Validator::Any);
+        let schema = StreamSchema::new().collection("c", any);
+        let next = create_durable_stream(options, schema).unwrap();
+        next.delete("c", "3").unwrap();
+        next.flush().wait().unwrap();
+    };
+    let then_another = |url: &str| {
+        let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+        let next = IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
+        next.append("3").unwrap();
+        next.flush().wait().unwrap();
+    };
+    for (kind, then) in [("another", &then_another as &dyn Fn(&str)), ("state", &then_state)] {
+        let (url, newest) = newest_wins();
+        let stream = DurableStream::connect(Options::new().url(&url)).unwrap();
+        let first = IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
+        first.append("1").unwrap();
+        while newest.lock().unwrap().1 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let second = first.append("2").unwrap();
+        let (waiting, _) = (first.wait(second.id()), drop(first));
+        then(&url);
+        let outcome = waiting.wait().unwrap();
+        assert!(outcome.is_delivered(), "{kind}: {outcome:?}");
     }
-    let second = first.append("2").unwrap();
-    let (waiting, _) = (first.wait(second.id()), drop(first));
-    let next = open();
-    next.append("3").unwrap();
-    next.flush().wait().unwrap();
-    let outcome = waiting.wait().unwrap();
-    assert!(outcome.is_delivered(), "{outcome:?}");
 }
 
 /// Whoever has new credentials does not wait for one whose own are refused for good.
