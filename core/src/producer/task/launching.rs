@@ -100,6 +100,9 @@ impl Task {
             if self.window.is_empty() {
                 self.forget_failures();
             }
+            // An end has the id of the write after it, which is taken only once the end has left.
+            let id = queued.batch.first_id;
+            debug_assert!(self.window.iter().all(|slot| slot.queued.batch.first_id != id));
             let seq = self.session.take_seq();
             self.window.push_back(Slot::new(seq, queued));
             self.fly(self.window.len() - 1);

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use super::hostile::{Behind, handles_late, model, open_on, sleep};
 use super::*;
 use crate::DurableStream;
+use crate::producer::{Last, close};
 
 /// One run of a job under its epoch. `program` writes; the run dies at `dies` milliseconds, or
 /// flushes and ends.
@@ -254,6 +255,20 @@ async fn a_batch_that_arrives_after_its_repeats_were_refused_is_not_rejected() {
     sleep(10_000).await;
     let copies = server.stored().iter().filter(|text| *text == "2").count();
     assert!(copies == 0 || outcome.status != Status::Rejected, "{copies} copies: {outcome:?}");
+}
+
+/// An end that expired has the id of the write after it, of which a final answer is told all the same.
+#[tokio::test(start_paused = true)]
+async fn a_final_answer_is_not_taken_for_that_of_an_end_that_expired() {
+    let stalled = delay(Fault::None, 5_000, 0);
+    let server = Scripted::new([Fault::None, stalled, status(409)]);
+    let engine = open(&server, single().delivery_timeout_ms(1_000u64));
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    assert!(close(&engine, Last::Nothing).await.is_err());
+    write(&engine, 2..=2);
+    let refused = outcome(&engine, 2).await;
+    assert_eq!((refused.status, refused.reason), (Status::Rejected, Some(Reason::Conflict)));
 }
 
 /// What the server refused is refused, however long it takes to learn the stream's type.
