@@ -61,3 +61,17 @@ fn it_waits_for_no_lock_of_an_inherited_handle() {
     drop(held);
     assert_eq!(said, "Ok Forked Forked");
 }
+
+#[test]
+fn it_waits_for_no_request_of_an_inherited_reader() {
+    let reader = stream().read(Some("3")).unwrap();
+    let chunk = reader.next_chunk();
+    let held = reader.hold();
+    let said = in_child(|| {
+        let shown =
+            format!("{:?} {} {}", reader.offset(), reader.up_to_date(), reader.stream_closed());
+        [ended(reader.next_chunk()), ended(chunk), shown].join(" ")
+    });
+    drop(held);
+    assert_eq!(said, "Forked Forked None false false");
+}

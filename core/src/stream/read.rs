@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::pending::{Pending, pending_or_unread};
 use crate::protocol::answer::{Answer, text_in};
 use crate::protocol::framing::Framing;
-use crate::runtime::{Runtime, lock, process};
+use crate::runtime::{Runtime, generation, lock, made_in, process};
 use crate::transport::plain::{self, Reply};
 use crate::transport::{Keep, Request};
 
@@ -74,6 +74,8 @@ struct Shared {
     place: Mutex<Place>,
     /// One request at a time.
     turn: tokio::sync::Mutex<()>,
+    /// The fork generation it was made in: in a child none of its locks is touched.
+    generation: u64,
 }
 
 /// How far it has come.
@@ -104,7 +106,7 @@ impl StreamReader {
         }
         let place = Mutex::new(Place { offset: offset.map(Into::into), ..Place::default() });
         let turn = tokio::sync::Mutex::new(());
-        Ok(StreamReader { shared: Arc::new(Shared { stream, place, turn }) })
+        Ok(StreamReader { shared: Arc::new(Shared { stream, place, turn, generation: made_in() }) })
     }
 
     /// The next chunk; `None` at the present end. Asked again after that, it looks again, unless
@@ -113,8 +115,12 @@ impl StreamReader {
     /// # Errors
     /// `StreamNotFound`, `StreamGone`, `InvalidArgument` (`offset`) where the server does not
     /// know the offset, `Protocol` for an answer that is broken or no JSON, `Transport`, ...
-    /// The place is kept: the call may be repeated.
+    /// The place is kept: the call may be repeated. `Forked` in a forked child, which reads with
+    /// a reader of its own.
     pub fn next_chunk(&self) -> Pending<Option<Chunk>> {
+        if self.shared.is_foreign() {
+            return Pending::ready(Err(Error::forked("this reader")));
+        }
         let runtime = match process().runtime() {
             Ok(runtime) => runtime,
             Err(error) => return Pending::ready(Err(error)),
@@ -137,19 +143,26 @@ impl StreamReader {
         self.shared.put_back(Some(chunk));
     }
 
-    /// Where a later read goes on; `None` before anything was read from the start.
+    /// Holds its locks, as a request under way does.
+    #[cfg(all(test, unix))]
+    pub(super) fn hold(&self) -> impl Sized + '_ {
+        (self.shared.place(), self.shared.turn.try_lock())
+    }
+
+    /// Where a later read goes on; `None` before anything was read from the start, and in a forked
+    /// child.
     pub fn offset(&self) -> Option<Arc<str>> {
-        self.shared.place().offset.clone()
+        self.shared.known()?.offset.clone()
     }
 
     /// Whether everything there was has been read.
     pub fn up_to_date(&self) -> bool {
-        self.shared.place().up_to_date
+        self.shared.known().is_some_and(|place| place.up_to_date)
     }
 
     /// Whether the stream has ended and everything has been read.
     pub fn stream_closed(&self) -> bool {
-        self.shared.place().stream_closed
+        self.shared.known().is_some_and(|place| place.stream_closed)
     }
 }
 
@@ -164,8 +177,17 @@ impl Shared {
         lock(&self.place)
     }
 
+    fn is_foreign(&self) -> bool {
+        self.generation != generation()
+    }
+
+    /// How far it has come; nothing in a forked child.
+    fn known(&self) -> Option<MutexGuard<'_, Place>> {
+        (!self.is_foreign()).then(|| self.place())
+    }
+
     fn put_back(&self, chunk: Option<Chunk>) {
-        let mut place = self.place();
+        let Some(mut place) = self.known() else { return };
         match chunk {
             Some(chunk) => {
                 (place.up_to_date, place.stream_closed) = (false, false);
