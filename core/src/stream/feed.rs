@@ -42,9 +42,15 @@ struct Shared {
     stream: DurableStream,
     progress: Mutex<Progress>,
     /// Who waits for what is under way.
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<Vec<Waiter>>,
     /// The fork generation it was made in: in a child it stops, and none of its locks is touched.
     generation: u64,
+}
+
+/// A task, or a wait that is none and may be given up.
+struct Waiter {
+    waker: Waker,
+    wait: Option<Arc<dyn GivenUp>>,
 }
 
 #[derive(Default)]
@@ -200,6 +206,8 @@ impl Feed {
         if is_over_now {
             return Pending::ready(result(self));
         }
+        lock(&self.shared.waiting)
+            .retain(|waiter| waiter.wait.as_ref().is_none_or(|wait| !wait.is_given_up()));
         let (completer, waiting) = pending();
         let (feed, completer) = (Feed { shared: self.shared.clone() }, Mutex::new(Some(completer)));
         Arc::new(Wait { feed, is_over, result, completer }).wake();
@@ -208,27 +216,32 @@ impl Feed {
 
     /// [`ready`](Self::ready) for a task of any executor.
     pub(super) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.poll(context, Progress::is_ready)
+        self.poll(context, None, Progress::is_ready)
     }
 
     /// Whether a message was not delivered; if not, the task is woken when one is not.
     pub(super) fn poll_failed(&self, context: &mut Context<'_>) -> bool {
-        self.poll(context, |progress| progress.failure.is_some()).is_ready()
+        self.poll(context, None, |progress| progress.failure.is_some()).is_ready()
     }
 
     /// [`end`](Self::end) for a task of any executor.
     pub(super) fn poll_end(&self, context: &mut Context<'_>) -> Poll<Result<FlushReport>> {
-        self.poll(context, Progress::is_settled).map(|()| self.report())
+        self.poll(context, None, Progress::is_settled).map(|()| self.report())
     }
 
-    fn poll(&self, context: &mut Context<'_>, is_over: impl Fn(&Progress) -> bool) -> Poll<()> {
+    fn poll(
+        &self,
+        context: &mut Context<'_>,
+        wait: Option<Arc<dyn GivenUp>>,
+        is_over: impl Fn(&Progress) -> bool,
+    ) -> Poll<()> {
         if self.is_foreign() {
             return Poll::Ready(());
         }
         // First, or what is settled meanwhile would wake nobody.
         let mut waiting = lock(&self.shared.waiting);
-        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-            waiting.push(context.waker().clone());
+        if !waiting.iter().any(|waiter| waiter.waker.will_wake(context.waker())) {
+            waiting.push(Waiter { waker: context.waker().clone(), wait });
         }
         drop(waiting);
         let mut progress = lock(&self.shared.progress);
@@ -237,7 +250,7 @@ impl Feed {
             return Poll::Pending;
         }
         // One that waits no more is not held: it may hold this feed.
-        lock(&self.shared.waiting).retain(|waker| !waker.will_wake(context.waker()));
+        lock(&self.shared.waiting).retain(|waiter| !waiter.waker.will_wake(context.waker()));
         Poll::Ready(())
     }
 
@@ -271,6 +284,17 @@ struct Wait<T> {
     completer: Mutex<Option<Completer<T>>>,
 }
 
+trait GivenUp: Send + Sync {
+    /// Whether nobody asks for the result any more.
+    fn is_given_up(&self) -> bool;
+}
+
+impl<T: Send> GivenUp for Wait<T> {
+    fn is_given_up(&self) -> bool {
+        lock(&self.completer).as_ref().is_some_and(Completer::is_abandoned)
+    }
+}
+
 impl<T: Send + 'static> Wake for Wait<T> {
     fn wake(self: Arc<Self>) {
         // One that has ended must not wait again.
@@ -278,7 +302,8 @@ impl<T: Send + 'static> Wake for Wait<T> {
             return;
         }
         let waker = Waker::from(self.clone());
-        if self.feed.poll(&mut Context::from_waker(&waker), self.is_over).is_pending() {
+        let context = &mut Context::from_waker(&waker);
+        if self.feed.poll(context, Some(self.clone()), self.is_over).is_pending() {
             return;
         }
         let completer = lock(&self.completer).take();
@@ -292,7 +317,7 @@ impl Wake for Shared {
     /// Called when the oldest message is settled, or there is room.
     fn wake(self: Arc<Self>) {
         let waiting = std::mem::take(&mut *lock(&self.waiting));
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(|waiter| waiter.waker.wake());
     }
 }
 
@@ -361,5 +386,24 @@ fn look<T>(pending: &mut Pending<T>, waker: Option<&Waker>) -> Option<Result<T>>
     match Pin::new(pending).poll(&mut Context::from_waker(waker)) {
         Poll::Ready(result) => Some(result),
         Poll::Pending => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn waits_that_were_given_up_do_not_gather() {
+        let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
+        let feed = Feed::new(&stream, Some("1")).unwrap();
+        assert!(feed.offer(b"x") && feed.next() == Next::Wait);
+        let mut wanted = feed.stopped();
+        for _ in 0..10 {
+            drop((feed.ready(), feed.stopped(), feed.end()));
+        }
+        let kept = lock(&feed.shared.waiting).len();
+        assert!(wanted.now().is_none() && kept <= 1 + 3, "{kept} waits are kept");
     }
 }
