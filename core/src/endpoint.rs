@@ -13,6 +13,8 @@ use crate::transport::routing::Route;
 const BASE_VARIABLES: [&str; 2] = ["DURABLE_STREAMS_URL", "services__streams__http__0"];
 const SECRET_VARIABLES: [&str; 2] = ["STREAMS_SECRET", "DURABLE_STREAMS_SECRET"];
 const DEFAULT_PREFIX: &str = "/v1/stream";
+/// The longest URL: no request can be made of one beyond 64 KiB, and a read adds its offset.
+const MAX_URL: usize = 48 * 1024;
 
 /// A stream's address and the headers every request to it carries.
 #[derive(Debug, Clone)]
@@ -34,6 +36,7 @@ impl Endpoint {
     }
 
     fn resolve_in(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let named = if options.url.is_some() { "url" } else { "stream_path" };
         let urls = match (&options.url, &options.stream_path) {
             (Some(_), Some(_)) => {
                 return Err(Error::option("url", "give either `url` or `stream_path`, not both"));
@@ -48,7 +51,11 @@ impl Endpoint {
             Some(list) => bases(list)?.iter().map(Url::origin).collect(),
             None => Vec::new(),
         };
-        let url = with_params(urls[0].clone(), &options.params);
+        for url in &urls {
+            check_length(named, url)?;
+            with_params(url.clone(), &options.params)?;
+        }
+        let url = with_params(urls[0].clone(), &options.params)?;
         let plain = |mut url: Url| {
             url.set_query(None);
             url
@@ -83,7 +90,7 @@ impl Endpoint {
         functions.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
         functions.extend(own);
         endpoint.functions = HeaderFns::new(functions);
-        endpoint.url = with_params(endpoint.url, &options.params);
+        endpoint.url = with_params(endpoint.url, &options.params)?;
         Ok(endpoint)
     }
 
@@ -95,15 +102,26 @@ impl Endpoint {
     }
 }
 
-fn with_params(mut url: Url, params: &[(String, String)]) -> Url {
+fn check_length(option: &'static str, url: &Url) -> Result<()> {
+    let length = url.as_str().len();
+    if length <= MAX_URL {
+        return Ok(());
+    }
+    let text =
+        format!("the URL is {length} bytes long with `{option}`: {MAX_URL} at most can be sent");
+    Err(Error::option(option, text))
+}
+
+fn with_params(mut url: Url, params: &[(String, String)]) -> Result<Url> {
     if !params.is_empty() {
         let own = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
         let own = own.replace('+', "%20"); // understood by those who decode forms, and the others
         let query = url.query().filter(|query| !query.is_empty());
         let query = query.map_or_else(|| own.clone(), |known| format!("{known}&{own}"));
         url.set_query(Some(&query));
+        check_length("params", &url)?;
     }
-    url
+    Ok(url)
 }
 
 fn shown(url: &Url) -> Arc<str> {
@@ -232,6 +250,33 @@ mod tests {
                 url(Options::new().stream_path(bad).endpoints("http://h"), &[]).unwrap_err();
             assert_eq!(error.option_name(), Some("stream_path"), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_no_request_can_be_made_of_is_refused() {
+        let long = "x".repeat(70_000);
+        let half = "x".repeat(30_000);
+        let stream = |path: &str| Options::new().url(format!("http://h/{path}"));
+        for (name, options) in [
+            ("url", stream(&long)),
+            ("params", stream(&half).param("tenant", &half)),
+            ("stream_path", Options::new().stream_path(&long).endpoints("http://h")),
+            (
+                "stream_path",
+                Options::new().stream_path("a").endpoints(format!("http://h,http://h/{long}")),
+            ),
+        ] {
+            let error = url(options, &[]).map(|endpoint| endpoint.shown.len()).unwrap_err();
+            assert_eq!(error.option_name(), Some(name), "{}", error.message());
+            assert!(error.message().len() < 200);
+        }
+        let endpoint = url(stream(&half), &[]).unwrap();
+        let error = endpoint.with_own(&Options::new().param("job", &half)).map(drop).unwrap_err();
+        assert_eq!(error.option_name(), Some("params"));
+        // What is allowed can be sent, with the longest offset there is.
+        let longest = "x".repeat(MAX_URL - "http://h/".len());
+        let read = url(stream(&longest), &[]).unwrap().at_offset(&"é".repeat(2048));
+        assert!(read.url.as_str().parse::<http::Uri>().is_ok());
     }
 
     #[test]

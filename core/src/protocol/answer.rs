@@ -166,7 +166,7 @@ impl Answer {
 }
 
 /// Whether it can be asked for: what is longer fits into no URL.
-fn is_offset(text: &str) -> bool {
+pub(crate) fn is_offset(text: &str) -> bool {
     (1..=MAX_OFFSET).contains(&text.len())
 }
 

@@ -288,7 +288,7 @@ impl DurableStream {
     /// (PROTOCOL.md 5.6). Sends nothing before the first chunk is asked for.
     ///
     /// # Errors
-    /// `InvalidArgument` (`offset`) for an empty one or one with control characters.
+    /// `InvalidArgument` (`offset`) for one that is empty, has control characters or is too long.
     pub fn read(&self, offset: Option<&str>) -> Result<StreamReader> {
         StreamReader::new(self.clone(), offset)
     }

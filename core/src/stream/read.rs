@@ -11,7 +11,7 @@ use super::DurableStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::pending::{Pending, pending_or_unread};
-use crate::protocol::answer::{Answer, text_in};
+use crate::protocol::answer::{Answer, is_offset, text_in};
 use crate::protocol::framing::Framing;
 use crate::runtime::{Runtime, generation, lock, made_in, process};
 use crate::transport::plain::{self, Reply};
@@ -101,8 +101,10 @@ impl Place {
 
 impl StreamReader {
     pub(super) fn new(stream: DurableStream, offset: Option<&str>) -> Result<Self> {
-        if offset.is_some_and(|offset| offset.is_empty() || offset.chars().any(char::is_control)) {
-            return Err(Error::option("offset", "`offset` is empty or has control characters"));
+        let is_one = |offset: &str| is_offset(offset) && !offset.chars().any(char::is_control);
+        if !offset.is_none_or(is_one) {
+            let text = "`offset` is empty, longer than any or has control characters";
+            return Err(Error::option("offset", text));
         }
         let place = Mutex::new(Place { offset: offset.map(Into::into), ..Place::default() });
         let turn = tokio::sync::Mutex::new(());
@@ -343,6 +345,7 @@ mod tests {
             assert_eq!(reader.next_chunk().wait().unwrap().as_ref(), Some(&chunk));
             assert_eq!(reader.next_chunk().wait().unwrap().as_ref(), Some(&behind));
         }
+        assert!(stream.read(Some(&"0".repeat(70_000))).is_err());
         assert!(stream.read(Some("")).is_err() && stream.read(Some("a\r\nb")).is_err());
     }
 }
