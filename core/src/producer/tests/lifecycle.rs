@@ -400,3 +400,33 @@ async fn a_close_after_one_that_nobody_answered_finds_it_done() {
     lock(&server.model).down = false;
     close(&engine, Last::Nothing).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_one_that_is_stopping_is_refused() {
+    let server = Scripted::new([delay(Fault::None, 0, 1_000)]);
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    engine.begin_stop();
+    assert_eq!(engine.restart().await.unwrap_err().kind(), ErrorKind::ProducerClosed);
+    engine.ended().await;
+    assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=2), 1));
+}
+
+/// Only who may claim outbids a newer epoch, after a restart as well.
+#[tokio::test(start_paused = true)]
+async fn a_restart_claims_over_nobody_where_claiming_is_off() {
+    let future = crate::options::MAX_SAFE_INTEGER - 100_000;
+    for claims in [false, true] {
+        let server = Scripted::default();
+        let engine = open(&server, single().auto_claim(claims));
+        write(&engine, 1..=1);
+        engine.flush().await.unwrap();
+        lock(&server.model).producers.insert("p".into(), (future, 5));
+        write(&engine, 2..=2);
+        assert!(engine.flush().await.is_err());
+        engine.restart().await.unwrap();
+        write(&engine, 3..=3);
+        assert_eq!(engine.flush().await.is_ok(), claims);
+        assert_eq!(lock(&server.model).producers["p"].0 > future, claims);
+    }
+}

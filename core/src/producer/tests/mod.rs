@@ -319,18 +319,25 @@ async fn an_outage_is_over_when_the_server_is_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_404_after_success_must_persist() {
-    let server = Scripted::new([Fault::None, status(404), status(404), Fault::None]);
-    let engine = open(&server, single());
-    write(&engine, 1..=2);
-    engine.flush().await.unwrap();
-    assert_eq!(server.stored(), numbers(1..=2));
+    for (code, reason) in [
+        (404, Reason::NotFound),
+        (405, Reason::ProducerFailed),
+        (410, Reason::Gone),
+        (501, Reason::ProducerFailed),
+    ] {
+        let server = Scripted::new([Fault::None, status(code), status(code), Fault::None]);
+        let engine = open(&server, single());
+        write(&engine, 1..=2);
+        engine.flush().await.unwrap();
+        assert_eq!(server.stored(), numbers(1..=2), "{code}");
 
-    let server =
-        Scripted::new([Fault::None].into_iter().chain(std::iter::repeat_n(status(404), 50)));
-    let engine = open(&server, single());
-    write(&engine, 1..=2);
-    assert!(engine.flush().await.is_err());
-    assert_eq!(outcome(&engine, 2).await.reason, Some(Reason::NotFound));
+        let gone = std::iter::repeat_n(status(code), 50);
+        let server = Scripted::new([Fault::None].into_iter().chain(gone));
+        let engine = open(&server, single());
+        write(&engine, 1..=2);
+        assert!(engine.flush().await.is_err());
+        assert_eq!(outcome(&engine, 2).await.reason, Some(reason), "{code}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

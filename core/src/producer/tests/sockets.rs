@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::transport::http::HttpTransport;
-use crate::transport::{Request, Transport};
+use crate::transport::{Keep, Request, Transport};
 use crate::{
     Collection, DurableStream, IdempotentProducer, StreamSchema, Validator, create_durable_stream,
 };
@@ -255,4 +255,46 @@ fn an_offset_without_bounds_is_none() {
         let flushed = producer.flush().wait_for(Duration::from_secs(20));
         assert!(flushed.is_some_and(|report| report.is_ok()), "{:?}", producer.snapshot());
     }
+}
+
+/// A limit that bounds the time without progress, and attempts that take twice as long.
+const LIMIT: Duration = Duration::from_millis(2_000);
+const STEPS: u32 = 40;
+
+fn patient(method: http::Method, url: &str, body: Vec<u8>) -> Request {
+    let endpoint = Endpoint::resolve(&Options::new().url(url)).unwrap();
+    let plain = Request::new(method, Arc::new(endpoint), LIMIT);
+    Request { body: body.into(), keep: Keep::Whole(1_000), ..plain }
+}
+
+/// `request_timeout_ms` "is time without progress in one attempt, not its length".
+#[tokio::test]
+async fn an_answer_that_trickles_is_waited_for() {
+    let url = serve(|_, connection| {
+        say(connection, &format!("HTTP/1.1 200 OK\r\ncontent-length: {STEPS}\r\n\r\n"));
+        for _ in 0..STEPS {
+            std::thread::sleep(LIMIT * 2 / STEPS);
+            say(connection, "x");
+        }
+    });
+    let answer = HttpTransport::new().send(patient(http::Method::GET, &url, Vec::new())).await;
+    assert_eq!(answer.map(|answer| answer.body.len() as u32).map_err(|e| e.message), Ok(STEPS));
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_waited_for() {
+    const STEP: usize = 1 << 20; // more in all than the system's buffers hold
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/s", listener.local_addr().unwrap());
+    start(move || {
+        let (mut connection, mut part) = (listener.accept().unwrap().0, vec![0; STEP]);
+        for _ in 0..STEPS {
+            std::thread::sleep(LIMIT * 2 / STEPS);
+            connection.read_exact(&mut part).unwrap();
+        }
+        say(&mut connection, "HTTP/1.1 204 No Content\r\n\r\n");
+    });
+    let body = vec![0; STEP * STEPS as usize];
+    let answer = HttpTransport::new().send(patient(http::Method::POST, &url, body)).await;
+    assert_eq!(answer.map(|answer| answer.status).map_err(|e| e.message), Ok(204));
 }
