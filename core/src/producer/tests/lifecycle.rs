@@ -402,14 +402,17 @@ async fn a_close_after_one_that_nobody_answered_finds_it_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_of_one_that_is_stopping_is_refused() {
-    let server = Scripted::new([delay(Fault::None, 0, 1_000)]);
+async fn a_restart_of_one_that_is_ending_is_refused() {
+    let slow = || delay(Fault::None, 0, 1_000);
+    let server = Scripted::new([slow(), slow(), slow()]);
     let engine = open(&server, single());
-    write(&engine, 1..=2);
-    engine.begin_stop();
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    let closing = close(&engine, Last::Nothing);
+    engine.settled().await;
     assert_eq!(engine.restart().await.unwrap_err().kind(), ErrorKind::ProducerClosed);
-    engine.ended().await;
-    assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=2), 1));
+    closing.await.unwrap();
+    assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=1), 1));
 }
 
 /// Only who may claim outbids a newer epoch, after a restart as well.
