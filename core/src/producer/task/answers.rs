@@ -207,7 +207,7 @@ impl Task {
             let again = slot.seq == 0 && slot.unanswered > u32::from(duplicate);
             let outcome = Outcome {
                 duplicate,
-                maybe_duplicate: slot.queued.maybe_duplicate || again || self.after_replay,
+                maybe_duplicate: slot.queued.is_in_doubt() || again || self.after_replay,
                 attempts: slot.queued.attempts,
                 // Where the stream ends now, not where it ended after those before it.
                 offset: answer.next_offset.clone().filter(|_| slot.seq == up_to),

@@ -313,6 +313,28 @@ async fn a_slow_server_doubles_nothing_before_a_refused_batch() {
     assert!(server.stored() == numbers(1..=2), "{:?}, {second:?}", server.stored());
 }
 
+/// What had to go under another tuple, and was only late under the first, is there twice and says so.
+#[tokio::test(start_paused = true)]
+async fn what_may_only_have_been_late_is_flagged() {
+    let script = [
+        Fault::None,                   // 1
+        delay(Fault::None, 13_000, 0), // 2: given up after 10 s, stored later
+        Fault::None,                   // HEAD: the tail has not moved
+        status(302),                   // 2 again, refused in a way that decides nothing
+        Fault::None,                   // HEAD: nor now
+        delay(Fault::None, 5_000, 0),  // 2 in the next session
+    ];
+    let server = Scripted::new(script);
+    let engine = open_on(Behind(server.clone(), handles_late), &model(), single());
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    write(&engine, 2..=2);
+    let second = outcome(&engine, 2).await;
+    sleep(60_000).await;
+    assert_eq!(server.stored(), ["1", "2", "2"]);
+    assert!(second.is_delivered() && second.maybe_duplicate, "{second:?}");
+}
+
 /// "At most `max_in_flight` batches are on the wire", and memory is bounded: also where a server
 /// acknowledges the last of several requests and never answers those before it.
 #[tokio::test(start_paused = true)]
