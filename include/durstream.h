@@ -651,7 +651,8 @@ durstream_code durstream_stream_append_seq(const durstream_stream *stream,
 // chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does not
 // block.
 //
-// Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty or has control characters.
+// Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty, has control characters or
+// is longer than 4096 bytes.
 durstream_code durstream_stream_read(const durstream_stream *stream,
                                      const char *offset,
                                      durstream_reader **reader,

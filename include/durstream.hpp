@@ -11,9 +11,10 @@
 // What fails throws a leaf of durstream::Error; only writes of a StateProducer answer a refusal
 // with a Receipt (accepted() false), unless the option `strict` is set. Classes are move-only and
 // safe to use from any thread, their moving and destruction excepted. Time limits are
-// std::chrono::milliseconds, `no_limit` by default (`shutdown_limit` for shutdown). A destructor of a producer delivers what was
-// accepted, for at most `destructor_limit`, and never throws: it reports to the error callback,
-// on its own thread. Callbacks run on the library's thread; what they throw ends there.
+// std::chrono::milliseconds, `no_limit` by default (`shutdown_limit` for shutdown). A destructor
+// of a producer delivers what was accepted, for at most `destructor_limit`, and never throws: it
+// reports to the error callback, on its own thread. Callbacks run on the library's thread; what
+// they throw ends there.
 #ifndef DURSTREAM_HPP
 #define DURSTREAM_HPP
 

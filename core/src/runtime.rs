@@ -3,7 +3,8 @@
 //!
 //! Everything process-wide hangs off one [`Process`] slot. After `fork` the child gets a new
 //! one; the parent's is leaked there, never dropped, because its epoll instance is shared with the
-//! parent and its locks may be held by threads that do not exist in the child.
+//! parent and its locks may be held by threads that do not exist in the child
+//! (docs/adr/runtime-and-fork.md).
 #![allow(unsafe_code, reason = "fork handlers, signal masks and the slot they replace")]
 
 use std::cell::Cell;

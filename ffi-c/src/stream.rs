@@ -182,7 +182,8 @@ pub unsafe extern "C" fn durstream_stream_append_seq(
 /// chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does not
 /// block.
 ///
-/// Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty or has control characters.
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty, has control characters or
+/// is longer than 4096 bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_read(
     stream: *const durstream_stream,

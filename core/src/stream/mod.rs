@@ -288,7 +288,8 @@ impl DurableStream {
     /// (PROTOCOL.md 5.6). Sends nothing before the first chunk is asked for.
     ///
     /// # Errors
-    /// `InvalidArgument` (`offset`) for one that is empty, has control characters or is too long.
+    /// `InvalidArgument` (`offset`) for one that is empty, has control characters or is longer than
+    /// 4096 bytes.
     pub fn read(&self, offset: Option<&str>) -> Result<StreamReader> {
         StreamReader::new(self.clone(), offset)
     }
