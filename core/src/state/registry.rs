@@ -76,7 +76,8 @@ impl Registry {
         let producer_id = check_scope(&options)?;
         let endpoint = Endpoint::resolve(&options)?;
         let key = endpoint.url.to_string();
-        let live; // outlives the lock: whoever lets the last of one go lets the host's callbacks go
+        // They outlive the lock: whoever lets the last of one go lets the host's callbacks go.
+        let (live, last);
         let mut slots = lock(&self.slots);
         let slot = slots.entry(key.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
@@ -96,8 +97,10 @@ impl Registry {
         config.create = Some(wire::create_headers(&options, CONTENT_TYPE)?);
         let schema = Schema::compile(schema)?;
         live = process().live_engines();
+        last = slot.before.as_ref().and_then(Weak::upgrade);
+        // One of another id comes first, too: for the order.
         let before = Engine::ending(&live, &endpoint, &config)
-            .or_else(|| slot.before.as_ref().and_then(Weak::upgrade));
+            .or_else(|| last.clone().filter(|last| last.comes_before(&endpoint)));
         let engine = Engine::start(endpoint, config, None, before)?;
         let entry = Arc::new(Entry {
             key,

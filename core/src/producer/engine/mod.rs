@@ -93,9 +93,15 @@ impl Engine {
                 && engine.endpoint.url == endpoint.url
                 && !*engine.ended.borrow()
                 && engine.book().stop != Stop::No
-                && (engine.endpoint.headers == endpoint.headers || !engine.book().is_refused())
+                && engine.comes_before(endpoint)
         };
         live.iter().rfind(is_one).cloned()
+    }
+
+    /// Whether who comes next waits for it: not with other credentials than its own that the server
+    /// refuses.
+    pub(crate) fn comes_before(&self, endpoint: &Endpoint) -> bool {
+        self.endpoint.headers == endpoint.headers || !self.book().is_refused()
     }
 
     /// The same on a given runtime.

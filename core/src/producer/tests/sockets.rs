@@ -7,7 +7,8 @@ use super::*;
 use crate::transport::http::HttpTransport;
 use crate::transport::{Keep, Request, Transport};
 use crate::{
-    Collection, DurableStream, IdempotentProducer, StreamSchema, Validator, create_durable_stream,
+    Collection, DurableStream, IdempotentProducer, Snapshot, StreamSchema, Validator,
+    create_durable_stream,
 };
 
 /// Serves each request with `handle`, which gets its head and the connection; returns the URL.
@@ -125,21 +126,31 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
     }
 }
 
+/// A server that takes what has the token `old` for a while only: its first request that writes.
+fn serve_with_tokens() -> String {
+    serve(move |head, connection| {
+        let seq = header(head, "producer-seq");
+        let old = header(head, "authorization") == Some("old");
+        let answer = match seq {
+            Some(seq) if old && seq != "0" => "401 Unauthorized\r\n".to_owned(),
+            Some(_) => format!("200 OK\r\n{}", echo(head)),
+            None => "200 OK\r\n".to_owned(),
+        };
+        say(connection, &format!("HTTP/1.1 {answer}content-length: 0\r\n\r\n"));
+    })
+}
+
+fn until_refused(snapshot: impl Fn() -> Snapshot) {
+    let refused = |error: crate::Error| error.kind() == ErrorKind::Unauthorized;
+    while snapshot().attempt == 0 || !snapshot().last_error.is_some_and(refused) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Whoever has new credentials does not wait for one whose own are refused for good.
 #[test]
 fn new_credentials_do_not_wait_for_refused_ones() {
-    let url = serve(move |head, connection| {
-        let (old, seq) =
-            (header(head, "authorization") == Some("old"), header(head, "producer-seq"));
-        match old && seq != Some("0") {
-            true => say(connection, "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"),
-            false => say(
-                connection,
-                &format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", echo(head)),
-            ),
-        }
-    });
-    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let stream = DurableStream::connect(Options::new().url(serve_with_tokens())).unwrap();
     let open = |token: &str| {
         let options = Options::new().header("authorization", token).delivery_timeout_ms(0u64);
         IdempotentProducer::open(&stream, "renewed", options).unwrap()
@@ -148,13 +159,32 @@ fn new_credentials_do_not_wait_for_refused_ones() {
     old.append("1").unwrap();
     old.flush().wait().unwrap();
     old.append("2").unwrap();
-    let refused = |error: crate::Error| error.kind() == ErrorKind::Unauthorized;
-    while old.snapshot().attempt == 0 || !old.snapshot().last_error.is_some_and(refused) {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until_refused(|| old.snapshot());
     old.begin_shutdown();
     let new = open("new");
     new.append("3").unwrap();
+    let flushed = new.flush().wait_for(Duration::from_secs(30));
+    old.stop();
+    assert!(flushed.is_some_and(|report| report.is_ok()), "it waits: {:?}", new.snapshot());
+}
+
+#[test]
+fn nor_do_those_of_a_state_producer() {
+    let url = serve_with_tokens();
+    let open = |token: &str| {
+        let options = Options::new().url(&url).producer_id("renewed");
+        let options = options.header("authorization", token).delivery_timeout_ms(0u64);
+        let any = Collection::new("c", "id", Validator::Any);
+        create_durable_stream(options, StreamSchema::new().collection("c", any)).unwrap()
+    };
+    let old = open("old");
+    old.delete("c", "1").unwrap();
+    old.flush().wait().unwrap();
+    old.delete("c", "2").unwrap();
+    until_refused(|| old.snapshot());
+    old.begin_shutdown();
+    let new = open("new");
+    new.delete("c", "3").unwrap();
     let flushed = new.flush().wait_for(Duration::from_secs(30));
     old.stop();
     assert!(flushed.is_some_and(|report| report.is_ok()), "it waits: {:?}", new.snapshot());
