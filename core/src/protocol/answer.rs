@@ -15,7 +15,7 @@ use crate::transport::Response;
 const EXCERPT: usize = 200;
 
 /// The longest offset that is one, in bytes.
-const MAX_OFFSET: usize = 4096;
+pub(crate) const MAX_OFFSET: usize = 4096;
 
 /// A number in a header: there and good, there and malformed, or not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

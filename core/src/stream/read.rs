@@ -11,7 +11,7 @@ use super::DurableStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::pending::{Pending, pending_or_unread};
-use crate::protocol::answer::{Answer, is_offset, text_in};
+use crate::protocol::answer::{Answer, MAX_OFFSET, is_offset, text_in};
 use crate::protocol::framing::Framing;
 use crate::runtime::{Runtime, generation, lock, made_in, process};
 use crate::transport::plain::{self, Reply};
@@ -103,7 +103,9 @@ impl StreamReader {
     pub(super) fn new(stream: DurableStream, offset: Option<&str>) -> Result<Self> {
         let is_one = |offset: &str| is_offset(offset) && !offset.chars().any(char::is_control);
         if !offset.is_none_or(is_one) {
-            let text = "`offset` is empty, longer than any or has control characters";
+            let text = format!(
+                "`offset` is empty, has control characters or is longer than {MAX_OFFSET} bytes"
+            );
             return Err(Error::option("offset", text));
         }
         let place = Mutex::new(Place { offset: offset.map(Into::into), ..Place::default() });

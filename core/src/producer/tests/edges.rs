@@ -321,18 +321,34 @@ async fn attempts_under_every_tuple_are_counted() {
     assert_eq!((second.status, second.attempts), (Status::Delivered, 2));
 }
 
+/// A replay under a given epoch that has written two of the earlier run's three messages.
+async fn shorter_replay(server: &Scripted) -> Arc<Engine> {
+    let first = open(server, single().epoch(7u64));
+    write(&first, 1..=3);
+    first.flush().await.unwrap();
+    first.stop_now();
+    let second = open(server, single().epoch(7u64));
+    write(&second, 1..=2); // the job has less to do today
+    second
+}
+
 /// A `close` that succeeded has closed the stream. Under a given epoch the end's tuple may be one
 /// the earlier run used for a write: the server answers 204 and closes nothing.
 #[tokio::test(start_paused = true)]
 async fn a_close_that_succeeded_has_closed_the_stream() {
     let server = Scripted::default();
-    let first = open(&server, single().epoch(7u64));
-    write(&first, 1..=3);
-    first.flush().await.unwrap();
-    first.stop_now();
-    let second = open(&server, single().epoch(7u64));
-    write(&second, 1..=2); // the job has less to do today
+    let second = shorter_replay(&server).await;
     let closed = close(&second, Last::Nothing).await;
+    assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
+}
+
+/// The same with a last message whose tuple an earlier run used for a write.
+#[tokio::test(start_paused = true)]
+async fn a_close_whose_last_message_is_a_duplicate_has_closed_the_stream() {
+    let server = Scripted::default();
+    let second = shorter_replay(&server).await;
+    let closed = close(&second, Last::of(Some(b"3"))).await;
+    assert_eq!(server.stored(), numbers(1..=3));
     assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
 }
 
@@ -346,21 +362,6 @@ fn a_small_batch_after_a_large_one_is_small() {
     let small = builder.seal().unwrap();
     let held = small.body.try_into_mut().unwrap().capacity();
     assert!(held < 1 << 20, "one byte holds {held}");
-}
-
-/// The same with a last message whose tuple an earlier run used for a write.
-#[tokio::test(start_paused = true)]
-async fn a_close_whose_last_message_is_a_duplicate_has_closed_the_stream() {
-    let server = Scripted::default();
-    let first = open(&server, single().epoch(7u64));
-    write(&first, 1..=3);
-    first.flush().await.unwrap();
-    first.stop_now();
-    let second = open(&server, single().epoch(7u64));
-    write(&second, 1..=2);
-    let closed = close(&second, Last::of(Some(b"3"))).await;
-    assert_eq!(server.stored(), numbers(1..=3));
-    assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
 }
 
 /// Of several who end a stream through one producer, each hears of its own end, and of another's
