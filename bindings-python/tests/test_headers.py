@@ -312,10 +312,12 @@ def give_up():
 
     options = {"max_retries": 1000, "retry_initial_delay_ms": 1, "retry_max_delay_ms": 1}
     stream = durstream.DurableStream(sys.argv[1], headers={"Authorization": give}, **options)
-    try:
-        stream.read().next_chunk(0.01)
-    except durstream.TimeoutError:
-        return weakref.ref(stream)
+    while not calls:
+        try:
+            stream.read().next_chunk(0.01)
+        except durstream.TimeoutError:
+            pass
+    return weakref.ref(stream)
 
 stream = give_up()
 while stream() is not None:

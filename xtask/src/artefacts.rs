@@ -16,15 +16,14 @@ const MATURIN: &str = "maturin==1.16.0";
 
 pub(crate) fn c_library(tree: &Tree) -> Result {
     step(tree, "C library", |step| {
-        cargo_build(tree, step, &["-p", "durstream"])?;
+        cargo_build(tree, step)?;
         stage::fill(tree)
     })
 }
 
 pub(crate) fn rust_example(tree: &Tree) -> Result<PathBuf> {
-    step(tree, "Rust shipments", |step| {
-        cargo_build(tree, step, &["-p", "durstream-core", "--example", "shipments"])
-    })?;
+    let arguments = ["build", "--release", "-p", "durstream-core", "--example", "shipments"];
+    step(tree, "Rust shipments", |step| step.run(&mut process::cargo(&tree.root, &arguments)))?;
     Ok(tree.release(&format!("examples/shipments{}", std::env::consts::EXE_SUFFIX)))
 }
 
@@ -47,8 +46,7 @@ pub(crate) fn c_example(tree: &Tree, title: &str, source_name: &str) -> Result<P
 
 /// The fault proxy as a process, for tests in other languages.
 pub(crate) fn fault_proxy(tree: &Tree) -> Result {
-    let what = ["-p", "durstream-tests", "--bin", "durstream-proxy"];
-    step(tree, "Fault proxy", |step| cargo_build(tree, step, &what))
+    step(tree, "Fault proxy", |step| cargo_build(tree, step))
 }
 
 /// A virtual environment with the wheel and what the tests need.
@@ -113,7 +111,7 @@ fn pip_install(tree: &Tree) -> Command {
 pub(crate) fn node_package(tree: &Tree) -> Result {
     let folder = tree.root.join("bindings-node");
     step(tree, "Node addon", |step| {
-        cargo_build(tree, step, &["-p", "durstream-node"])?;
+        cargo_build(tree, step)?;
         let native = folder.join("native");
         std::fs::create_dir_all(&native).context(native.display())?;
         let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
@@ -153,6 +151,17 @@ pub(crate) fn npm_packages(tree: &Tree, title: &str, folder: &Path) -> Result {
     })
 }
 
-pub(crate) fn cargo_build(tree: &Tree, step: &Step, what: &[&str]) -> Result {
-    step.run(process::cargo(&tree.root, &["build", "--release"]).args(what))
+/// Everything the workspace ships and tests with, whichever part was asked for: packages built one
+/// by one would each choose other features of what they share, and compile it again.
+pub(crate) fn cargo_build(tree: &Tree, step: &Step) -> Result {
+    let arguments = ["build", "--release", "--workspace", "--exclude", "xtask"];
+    step.run(&mut process::cargo(&tree.root, &arguments))
+}
+
+/// The tests in Rust; for the same reason of one choice of packages.
+pub(crate) fn cargo_test(tree: &Tree, arguments: &[&str]) -> Command {
+    let packages = ["-p", "durstream-core", "-p", "durstream-tests", "-p", "xtask"];
+    let mut command = process::cargo(&tree.root, &["test"]);
+    command.args(packages).args(arguments);
+    command
 }

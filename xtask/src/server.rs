@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::process::{self, Guarded};
@@ -21,6 +22,8 @@ const BINARY: &str = "durable-streams-server";
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// A port found free may be taken by the time the server binds it.
 const START_ATTEMPTS: usize = 3;
+/// How many this process has started: each has a folder of its own.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether a server keeps what it acknowledged when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,9 +87,10 @@ impl Server {
 
     pub(crate) fn start_as(tree: &Tree, binary: &Path, durability: Durability) -> Result<Self> {
         let mut last = None;
-        for attempt in 0..START_ATTEMPTS {
+        for _ in 0..START_ATTEMPTS {
             signals::check()?;
-            let name = format!("servers/{}-{attempt}", std::process::id());
+            let number = STARTED.fetch_add(1, Ordering::Relaxed);
+            let name = format!("servers/{}-{number}", std::process::id());
             match Self::start_once(tree.fresh_directory(&name)?, binary, durability) {
                 Ok(server) => return Ok(server),
                 Err(failure) => last = Some(failure),

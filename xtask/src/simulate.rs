@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::artefacts;
 use crate::console;
 use crate::process;
 use crate::tree::Tree;
@@ -14,10 +15,7 @@ pub(crate) fn simulate(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let (schedules, seed) = parse(arguments)?;
     let seed = seed.unwrap_or_else(chance);
     console::line(&format!("{schedules} schedules from seed {seed}"));
-    let mut tests = process::cargo(
-        &tree.root,
-        &["test", "--quiet", "--package", "durstream-core", "--lib", "random_schedules"],
-    );
+    let mut tests = artefacts::cargo_test(tree, &["--quiet", "--lib", "random_schedules"]);
     tests.env("DURSTREAM_SEED", seed.to_string());
     tests.env("DURSTREAM_SCHEDULES", schedules.to_string());
     process::shown(&mut tests, None)?;

@@ -38,6 +38,11 @@ impl Tree {
         self.target.join("release").join(name)
     }
 
+    /// The path of one of cargo's products in the profile of the tests.
+    pub(crate) fn debug(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(name)
+    }
+
     /// A directory below `target/` that exists, made when missing.
     pub(crate) fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.target.join(name);

@@ -130,9 +130,7 @@ impl Contestant {
 
 /// The programs in Rust: two contestants and the long line.
 pub(crate) fn rust_programs(tree: &Tree) -> Result {
-    step(tree, "Rust programs", |step| {
-        artefacts::cargo_build(tree, step, &["-p", "durstream-bench"])
-    })
+    step(tree, "Rust programs", |step| artefacts::cargo_build(tree, step))
 }
 
 pub(crate) fn rust_program(tree: &Tree, name: &str) -> PathBuf {

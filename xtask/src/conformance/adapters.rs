@@ -44,7 +44,7 @@ pub(crate) fn unknown(name: &str) -> String {
 
 fn rust(tree: &Tree) -> Result<Command> {
     let package = "durstream-conformance-adapter";
-    step(tree, "Rust adapter", |step| artefacts::cargo_build(tree, step, &["-p", package]))?;
+    step(tree, "Rust adapter", |step| artefacts::cargo_build(tree, step))?;
     Ok(Command::new(tree.release(&format!("{package}{}", std::env::consts::EXE_SUFFIX))))
 }
 

@@ -9,6 +9,7 @@ mod rows;
 mod stage;
 mod writer;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::console;
@@ -21,6 +22,9 @@ use judge::Verdict;
 use report::Line;
 use rows::Row;
 use stage::Stage;
+
+/// Rows mostly wait, for a pause to be over or a server to be back.
+const LANES: usize = 3;
 
 #[derive(Default)]
 struct Options {
@@ -55,26 +59,45 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
     });
 }
 
-/// Runs the rows one after the other; whether all came to what is expected.
+/// Runs the rows, a few beside each other; whether all came to what is expected.
 fn run(tree: &Tree, rows: &[Row], seed: u64) -> Result<bool> {
     let started = Instant::now();
     let stage = Stage::prepare(tree, seed)?;
     console::line(&format!("{} rows from seed {seed}", rows.len()));
-    let mut lines = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        signals::check()?;
-        console::status(&format!("  {} of {}: {}", index + 1, rows.len(), row.name));
-        lines.push(line(&stage, row));
-    }
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        let mut lines = Vec::new();
+        while let Some((index, row)) = taken(&next, rows) {
+            if signals::interrupted() {
+                break;
+            }
+            console::status(&format!("  {} of {}: {}", index + 1, rows.len(), row.name));
+            lines.push((index, line(&stage, index, row)));
+        }
+        lines
+    };
+    let mut lines = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        let ended = lanes.into_iter().map(|lane| lane.join().map_err(|_| "a row panicked"));
+        ended.collect::<std::result::Result<Vec<_>, _>>().map(|lanes| lanes.concat())
+    })?;
     signals::check()?;
+    lines.sort_by_key(|(index, _)| *index);
+    let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     let clean = report::show(&lines);
     console::line(&format!("Took {:.1} s, seed {seed}.", started.elapsed().as_secs_f64()));
     Ok(clean)
 }
 
-fn line(stage: &Stage<'_>, row: &Row) -> Line {
+/// The next row nobody has taken.
+fn taken<'a>(next: &AtomicUsize, rows: &'a [Row]) -> Option<(usize, &'a Row)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((index, rows.get(index)?))
+}
+
+fn line(stage: &Stage<'_>, index: usize, row: &Row) -> Line {
     let name = row.name.clone();
-    let ran = match (row.run)(stage) {
+    let ran = match stage.of_row(index).and_then(|stage| (row.run)(&stage)) {
         Ok(ran) => ran,
         Err(failure) => {
             return Line { name, problems: vec![failure.to_string()], ..Line::default() };

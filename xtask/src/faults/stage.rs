@@ -1,4 +1,4 @@
-//! What every row needs: the programs, a place for logs, and the reading back.
+//! What every row needs: the programs, a folder, and the reading back.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,11 +20,13 @@ pub(crate) const ROW_LIMIT: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(2);
 
 /// The programs and the seed of a run.
+#[derive(Clone)]
 pub(crate) struct Stage<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) seed: u64,
     pub(crate) writer: PathBuf,
-    pub(crate) logs: PathBuf,
+    /// Where a row keeps what is its own.
+    pub(crate) folder: PathBuf,
     server: PathBuf,
     /// The folder with the reference server.
     pub(crate) reference: PathBuf,
@@ -45,17 +47,23 @@ impl<'a> Stage<'a> {
     /// Builds what is missing.
     pub(crate) fn prepare(tree: &'a Tree, seed: u64) -> Result<Self> {
         let package = "durstream-faults-writer";
-        step(tree, "Writer", |step| artefacts::cargo_build(tree, step, &["-p", package]))?;
+        step(tree, "Writer", |step| artefacts::cargo_build(tree, step))?;
         let reference = tree.root.join("tests/faults/reference");
         artefacts::npm_packages(tree, "Reference server", &reference)?;
         Ok(Self {
             tree,
             seed,
             writer: tree.release(&format!("{package}{}", std::env::consts::EXE_SUFFIX)),
-            logs: tree.fresh_directory("faults")?,
+            folder: tree.fresh_directory("faults")?,
             server: Server::install(tree)?,
             reference,
         })
+    }
+
+    /// The same with a folder of its own: rows run beside each other.
+    pub(crate) fn of_row(&self, index: usize) -> Result<Self> {
+        let folder = self.tree.directory(&format!("faults/{index}"))?;
+        Ok(Self { folder, ..self.clone() })
     }
 
     /// A fresh official server.

@@ -135,7 +135,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn start(stage: &Stage<'_>, job: Job) -> Result<Self> {
-        let errors = stage.logs.join(format!("{}.err", job.writer));
+        let errors = stage.folder.join(format!("{}.err", job.writer));
         let log = File::create(&errors).context(errors.display())?;
         let mut command = Command::new(&stage.writer);
         command.arg(job.to_json()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);

@@ -15,7 +15,7 @@ use durstream_tests::failure::Result;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Makes a fault happen while something is written.
-type Run = Box<dyn Fn(&Stage<'_>) -> Result<Ran>>;
+type Run = Box<dyn Fn(&Stage<'_>) -> Result<Ran> + Send + Sync>;
 
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -27,7 +27,7 @@ impl Row {
     fn new(
         name: impl Into<String>,
         expect: Expect,
-        run: impl Fn(&Stage<'_>) -> Result<Ran> + 'static,
+        run: impl Fn(&Stage<'_>) -> Result<Ran> + Send + Sync + 'static,
     ) -> Self {
         Self { name: name.into(), expect, run: Box::new(run) }
     }

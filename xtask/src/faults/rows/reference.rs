@@ -132,8 +132,7 @@ fn inject(stage: &Stage<'_>, kind: Kind, fault: &Value) -> Result<Ran> {
 }
 
 fn crash(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
-    let data = stage.tree.fresh_directory("faults/reference")?;
-    let mut server = Reference::start(stage, Some(data), None)?;
+    let mut server = Reference::start(stage, Some(stage.folder.join("data")), None)?;
     let job = Job { per_second: 1500, ..Job::new(kind, server.url()) };
     let mut moments = moments(stage.seed, job.writes);
     let mut injected = 0;

@@ -75,7 +75,7 @@ fn poisoned(stage: &Stage<'_>, kind: Kind, change: Change) -> Result<Ran> {
 fn tokens(stage: &Stage<'_>) -> Result<Ran> {
     let server = stage.server(Durability::Memory)?;
     let proxy = stage.proxy(server.address())?;
-    let file = stage.logs.join("token");
+    let file = stage.folder.join("token");
     let (mut number, mut issued, mut revoked) = (0, Instant::now(), None::<Instant>);
     issue(&file, number)?;
     let mut job = Job::new(Kind::Json, proxy.url());
