@@ -68,13 +68,21 @@ export async function hold(t: TestContext) {
     let body = "";
     request.setEncoding("latin1").on("data", (part) => (body += part));
     request.on("end", () => {
+      const acknowledge = () => response.writeHead(200, acknowledgement(request)).end();
       // The stream's end has no number: it comes when all the others were answered.
-      held.set(Number(request.headers["producer-seq"] ?? bodies.length), () => {
-        bodies.push(body);
-        response.writeHead(200, acknowledgement(request)).end();
-      });
-      arrived();
-      if (open) release();
+      const seq = Number(request.headers["producer-seq"] ?? bodies.length);
+      if (request.method !== "POST") {
+        response.writeHead(501).end(); // a client that waits for long asks whether there is a stream
+      } else if (seq < bodies.length) {
+        acknowledge();
+      } else {
+        held.set(seq, () => {
+          bodies.push(body);
+          acknowledge();
+        });
+        arrived();
+        if (open) release();
+      }
     });
   });
   const release = () => {
