@@ -24,6 +24,8 @@ import sys, durstream
 stream = durstream.DurableStream.create(sys.argv[1], content_type="application/json")
 producer = durstream.IdempotentProducer(stream, "fixed-id")
 """
+#: The end waits, however long the machine stands still.
+PATIENT = "durstream.set_exit_timeout(60)\n"
 
 
 def test_a_restart_under_one_id_loses_and_doubles_nothing(url):
@@ -37,19 +39,18 @@ def test_a_restart_under_one_id_loses_and_doubles_nothing(url):
 
 @pytest.mark.parametrize("ending", ["", "sys.exit(0)", "del producer"])
 def test_an_exit_without_flush_delivers(url, ending):
-    code = OPEN + "for n in range(2000): producer.append({'n': n})\n" + ending
+    code = OPEN + PATIENT + "for n in range(2000): producer.append({'n': n})\n" + ending
     run_python(code, url)
     assert read_json(url) == [{"n": n} for n in range(2000)]
 
 
 def test_state_is_delivered_at_exit(path, url):
     code = """
-import sys, durstream
 schema = durstream.define_stream_schema(a={"schema": {}, "type": "a", "primary_key": "id"})
 producer = durstream.create_durable_stream(stream_path=sys.argv[1], schema=schema, producer_id="a")
 for n in range(500): producer.upsert("a", {"id": n})
 """
-    run_python(code, path)
+    run_python("import sys, durstream\n" + PATIENT + code, path)
     assert [event["value"]["id"] for event in read_json(url)] == list(range(500))
 
 
