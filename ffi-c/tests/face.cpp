@@ -375,18 +375,21 @@ void accessors_tell() {
     peer_end(&server);
 
     durstream::Options options;
-    options.set("url", "http://127.0.0.1:1/v1/stream/x").set("producer_id", "face");
+    peer_start(&server, answers, 1);
+    options.set("url", server.url).set("producer_id", "face");
     durstream::StateProducer state(options, shipments());
-    CHECK(state.next_seq() == 0 && state.in_flight_count() == 0);
+    CHECK(!state.last_error() && state.next_seq() == 0 && state.in_flight_count() == 0);
     const auto refused = state.upsert("shipments", R"({"id":"a","status":"lost"})").error();
     const auto *error = dynamic_cast<const durstream::ValidationError *>(refused.get());
     CHECK(error && error->collection() == "shipments" && error->key() == "a");
     CHECK(error->issues().size() == 1 && error->issues()[0].path == "/status");
     CHECK(error->issues()[0].message.find("lost") != std::string::npos);
     state.upsert("shipments", R"({"id":"a"})");
+    peer_allow(&server, 1);
     until([&] { return state.last_error() != nullptr; });
     CHECK(dynamic_cast<const durstream::TransportError *>(state.last_error().get()));
     state.stop();
+    peer_end(&server);
 }
 
 /// A locale's comma is no point of an option's.

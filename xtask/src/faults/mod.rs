@@ -76,12 +76,13 @@ fn run(tree: &Tree, rows: &[Row], seed: u64) -> Result<bool> {
         }
         lines
     };
-    let mut lines = std::thread::scope(|scope| {
+    let lanes = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
         let ended = lanes.into_iter().map(|lane| lane.join().map_err(|_| "a row panicked"));
-        ended.collect::<std::result::Result<Vec<_>, _>>().map(|lanes| lanes.concat())
+        ended.collect::<std::result::Result<Vec<_>, _>>()
     })?;
     signals::check()?;
+    let mut lines: Vec<_> = lanes.into_iter().flatten().collect();
     lines.sort_by_key(|(index, _)| *index);
     let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     let clean = report::show(&lines);

@@ -21,7 +21,7 @@ const HEADINGS: [&str; 11] = [
 ];
 
 /// What a row came to.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) injected: u64,
