@@ -114,6 +114,7 @@ impl Transport for Asking {
                 if !is_refused(&response) {
                     return Ok(response);
                 }
+                request.departure.came_to_nothing();
                 *lock(&request.answers.0) = None;
                 if asked_again {
                     return Ok(response);

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use once_cell::sync::OnceCell;
 use reqwest::Client;
 use tokio::time::Instant;
 
+use super::departure::Departure;
 use super::gate::{Gates, MAX_CONNECTIONS};
 use super::{Keep, Request, Response, SendError, Sending, Transport};
 
@@ -100,10 +101,8 @@ async fn timed(client: Client, request: &Request) -> Result<Response, SendError>
             () = tokio::time::sleep(request.timeout) => {
                 let now = progress.load(Ordering::Relaxed);
                 if now == seen {
-                    let ms = request.timeout.as_millis();
-                    // Without a body nothing shows when the head left: assume it did.
-                    let sent = now > 0 || request.body.is_empty();
-                    let message = format!("no progress for {ms} ms");
+                    let sent = !request.departure.withdraw();
+                    let message = format!("no progress for {} ms", request.timeout.as_millis());
                     return Err(SendError { sent, late: sent, unreachable: !sent, message });
                 }
                 seen = now;
@@ -123,20 +122,24 @@ async fn exchange(
             headers.append(name.clone(), value.clone());
         }
     }
-    let empty = request.body.is_empty();
-    // A head alone leaves unseen; of a body it is known when its first byte is asked for.
-    request.left.fetch_or(empty, Ordering::Relaxed);
     let mut call =
         client.request(request.method.clone(), request.endpoint.url.clone()).headers(headers);
-    if !empty {
-        let (rest, left) = (request.body.clone(), request.left.clone());
-        let body = TrackedBody { rest, left, progress: progress.clone() };
+    if !request.body.is_empty() {
+        let (rest, departure) = (request.body.clone(), request.departure.clone());
+        let body = TrackedBody { rest, departure, progress: progress.clone() };
         call = call.body(reqwest::Body::wrap(body));
-    } else if request.method == http::Method::POST {
-        call = call.header(http::header::CONTENT_LENGTH, 0);
+    } else {
+        // A head alone leaves unseen: from here on it counts as on its way.
+        if !request.departure.leave() {
+            let message = Withdrawn.to_string();
+            return Err(SendError { sent: false, late: false, unreachable: false, message });
+        }
+        if request.method == http::Method::POST {
+            call = call.header(http::header::CONTENT_LENGTH, 0);
+        }
     }
     let failed = |e: reqwest::Error| SendError {
-        sent: !e.is_connect() && !e.is_builder() && (empty || progress.load(Ordering::Relaxed) > 0),
+        sent: !e.is_connect() && !e.is_builder() && !request.departure.withdraw(),
         late: false,
         unreachable: e.is_connect(),
         message: reason(&e),
@@ -186,16 +189,29 @@ fn reason(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
-/// A body of known length that counts what it hands over.
+/// Why a body ends before its length: the server sees half a request, and stores none.
+#[derive(Debug)]
+struct Withdrawn;
+
+impl std::fmt::Display for Withdrawn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the request was given up before it left")
+    }
+}
+
+impl std::error::Error for Withdrawn {}
+
+/// A body of known length that counts what it hands over, and hands nothing over once its request
+/// was given up.
 struct TrackedBody {
     rest: Bytes,
-    left: Arc<AtomicBool>,
+    departure: Departure,
     progress: Arc<AtomicU64>,
 }
 
 impl Body for TrackedBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Withdrawn;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -204,9 +220,11 @@ impl Body for TrackedBody {
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
+        if !self.departure.leave() {
+            return Poll::Ready(Some(Err(Withdrawn)));
+        }
         let length = self.rest.len().min(CHUNK);
         let chunk = self.rest.split_to(length);
-        self.left.store(true, Ordering::Relaxed);
         self.progress.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::http::{HeaderMap, Method};
@@ -11,8 +10,10 @@ use bytes::Bytes;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
+use departure::Departure;
 
 pub(crate) mod asking;
+pub(crate) mod departure;
 mod gate;
 pub(crate) mod http;
 pub(crate) mod plain;
@@ -34,8 +35,8 @@ pub(crate) struct Request {
     pub(crate) keep: Keep,
     /// What the endpoint's header functions gave for it.
     pub(crate) answers: asking::Answers,
-    /// Set once anything of it may have left: before that it only waits for its turn.
-    pub(crate) left: Arc<AtomicBool>,
+    /// Whether it may have left. Each attempt has its own; its redirects share it.
+    pub(crate) departure: Departure,
 }
 
 impl Request {
@@ -43,8 +44,13 @@ impl Request {
     pub(crate) fn new(method: Method, endpoint: Arc<Endpoint>, timeout: Duration) -> Self {
         let (headers, body) = (Arc::default(), Bytes::new());
         let (keep, answers) = (Keep::Excerpt, asking::Answers::default());
-        let left = Arc::default();
-        Request { method, endpoint, headers, body, timeout, keep, answers, left }
+        let departure = Departure::default();
+        Request { method, endpoint, headers, body, timeout, keep, answers, departure }
+    }
+
+    /// The same request for another attempt.
+    pub(crate) fn again(&self) -> Self {
+        Request { departure: Departure::default(), ..self.clone() }
     }
 }
 
@@ -90,6 +96,9 @@ impl SendError {
 pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send>>;
 
 /// Sends one request once: no retries, no redirects, no decisions.
+///
+/// Dropping what it returns gives the answer up, not the request: that may still leave and arrive.
+/// Only [`Departure::withdraw`] keeps it back, and says whether it could.
 pub(crate) trait Transport: Send + Sync + 'static {
     fn send(&self, request: Request) -> Sending;
 }

@@ -38,7 +38,7 @@ pub(crate) async fn send(
     let mut repeated = false;
     loop {
         let url = &request.endpoint.shown;
-        let (error, retry_after) = match transport.send(request.clone()).await {
+        let (error, retry_after) = match transport.send(request.again()).await {
             Ok(response) => {
                 let answer = Answer::read(&response, SystemTime::now());
                 if !answer.is_transient() {
@@ -53,7 +53,7 @@ pub(crate) async fn send(
         };
         repeated |= !error.definite();
         if u64::from(attempt) >= retries.max_retries || (retries.unless_stored && repeated) {
-            return Err(error);
+            return Err(error.with_definite(!repeated)); // an earlier attempt counts too
         }
         let pause = retries.backoff.delay(attempt, rand::random());
         let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);

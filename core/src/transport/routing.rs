@@ -113,6 +113,7 @@ impl<T: Transport> Transport for Routing<T> {
                 let result = inner.send(request.clone()).await;
                 match redirect(&url, &result).filter(|next| route.may_follow(next)) {
                     Some(next) => {
+                        request.departure.came_to_nothing();
                         route.follow(&next, &request.method);
                         url = next;
                     }

@@ -1,13 +1,18 @@
 //! A model server in memory that follows PROTOCOL.md 5.2.1, with faults from a script: what the
 //! engine is tested against, under virtual time.
+//!
+//! The wire to it is no kinder than a real one: a request is carried by a task of its own, which
+//! asks for its body when its turn comes, and goes on when the sender has given the answer up. So
+//! a request may arrive, whole, long after its sender was dropped.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
+use tokio::sync::oneshot;
 
 use super::{Request, Response, SendError, Sending, Transport};
 use crate::protocol::headers::*;
@@ -26,6 +31,8 @@ pub(crate) enum Fault {
     CutAfter,
     /// The server answers so without storing.
     Answer(u16, Vec<(&'static str, String)>),
+    /// The request lies with the connection's task for so long before its body is asked for.
+    Held(Box<Fault>, Duration),
     /// The request arrives late, or its answer does.
     Delay(Box<Fault>, Duration, Duration),
     /// The server loses its producers' memory first, then handles the request.
@@ -64,36 +71,68 @@ pub(crate) struct Model {
 pub(crate) struct Scripted {
     pub(crate) model: Arc<Mutex<Model>>,
     script: Arc<Mutex<VecDeque<Fault>>>,
+    /// Requests that are held or on their way, whoever still waits for their answer.
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Scripted {
     pub(crate) fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
         let script = Arc::new(Mutex::new(faults.into_iter().collect()));
-        Scripted { model: Arc::default(), script }
+        Scripted { script, ..Scripted::default() }
     }
 
     pub(crate) fn stored(&self) -> Vec<String> {
         lock(&self.model).stored.clone()
+    }
+
+    /// Waits until nothing is on its way any more: what is stored then stays so.
+    pub(crate) async fn quiet(&self) {
+        while self.under_way.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
 impl Transport for Scripted {
     fn send(&self, request: Request) -> Sending {
         let fault = lock(&self.script).pop_front().unwrap_or(Fault::None);
-        let model = self.model.clone();
-        Box::pin(async move { play(fault, &model, &request).await })
+        let (model, under_way) = (self.model.clone(), self.under_way.clone());
+        Box::pin(async move {
+            let (timeout, departure) = (request.timeout, request.departure.clone());
+            let (answers, answer) = oneshot::channel();
+            under_way.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let result = carry(fault, &model, &request).await;
+                under_way.fetch_sub(1, Ordering::Relaxed);
+                drop(answers.send(result)); // nobody may wait for it any more
+            });
+            match tokio::time::timeout(timeout, answer).await {
+                Ok(result) => result.expect("a request is carried to its end"),
+                Err(_) => {
+                    let sent = !departure.withdraw();
+                    let message = "no progress".into();
+                    Err(SendError { sent, late: sent, unreachable: !sent, message })
+                }
+            }
+        })
     }
 }
 
-async fn play(
+/// The connection's task.
+async fn carry(
     mut fault: Fault,
     model: &Mutex<Model>,
     request: &Request,
 ) -> Result<Response, SendError> {
     // A little time passes on every wire, so that several requests are under way at once.
     let (mut before, mut after) = (Duration::from_millis(1), Duration::from_millis(1));
+    let mut held = Duration::ZERO;
     loop {
         fault = match fault {
+            Fault::Held(inner, time) => {
+                held += time;
+                *inner
+            }
             Fault::Delay(inner, there, back) => {
                 (before, after) = (before + there, after + back);
                 *inner
@@ -112,44 +151,39 @@ async fn play(
             }
         };
     }
+    let unsent = |unreachable, message: &str| {
+        Err(SendError { sent: false, late: false, unreachable, message: message.into() })
+    };
     if matches!(fault, Fault::Refuse) || lock(model).down {
-        return Err(SendError {
-            sent: false,
-            late: false,
-            unreachable: true,
-            message: "connection refused".into(),
-        });
+        return unsent(true, "connection refused");
     }
-    request.left.store(true, Ordering::Relaxed);
-    let outcome = tokio::time::timeout(request.timeout, async {
-        tokio::time::sleep(before).await;
-        if let Some(token) = request.headers.get(http::header::AUTHORIZATION) {
-            lock(model).tokens.push(token.to_str().unwrap().to_owned());
-        }
-        let answer = match fault {
-            Fault::CutBefore => Err("connection reset"),
-            Fault::CutAfter => {
-                lock(model).handle(request);
-                Err("connection reset")
-            }
-            Fault::Answer(status, headers) => Ok(response(status, &headers)),
-            _ => Ok(lock(model).handle(request)),
-        };
-        tokio::time::sleep(after).await;
-        answer
-    });
-    match outcome.await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(text)) => {
-            Err(SendError { sent: true, late: false, unreachable: false, message: text.into() })
-        }
-        Err(_) => Err(SendError {
-            sent: true,
-            late: true,
-            unreachable: false,
-            message: "no progress".into(),
-        }),
+    if !held.is_zero() {
+        tokio::time::sleep(held).await;
     }
+    if !request.departure.leave() {
+        return unsent(false, "given up");
+    }
+    tokio::time::sleep(before).await;
+    if let Some(token) = request.headers.get(http::header::AUTHORIZATION) {
+        lock(model).tokens.push(token.to_str().unwrap().to_owned());
+    }
+    let answer = match fault {
+        Fault::CutBefore => None,
+        Fault::CutAfter => {
+            lock(model).handle(request);
+            None
+        }
+        Fault::Answer(status, headers) => Some(response(status, &headers)),
+        _ => Some(lock(model).handle(request)),
+    };
+    tokio::time::sleep(after).await;
+    let cut = || SendError {
+        sent: true,
+        late: false,
+        unreachable: false,
+        message: "connection reset".into(),
+    };
+    answer.ok_or_else(cut)
 }
 
 fn response(status: u16, headers: &[(&'static str, String)]) -> Response {

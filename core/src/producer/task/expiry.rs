@@ -63,12 +63,12 @@ impl Task {
                 continue;
             }
             let error = expiry(&self.engine, self.engine.book().last_error.clone(), limit);
-            let has_left = slot.has_left();
-            let unsure = slot.unsure() || has_left;
             slot.expired = true;
-            let stays = slot.maybe_stored || has_left;
+            // What may be stored goes on; anything else is given up, if it has not left by now.
+            let stays = slot.maybe_stored || !slot.withdraw();
+            let unsure = stays || slot.queued.is_in_doubt();
             if let (Some((flight, _)), false) = (&slot.flight, stays) {
-                flight.abort(); // it still waits for its turn, and must not go now
+                flight.abort();
             }
             self.end_unsure |= unsure && slot.queued.closes;
             let (status, error) = Engine::doubt(unsure, Status::Cancelled, error);

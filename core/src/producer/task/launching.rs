@@ -1,7 +1,5 @@
 //! Launching: which batch goes when, and as what request.
 
-use std::sync::atomic::Ordering;
-
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::time::Instant;
 
@@ -149,23 +147,22 @@ impl Task {
         }
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
-        let left = request.left.clone();
-        let refused = left.clone();
+        let departure = request.departure.clone();
+        let own = departure.clone();
         let (transport, ask) = (self.transport.clone(), request.clone());
         let sending = self.transport.send(request);
         let flight = self.flights.spawn(async move {
             let result = sending.await;
             let stream_type = match &result {
                 Ok(response) if wire::is_misfit(response) => {
-                    // While the type is asked for: this attempt left nothing in the stream.
-                    refused.store(false, Ordering::Relaxed);
+                    own.came_to_nothing(); // while the stream's type is asked for
                     wire::conflicting_type(&*transport, &ask).await
                 }
                 _ => None,
             };
             Landed::Batch { epoch, seq, result, stream_type }
         });
-        self.window[n].flight = Some((flight, left));
+        self.window[n].flight = Some((flight, departure));
     }
 
     fn request(&self, slot: &Slot) -> Request {

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -24,6 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::runtime::random;
 use crate::stream::wire::{self, Opened};
 use crate::transport::asking::Answers;
+use crate::transport::departure::Departure;
 use crate::transport::{Response, SendError, Transport};
 
 mod answers;
@@ -50,8 +50,8 @@ struct Slot {
     late: u32,
     /// When the last attempt started.
     started: Option<Instant>,
-    /// The attempt under way, and whether anything of it may have left.
-    flight: Option<(AbortHandle, Arc<AtomicBool>)>,
+    /// The last attempt's task, and whether its request has left.
+    flight: Option<(AbortHandle, Departure)>,
     /// What the session had acknowledged when the last attempt was sent.
     acked: Option<u64>,
     /// What header functions gave for its request.
@@ -83,9 +83,10 @@ impl Slot {
         self.maybe_stored || self.queued.is_in_doubt()
     }
 
-    /// Whether an attempt is under way of which something may have left.
-    fn has_left(&self) -> bool {
-        self.flying && self.flight.as_ref().is_some_and(|(_, left)| left.load(Ordering::Relaxed))
+    /// Keeps the attempt under way back if it still waits for its turn; whether none of it is, or
+    /// comes, on its way.
+    fn withdraw(&self) -> bool {
+        !self.flying || self.flight.as_ref().is_none_or(|(_, departure)| departure.withdraw())
     }
 }
 
@@ -181,11 +182,11 @@ pub(crate) struct Task {
 /// However a task ends, by itself or with its runtime, nothing stays unsettled.
 impl Drop for Task {
     fn drop(&mut self) {
-        self.flights.abort_all();
         let error = self.engine.close_books();
         self.give_up_all(Reason::ProducerStopped, &error);
         let restarts = std::mem::take(&mut self.engine.book().restarts);
         restarts.into_iter().for_each(|waiter| waiter.complete(Err(error.clone())));
+        self.flights.abort_all();
         self.engine.set_ended();
     }
 }
@@ -348,7 +349,7 @@ impl Task {
                 self.leave(&slot);
                 continue;
             }
-            let unsure = slot.unsure() || slot.has_left();
+            let unsure = !slot.withdraw() || slot.unsure();
             self.end_unsure |= unsure && slot.queued.closes;
             self.cancel(&slot.queued.batch, unsure, reason, error);
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::hostile::{Behind, handles_late, model, open_on, sleep};
+use super::hostile::{model, sleep};
 use super::*;
 use crate::DurableStream;
 use crate::producer::{Last, close};
@@ -222,14 +222,7 @@ fn an_append_that_may_be_stored_is_not_made_again_without_identity() {
 async fn a_first_batch_that_arrives_after_the_look_is_flagged() {
     let late = delay(Fault::None, 1_300, 0);
     let server = Scripted::new([late, Fault::None, delay(Fault::None, 500, 0)]);
-    let endpoint = Endpoint::resolve(&model()).unwrap();
-    let options = single().request_timeout_ms(1_000u64);
-    let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
-    config.opened_at = Some("0".into());
-    let transport =
-        Behind(server.clone(), |server: &Scripted, request| handles_late(server, request));
-    let runtime = Runtime::for_test(Arc::new(transport));
-    let engine = Engine::start_on(runtime, endpoint, config, None, None);
+    let engine = open_at(&server, single().request_timeout_ms(1_000u64), Some("0"));
     write(&engine, 1..=1);
     sleep(1_450).await;
     lock(&server.model).producers.clear();
@@ -245,9 +238,7 @@ async fn a_batch_that_arrives_after_its_repeats_were_refused_is_not_rejected() {
     // Each refusal comes after a look.
     let server =
         Scripted::new([Fault::None, late, Fault::None, status(413), Fault::None, status(413)]);
-    let transport =
-        Behind(server.clone(), |server: &Scripted, request| handles_late(server, request));
-    let engine = open_on(transport, &model(), single().request_timeout_ms(1_000u64));
+    let engine = open(&server, single().request_timeout_ms(1_000u64));
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
     write(&engine, 2..=2);

@@ -249,24 +249,6 @@ async fn a_404_before_the_first_ack_creates_the_stream_once() {
     assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.book().state);
 }
 
-/// A server that handles what reached it although the client has given it up.
-pub(super) fn handles_late(server: &Scripted, request: Request) -> Sending {
-    let limit = request.timeout;
-    let sending = server.send(Request { timeout: Duration::from_secs(3_600), ..request });
-    Box::pin(async move {
-        let handled = tokio::spawn(sending);
-        match tokio::time::timeout(limit, handled).await {
-            Ok(result) => result.unwrap(),
-            Err(_) => Err(SendError {
-                sent: true,
-                late: true,
-                unreachable: false,
-                message: "late".into(),
-            }),
-        }
-    })
-}
-
 /// A timeout doubles nothing, above all where the server remembers: what a look found
 /// is delivered, and the rest is repeated under its tuple until the server has shown that it lost
 /// the session.
@@ -282,7 +264,7 @@ async fn a_slow_server_doubles_nothing() {
     ];
     let server = Scripted::new(script);
     let options = single().max_in_flight(2u64);
-    let engine = open_on(Behind(server.clone(), handles_late), &model(), options);
+    let engine = open(&server, options);
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
     write(&engine, 2..=3);
@@ -304,7 +286,7 @@ async fn a_slow_server_doubles_nothing_before_a_refused_batch() {
     ];
     let server = Scripted::new(script);
     let options = single().max_in_flight(2u64);
-    let engine = open_on(Behind(server.clone(), handles_late), &model(), options);
+    let engine = open(&server, options);
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
     write(&engine, 2..=3);
@@ -325,7 +307,7 @@ async fn what_may_only_have_been_late_is_flagged() {
         delay(Fault::None, 5_000, 0),  // 2 in the next session
     ];
     let server = Scripted::new(script);
-    let engine = open_on(Behind(server.clone(), handles_late), &model(), single());
+    let engine = open(&server, single());
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
     write(&engine, 2..=2);
