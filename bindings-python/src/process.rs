@@ -36,7 +36,7 @@ pub(crate) fn start() {
 pub(crate) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let _inside = Inside::enter(py);
     let limit = limit(py, Some(timeout))?.unwrap_or(Duration::from_secs(LONGEST as u64));
-    let stopped = log::around_stop(py, || durstream_core::shutdown(limit));
+    let stopped = gil::detach(py, || durstream_core::shutdown(limit));
     stopped.map_err(|error| raised(py, &error))
 }
 

@@ -7,6 +7,7 @@ use url::{Url, form_urlencoded};
 
 use crate::error::{Error, Result};
 use crate::options::Options;
+use crate::runtime::fork::uncut;
 use crate::transport::asking::HeaderFns;
 use crate::transport::routing::Route;
 
@@ -32,7 +33,9 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Finds the stream from `url`, or from `stream_path` below a base.
     pub(crate) fn resolve(options: &Options) -> Result<Self> {
-        Self::resolve_in(options, |name| std::env::var(name).ok().filter(|v| !v.is_empty()))
+        Self::resolve_in(options, |name| {
+            uncut(|| std::env::var(name)).ok().filter(|v| !v.is_empty())
+        })
     }
 
     fn resolve_in(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Self> {

@@ -27,8 +27,6 @@
 
 mod endpoint;
 mod error;
-mod exit;
-mod log;
 mod options;
 mod pending;
 mod producer;
@@ -40,14 +38,16 @@ mod stream;
 mod transport;
 
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
-pub use exit::set_exit_timeout;
-pub use log::set_log_sink;
 pub use options::{MAX_SAFE_INTEGER, OPTIONS, OptionKind, OptionSpec, Options, Scope};
 pub use pending::Pending;
 pub use producer::{
     Callbacks, CloseResult, Delivery, DeliveryCallback, ErrorCallback, Failure, FlushReport,
     IdempotentProducer, Outcome, ProducerState, Reason, Receipt, Snapshot, Status, WriteOptions,
 };
+pub use runtime::exit::set_exit_timeout;
+#[doc(hidden)]
+pub use runtime::fork::uncut;
+pub use runtime::log::set_log_sink;
 pub use runtime::{flush_all, pending_count, set_buffer_budget, shutdown};
 pub use state::{
     Collection, StateProducer, StreamSchema, ValidateFn, Validator, create_durable_stream,

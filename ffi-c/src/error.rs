@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 use std::sync::{LazyLock, OnceLock};
 
-use durstream_core::{Detail, Error, ErrorKind};
+use durstream_core::{Detail, Error, ErrorKind, uncut};
 use serde_json::json;
 
 use crate::args::{c_string, give, pointer, take};
@@ -276,7 +276,7 @@ pub unsafe extern "C" fn durstream_error_json(error: *const durstream_error) -> 
     unsafe {
         get(ptr::null(), || {
             let error = error.as_ref()?;
-            Some(error.json.get_or_init(|| c_string(&error.problem.json())).as_ptr())
+            Some(uncut(|| error.json.get_or_init(|| c_string(&error.problem.json())).as_ptr()))
         })
     }
 }
@@ -477,7 +477,7 @@ pub unsafe extern "C" fn durstream_code_name(code: i32) -> *const c_char {
         0 => Some(c"OK".as_ptr()),
         _ => {
             let at = ErrorKind::ALL.iter().position(|kind| *kind as i32 == code)?;
-            Some(CODE_NAMES[at].as_ptr())
+            Some(uncut(|| CODE_NAMES[at].as_ptr()))
         }
     })
 }

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 use std::sync::LazyLock;
 
-use durstream_core::{Failure, Outcome, Reason, Status};
+use durstream_core::{Failure, Outcome, Reason, Status, uncut};
 
 use crate::args::{c_string, pointer, take};
 use crate::doorway::get;
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn durstream_reason_name(reason: i32) -> *const c_char {
         0 => Some(c"none".as_ptr()),
         _ => {
             let at = Reason::ALL.iter().position(|known| *known as i32 == reason)?;
-            Some(REASON_NAMES[at].as_ptr())
+            Some(uncut(|| REASON_NAMES[at].as_ptr()))
         }
     })
 }

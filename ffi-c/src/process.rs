@@ -1,7 +1,6 @@
 //! What concerns the whole process.
 
 use std::ffi::{c_char, c_void};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::args::{c_string, limit};
@@ -82,8 +81,9 @@ pub unsafe extern "C" fn durstream_shutdown(
     unsafe { call(error, || Ok(durstream_core::shutdown(bounded(timeout_ms))?)) }
 }
 
-/// Receives a line of the log. `text` ends with the call. Runs on any thread, one at a time; it
-/// must not block and must not call this library.
+/// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's that does
+/// nothing else, one at a time; it must not call this library. While it blocks, further lines are
+/// dropped and counted.
 pub type durstream_log_callback =
     Option<unsafe extern "C" fn(text: *const c_char, user_data: *mut c_void)>;
 
@@ -93,8 +93,10 @@ struct Log {
     user_data: *mut c_void,
 }
 
-// SAFETY: the header says that the callback and `user_data` are used on any thread.
+// SAFETY: the header says that the callback and `user_data` are used on a thread of the library's.
 unsafe impl Send for Log {}
+// SAFETY: the core calls with one line at a time.
+unsafe impl Sync for Log {}
 
 impl Log {
     fn line(&self, text: &str) {
@@ -113,12 +115,8 @@ pub unsafe extern "C" fn durstream_set_log(
     user_data: *mut c_void,
 ) {
     get((), || {
-        // The lock keeps the promise of one line at a time.
-        let log = callback.map(|callback| Mutex::new(Log { callback, user_data }));
-        durstream_core::set_log_sink(move |text| {
-            let log = log.as_ref().map(|log| log.lock().unwrap_or_else(|e| e.into_inner()));
-            log.iter().for_each(|log| log.line(text));
-        });
+        let log = callback.map(|callback| Log { callback, user_data });
+        durstream_core::set_log_sink(move |text| log.iter().for_each(|log| log.line(text)));
         Some(())
     })
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Issue, Result};
 use crate::protocol::json;
+use crate::runtime::fork::uncut;
 
 /// How many findings of a validator are reported.
 const MAX_ISSUES: usize = 32;
@@ -155,7 +156,8 @@ fn compile(name: &str, collection: &Collection) -> Result<Compiled> {
         Validator::Any | Validator::External => Check::Nothing,
         Validator::Function(function) => Check::Function(function.clone()),
         Validator::JsonSchema(schema) => {
-            let compiled = jsonschema::validator_for(schema).map_err(|error| {
+            // The library has lazy values that a forked child must not meet half made.
+            let compiled = uncut(|| jsonschema::validator_for(schema)).map_err(|error| {
                 let name = name.escape_debug();
                 Error::option(
                     "schema",
@@ -182,11 +184,14 @@ impl Compiled {
         };
         let issues = match (&self.check, parsed) {
             (_, Err(error)) => vec![Issue { path: String::new(), message: error.to_string() }],
-            (Check::JsonSchema(schema), Ok(value)) => schema
-                .iter_errors(&value)
-                .take(MAX_ISSUES)
-                .map(|e| Issue { path: e.instance_path().to_string(), message: e.to_string() })
-                .collect(),
+            // Some of the library's lazy values are made by the first value that needs them.
+            (Check::JsonSchema(schema), Ok(value)) => uncut(|| {
+                let issue = |e: jsonschema::ValidationError<'_>| Issue {
+                    path: e.instance_path().to_string(),
+                    message: e.to_string(),
+                };
+                schema.iter_errors(&value).take(MAX_ISSUES).map(issue).collect()
+            }),
             (Check::Function(function), Ok(value)) => match function(&value) {
                 Ok(()) => return Ok(()),
                 Err(issues) => issues,

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::departure::Departure;
 use super::gate::{Gates, MAX_CONNECTIONS};
 use super::{Keep, Request, Response, SendError, Sending, Transport};
+use crate::runtime::fork::uncut;
 
 /// How much of an answer's body is kept for an error text.
 const EXCERPT: usize = 16 * 1024;
@@ -42,7 +43,8 @@ impl HttpTransport {
             "https" => (&self.tls, true),
             _ => (&self.plain, false),
         };
-        cell.get_or_try_init(|| build(https)).cloned()
+        // A fork waits for what is made the first time, deep in the libraries.
+        cell.get_or_try_init(|| uncut(|| build(https))).cloned()
     }
 }
 

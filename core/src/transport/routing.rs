@@ -8,6 +8,7 @@ use url::{Origin, Url};
 
 use super::{Request, Response, SendError, Sending, Transport};
 use crate::endpoint::Endpoint;
+use crate::runtime::fork::uncut;
 use crate::runtime::lock;
 
 /// How often one request is sent on before its redirects count as an answer.
@@ -40,12 +41,16 @@ impl Route {
 
     /// Whether one address alone has answered for the stream, as far as we know.
     pub(crate) fn is_sole(&self) -> bool {
-        self.urls.len() == 1 && !lock(&self.place).moved
+        self.urls.len() == 1 && !self.place(|place| place.moved)
+    }
+
+    /// A handle that came through `fork` has the parent's: no fork meets it locked.
+    fn place<T>(&self, work: impl FnOnce(&mut Place) -> T) -> T {
+        uncut(|| work(&mut lock(&self.place)))
     }
 
     fn target(&self) -> Url {
-        let place = lock(&self.place);
-        place.leader.clone().unwrap_or_else(|| self.urls[place.current].clone())
+        self.place(|place| place.leader.clone().unwrap_or_else(|| self.urls[place.current].clone()))
     }
 
     fn may_follow(&self, url: &Url) -> bool {
@@ -56,11 +61,12 @@ impl Route {
     /// Somebody else takes this kind of request. Who takes the writes is remembered; who answers
     /// a read need not be the one.
     fn follow(&self, next: &Url, method: &Method) {
-        let mut place = lock(&self.place);
-        place.moved = true;
-        if method == Method::POST {
-            place.leader = Some(without_query(next));
-        }
+        self.place(|place| {
+            place.moved = true;
+            if method == Method::POST {
+                place.leader = Some(without_query(next));
+            }
+        });
     }
 
     /// What was used does not answer: back to the list, and on in it.
@@ -68,16 +74,17 @@ impl Route {
         if self.depose(failed) {
             return;
         }
-        let mut place = lock(&self.place);
-        if place.leader.is_none() && self.urls[place.current] == without_query(failed) {
-            place.current = (place.current + 1) % self.urls.len();
-        }
+        self.place(|place| {
+            if place.leader.is_none() && self.urls[place.current] == without_query(failed) {
+                place.current = (place.current + 1) % self.urls.len();
+            }
+        });
     }
 
     /// Back to the list, where the stream's leader was asked; whether it was.
     fn depose(&self, asked: &Url) -> bool {
         let asked = without_query(asked);
-        lock(&self.place).leader.take_if(|leader| *leader == asked).is_some()
+        self.place(|place| place.leader.take_if(|leader| *leader == asked).is_some())
     }
 }
 

@@ -192,7 +192,7 @@ impl Engine {
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             let (status, id) = (outcome.status.as_str(), &self.config.producer_id);
             let writes = if writes == 1 { "a write was" } else { &format!("{writes} writes were") };
-            crate::log::warn(&format!("producer {id}: {writes} {status}: {error}"));
+            runtime::log::warn(&format!("producer {id}: {writes} {status}: {error}"));
         }
     }
 

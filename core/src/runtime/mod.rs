@@ -5,7 +5,7 @@
 //! one; the parent's is leaked there, never dropped, because its epoll instance is shared with the
 //! parent and its locks may be held by threads that do not exist in the child
 //! (docs/adr/runtime-and-fork.md).
-#![allow(unsafe_code, reason = "fork handlers, signal masks and the slot they replace")]
+#![allow(unsafe_code, reason = "signal masks, and the slot that a fork replaces")]
 
 use std::cell::Cell;
 use std::ptr;
@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use once_cell::sync::OnceCell;
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +26,12 @@ use crate::transport::Transport;
 use crate::transport::asking::Asking;
 use crate::transport::http::HttpTransport;
 use crate::transport::routing::Routing;
+
+pub(crate) mod exit;
+pub(crate) mod fork;
+pub(crate) mod log;
+
+pub(crate) use fork::{generation, made_in};
 
 /// How long names are looked up on threads of their own after the last one finished.
 const RESOLVER_KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -60,11 +65,9 @@ pub(crate) fn lock_inherited<T>(mutex: &Mutex<T>, made_in: u64) -> Result<MutexG
     }
 }
 
-static GENERATION: AtomicU64 = AtomicU64::new(0);
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 /// The parent's slot, in a forked child: leaked, but not lost to those who look for leaks.
 static INHERITED: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
-static FORK_HANDLERS: OnceCell<()> = OnceCell::new();
 /// What producers together may buffer; forked children keep to it too.
 static BUFFER_BUDGET: AtomicU64 = AtomicU64::new(512 << 20);
 
@@ -78,17 +81,6 @@ pub(crate) struct Process {
     pub(crate) budget: Arc<Budget>,
 }
 
-/// The fork generation this thread runs in; a handle of another one must not be used.
-pub(crate) fn generation() -> u64 {
-    GENERATION.load(Ordering::Relaxed)
-}
-
-/// The fork generation of what is made now: from here on a fork is noticed.
-pub(crate) fn made_in() -> u64 {
-    FORK_HANDLERS.get_or_init(register_fork_handler);
-    generation()
-}
-
 /// A number no other process has, a forked one included: a generator of this process's own would go
 /// on from the same state on both sides of a fork.
 pub(crate) fn random() -> u64 {
@@ -97,7 +89,7 @@ pub(crate) fn random() -> u64 {
 
 /// The current process's slot, made at first use.
 pub(crate) fn process() -> &'static Process {
-    FORK_HANDLERS.get_or_init(register_fork_handler);
+    made_in(); // from here on a fork is noticed
     let mut slot = CURRENT.load(Ordering::Acquire);
     if slot.is_null() {
         let fresh = Box::into_raw(Box::new(Process {
@@ -122,20 +114,13 @@ pub(crate) fn process() -> &'static Process {
     unsafe { &*slot }
 }
 
-#[cfg(unix)]
-fn register_fork_handler() {
-    extern "C" fn in_child() {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
-        let parents = CURRENT.swap(ptr::null_mut(), Ordering::AcqRel);
+/// In a forked child: the parent's slot is the parent's.
+fn leave_to_parent() {
+    let parents = CURRENT.swap(ptr::null_mut(), Ordering::AcqRel);
+    if !parents.is_null() {
         INHERITED.store(parents, Ordering::Relaxed);
     }
-    // SAFETY: the handler only stores to atomics. The library is linked with `-z nodelete`, so
-    // its address stays valid.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
 }
-
-#[cfg(not(unix))]
-fn register_fork_handler() {}
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -178,8 +163,9 @@ impl Process {
         if let Some(runtime) = &*slot {
             return Ok(runtime.clone());
         }
-        crate::exit::register();
-        let runtime = Arc::new(Runtime::start(Arc::new(Routing::new(HttpTransport::new())))?);
+        exit::register();
+        let runtime = fork::uncut(|| Runtime::start(Arc::new(Routing::new(HttpTransport::new()))))?;
+        let runtime = Arc::new(runtime);
         *slot = Some(runtime.clone());
         Ok(runtime)
     }
@@ -310,7 +296,7 @@ impl Dispatcher {
 /// A callback that panics is reported; the dispatcher goes on.
 pub(crate) fn guarded(job: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
-        crate::log::warn("a callback panicked");
+        log::warn("a callback panicked");
     }
 }
 
@@ -401,11 +387,13 @@ pub fn flush_all(timeout: Duration) -> Pending<()> {
 
 /// What is said of writes that are given up.
 pub(crate) fn still_pending(writes: u64, limit: Duration) -> String {
-    format!("{writes} writes were still pending after {} ms", limit.as_millis())
+    let writes = if writes == 1 { "1 write was" } else { &format!("{writes} writes were") };
+    format!("{writes} still pending after {} ms", limit.as_millis())
 }
 
 fn settle_all(runtime: &Runtime, engines: Vec<Arc<Engine>>, timeout: Duration) -> Pending<()> {
-    runtime.run(async move {
+    let (completer, result) = pending();
+    runtime.spawn(async move {
         let settle = async {
             for engine in &engines {
                 engine.settled().await;
@@ -414,13 +402,17 @@ fn settle_all(runtime: &Runtime, engines: Vec<Arc<Engine>>, timeout: Duration) -
             process().lines.settled().await;
         };
         if tokio::time::timeout(timeout, settle).await.is_ok() {
-            return Ok(());
+            return completer.complete(Ok(()));
         }
         let left = process().lines.pending() + pending_in(&engines);
         let text = still_pending(left, timeout);
-        crate::log::warn(&text);
-        Err(Error::new(ErrorKind::Timeout, text))
-    })
+        // Whoever gave the wait up, or was refused it, hears nothing of it.
+        if !completer.is_abandoned() {
+            log::warn(&text);
+        }
+        completer.complete(Err(Error::new(ErrorKind::Timeout, text)));
+    });
+    result
 }
 
 /// Stops everything: no new writes, accepted ones get until `timeout` to be delivered, what is
@@ -451,6 +443,7 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
     };
     let _ = runtime.run(async move { Ok(tokio::time::timeout(grace, ended).await.is_ok()) }).wait();
     runtime.stop(deadline.max(Instant::now() + MIN_GRACE));
+    log::close(MIN_GRACE);
     drained
 }
 

@@ -1,0 +1,126 @@
+//! What a fork leaves: a child with one thread, in which every lock and every lazy value that
+//! another thread was at work on stays as it was, for good.
+//!
+//! Three rules keep a child from waiting for threads that it does not have:
+//! - A handle knows the [`generation`] it was made in, and is refused in another one.
+//! - What is process-wide and outlives a fork is either atomic, or used inside [`uncut`] alone,
+//!   which a fork waits for. That includes the lazy values of libraries (docs/adr/runtime-and-fork.md).
+//! - Inside [`uncut`] nothing waits and nothing of the host's runs, since a fork stands still for it.
+#![allow(unsafe_code, reason = "the one call that registers the handlers")]
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+/// Not a `Once`: a child that was forked in the middle of one would wait for its end.
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+/// Threads inside [`uncut`].
+static INSIDE: AtomicU64 = AtomicU64::new(0);
+/// Threads that are about to fork.
+static FORKING: AtomicU64 = AtomicU64::new(0);
+
+/// How long a fork waits for what it must not cut. That takes milliseconds; a fork that waits for
+/// longer goes on all the same, since a host that cannot fork is worse off than a child that may hang.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_micros(20);
+
+thread_local! {
+    /// How deep this thread is inside [`uncut`].
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The fork generation this thread runs in; a handle of another one must not be used.
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// The fork generation of what is made now: from here on a fork is noticed.
+pub(crate) fn made_in() -> u64 {
+    register();
+    generation()
+}
+
+/// Runs something that no fork may cut in half: a fork by another thread waits for its end.
+#[doc(hidden)] // for the bindings, which have lazy values of their own
+pub fn uncut<T>(work: impl FnOnce() -> T) -> T {
+    let _inside = Inside::enter();
+    work()
+}
+
+/// Counts this thread among those a fork waits for.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Self {
+        register();
+        let depth = DEPTH.get();
+        DEPTH.set(depth + 1);
+        if depth > 0 {
+            return Inside; // it is counted already
+        }
+        loop {
+            INSIDE.fetch_add(1, Ordering::SeqCst);
+            if FORKING.load(Ordering::SeqCst) == 0 {
+                return Inside;
+            }
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+            wait_until(|| FORKING.load(Ordering::SeqCst) == 0);
+        }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let depth = DEPTH.get() - 1;
+        DEPTH.set(depth);
+        if depth == 0 {
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() && started.elapsed() < LONGEST_WAIT {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// This thread's share of [`INSIDE`]: a signal handler may fork from in there.
+fn own() -> u64 {
+    u64::from(DEPTH.get() > 0)
+}
+
+extern "C" fn before() {
+    FORKING.fetch_add(1, Ordering::SeqCst);
+    wait_until(|| INSIDE.load(Ordering::SeqCst) <= own());
+}
+
+extern "C" fn in_parent() {
+    FORKING.fetch_sub(1, Ordering::SeqCst);
+}
+
+extern "C" fn in_child() {
+    FORKING.store(0, Ordering::SeqCst);
+    INSIDE.store(own(), Ordering::SeqCst);
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    super::leave_to_parent();
+}
+
+#[cfg(unix)]
+fn register() {
+    if REGISTERED.load(Ordering::Acquire) {
+        return;
+    }
+    // Two threads that come here at once register twice, which does no harm: the handlers count.
+    // SAFETY: the handlers touch atomics and a thread-local of constant initialisation. The library
+    // is linked with `-z nodelete`, so their addresses stay valid.
+    unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    REGISTERED.store(true, Ordering::Release);
+}
+
+#[cfg(not(unix))]
+fn register() {
+    let _ = (before, in_parent, in_child, &REGISTERED);
+}

@@ -1,0 +1,192 @@
+//! What the library has to say when nobody asked: a line at a time, to the host's sink or standard
+//! error.
+//!
+//! Lines go through a bounded queue to a thread of their own, so that nobody waits for the host: not
+//! for a standard error that nobody reads, not for a sink that blocks. What finds the queue full is
+//! dropped and counted, and the next line that is written is preceded by the count.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::fork::{generation, uncut};
+use super::{guarded, lock, spawn};
+
+/// Lines that wait to be written.
+const QUEUE: usize = 256;
+/// The longest line, in bytes.
+const LINE: usize = 4096;
+/// How long the thread stays when there is nothing to write.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+type Sink = Arc<dyn Fn(&str) + Send + Sync>;
+
+struct State {
+    sink: Option<Sink>,
+    writer: Option<Writer>,
+}
+
+enum Line {
+    Text(String),
+    /// Somebody waits for the thread's end.
+    End,
+}
+
+/// The thread, and the way to it. It stays here until it has ended, so that there are never two.
+struct Writer {
+    lines: SyncSender<Line>,
+    thread: JoinHandle<()>,
+    generation: u64,
+}
+
+/// Locked inside [`uncut`] alone: a child finds it free.
+static STATE: Mutex<State> = Mutex::new(State { sink: None, writer: None });
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Sends the library's warnings to `sink` in place of standard error. One line at a time, on a
+/// thread of the library's; it must not call back into the library. While it blocks, further lines
+/// are dropped and counted.
+pub fn set_log_sink(sink: impl Fn(&str) + Send + Sync + 'static) {
+    let sink: Sink = Arc::new(sink);
+    let before = uncut(|| lock(&STATE).sink.replace(sink));
+    drop(before); // not under the lock: it is the host's
+}
+
+/// Queues a line. Waits for nothing.
+pub(crate) fn warn(text: &str) {
+    let mut line = text.to_owned();
+    if line.len() > LINE {
+        line.truncate(line.floor_char_boundary(LINE));
+        line.push('…');
+    }
+    if !uncut(|| lock(&STATE).queue(Line::Text(line))) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends the thread once what is queued is written, and waits for that as long as it may take.
+pub(crate) fn close(limit: Duration) {
+    let started = Instant::now();
+    let mut asked = false;
+    while started.elapsed() < limit {
+        let ended = uncut(|| {
+            let mut state = lock(&STATE);
+            let writer = state.own_writer()?;
+            asked = asked || writer.lines.try_send(Line::End).is_ok();
+            writer.thread.is_finished().then(|| state.writer.take())
+        });
+        match ended {
+            Some(writer) => return writer.into_iter().for_each(|w| drop(w.thread.join())),
+            None if uncut(|| lock(&STATE).own_writer().is_none()) => return,
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+impl State {
+    /// Whether there was room for it.
+    fn queue(&mut self, mut line: Line) -> bool {
+        for _ in 0..2 {
+            if self.own_writer().is_none() {
+                self.writer = Writer::start();
+            }
+            let Some(writer) = &self.writer else { return false };
+            match writer.lines.try_send(line) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(_)) => return false,
+                Err(TrySendError::Disconnected(unsent)) => line = unsent, // it had just ended
+            }
+            self.writer = None;
+        }
+        false
+    }
+
+    /// The writer of this process: the parent's thread is not here, and its way leads nowhere.
+    fn own_writer(&mut self) -> Option<&Writer> {
+        let inherited = self.writer.take_if(|writer| writer.generation != generation());
+        inherited.into_iter().for_each(std::mem::forget);
+        self.writer.as_ref()
+    }
+}
+
+impl Writer {
+    fn start() -> Option<Self> {
+        let (lines, queue) = sync_channel(QUEUE);
+        let thread = spawn("durstream-log", move || write_all(queue)).ok()?;
+        Some(Writer { lines, thread, generation: generation() })
+    }
+}
+
+/// The thread.
+fn write_all(mut queue: Receiver<Line>) {
+    loop {
+        match queue.recv_timeout(KEEP_ALIVE) {
+            Ok(Line::Text(line)) => write(&line),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Line::End) | Err(RecvTimeoutError::Timeout) => match unless_empty(queue) {
+                Some((line, rest)) => {
+                    write(&line);
+                    queue = rest;
+                }
+                None => return,
+            },
+        }
+    }
+}
+
+/// What is in the queue, or its end: nothing finds its way there afterwards.
+fn unless_empty(queue: Receiver<Line>) -> Option<(String, Receiver<Line>)> {
+    uncut(|| {
+        let _nobody_queues = lock(&STATE);
+        loop {
+            match queue.try_recv() {
+                Ok(Line::Text(line)) => return Some((line, queue)),
+                Ok(Line::End) => {}
+                Err(_) => {
+                    drop(queue);
+                    return None;
+                }
+            }
+        }
+    })
+}
+
+fn write(line: &str) {
+    let sink = uncut(|| lock(&STATE).sink.clone());
+    let mut text = String::new();
+    match DROPPED.swap(0, Ordering::Relaxed) {
+        0 => {}
+        1 => text.push_str("1 line of this log was dropped: nobody took it in time\n"),
+        n => drop(writeln!(text, "{n} lines of this log were dropped: nobody took them in time")),
+    }
+    text.push_str(line);
+    for line in text.lines() {
+        match &sink {
+            Some(sink) => guarded(|| sink(line)),
+            None => to_stderr(line),
+        }
+    }
+}
+
+/// Past the standard library's own handle, whose lock a host's thread may hold at a fork.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "standard error is written to without its lock")]
+fn to_stderr(line: &str) {
+    use std::io::Write;
+    use std::os::fd::FromRawFd;
+    // SAFETY: the descriptor is the host's; `ManuallyDrop` keeps it open. Closed, writing fails.
+    let stderr = unsafe { std::fs::File::from_raw_fd(2) };
+    let mut stderr = std::mem::ManuallyDrop::new(stderr);
+    if stderr.write_all(format!("durstream: {line}\n").as_bytes()).is_err() {
+        DROPPED.fetch_add(1, Ordering::Relaxed); // no reason to fail
+    }
+}
+
+#[cfg(not(unix))]
+fn to_stderr(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "durstream: {line}");
+}
