@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include "check.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -201,11 +200,25 @@ static int in_the_middle(int forks, int *hung) {
     return WIFEXITED(status);
 }
 
+/* Standard error goes to a file meanwhile: full of what is logged, and of what a failed check said. */
+static FILE *kept_log;
+
+static void show_what_failed(void) {
+    char line[512];
+    rewind(kept_log);
+    while (fgets(line, sizeof line, kept_log) != NULL)
+        if (strstr(line, "durstream: ") != line) fputs(line, stdout);
+}
+
 static int hung_first(const char *what, void (*work)(void), int forks) {
     int hung = 0;
     for (int n = 0; n < forks; n++) {
         const int result = in_a_new_process(work);
-        CHECK(result == 0 || result == HUNG);
+        if (result != 0 && result != HUNG) {
+            fprintf(stdout, "a child ended with %d\n", result);
+            show_what_failed();
+            exit(1);
+        }
         hung += result == HUNG;
     }
     fprintf(stdout, "%d forks while another thread %s: %d hung\n", forks, what, hung);
@@ -236,10 +249,9 @@ int main(int count, char **arguments) {
     setvbuf(stdout, NULL, _IONBF, 0);
     server();
     create_streams();
-    /* What is logged is of no interest here. */
-    const int nowhere = open("/dev/null", O_WRONLY);
     const int standard_error = dup(2);
-    CHECK(nowhere >= 0 && dup2(nowhere, 2) == 2);
+    kept_log = tmpfile();
+    CHECK(kept_log != NULL && dup2(fileno(kept_log), 2) == 2);
 
     int hung = hung_first("makes its first call", publish, forks);
     hung += hung_first("compiles its first JSON Schema", validate, forks);
@@ -247,6 +259,7 @@ int main(int count, char **arguments) {
     const int lived = in_the_middle(forks, &hung);
     fprintf(stdout, "%d forks in the middle of everything, with spawns beside; in all %d hung\n",
             forks, hung);
+    if (!lived) show_what_failed();
     CHECK(dup2(standard_error, 2) == 2);
     CHECK(lived && hung == 0);
     return 0;

@@ -20,9 +20,14 @@ static INSIDE: AtomicU64 = AtomicU64::new(0);
 /// Threads that are about to fork.
 static FORKING: AtomicU64 = AtomicU64::new(0);
 
+/// Threads inside [`uncut_at_first`].
+static BEGINNING: AtomicU64 = AtomicU64::new(0);
+
 /// How long a fork waits for what it must not cut. That takes milliseconds; a fork that waits for
 /// longer goes on all the same, since a host that cannot fork is worse off than a child that may hang.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long it waits for what holds locks at its beginning only.
+const BEGINNING_WAIT: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_micros(20);
 
 thread_local! {
@@ -48,6 +53,16 @@ pub fn uncut<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Runs something that takes its time, and takes locks only where it begins: glibc's `getaddrinfo`,
+/// which holds a lock while it looks at `resolv.conf`. A fork waits for the beginning.
+pub(crate) fn uncut_at_first<T>(work: impl FnOnce() -> T) -> T {
+    uncut(|| BEGINNING.fetch_add(1, Ordering::SeqCst));
+    let result = work();
+    let less = |count: u64| count.checked_sub(1); // in a child of this very thread it is 0
+    let _ = BEGINNING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    result
+}
+
 /// Counts this thread among those a fork waits for.
 struct Inside;
 
@@ -65,7 +80,7 @@ impl Inside {
                 return Inside;
             }
             INSIDE.fetch_sub(1, Ordering::SeqCst);
-            wait_until(|| FORKING.load(Ordering::SeqCst) == 0);
+            wait_until(LONGEST_WAIT, || FORKING.load(Ordering::SeqCst) == 0);
         }
     }
 }
@@ -80,9 +95,9 @@ impl Drop for Inside {
     }
 }
 
-fn wait_until(is_so: impl Fn() -> bool) {
+fn wait_until(longest: Duration, is_so: impl Fn() -> bool) {
     let started = Instant::now();
-    while !is_so() && started.elapsed() < LONGEST_WAIT {
+    while !is_so() && started.elapsed() < longest {
         std::thread::sleep(PAUSE);
     }
 }
@@ -94,7 +109,8 @@ fn own() -> u64 {
 
 extern "C" fn before() {
     FORKING.fetch_add(1, Ordering::SeqCst);
-    wait_until(|| INSIDE.load(Ordering::SeqCst) <= own());
+    wait_until(LONGEST_WAIT, || INSIDE.load(Ordering::SeqCst) <= own());
+    wait_until(BEGINNING_WAIT, || BEGINNING.load(Ordering::SeqCst) == 0);
 }
 
 extern "C" fn in_parent() {
@@ -104,6 +120,7 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     FORKING.store(0, Ordering::SeqCst);
     INSIDE.store(own(), Ordering::SeqCst);
+    BEGINNING.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
     super::leave_to_parent();
 }

@@ -33,10 +33,10 @@ pub(crate) mod log;
 
 pub(crate) use fork::{generation, made_in};
 
-/// How long names are looked up on threads of their own after the last one finished.
-const RESOLVER_KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// Names looked up at the same time.
-const RESOLVER_THREADS: usize = 4;
+/// Large answers that are taken apart at the same time, beside the I/O thread.
+const PARSING_THREADS: usize = 4;
+/// How long such a thread stays after the last one.
+const PARSING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// How long a child waits for a lock that came through `fork`.
 const INHERITED_LOCK_LIMIT: Duration = Duration::from_secs(1);
@@ -195,9 +195,9 @@ impl Runtime {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .max_blocking_threads(RESOLVER_THREADS)
-            .thread_keep_alive(RESOLVER_KEEP_ALIVE)
-            .thread_name("durstream-dns")
+            .max_blocking_threads(PARSING_THREADS)
+            .thread_keep_alive(PARSING_KEEP_ALIVE)
+            .thread_name("durstream-parse")
             .build()
             .map_err(failed)?;
         let handle = runtime.handle().clone();
@@ -205,7 +205,7 @@ impl Runtime {
         let stopped = stop.clone();
         let thread = spawn("durstream-io", move || {
             runtime.block_on(stopped.notified());
-            runtime.shutdown_timeout(MIN_GRACE); // a name may still be looked up
+            runtime.shutdown_timeout(MIN_GRACE); // an answer may still be taken apart
         })
         .map_err(failed)?;
         let dispatcher = Dispatcher::new();
@@ -302,7 +302,10 @@ pub(crate) fn guarded(job: impl FnOnce()) {
 
 /// Starts one of the library's threads. Signals are the host's: they stay blocked here, SIGPIPE
 /// from a cut connection above all, which would end a host that does not ignore it.
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
     let _blocked = SignalsBlocked::new();
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         OWN_THREAD.with(|own| own.set(true));

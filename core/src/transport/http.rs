@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::departure::Departure;
 use super::gate::{Gates, MAX_CONNECTIONS};
+use super::names::Names;
 use super::{Keep, Request, Response, SendError, Sending, Transport};
 use crate::runtime::fork::uncut;
 
@@ -66,6 +67,7 @@ fn build(https: bool) -> Result<Client, String> {
         .retry(reqwest::retry::never())
         .referer(false)
         .tcp_nodelay(true)
+        .dns_resolver(Names::default())
         .pool_max_idle_per_host(MAX_CONNECTIONS)
         .user_agent(concat!("durstream/", env!("CARGO_PKG_VERSION")))
         .build()
