@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::hostile::sleep;
 use super::*;
 use crate::transport::http::HttpTransport;
 use crate::transport::{Keep, Request, Transport};
@@ -222,6 +224,59 @@ async fn a_late_answer_to_a_request_without_a_body_closes_no_gate() {
     let late = HttpTransport::new().send(request(http::Method::HEAD, &url, "")).await.unwrap_err();
     assert!(late.sent, "it had left");
     assert!(!late.unreachable, "and so somebody listens: {late:?}");
+}
+
+/// Lets each task that is ready take one turn; tokio's own yield lets them take all they want.
+async fn behind_what_is_ready() {
+    let mut took_its_turn = false;
+    std::future::poll_fn(|context| {
+        context.waker().wake_by_ref();
+        match std::mem::replace(&mut took_its_turn, true) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// "Giving a request up and its first byte leaving exclude each other by one atomic step": what was
+/// withdrawn never arrives, whatever the connection's own task does with it afterwards.
+#[tokio::test]
+async fn what_was_withdrawn_never_arrives() {
+    const ATTEMPTS: u64 = 500;
+    let transport = Arc::new(HttpTransport::new());
+    for body in ["[1]", ""] {
+        let arrived = Arc::new(AtomicU64::new(0));
+        let seen = arrived.clone();
+        let url = serve(move |_, connection| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            say(connection, "HTTP/1.1 204 No Content\r\n\r\n");
+        });
+        let transport = transport.clone();
+        // In a task, which takes turns with the attempt's and the connection's.
+        let sent = tokio::spawn(async move {
+            let mut sent = 0;
+            for n in 0..ATTEMPTS {
+                // One that is answered, so that there is a connection to take the next.
+                let before = request(http::Method::POST, &url, body);
+                transport.send(before).await.unwrap();
+                let request = request(http::Method::POST, &url, body);
+                let departure = request.departure.clone();
+                let attempt = tokio::spawn(transport.send(request));
+                for _ in 0..n % 5 {
+                    behind_what_is_ready().await;
+                }
+                attempt.abort(); // as those do who give up; it proves nothing
+                sent += u64::from(!departure.withdraw());
+            }
+            sent
+        });
+        let sent = sent.await.unwrap();
+        sleep(300).await; // what still comes
+        let arrived = arrived.load(Ordering::SeqCst) - ATTEMPTS;
+        assert!(0 < sent && sent < ATTEMPTS, "{sent}: it happens here and there");
+        assert!(arrived <= sent, "{arrived} arrived, {sent} were not withdrawn ({body:?})");
+    }
 }
 
 /// "A chunk nobody took, as when a wait was given up, comes again with the next call", and
