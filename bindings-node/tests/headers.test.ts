@@ -173,6 +173,6 @@ test("a function that never answers does not keep Node alive", async () => {
   const url = fresh("exit-stuck");
   const { code, stdout, stderr } = await run("asked", [url, "hangs"]);
   assert.deepEqual([code, stdout], [0, "the end is reached\n"]);
-  assert.match(stderr, /1 write was still pending|1 writes were still pending/);
+  assert.match(stderr, /1 write was still pending/);
   assert.deepEqual(await readJson(url), [1]);
 });

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use durstream_core::{Callbacks, Failure};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use crate::callable::{Callables, Called};
 use crate::dispatcher;
 use crate::errors::{exception, invalid};
+use crate::imported;
 use crate::receipt::outcome;
-
-static FAILURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What the core calls for what Python gave as `on_error`.
 pub(crate) fn on_error(
@@ -41,7 +39,7 @@ fn call(py: Python<'_>, called: &Called, failure: Failure) {
 fn error_of<'py>(py: Python<'py>, failure: &Failure) -> PyResult<Bound<'py, PyAny>> {
     let error = exception(py, &failure.error)?;
     let payload = PyBytes::new(py, &failure.payload);
-    let class = FAILURE.import(py, "durstream._types", "Failure")?;
+    let class = imported::FAILURE.get(py)?;
     error
         .setattr("failure", class.call1((failure.id, payload, outcome(py, &failure.outcome)?))?)?;
     Ok(error)

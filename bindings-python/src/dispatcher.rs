@@ -9,16 +9,15 @@ use durstream_core::{DurableStream, Options};
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::gil::{self, Inside};
+use crate::imported;
 
 /// What a callback gets to end once it was interrupted.
 const GRACE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(2);
 
 static CALLING: Mutex<Vec<u64>> = Mutex::new(Vec::new());
-static GET_IDENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 fn calling() -> MutexGuard<'static, Vec<u64>> {
     CALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -33,7 +32,7 @@ pub(crate) fn forked() {
 pub(crate) fn with_python(job: impl FnOnce(Python<'_>)) {
     let Some(_inside) = Inside::try_enter() else { return };
     Python::try_attach(|py| {
-        let ident = GET_IDENT.import(py, "threading", "get_ident");
+        let ident = imported::THREAD_IDENT.get(py);
         let ident = ident.and_then(|get| get.call0()?.extract::<u64>()).unwrap_or_default();
         calling().push(ident);
         job(py);

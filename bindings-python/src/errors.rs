@@ -3,14 +3,12 @@
 
 use durstream_core::Error;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
-static FROM_JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static INVALID: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+use crate::imported;
 
 /// The exception of an error, to hand over.
 pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
-    let build = FROM_JSON.import(py, "durstream._errors", "from_json")?;
+    let build = imported::ERROR_FROM_JSON.get(py)?;
     build.call1((error.to_json().to_string(),))
 }
 
@@ -21,7 +19,7 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
 
 /// An argument that never reached the core, as `InvalidArgumentError`.
 pub(crate) fn invalid(py: Python<'_>, argument: &str, text: String) -> PyErr {
-    let build = INVALID.import(py, "durstream._errors", "invalid");
+    let build = imported::INVALID.get(py);
     let built = build.and_then(|build| build.call1((argument, text)));
     built.map_or_else(|failure| failure, PyErr::from_value)
 }

@@ -12,6 +12,7 @@ mod feed;
 mod fork;
 mod gil;
 mod headers;
+mod imported;
 mod json;
 mod log;
 mod options;
@@ -43,6 +44,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<state::State>()?;
     module.add_function(wrap_pyfunction!(options::options_table, module)?)?;
     module.add_function(wrap_pyfunction!(process::error_classes, module)?)?;
+    module.add_function(wrap_pyfunction!(imported::prepare, module)?)?;
     module.add_function(wrap_pyfunction!(process::start, module)?)?;
     module.add_function(wrap_pyfunction!(process::shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(process::end, module)?)?;

@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
-use crate::dispatcher;
+use crate::{dispatcher, imported};
 
 static INSTALLED: AtomicBool = AtomicBool::new(false);
-static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// Takes the core's warnings over from standard error. Not by a `Once`: a child that was forked in
 /// the middle of one would wait for its end.
@@ -19,7 +17,7 @@ pub(crate) fn install() {
     // The core's thread for its log does nothing else, so it may wait for the GIL.
     durstream_core::set_log_sink(|line| {
         dispatcher::with_python(|py| {
-            let written = WARN.import(py, "durstream._log", "warn").and_then(|w| w.call1((line,)));
+            let written = imported::WARN.get(py).and_then(|w| w.call1((line,)));
             if let Err(error) = written {
                 dispatcher::report(py, error, None);
             }

@@ -5,14 +5,12 @@ use std::ops::Deref;
 
 use pyo3::exceptions::{PyOverflowError, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 use serde::ser::Error as _;
 
+use crate::imported;
 use crate::json;
 use crate::utf8::utf8;
-
-static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The bytes of a message.
 pub(crate) enum Bytes<'a> {
@@ -87,7 +85,7 @@ pub(crate) fn encoded<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Payload<'a>> 
         return Ok(Ok(Bytes::Written(text)));
     }
     let py = value.py();
-    let encode = ENCODE.import(py, "durstream._json", "encode")?;
+    let encode = imported::ENCODE.get(py)?;
     match encode.call1((value,)) {
         Ok(bytes) => Ok(Ok(Bytes::Python(bytes.cast_into()?))),
         Err(error) if is_refusal(py, &error) => Ok(Err(error.value(py).to_string())),

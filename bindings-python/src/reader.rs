@@ -10,10 +10,9 @@ use crate::callable::Callables;
 use crate::errors::raised;
 use crate::fork::Origin;
 use crate::gil::Inside;
+use crate::imported;
 use crate::pending::Pending;
 use crate::stream::Stream;
-
-static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The half of ``durstream.StreamReader`` that is the core's.
 #[pyclass(subclass, frozen, module = "durstream._durstream")]
@@ -141,7 +140,7 @@ impl Chunk {
         let _inside = Inside::enter(py);
         let items = self.core.items().map_err(|error| raised(py, &error))?;
         let array = [b"[", &*items.join(&b','), b"]"].concat();
-        LOADS.import(py, "json", "loads")?.call1((PyBytes::new(py, &array),))
+        imported::JSON_LOADS.get(py)?.call1((PyBytes::new(py, &array),))
     }
 
     /// The bytes as text.

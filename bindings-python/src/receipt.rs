@@ -6,24 +6,18 @@ use std::time::Duration;
 
 use durstream_core::{Error, ErrorKind, FlushReport, Outcome};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::callable::Callables;
 use crate::errors::{exception, raised};
 use crate::gil::Inside;
+use crate::imported;
 use crate::pending::Pending;
 use crate::room::Writer;
-
-static OUTCOME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static REPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static CLOSED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static METADATA: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static AWAITED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The outcome as `durstream.Outcome`.
 pub(crate) fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyAny>> {
     let error = outcome.error.as_ref().map(|error| exception(py, error)).transpose()?;
-    OUTCOME.import(py, "durstream._types", "Outcome")?.call1((
+    imported::OUTCOME.get(py)?.call1((
         outcome.status.as_str(),
         outcome.reason.map(|reason| reason.as_str()),
         outcome.duplicate,
@@ -36,19 +30,19 @@ pub(crate) fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound
 
 /// What a flush found, as `durstream.FlushReport`.
 pub(crate) fn report(py: Python<'_>, report: FlushReport) -> PyResult<Py<PyAny>> {
-    let class = REPORT.import(py, "durstream._types", "FlushReport")?;
+    let class = imported::FLUSH_REPORT.get(py)?;
     Ok(class.call1((report.delivered, report.duplicates, report.uncertain))?.unbind())
 }
 
 /// How a stream was ended, as `durstream.CloseResult`.
 pub(crate) fn closed(py: Python<'_>, closed: durstream_core::CloseResult) -> PyResult<Py<PyAny>> {
-    let class = CLOSED.import(py, "durstream._types", "CloseResult")?;
+    let class = imported::CLOSE_RESULT.get(py)?;
     Ok(class.call1((closed.final_offset.as_deref(),))?.unbind())
 }
 
 /// What a stream is, as `durstream.Metadata`.
 pub(crate) fn metadata(py: Python<'_>, found: durstream_core::Metadata) -> PyResult<Py<PyAny>> {
-    let class = METADATA.import(py, "durstream._types", "Metadata")?;
+    let class = imported::METADATA.get(py)?;
     let found = class.call1((
         found.exists,
         found.content_type.as_deref(),
@@ -124,7 +118,7 @@ impl Receipt {
             (None, ErrorKind::ProducerClosed) => "producer-stopping",
             (None, _) => "producer-failed",
         };
-        let class = OUTCOME.import(py, "durstream._types", "Outcome")?;
+        let class = imported::OUTCOME.get(py)?;
         let none = py.None();
         class.call1(("rejected", reason, false, false, 0, none, exception(py, error)?))
     }
@@ -173,7 +167,7 @@ impl Receipt {
 
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let _inside = Inside::enter(py);
-        let awaited = AWAITED.import(py, "durstream._wait", "settled")?;
+        let awaited = imported::SETTLED.get(py)?;
         let coroutine = match &self.refused {
             Some(error) => awaited.call1((py.None(), Self::refusal(py, error)?))?,
             None => awaited.call1((

@@ -4,16 +4,14 @@ use std::time::{Duration, Instant};
 
 use durstream_core::{Outcome, Stats};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::gil;
+use crate::imported;
 use crate::options::{Pairs, number};
 use crate::pending::SIGNAL_INTERVAL;
 
 /// At least what the core adds to a write: its overhead, and the event around a value.
 const MARGIN: usize = 1024;
-
-static IN_EVENT_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// What a handle of Python's needs of a core producer, whichever it is.
 pub(crate) trait Writer: Send + Sync {
@@ -71,5 +69,5 @@ impl Room {
 }
 
 fn in_event_loop(py: Python<'_>) -> PyResult<bool> {
-    IN_EVENT_LOOP.import(py, "durstream._wait", "in_event_loop")?.call0()?.extract()
+    imported::IN_EVENT_LOOP.get(py)?.call0()?.extract()
 }

@@ -25,6 +25,8 @@ static const char *const SCHEMA =
 static const char *messages_path, *state_path;
 static atomic_int begun, ended;
 static unsigned seed;
+/* What the threads of a parent were at work on is lost in its child, and counted as a leak at exit. */
+static int under_valgrind;
 
 static durstream_options *named(const char *name, const char *value) {
     durstream_error *error = NULL;
@@ -130,7 +132,7 @@ static int forked(void (*work)(void)) {
         alarm(CHILD_SECONDS);
         ended = 1;
         work();
-        if (way == 0) exit(0);
+        if (way == 0 && !under_valgrind) exit(0);
         if (way == 1) CHECK(durstream_shutdown(1000, NULL) == DURSTREAM_OK);
         _exit(0);
     }
@@ -242,12 +244,19 @@ static void create_streams(void) {
 
 int main(int count, char **arguments) {
     const char *preloaded = getenv("LD_PRELOAD");
-    const int slow = preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
-    const int forks =
-        count > 1 ? atoi(arguments[1]) : slow ? FORKS_UNDER_VALGRIND : FORKS;
+    under_valgrind = preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
+    const int forks = count > 1        ? atoi(arguments[1])
+                      : under_valgrind ? FORKS_UNDER_VALGRIND
+                                       : FORKS;
     seed = (unsigned)getpid();
     setvbuf(stdout, NULL, _IONBF, 0);
-    server();
+    /* By name, where it has one: looking names up takes locks of the system's. */
+    unsigned port = 0;
+    if (sscanf(server(), "http://127.0.0.1:%u", &port) == 1) {
+        char url[64];
+        snprintf(url, sizeof url, "http://localhost:%u", port);
+        setenv("DURABLE_STREAMS_URL", url, 1);
+    }
     create_streams();
     const int standard_error = dup(2);
     kept_log = tmpfile();

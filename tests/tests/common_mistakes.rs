@@ -154,7 +154,7 @@ fn a_callback_that_blocks_holds_no_end_up() {
     let output = program.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("1 writes were still pending"), "{said}");
+    assert!(said.contains("1 write was still pending"), "{said}");
 }
 
 /// "Awaiting each producer.append() call": slower, and nothing else.

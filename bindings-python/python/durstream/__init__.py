@@ -7,6 +7,7 @@ the first open, and pending writes are delivered before the process ends.
 
 from __future__ import annotations
 
+from . import _durstream as _core
 from ._durstream import Chunk as Chunk
 from ._durstream import Receipt as Receipt
 from ._durstream import __version__ as __version__
@@ -87,3 +88,6 @@ __all__ = [
     "set_exit_timeout",
     "shutdown",
 ]
+
+# A child that is forked in the middle of a later import would wait for its end for ever.
+_core.prepare()
