@@ -795,7 +795,8 @@ bool durstream_chunk_up_to_date(const durstream_chunk *chunk);
 // Whether the stream has ended with the chunk. Any thread; does not block.
 bool durstream_chunk_stream_closed(const durstream_chunk *chunk);
 
-// Counts the messages of a JSON stream's chunk. Any thread; does not block.
+// Counts the messages of a JSON stream's chunk: it was done as the chunk came. Any thread; does
+// not block.
 //
 // Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
 // messages.
@@ -804,8 +805,8 @@ durstream_code durstream_chunk_item_count(const durstream_chunk *chunk,
                                           durstream_error **error);
 
 // A message of a JSON stream's chunk in its own text, unchanged, `*length` bytes (may be NULL);
-// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Any
-// thread; does not block.
+// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Cheap
+// in any order, and most so in theirs. Any thread; does not block.
 const uint8_t *durstream_chunk_item(const durstream_chunk *chunk, size_t index, size_t *length);
 
 // --- Producers -------------------------------------------------------------------------------------

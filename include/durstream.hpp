@@ -596,18 +596,26 @@ public:
         const std::uint8_t *bytes = durstream_chunk_data(get(), &length);
         return {reinterpret_cast<const char *>(bytes), length};
     }
-    /// The messages of a JSON stream, each in its own text; throws NotSupportedError on others.
-    std::vector<std::string_view> items() const {
+    /// How many messages a JSON stream's chunk has; throws NotSupportedError on others.
+    std::size_t item_count() const {
         detail::Slot error;
         std::size_t count = 0;
         error.check(durstream_chunk_item_count(get(), &count, error.out()));
+        return count;
+    }
+    /// A message of a JSON stream in its own text, below item_count(). Cheap in any order.
+    std::string_view item(std::size_t index) const noexcept {
+        std::size_t length = 0;
+        const std::uint8_t *item = durstream_chunk_item(get(), index, &length);
+        return {reinterpret_cast<const char *>(item), length};
+    }
+    /// The messages of a JSON stream, each in its own text; throws NotSupportedError on others.
+    /// The list takes 16 bytes for each: of many small ones item() takes less.
+    std::vector<std::string_view> items() const {
+        const std::size_t count = item_count();
         std::vector<std::string_view> items;
         items.reserve(count);
-        for (std::size_t n = 0; n < count; n++) {
-            std::size_t length = 0;
-            const std::uint8_t *item = durstream_chunk_item(get(), n, &length);
-            items.emplace_back(reinterpret_cast<const char *>(item), length);
-        }
+        for (std::size_t n = 0; n < count; n++) items.push_back(item(n));
         return items;
     }
     /// Where reading goes on after it: opaque, for a later read.

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use durstream_core::{Error, ErrorKind, StreamReader};
-use napi::Env;
+use durstream_core::StreamReader;
 use napi::bindgen_prelude::{Object, ObjectFinalize, Uint8Array};
+use napi::{Env, JsString};
 use napi_derive::napi;
 use serde_json::json;
 
@@ -129,12 +129,9 @@ impl Chunk {
 
     /// The messages of a JSON stream as the text of one array.
     #[napi]
-    pub fn json(&self) -> napi::Result<String> {
-        guarded(|| {
-            let text = format_array(&self.chunk.items()?);
-            String::from_utf8(text)
-                .map_err(|_| Error::new(ErrorKind::Protocol, "a message is not UTF-8"))
-        })
+    pub fn json<'env>(&self, env: &'env Env) -> napi::Result<JsString<'env>> {
+        let text = guarded(|| self.chunk.json_array())?;
+        env.create_string(text)
     }
 
     /// Where the stream goes on after it.
@@ -154,11 +151,4 @@ impl Chunk {
     pub fn stream_closed(&self) -> bool {
         self.chunk.stream_closed
     }
-}
-
-fn format_array(items: &[&[u8]]) -> Vec<u8> {
-    let mut text = vec![b'['];
-    text.extend(items.join(&b','));
-    text.push(b']');
-    text
 }

@@ -3,7 +3,7 @@
 use durstream_core::StreamReader;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::callable::Callables;
@@ -138,9 +138,10 @@ impl Chunk {
     /// Raises ``NotSupportedError`` where the stream holds no JSON.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let _inside = Inside::enter(py);
-        let items = self.core.items().map_err(|error| raised(py, &error))?;
-        let array = [b"[", &*items.join(&b','), b"]"].concat();
-        imported::JSON_LOADS.get(py)?.call1((PyBytes::new(py, &array),))
+        let array = self.core.json_array().map_err(|error| raised(py, &error))?;
+        let text = PyString::new(py, &array);
+        drop(array); // Python has its own while the values are made
+        imported::JSON_LOADS.get(py)?.call1((text,))
     }
 
     /// The bytes as text.

@@ -44,6 +44,7 @@ pub use producer::{
     Callbacks, CloseResult, Delivery, DeliveryCallback, ErrorCallback, Failure, FlushReport,
     IdempotentProducer, Outcome, ProducerState, Reason, Receipt, Snapshot, Status, WriteOptions,
 };
+pub use protocol::items::Items;
 pub use runtime::exit::set_exit_timeout;
 #[doc(hidden)]
 pub use runtime::fork::uncut;

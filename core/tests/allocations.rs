@@ -1,4 +1,5 @@
-//! What writes cost in memory: no allocation for each of them, and little beyond their bytes.
+//! What writing and reading cost in memory: no allocation for each write, and little beyond the
+//! bytes.
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 #![allow(clippy::print_stdout, reason = "the numbers are for who reads them with --nocapture")]
@@ -11,13 +12,14 @@ use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use common::Sink;
-use durstream_core::{IdempotentProducer, Options};
+use durstream_core::{DurableStream, IdempotentProducer, Options};
 
 /// The system's allocator, counted.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
+static PEAK: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
     static OWN: Cell<u64> = const { Cell::new(0) };
@@ -25,7 +27,8 @@ thread_local! {
 
 fn count(grown: isize) {
     ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    LIVE.fetch_add(grown, Ordering::Relaxed);
+    let live = LIVE.fetch_add(grown, Ordering::Relaxed) + grown;
+    PEAK.fetch_max(live, Ordering::Relaxed);
     OWN.with(|own| own.set(own.get() + 1));
 }
 
@@ -127,5 +130,43 @@ fn the_buffer_takes_little_more_than_the_payload() {
         common::wait_until("memory given back", || {
             LIVE.load(Ordering::Relaxed) - before < CONSTANT as isize
         });
+    }
+}
+
+/// The shortest messages there are, as one array or one a line.
+fn messages(content_type: &str, length: usize) -> Vec<u8> {
+    match content_type {
+        "application/json" => [b"[1", &*b",1".repeat(length / 2 - 1), b"]"].concat(),
+        _ => b"1\n".repeat(length / 2),
+    }
+}
+
+#[test]
+fn reading_takes_little_more_than_the_body() {
+    const LENGTH: usize = 16 << 20;
+    let _alone = alone();
+    for content_type in ["application/json", "application/x-ndjson"] {
+        // Kept: what the server gives back would count.
+        let body: &[u8] = messages(content_type, LENGTH).leak();
+        let length = body.len();
+        for is_length_known in [true, false] {
+            let url = common::serve_once(content_type, body, is_length_known);
+            let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+            let reader = stream.read(None).unwrap();
+            let before = LIVE.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            let chunk = reader.next_chunk().wait().unwrap().unwrap();
+            assert_eq!((chunk.data.len(), chunk.item_count().unwrap()), (length, LENGTH / 2));
+            assert!(
+                chunk.item(LENGTH / 4) == Some(b"1") && chunk.items().unwrap().all(|m| m == b"1")
+            );
+            let grown = |now: isize| (now - before) as f64 / length as f64;
+            let (peak, live) =
+                (grown(PEAK.load(Ordering::Relaxed)), grown(LIVE.load(Ordering::Relaxed)));
+            println!(
+                "{content_type}, length known: {is_length_known}: {live:.3} bodies held, {peak:.3} at most"
+            );
+            assert!(peak <= 2.0 && live <= 1.1, "{peak} bodies at most, {live} held");
+        }
     }
 }

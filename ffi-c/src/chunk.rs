@@ -1,9 +1,7 @@
 //! A part of a stream, as one answer brought it.
 
 use std::ffi::{CString, c_char};
-use std::ops::Range;
 use std::ptr;
-use std::sync::OnceLock;
 
 use durstream_core::Chunk;
 
@@ -15,25 +13,11 @@ use crate::error::{durstream_code, durstream_error};
 pub struct durstream_chunk {
     chunk: Chunk,
     offset: CString,
-    items: OnceLock<Vec<Range<usize>>>,
 }
 
 impl durstream_chunk {
     pub(crate) fn new(chunk: Chunk) -> Self {
-        durstream_chunk { offset: c_string(&chunk.offset), chunk, items: OnceLock::new() }
-    }
-
-    /// The messages one by one, without looking for all of them each time.
-    fn item(&self, index: usize) -> Option<&[u8]> {
-        let items = self.items.get_or_init(|| {
-            let start = self.chunk.data.as_ptr() as usize;
-            let place = |item: &[u8]| {
-                let from = item.as_ptr() as usize - start;
-                from..from + item.len()
-            };
-            self.chunk.items().unwrap_or_default().into_iter().map(place).collect()
-        });
-        self.chunk.data.get(items.get(index)?.clone())
+        durstream_chunk { offset: c_string(&chunk.offset), chunk }
     }
 }
 
@@ -83,7 +67,8 @@ pub unsafe extern "C" fn durstream_chunk_stream_closed(chunk: *const durstream_c
     unsafe { get(false, || Some(chunk.as_ref()?.chunk.stream_closed)) }
 }
 
-/// Counts the messages of a JSON stream's chunk. Any thread; does not block.
+/// Counts the messages of a JSON stream's chunk: it was done as the chunk came. Any thread; does
+/// not block.
 ///
 /// Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
 /// messages.
@@ -97,16 +82,16 @@ pub unsafe extern "C" fn durstream_chunk_item_count(
     unsafe {
         call(error, || {
             let (chunk, count) = (handle(chunk, "chunk")?, out(count, "count")?);
-            let items = chunk.chunk.items()?;
-            count.set(|| items.len());
+            let items = chunk.chunk.item_count()?;
+            count.set(|| items);
             Ok(())
         })
     }
 }
 
 /// A message of a JSON stream's chunk in its own text, unchanged, `*length` bytes (may be NULL);
-/// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Any
-/// thread; does not block.
+/// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Cheap
+/// in any order, and most so in theirs. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_chunk_item(
     chunk: *const durstream_chunk,
@@ -116,7 +101,7 @@ pub unsafe extern "C" fn durstream_chunk_item(
     // SAFETY: NULL or a live chunk; `length` is NULL or writable.
     unsafe {
         get(ptr::null(), || {
-            let item = chunk.as_ref()?.item(index)?;
+            let item = chunk.as_ref()?.chunk.item(index)?;
             optional_out(length).set(|| item.len());
             Some(item.as_ptr())
         })

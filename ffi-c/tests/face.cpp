@@ -116,6 +116,7 @@ void streams_are_read() {
     for (const durstream::Chunk &chunk : reader) {
         CHECK(chunk.data() == "[" + big + "]");
         CHECK(chunk.items() == std::vector<std::string_view>{big});
+        CHECK(chunk.item_count() == 1 && chunk.item(0) == big && chunk.item(1).empty());
         CHECK(chunk.offset() == head.offset && chunk.up_to_date() && !chunk.stream_closed());
         chunks++;
     }
@@ -157,6 +158,7 @@ void streams_are_read() {
     const auto chunk = text.read().next(30s);
     CHECK(chunk && chunk->data() == "a");
     thrown<durstream::NotSupportedError>([&] { chunk->items(); });
+    thrown<durstream::NotSupportedError>([&] { chunk->item_count(); });
 }
 
 durstream::StreamSchema shipments() {

@@ -173,6 +173,63 @@ static void reading_goes_on_where_it_left_off(void) {
     durstream_reader_free(later);
 }
 
+enum { MANY = 5000, LONGEST = 1000 };
+
+/* One of many messages of all sizes, with everything in them that divides messages elsewhere. */
+static const char *message(int n, char *text) {
+    if (n % 500 == 7) {
+        memset(text, 'x', LONGEST - 1);
+        text[0] = text[LONGEST - 2] = '"';
+        text[LONGEST - 1] = '\0';
+        return text;
+    }
+    static const char *const kinds[] = {"%d", "\"], \\\"%d\\\\\"", "[[%d, [] ], \"[\"]", "{\"a\": {\"]}\":%d}}"};
+    snprintf(text, LONGEST, kinds[n % 4], n);
+    return text;
+}
+
+/* Asks for each message in an order of its own. */
+static void *ask_in_any_order(void *argument) {
+    const durstream_chunk *chunk = (const durstream_chunk *)argument;
+    char text[LONGEST];
+    for (int n = 0; n < MANY; n++) CHECK(item_is(chunk, (size_t)n, message(n, text)));
+    for (int n = MANY - 1; n >= 0; n--) CHECK(item_is(chunk, (size_t)n, message(n, text)));
+    for (int n = 0; n < MANY; n++) {
+        const int other = (int)((long)n * 3571 % MANY);
+        CHECK(item_is(chunk, (size_t)other, message(other, text)));
+        CHECK(item_is(chunk, (size_t)other, text)); /* and again */
+    }
+    CHECK(durstream_chunk_item(chunk, MANY, NULL) == NULL);
+    CHECK(durstream_chunk_item(chunk, SIZE_MAX, NULL) == NULL);
+    return NULL;
+}
+
+static void messages_are_found_in_any_order(void) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = NULL;
+    char *body = (char *)malloc((size_t)MANY * 32 + MANY / 500 * LONGEST);
+    char text[LONGEST];
+    size_t length = 0, count = 0;
+    for (int n = 0; n < MANY; n++)
+        length += (size_t)sprintf(body + length, "%s%s", n == 0 ? "[" : ", ", message(n, text));
+    body[length++] = ']';
+    durstream_options *options = options_for(fresh_path("many"), JSON);
+    OK(durstream_stream_create(options, (const uint8_t *)body, length, &stream, &error), error);
+    durstream_reader *reader = read_from(stream, NULL);
+    durstream_chunk *chunk = next(reader);
+    OK(durstream_chunk_item_count(chunk, &count, &error), error);
+    CHECK(count == MANY);
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, ask_in_any_order, chunk) == 0);
+    ask_in_any_order(chunk);
+    CHECK(pthread_join(other, NULL) == 0);
+    durstream_chunk_free(chunk);
+    durstream_reader_free(reader);
+    durstream_stream_free(stream);
+    durstream_options_free(options);
+    free(body);
+}
+
 static void streams_may_be_born_closed(void) {
     durstream_error *error = NULL;
     durstream_stream *stream = NULL;
@@ -338,6 +395,7 @@ int main(void) {
     what_is_not_there_is_said_by_name();
     deleted_is_gone();
     reading_goes_on_where_it_left_off();
+    messages_are_found_in_any_order();
     streams_may_be_born_closed();
     sequences_have_to_rise();
     wrong_offsets_are_named();

@@ -36,7 +36,7 @@ fn items(stream: &DurableStream) -> Vec<String> {
     let reader = stream.read(None).unwrap();
     let chunks = std::iter::from_fn(|| reader.next_chunk().wait().unwrap());
     let texts = |chunk: durstream_core::Chunk| {
-        let items = chunk.items().unwrap().into_iter();
+        let items = chunk.items().unwrap();
         items.map(|item| String::from_utf8(item.to_vec()).unwrap()).collect::<Vec<_>>()
     };
     chunks.flat_map(texts).collect()

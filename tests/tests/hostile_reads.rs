@@ -104,7 +104,8 @@ fn broken_json_is_no_chunk_however_long_it_is() {
         assert_eq!(error.kind(), ErrorKind::Protocol, "{}", &body[..body.len().min(60)]);
         assert!(error.message().contains("no JSON") && error.message().len() < 400, "{error}");
         // Asked again, it asks again, from the same place.
-        assert_eq!(reader.next_chunk().wait().unwrap().unwrap().items().unwrap(), [b"1"]);
+        let chunk = reader.next_chunk().wait().unwrap().unwrap();
+        assert_eq!(chunk.items().unwrap().collect::<Vec<_>>(), [b"1"]);
         assert!(peer.asked.lock().unwrap().iter().all(|line| line.contains("offset=4")));
     }
     let bytes = stream_answer(JSON, "5", b"[\"\xff\xfe\"]");
@@ -120,7 +121,8 @@ fn lines_with_a_broken_one_are_no_chunk() {
         let reader = peer.read(JSON, None);
         assert_eq!(refused(&reader).kind(), ErrorKind::Protocol, "{body:?}");
         let chunk = reader.next_chunk().wait().unwrap().unwrap();
-        assert_eq!(chunk.items().unwrap(), [&b"1"[..], b"{\"a\":2}"]);
+        assert_eq!(chunk.items().unwrap().collect::<Vec<_>>(), [&b"1"[..], b"{\"a\":2}"]);
+        assert_eq!(chunk.json_array().unwrap(), "[1,{\"a\":2}]");
     }
 }
 
@@ -136,7 +138,7 @@ fn a_body_that_is_cut_is_asked_for_again() {
     for cut in [cut, chunked(""), chunked("3\r\n,3"), chunked("zz\r\n"), chunked("3\r\n,3]\r\n")] {
         let peer = Peer::start(vec![cut.clone(), cut.clone(), whole.clone()]);
         let chunk = peer.read(JSON, None).next_chunk().wait().unwrap().unwrap();
-        assert_eq!((chunk.items().unwrap().len(), peer.asked()), (3, 3));
+        assert_eq!((chunk.item_count().unwrap(), peer.asked()), (3, 3));
         let peer = Peer::start(vec![cut.clone(), cut.clone(), cut, whole.clone()]);
         let reader = peer.read(JSON, None);
         let error = refused(&reader);
@@ -196,6 +198,9 @@ fn what_it_is_has_to_be_what_was_asked_for() {
     let chunk = peer.read("text/plain", None).next_chunk().wait().unwrap().unwrap();
     assert_eq!(&chunk.data[..], b"\xff\x00");
     assert_eq!(chunk.items().unwrap_err().kind(), ErrorKind::NotSupported);
+    assert_eq!(chunk.item_count().unwrap_err().kind(), ErrorKind::NotSupported);
+    assert_eq!(chunk.json_array().unwrap_err().kind(), ErrorKind::NotSupported);
+    assert_eq!(chunk.item(0), None);
 }
 
 #[test]
@@ -252,7 +257,7 @@ fn transient_failures_are_repeated_as_often_as_allowed() {
         proxy.clear_log();
         proxy.add(Rule::new(fault.clone()).method("GET").times(2)).unwrap();
         let chunk = stream.read(None).unwrap().next_chunk().wait().unwrap().unwrap();
-        assert_eq!((chunk.items().unwrap().len(), proxy.log().len()), (2, 3), "{name}");
+        assert_eq!((chunk.item_count().unwrap(), proxy.log().len()), (2, 3), "{name}");
         proxy.clear_log();
         proxy.add(Rule::new(fault).method("GET").times(3)).unwrap();
         let error = refused(&stream.read(None).unwrap());

@@ -29,7 +29,7 @@ fn items(stream: &DurableStream) -> Vec<u64> {
     let reader = stream.read(None).unwrap();
     let chunks = std::iter::from_fn(|| reader.next_chunk().wait().unwrap());
     let texts = |chunk: durstream_core::Chunk| {
-        let items = chunk.items().unwrap().into_iter();
+        let items = chunk.items().unwrap();
         items.map(|item| std::str::from_utf8(item).unwrap().parse().unwrap()).collect::<Vec<_>>()
     };
     chunks.flat_map(texts).collect()

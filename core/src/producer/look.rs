@@ -78,8 +78,9 @@ fn messages<'a>(
             // Without a server's framing each write is one message.
             Framing::None => found.push(&body[..]),
             framing => {
-                let items = framing.items_up_to(own.checked_sub(found.len())?, body).ok()?;
-                found.extend(items.into_iter().map(|item| &body[item]));
+                let left = own.checked_sub(found.len())?;
+                let index = framing.index_up_to(left, body).ok()??;
+                found.extend(index.items(body));
             }
         }
     }

@@ -3,4 +3,5 @@
 pub(crate) mod answer;
 pub(crate) mod framing;
 pub(crate) mod headers;
+pub(crate) mod items;
 pub(crate) mod json;

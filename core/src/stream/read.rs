@@ -1,7 +1,7 @@
 //! Reading what is there: [`StreamReader`] and its chunks (PROTOCOL.md 5.6).
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use crate::options::Options;
 use crate::pending::{Pending, pending_or_unread};
 use crate::protocol::answer::{Answer, MAX_OFFSET, is_offset, text_in};
 use crate::protocol::framing::Framing;
+use crate::protocol::items::{Division, Index, Items};
 use crate::runtime::{Runtime, generation, lock, made_in, process};
 use crate::transport::plain::{self, Reply};
 use crate::transport::{Keep, Request};
@@ -40,23 +41,61 @@ pub struct Chunk {
     pub stream_closed: bool,
     /// Where it began.
     from: Option<Arc<str>>,
-    /// Where each message is, on a JSON stream.
-    items: Option<Arc<[Range<usize>]>>,
+    /// Where the messages are, on a JSON stream.
+    index: Option<Arc<Index>>,
 }
 
 impl Chunk {
-    /// The messages of a JSON stream, each one in its own text, unchanged.
+    /// How many messages a JSON stream's chunk has.
     ///
     /// # Errors
     /// `NotSupported` where the stream is none of JSON: bytes have no bounds.
-    pub fn items(&self) -> Result<Vec<&[u8]>> {
-        match &self.items {
-            Some(items) => Ok(items.iter().map(|item| &self.data[item.clone()]).collect()),
-            None => {
-                let text = "this is no JSON stream: its bytes are not divided into messages";
-                Err(Error::new(ErrorKind::NotSupported, text))
-            }
+    pub fn item_count(&self) -> Result<usize> {
+        self.index().map(Index::count)
+    }
+
+    /// A message of a JSON stream in its own text, unchanged; `None` from `item_count` on, and of a
+    /// stream that is none of JSON.
+    ///
+    /// Any order is cheap: it is found with a look at a few hundred bytes beside its own.
+    pub fn item(&self, index: usize) -> Option<&[u8]> {
+        self.index.as_ref()?.get(&self.data, index)
+    }
+
+    /// The messages of a JSON stream in order, each in its own text, unchanged.
+    ///
+    /// # Errors
+    /// `NotSupported` where the stream is none of JSON: bytes have no bounds.
+    pub fn items(&self) -> Result<Items<'_>> {
+        self.index().map(|index| index.items(&self.data))
+    }
+
+    /// The messages of a JSON stream as the text of one array: `data` itself, unless that has one
+    /// message a line.
+    ///
+    /// # Errors
+    /// `NotSupported` where the stream is none of JSON: bytes have no bounds.
+    pub fn json_array(&self) -> Result<Cow<'_, str>> {
+        let index = self.index()?;
+        let no_text = |_| Error::new(ErrorKind::Protocol, "a message is not UTF-8");
+        if index.division() == Division::Elements {
+            return std::str::from_utf8(&self.data).map(Cow::Borrowed).map_err(no_text);
         }
+        // A comma takes the place of each end of a line.
+        let mut text = String::with_capacity(self.data.len() + 2);
+        for item in index.items(&self.data) {
+            text.push(if text.is_empty() { '[' } else { ',' });
+            text.push_str(std::str::from_utf8(item).map_err(no_text)?);
+        }
+        text.push(']');
+        Ok(Cow::Owned(text))
+    }
+
+    fn index(&self) -> Result<&Index> {
+        self.index.as_deref().ok_or_else(|| {
+            let text = "this is no JSON stream: its bytes are not divided into messages";
+            Error::new(ErrorKind::NotSupported, text)
+        })
     }
 }
 
@@ -223,7 +262,7 @@ impl Shared {
             };
             let chunk = self.fetch(runtime, from.clone()).await?;
             let progress = Some(&chunk.offset) != from.as_ref();
-            let empty = chunk.data.is_empty() || chunk.items.as_ref().is_some_and(|i| i.is_empty());
+            let empty = chunk.data.is_empty() || chunk.item_count().is_ok_and(|count| count == 0);
             if !progress && !chunk.up_to_date {
                 return Err(self.broken("it neither goes on nor says that this is the end"));
             }
@@ -268,23 +307,30 @@ impl Shared {
         if self.stream.is_json() && matches!(Framing::of(kind), Framing::None) {
             return Err(self.no_json(kind));
         }
-        let items = match Framing::of(kind) {
-            Framing::None => None,
-            framing if data.len() <= PARSED_IN_PLACE => Some(framing.items(&data)),
-            framing => {
+        let index = self.index(Framing::of(kind), &data).await?.map(Arc::new);
+        let up_to_date = answer.up_to_date || answer.closed;
+        let stream_closed = answer.closed;
+        Ok(Chunk { data, offset, up_to_date, stream_closed, from, index })
+    }
+
+    /// Where the messages of a body are.
+    async fn index(&self, framing: Framing, data: &Bytes) -> Result<Option<Index>> {
+        let index = match framing {
+            Framing::None => return Ok(None),
+            _ if data.len() <= PARSED_IN_PLACE => framing.index(data),
+            _ => {
                 let data = data.clone();
-                let parsed = tokio::task::spawn_blocking(move || framing.items(&data)).await;
-                Some(parsed.unwrap_or_else(|error| Err(error.to_string())))
+                let parsed = tokio::task::spawn_blocking(move || framing.index(&data)).await;
+                parsed.unwrap_or_else(|error| Err(error.to_string()))
             }
         };
         // Lines of a stream that is not known to be JSON are bytes where they are none: the end of
         // an answer may be the middle of a line.
-        let lenient = matches!(Framing::of(kind), Framing::Lines) && !self.stream.is_json();
-        let items = items.filter(|items| items.is_ok() || !lenient);
-        let items = items.transpose().map_err(|e| self.broken(&format!("it is no JSON: {e}")))?;
-        let up_to_date = answer.up_to_date || answer.closed;
-        let stream_closed = answer.closed;
-        Ok(Chunk { data, offset, up_to_date, stream_closed, from, items: items.map(Into::into) })
+        let lenient = matches!(framing, Framing::Lines) && !self.stream.is_json();
+        match index {
+            Err(_) if lenient => Ok(None),
+            index => index.map_err(|e| self.broken(&format!("it is no JSON: {e}"))),
+        }
     }
 
     fn url(&self) -> Arc<str> {
@@ -330,7 +376,7 @@ mod tests {
             up_to_date: true,
             stream_closed: true,
             from: Some("3".into()),
-            items: None,
+            index: None,
         };
         reader.shared.place().pass(&chunk);
         assert!(reader.stream_closed());

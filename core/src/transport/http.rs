@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use once_cell::sync::OnceCell;
@@ -154,10 +154,15 @@ async fn exchange(
         Keep::Whole(cap) if response.status().is_success() => (cap, true),
         _ => (EXCERPT, false),
     };
-    let mut body = BytesMut::new();
-    let mut cut = false;
+    let length = response.content_length();
+    // What is known to be too long is not waited for.
+    let beyond = whole && length.is_some_and(|length| length > cap as u64);
+    let mut body = Kept { bytes: Vec::new(), cap, cut: beyond };
+    if let (Some(length), false) = (length, beyond) {
+        body.expect(length)?;
+    }
     let excerpt_until = Instant::now() + EXCERPT_WAIT.min(request.timeout / 2);
-    while !cut {
+    while !body.cut {
         let chunk = match whole {
             true => response.chunk().await,
             false => match tokio::time::timeout_at(excerpt_until, response.chunk()).await {
@@ -173,15 +178,51 @@ async fn exchange(
             Err(_) => break,
         };
         progress.fetch_add(1, Ordering::Relaxed);
-        cut = chunk.len() > cap - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(cap - body.len())]);
+        body.push(&chunk)?;
     }
+    let cut = body.cut;
     Ok(Response {
         status: response.status().as_u16(),
         headers: std::mem::take(response.headers_mut()),
-        body: body.freeze(),
+        body: body.complete(),
         cut,
     })
+}
+
+/// An answer's body on its way in, as far as it is to be kept.
+struct Kept {
+    bytes: Vec<u8>,
+    cap: usize,
+    cut: bool,
+}
+
+impl Kept {
+    /// Makes room for all of it: where room grows, what it holds may stand in memory twice.
+    fn expect(&mut self, length: u64) -> Result<(), SendError> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.cap);
+        self.bytes.try_reserve_exact(length).map_err(|_| no_memory(length))
+    }
+
+    fn push(&mut self, part: &[u8]) -> Result<(), SendError> {
+        let room = self.cap - self.bytes.len();
+        let kept = part.len().min(room);
+        self.bytes.try_reserve(kept).map_err(|_| no_memory(self.bytes.len() + kept))?;
+        self.bytes.extend_from_slice(&part[..kept]);
+        self.cut = part.len() > room;
+        Ok(())
+    }
+
+    /// Without room that it does not use.
+    fn complete(mut self) -> Bytes {
+        self.bytes.shrink_to_fit();
+        self.bytes.into()
+    }
+}
+
+/// An answer is never worth the end of the process.
+fn no_memory(bytes: usize) -> SendError {
+    let message = format!("there is no memory for the {bytes} bytes of an answer");
+    SendError { sent: true, late: false, unreachable: false, message }
 }
 
 /// The innermost cause: "Connection refused (os error 111)", not "error sending request".

@@ -54,6 +54,39 @@ pub fn nowhere() -> String {
     format!("http://{}/nowhere", listener.local_addr().expect("its address"))
 }
 
+/// Where one request is answered with this body, in one piece or in chunks.
+pub fn serve_once(content_type: &str, body: &'static [u8], is_length_known: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/once", listener.local_addr().expect("its address"));
+    let length = match is_length_known {
+        true => format!("Content-Length: {}", body.len()),
+        false => "Transfer-Encoding: chunked".to_owned(),
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nStream-Next-Offset: 1\r\n\
+         Stream-Up-To-Date: true\r\n{length}\r\n\r\n"
+    );
+    thread(move || {
+        let (mut socket, _) = listener.accept().expect("a connection");
+        let mut request = BufReader::new(socket.try_clone().expect("the same socket")).lines();
+        while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        socket.write_all(head.as_bytes()).expect("the head is taken");
+        for part in body.chunks(if is_length_known { body.len() } else { 60_000 }) {
+            let (size, end) = match is_length_known {
+                true => (String::new(), ""),
+                false => (format!("{:x}\r\n", part.len()), "\r\n"),
+            };
+            for bytes in [size.as_bytes(), part, end.as_bytes()] {
+                socket.write_all(bytes).expect("the body is taken");
+            }
+        }
+        if !is_length_known {
+            socket.write_all(b"0\r\n\r\n").expect("the end is taken");
+        }
+    });
+    url
+}
+
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
