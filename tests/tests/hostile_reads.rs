@@ -227,6 +227,15 @@ fn an_answer_without_end_is_bounded() {
     let peer = Peer::start(vec![[endless, vec![b'x'; 1 << 20]].concat()]);
     let reader = DurableStream::connect(options(&peer)).unwrap().read(None).unwrap();
     assert_eq!(refused(&reader).kind(), ErrorKind::TooLarge);
+    // One that says that it is too long is refused before it came.
+    for (options, length) in [(options(&peer), 1_001), (Options::new(), (128 << 20) + 1)] {
+        let head = "HTTP/1.1 200 OK\r\nstream-next-offset: 5";
+        let peer = Peer::start(vec![format!("{head}\r\ncontent-length: {length}\r\n\r\n").into()]);
+        let reader = DurableStream::connect(options.url(&*peer.url)).unwrap().read(None).unwrap();
+        let error = refused(&reader);
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(error.message().contains("raise"), "{error}");
+    }
 }
 
 #[test]

@@ -299,7 +299,9 @@ impl Shared {
             return Err(self.broken("it is encoded, which nobody asked for"));
         }
         if response.cut {
-            let text = format!("the answer is larger than the {limit} bytes of `max_read_bytes`");
+            let text = format!(
+                "the answer is larger than the {limit} bytes of `max_read_bytes`: raise it to read on"
+            );
             return Err(Error::new(ErrorKind::TooLarge, text).with_url(&self.url()));
         }
         let data = response.body;
