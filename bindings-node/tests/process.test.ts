@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import * as durstream from "durstream";
-import { fresh, freshPath, nowhere, readJson, rejectionOf, run, succeed, thrownBy, urlOf } from "./support.ts";
+import { fresh, freshPath, nowhere, readJson, rejectionOf, run, runUnread, succeed, thrownBy, urlOf } from "./support.ts";
 
 const require = createRequire(import.meta.url);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => n + 1);
@@ -44,6 +44,17 @@ test("what cannot be delivered at exit is given up, and said once", async () => 
     assert.equal(stdout, "3 are pending\n");
     assert.match(stderr, new RegExp(`3 writes were still pending after ${limit} ms`));
     assert.equal(stderr.trim().split("\n").length, 1, stderr);
+  }
+});
+
+const noProc = process.platform === "linux" ? false : "there is no /proc here";
+
+test("a standard error nobody reads holds up no write and no end", { skip: noProc }, async () => {
+  for (const ending of ["shutdown", "exit"]) {
+    const url = fresh("unread");
+    const { code, stdout } = await runUnread("unread", [url, ending]);
+    assert.deepEqual([code, stdout], [0, "the end is reached\n"]);
+    assert.deepEqual(await readJson(url), [{ n: 0 }, { n: 1 }, { n: 2 }]);
   }
 });
 

@@ -168,6 +168,23 @@ export function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}
   });
 }
 
+/** The same with a standard error that is never read. */
+export function runUnread(program: string, args: string[]): Promise<Ended> {
+  const file = fileURLToPath(new URL(`programs/${program}.js`, import.meta.url));
+  const child = spawn(process.execPath, [file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stderr.pause();
+  const limit = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  let stdout = "";
+  child.stdout.on("data", (text) => (stdout += text));
+  return new Promise((resolve) => {
+    child.on("exit", (code) => {
+      clearTimeout(limit);
+      child.stderr.destroy();
+      resolve({ code: code ?? -1, stdout, stderr: "" });
+    });
+  });
+}
+
 /** Runs a program that has to succeed; what it printed. */
 export async function succeed(program: string, args: string[]): Promise<string> {
   const { code, stdout, stderr } = await run(program, args);

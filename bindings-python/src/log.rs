@@ -16,12 +16,17 @@ pub(crate) fn install() {
     }
     // The core's thread for its log does nothing else, so it may wait for the GIL.
     durstream_core::set_log_sink(|line| {
+        let mut is_taken = false;
         dispatcher::with_python(|py| {
-            let written = imported::WARN.get(py).and_then(|w| w.call1((line,)));
-            if let Err(error) = written {
+            let taken = imported::WARN.get(py).and_then(|warn| warn.call1((line,))?.extract());
+            is_taken = taken.unwrap_or_else(|error| {
                 dispatcher::report(py, error, None);
-            }
+                true // a handler that raises has had it
+            });
         });
+        if !is_taken {
+            durstream_core::log_to_stderr(line);
+        }
     });
     INSTALLED.store(true, Ordering::Release);
 }

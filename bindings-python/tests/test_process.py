@@ -62,7 +62,7 @@ producer = durstream.IdempotentProducer(durstream.DurableStream(sys.argv[1]), "l
 producer.append("x")
 """
     _, err = run_python(code, nowhere)
-    assert "1 writes" in err
+    assert "1 write was still pending" in err
 
 
 def test_callbacks_are_told_before_the_exit(nowhere):
@@ -381,6 +381,47 @@ def test_warnings_go_to_the_log(nowhere, caplog):
     wait_until(lambda: any("logged" in record.getMessage() for record in caplog.records))
     assert caplog.records[0].name == "durstream" and caplog.records[0].levelname == "WARNING"
     producer.stop()
+
+
+UNREAD = OPEN + """
+import logging, os, signal, threading
+signal.alarm(50)
+def full_pipe():
+    unread, end = os.pipe()
+    os.set_blocking(end, False)
+    for size in (4096, 1):
+        try:
+            while True: os.write(end, b"x" * size)
+        except BlockingIOError: pass
+    os.set_blocking(end, True)
+    return end
+let_go = threading.Event()
+class Blocks(logging.Handler):
+    def emit(self, record): let_go.wait()
+if sys.argv[2] == "blocked handler": logging.getLogger("durstream").addHandler(Blocks())
+else: os.dup2(full_pipe(), 2)
+nowhere = durstream.DurableStream.connect("http://127.0.0.1:1/nowhere")
+for n in range(3):
+    producer.append({"n": n})
+    producer.flush(20)
+    failing = durstream.IdempotentProducer(nowhere, f"failing-{n}")
+    failing.append("x")
+    failing.stop()
+    try: failing.flush(20)
+    except durstream.DeliveryError: pass
+producer.append({"n": 3})
+producer.flush(20)
+if sys.argv[3] == "shutdown": durstream.shutdown(5)
+let_go.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and alarms of another kind")
+@pytest.mark.parametrize("log", ["unread stderr", "blocked handler"])
+@pytest.mark.parametrize("ending", ["shutdown", "exit"])
+def test_nobody_waits_for_the_log(url, log, ending):
+    run_python(UNREAD, url, log, ending)
+    assert read_json(url) == [{"n": n} for n in range(4)]
 
 
 def test_a_producer_may_start_before_its_server():

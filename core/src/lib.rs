@@ -48,6 +48,8 @@ pub use protocol::items::Items;
 pub use runtime::exit::set_exit_timeout;
 #[doc(hidden)]
 pub use runtime::fork::uncut;
+#[doc(hidden)]
+pub use runtime::log::log_to_stderr;
 pub use runtime::log::set_log_sink;
 pub use runtime::{flush_all, pending_count, set_buffer_budget, shutdown};
 pub use state::{

@@ -31,6 +31,7 @@ __all__ = [
     "State",
     "options_table",
     "error_classes",
+    "prepare",
     "start",
     "shutdown",
     "end",

@@ -7,6 +7,13 @@ import logging
 _logger = logging.getLogger("durstream")
 
 
-def warn(line: str) -> None:
-    """Logs what the core has to say."""
+def warn(line: str) -> bool:
+    """Logs what the core has to say, if anybody listens.
+
+    Nobody does without a handler. Then the core writes to standard error by itself: Python's way
+    there holds a lock while it waits for somebody to read, which the interpreter's end needs too.
+    """
+    if not _logger.hasHandlers():
+        return False
     _logger.warning("%s", line)
+    return True

@@ -166,15 +166,18 @@ fn write(line: &str) {
     for line in text.lines() {
         match &sink {
             Some(sink) => guarded(|| sink(line)),
-            None => to_stderr(line),
+            None => log_to_stderr(line),
         }
     }
 }
 
+/// Writes a line where it goes without a sink. For the sinks of bindings that do not always take it.
+///
 /// Past the standard library's own handle, whose lock a host's thread may hold at a fork.
 #[cfg(unix)]
+#[doc(hidden)]
 #[allow(unsafe_code, reason = "standard error is written to without its lock")]
-fn to_stderr(line: &str) {
+pub fn log_to_stderr(line: &str) {
     use std::io::Write;
     use std::os::fd::FromRawFd;
     // SAFETY: the descriptor is the host's; `ManuallyDrop` keeps it open. Closed, writing fails.
@@ -186,7 +189,8 @@ fn to_stderr(line: &str) {
 }
 
 #[cfg(not(unix))]
-fn to_stderr(line: &str) {
+#[doc(hidden)]
+pub fn log_to_stderr(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "durstream: {line}");
 }
