@@ -1,10 +1,13 @@
 // What the tests share: the server, streams of their own, reading them back, child processes.
 
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -168,18 +171,22 @@ export function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}
   });
 }
 
-/** The same with a standard error that is never read. */
+/** The same with a pipe for standard error that is never read. */
 export function runUnread(program: string, args: string[]): Promise<Ended> {
   const file = fileURLToPath(new URL(`programs/${program}.js`, import.meta.url));
-  const child = spawn(process.execPath, [file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  child.stderr.pause();
+  const folder = mkdtempSync(join(tmpdir(), "durstream-"));
+  const pipe = join(folder, "stderr");
+  execFileSync("mkfifo", [pipe]); // what Node itself gives a child is a socket
+  const unread = openSync(pipe, constants.O_RDWR);
+  const child = spawn(process.execPath, [file, ...args], { stdio: ["ignore", "pipe", unread] });
   const limit = setTimeout(() => child.kill("SIGKILL"), 60_000);
   let stdout = "";
-  child.stdout.on("data", (text) => (stdout += text));
+  child.stdout?.on("data", (text) => (stdout += text));
   return new Promise((resolve) => {
-    child.on("exit", (code) => {
+    child.on("close", (code) => {
       clearTimeout(limit);
-      child.stderr.destroy();
+      closeSync(unread);
+      rmSync(folder, { recursive: true });
       resolve({ code: code ?? -1, stdout, stderr: "" });
     });
   });
