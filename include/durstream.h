@@ -379,8 +379,9 @@ typedef struct {
     uint64_t sessions;
 } durstream_stats;
 
-// Receives a line of the log. `text` ends with the call. Runs on any thread, one at a time; it
-// must not block and must not call this library.
+// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's that does
+// nothing else, one at a time; it must not call this library. While it blocks, further lines are
+// dropped and counted.
 typedef void (*durstream_log_callback)(const char *text, void *user_data);
 
 #ifdef __cplusplus
