@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::batch::Batch;
@@ -284,7 +284,7 @@ impl Task {
             self.notice_oversleep(timer);
             match landed {
                 Some(Ok((_, landed))) => self.land(landed),
-                Some(Err(lost)) => self.on_lost_flight(lost.id()),
+                Some(Err(lost)) => self.on_lost_flight(&lost),
                 None => {}
             }
         }
@@ -294,12 +294,18 @@ impl Task {
         }
     }
 
-    /// A request's own task was aborted or panicked: what it carried may have been stored.
-    fn on_lost_flight(&mut self, lost: Id) {
-        let carried = |slot: &Slot| slot.flight.as_ref().is_some_and(|(own, _)| own.id() == lost);
+    /// A request's own task was aborted or panicked: what it carried may have been stored. A fault
+    /// of ours that makes one panic makes the next one panic too: it is repeated like any other.
+    fn on_lost_flight(&mut self, lost: &JoinError) {
+        let carried =
+            |slot: &Slot| slot.flight.as_ref().is_some_and(|(own, _)| own.id() == lost.id());
         if let Some(n) = self.window.iter().position(carried) {
             self.window[n].flying = false;
             self.on_unanswered(n, true);
+        }
+        if lost.is_panic() {
+            let error = Error::new(ErrorKind::Internal, "a request ended in a panic of the library");
+            self.pause(error.with_url(&self.engine.endpoint.shown).with_definite(false), None);
         }
     }
 

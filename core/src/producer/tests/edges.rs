@@ -391,3 +391,28 @@ async fn a_close_behind_one_that_failed_ends_the_stream() {
     assert!(ended.is_ok() && lock(&server.model).closed, "{ended:?}");
     assert_eq!(server.stored(), numbers(1..=2));
 }
+
+/// A request that panics is a fault of ours: it is repeated like any other failure, and not as fast as
+/// the processor goes; what is wrong can be seen from outside.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_panics_is_repeated_with_pauses() {
+    let server = Scripted::default();
+    let left = AtomicU64::new(5);
+    let panics = move |server: &Scripted, request: Request| -> Sending {
+        let less = |left: u64| left.checked_sub(1);
+        match left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Box::pin(async { panic!("a fault, for this test") }),
+            Err(_) => server.send(request),
+        }
+    };
+    let engine = open_on(Behind(server.clone(), panics), &model(), single());
+    let started = tokio::time::Instant::now();
+    write(&engine, 1..=1);
+    let waits_for = engine.flush();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let seen = engine.book().last_error.clone();
+    assert_eq!(seen.map(|error| error.kind()), Some(ErrorKind::Internal));
+    waits_for.await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(100), "the pauses of five failures");
+    assert_eq!(server.stored(), numbers(1..=1));
+}
