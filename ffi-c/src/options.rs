@@ -50,7 +50,7 @@ pub(crate) struct UserData {
 
 // SAFETY: the header says that callbacks and `user_data` are used on the library's threads.
 unsafe impl Send for UserData {}
-// SAFETY: as above; calls never overlap, there is one dispatcher.
+// SAFETY: as above; calls of one callback never overlap, its thread is always the same.
 unsafe impl Sync for UserData {}
 
 impl UserData {

@@ -131,10 +131,15 @@ pub(crate) struct Runtime {
     stop: Arc<Notify>,
     io_thread: Mutex<Option<JoinHandle<()>>>,
     dispatcher: Arc<Dispatcher>,
+    /// For header functions, which requests wait for: a slow callback makes no request late.
+    header_lane: Arc<Dispatcher>,
 }
 
-/// The thread for the host's callbacks, which starts with the first one.
-pub(crate) struct Dispatcher(Mutex<Calls>);
+/// A thread for the host's functions, which starts with the first one.
+pub(crate) struct Dispatcher {
+    thread_name: &'static str,
+    calls: Mutex<Calls>,
+}
 
 enum Calls {
     NotStarted,
@@ -208,21 +213,23 @@ impl Runtime {
             runtime.shutdown_timeout(MIN_GRACE); // an answer may still be taken apart
         })
         .map_err(failed)?;
-        let dispatcher = Dispatcher::new();
-        let transport = Arc::new(Asking::new(transport, dispatcher.clone()));
-        Ok(Runtime { handle, transport, stop, io_thread: Mutex::new(Some(thread)), dispatcher })
+        let (dispatcher, header_lane) = Dispatcher::both();
+        let transport = Arc::new(Asking::new(transport, header_lane.clone()));
+        let io_thread = Mutex::new(Some(thread));
+        Ok(Runtime { handle, transport, stop, io_thread, dispatcher, header_lane })
     }
 
     /// A runtime over the test's own executor, whose clock the test drives.
     #[cfg(test)]
     pub(crate) fn for_test(transport: Arc<dyn Transport>) -> Arc<Self> {
-        let dispatcher = Dispatcher::new();
+        let (dispatcher, header_lane) = Dispatcher::both();
         Arc::new(Runtime {
             handle: tokio::runtime::Handle::current(),
-            transport: Arc::new(Asking::new(transport, dispatcher.clone())),
+            transport: Arc::new(Asking::new(transport, header_lane.clone())),
             stop: Arc::default(),
             io_thread: Mutex::new(None),
             dispatcher,
+            header_lane,
         })
     }
 
@@ -251,21 +258,27 @@ impl Runtime {
         if let Some(thread) = lock(&self.io_thread).take() {
             let _ = thread.join();
         }
+        self.header_lane.stop(deadline);
         self.dispatcher.stop(deadline);
     }
 }
 
 impl Dispatcher {
-    fn new() -> Arc<Self> {
-        Arc::new(Dispatcher(Mutex::new(Calls::NotStarted)))
+    fn new(thread_name: &'static str) -> Arc<Self> {
+        Arc::new(Dispatcher { thread_name, calls: Mutex::new(Calls::NotStarted) })
+    }
+
+    /// The one for callbacks, and the one for header functions.
+    fn both() -> (Arc<Self>, Arc<Self>) {
+        (Dispatcher::new("durstream-calls"), Dispatcher::new("durstream-auth"))
     }
 
     pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
-        let mut calls = lock(&self.0);
+        let mut calls = lock(&self.calls);
         if matches!(*calls, Calls::NotStarted) {
             let (jobs, queue) = mpsc::channel::<Job>();
             let run = move || queue.into_iter().for_each(guarded);
-            if let Ok(thread) = spawn("durstream-calls", run) {
+            if let Ok(thread) = spawn(self.thread_name, run) {
                 *calls = Calls::Running { jobs, thread };
             }
         }
@@ -280,7 +293,7 @@ impl Dispatcher {
     }
 
     fn stop(&self, deadline: Instant) {
-        let calls = std::mem::replace(&mut *lock(&self.0), Calls::Stopped);
+        let calls = std::mem::replace(&mut *lock(&self.calls), Calls::Stopped);
         let Calls::Running { jobs, thread } = calls else { return };
         drop(jobs);
         // A callback of the host's may hang; it is given the rest of the time, then left alone.

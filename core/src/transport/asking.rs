@@ -14,7 +14,8 @@ use crate::runtime::{Dispatcher, generation, lock, made_in};
 
 /// Gives a header's value for one request, at once or later, from any thread.
 ///
-/// Called on the library's dispatcher thread, where nothing of the library may be waited for.
+/// Called on a thread of the library's for header functions alone, one at a time, where nothing of the
+/// library may be waited for.
 pub type HeaderFn = Arc<dyn Fn(HeaderAnswer) + Send + Sync>;
 
 /// Where a [`HeaderFn`] puts its value. Dropped without one, it fails.

@@ -95,30 +95,50 @@ impl Transport for HttpTransport {
 
 /// One exchange, as long as it makes progress.
 async fn timed(client: Client, request: &Request) -> Result<Response, SendError> {
-    let progress = Arc::new(AtomicU64::new(0));
+    let progress = Arc::new(Progress::begin());
     let attempt = exchange(client, request, progress.clone());
     tokio::pin!(attempt);
-    let mut seen = 0;
     loop {
+        let deadline = progress.last() + request.timeout;
         tokio::select! {
             outcome = &mut attempt => return outcome,
-            () = tokio::time::sleep(request.timeout) => {
-                let now = progress.load(Ordering::Relaxed);
-                if now == seen {
-                    let sent = !request.departure.withdraw();
-                    let message = format!("no progress for {} ms", request.timeout.as_millis());
-                    return Err(SendError { sent, late: sent, unreachable: !sent, message });
+            () = tokio::time::sleep_until(deadline) => {
+                if progress.last() + request.timeout > deadline {
+                    continue;
                 }
-                seen = now;
+                let sent = !request.departure.withdraw();
+                let message = format!("no progress for {} ms", request.timeout.as_millis());
+                return Err(SendError { sent, late: sent, unreachable: !sent, message });
             }
         }
+    }
+}
+
+/// When an exchange last moved.
+struct Progress {
+    began: Instant,
+    /// In milliseconds since then.
+    last: AtomicU64,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Progress { began: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn made(&self) {
+        self.last.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
     }
 }
 
 async fn exchange(
     client: Client,
     request: &Request,
-    progress: Arc<AtomicU64>,
+    progress: Arc<Progress>,
 ) -> Result<Response, SendError> {
     let mut headers = HeaderMap::clone(&request.headers);
     for (name, value) in &request.endpoint.headers {
@@ -149,7 +169,7 @@ async fn exchange(
         message: reason(&e),
     };
     let mut response = call.send().await.map_err(failed)?;
-    progress.fetch_add(1, Ordering::Relaxed);
+    progress.made();
     let (cap, whole) = match request.keep {
         Keep::Whole(cap) if response.status().is_success() => (cap, true),
         _ => (EXCERPT, false),
@@ -177,7 +197,7 @@ async fn exchange(
             // Status and headers are complete: a body cut short takes nothing from what they say.
             Err(_) => break,
         };
-        progress.fetch_add(1, Ordering::Relaxed);
+        progress.made();
         body.push(&chunk)?;
     }
     let cut = body.cut;
@@ -251,7 +271,7 @@ impl std::error::Error for Withdrawn {}
 struct TrackedBody {
     rest: Bytes,
     departure: Departure,
-    progress: Arc<AtomicU64>,
+    progress: Arc<Progress>,
 }
 
 impl Body for TrackedBody {
@@ -270,7 +290,7 @@ impl Body for TrackedBody {
         }
         let length = self.rest.len().min(CHUNK);
         let chunk = self.rest.split_to(length);
-        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.progress.made();
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
@@ -280,5 +300,21 @@ impl Body for TrackedBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `request_timeout_ms` is counted from the last progress, not from the last look at it.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_without_progress_begins_with_the_last_one() {
+        let progress = Progress::begin();
+        tokio::time::advance(Duration::from_millis(70)).await;
+        assert_eq!(progress.last().elapsed(), Duration::from_millis(70));
+        progress.made();
+        tokio::time::advance(Duration::from_millis(30)).await;
+        assert_eq!(progress.last().elapsed(), Duration::from_millis(30));
     }
 }

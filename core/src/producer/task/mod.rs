@@ -304,7 +304,8 @@ impl Task {
             self.on_unanswered(n, true);
         }
         if lost.is_panic() {
-            let error = Error::new(ErrorKind::Internal, "a request ended in a panic of the library");
+            let error =
+                Error::new(ErrorKind::Internal, "a request ended in a panic of the library");
             self.pause(error.with_url(&self.engine.endpoint.shown).with_definite(false), None);
         }
     }

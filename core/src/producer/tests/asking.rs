@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::producer::engine::{Callbacks, ErrorCallback, Failure};
 use crate::{HeaderAnswer, HeaderFn};
 
 /// A function that gives `token-1`, `token-2`, ...
@@ -53,6 +54,37 @@ async fn refused_credentials_are_asked_for_again() {
     engine.flush().await.unwrap();
     assert_eq!(tokens(&server), ["token-1", "token-2", "token-3", "token-4", "token-5"]);
     assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=2), 1));
+}
+
+/// "A slow `on_error` of one producer makes no other's request late."
+#[tokio::test]
+async fn a_callback_that_blocks_keeps_no_header_function_waiting() {
+    let server = Scripted::new([Fault::Refuse]);
+    let (function, _) = counting();
+    let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
+    let runtime = Runtime::for_test(Arc::new(server.clone()));
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    let (blocks, blocked) = tokio::sync::oneshot::channel();
+    let (wait, blocks) = (Mutex::new(wait), Mutex::new(Some(blocks)));
+    let on_error: ErrorCallback = Arc::new(move |_: Failure| {
+        lock(&blocks).take().unwrap().send(()).unwrap();
+        let _ = lock(&wait).recv();
+    });
+    let slow = Config::new(Scope::Producer, &single(), "slow", "application/json").unwrap();
+    let callbacks = Callbacks { on_error: Some(on_error), on_delivery: None };
+    let slow = Engine::start_on(runtime.clone(), endpoint, slow, Some(callbacks), None);
+    write(&slow, 1..=1);
+    slow.stop_now();
+    blocked.await.unwrap(); // and holds the callbacks' thread from here on
+
+    let stream = Options::new().url("http://model/stream").header_fn("Authorization", function);
+    let endpoint = Endpoint::resolve(&stream).unwrap();
+    let config = Config::new(Scope::Producer, &quick(), "p", "application/json").unwrap();
+    let other = Engine::start_on(runtime, endpoint, config, None, None);
+    write(&other, 1..=1);
+    let flushed = tokio::time::timeout(Duration::from_secs(20), other.flush()).await;
+    let_go.send(()).unwrap();
+    assert!(flushed.is_ok_and(|flushed| flushed.is_ok()), "the function was asked in time");
 }
 
 #[tokio::test]
