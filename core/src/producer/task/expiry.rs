@@ -31,11 +31,14 @@ impl Task {
             if book.queue.oldest().is_none_or(|born| now < born + limit) {
                 break;
             }
-            book.seal();
+            if book.queue.is_empty() {
+                book.seal(); // not while something older leaves: what gathers is cut elsewhere
+            }
             let queued = book.queue.pop().expect("something is old");
             let error = expiry(&engine, book.last_error.clone(), limit);
             drop(book);
             self.cancel(&queued.batch, queued.is_in_doubt(), Reason::Expired, &error);
+            self.leave_replay();
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
             // Nobody asks for these any more; what follows goes out under a new session.

@@ -24,6 +24,14 @@ impl Task {
         }
     }
 
+    /// A batch left a replay unsent: what follows must not take its sequence number, under which the
+    /// server may know something of an earlier run. What was sent is decided under the old session.
+    pub(super) fn leave_replay(&mut self) {
+        if self.session.is_replay() && self.turn.is_none() {
+            self.turn_to_next(NO_TUPLE);
+        }
+    }
+
     fn turn_to_next(&mut self, settle_below: u64) {
         match self.session.next() {
             Some(next) => self.turn = Some(Turn::Session { next, settle_below }),

@@ -416,3 +416,48 @@ async fn a_request_that_panics_is_repeated_with_pauses() {
     assert!(started.elapsed() >= Duration::from_millis(100), "the pauses of five failures");
     assert_eq!(server.stored(), numbers(1..=1));
 }
+
+/// "A batch that leaves a replay unsent ends its session: what follows never takes its sequence
+/// number", under which the server has something of an earlier run.
+#[tokio::test(start_paused = true)]
+async fn what_follows_an_expired_batch_of_a_replay_is_not_taken_for_it() {
+    let server = Scripted::default();
+    let first_run = open(&server, single().epoch(7u64));
+    write(&first_run, 1..=3);
+    first_run.flush().await.unwrap();
+    first_run.stop_now();
+
+    lock(&server.model).down = true;
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    let options = Options::new().epoch(7u64).delivery_timeout_ms(1_000u64);
+    let mut config = Config::new(Scope::State, &options, "p", "application/json").unwrap();
+    config.create = Some(http::HeaderMap::new());
+    let runtime = Runtime::for_test(Arc::new(server.clone()));
+    let again = Engine::start_on(runtime, endpoint, config, None, None);
+    again.accept(&[b"1"]).unwrap();
+    assert!(again.flush().await.is_err(), "it expires before the stream is open");
+    lock(&server.model).down = false;
+    let id = again.accept(&[b"4"]).unwrap();
+    again.flush().await.unwrap();
+    let outcome = outcome(&again, id).await;
+    assert_eq!(server.stored(), ["1", "2", "3", "4"], "{outcome:?}");
+}
+
+/// Nor is what still gathers cut where something older expires.
+#[tokio::test(start_paused = true)]
+async fn what_gathers_is_not_cut_by_what_expires_before_it() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let options = Options::new().epoch(7u64).max_batch_items(2u64).linger_ms(5_000u64);
+    let engine = open(&server, options.delivery_timeout_ms(10_000u64));
+    write(&engine, 1..=4); // one on the wire, one in the queue
+    sleep(9_000).await;
+    write(&engine, 5..=5);
+    sleep(1_500).await; // the first four expire
+    lock(&server.model).down = false;
+    assert_eq!(engine.stats().cancelled, 4);
+    write(&engine, 6..=6);
+    let _ = engine.flush().await; // which tells of the four
+    let bodies: Vec<_> = lock(&server.model).seen.iter().map(|(_, _, body)| body.clone()).collect();
+    assert_eq!(bodies, ["[5,6]"]);
+}

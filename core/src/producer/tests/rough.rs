@@ -370,7 +370,7 @@ async fn rough_random_schedules_keep_every_promise() {
     }
 }
 
-/// A job that dies somewhere and is run again under its epoch.
+/// A job that dies somewhere and is run again under its epoch, each run with deadlines or without.
 async fn replay(seed: u64) -> Result<(), String> {
     let rng = &mut StdRng::seed_from_u64(seed);
     let faults: Vec<_> =
@@ -378,33 +378,62 @@ async fn replay(seed: u64) -> Result<(), String> {
     let count = rng.random_range(1..30u64);
     let server = Scripted::new(faults.clone());
     let runs = rng.random_range(2..4);
+    // A run that lets batches expire goes on under later epochs, which fence the next run.
+    let mut may_be_fenced = false;
     for run in 1..=runs {
+        let deadline = if rng.random_bool(0.3) { rng.random_range(5..200u64) } else { 0 };
+        may_be_fenced |= deadline > 0;
         let options = Options::new()
             .epoch(7u64)
             .max_batch_items(1u64)
             .max_in_flight(rng.random_range(1..9u64))
             .request_timeout_ms(rng.random_range(15..120u64))
-            .delivery_timeout_ms(0u64);
-        let engine = open(&server, options);
+            .delivery_timeout_ms(deadline);
+        let opens_late = rng.random_bool(0.3);
+        let engine =
+            if opens_late { open_unopened(&server, options) } else { open(&server, options) };
+        lock(&server.model).down = opens_late && rng.random_bool(0.5);
         for n in 1..=count {
-            engine.accept(&[n.to_string().as_bytes()]).unwrap();
+            match engine.accept(&[n.to_string().as_bytes()]) {
+                Err(error) if !may_be_fenced => return Err(error.to_string()),
+                _ => {}
+            }
             if rng.random_bool(0.2) {
                 tokio::time::sleep(Duration::from_millis(rng.random_range(0..50))).await;
             }
         }
         if run < runs {
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..500))).await;
+            lock(&server.model).down = false;
             engine.stop_now();
             engine.ended().await;
             continue;
         }
+        lock(&server.model).down = false;
         let flushed = in_time(&server, engine.flush(), "flush").await?;
+        server.quiet().await;
         let stored = server.stored();
-        if flushed.is_err() || stored != numbers(1..=count) {
-            return Err(format!("{flushed:?} {stored:?} {faults:?}"));
+        let undecided = || format!("{flushed:?} {stored:?} {faults:?}");
+        if !may_be_fenced && (flushed.is_err() || stored != numbers(1..=count)) {
+            return Err(undecided());
+        }
+        for n in 1..=engine.stats().accepted {
+            let outcome = outcome(&engine, n).await;
+            let copies = stored.iter().filter(|text| **text == n.to_string()).count();
+            if outcome.is_delivered() && (copies == 0 || (copies > 1 && !outcome.maybe_duplicate)) {
+                return Err(format!("{n} is {outcome:?}, {copies} times: {}", undecided()));
+            }
         }
     }
     Ok(())
+}
+
+/// One that creates its stream before its first batch.
+fn open_unopened(server: &Scripted, options: Options) -> Arc<Engine> {
+    let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
+    let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
+    config.create = Some(http::HeaderMap::new());
+    Engine::start_on(Runtime::for_test(Arc::new(server.clone())), endpoint, config, None, None)
 }
 
 #[tokio::test(start_paused = true)]
