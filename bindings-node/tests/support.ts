@@ -50,9 +50,10 @@ export async function serve(t: TestContext, answer: RequestListener): Promise<st
   return `http://127.0.0.1:${(own.address() as AddressInfo).port}/v1/stream/own`;
 }
 
-/** The headers with which a server says it stored a producer's append. */
+/** The headers with which a server says it stored a producer's append, or ended the stream. */
 export function acknowledgement({ headers }: IncomingMessage): Record<string, string> {
-  const echoed = ["producer-epoch", "producer-seq"].map((name) => [name, String(headers[name] ?? "")]);
+  const names = ["producer-epoch", "producer-seq", "stream-closed"];
+  const echoed = names.filter((name) => name in headers).map((name) => [name, String(headers[name])]);
   return { "stream-next-offset": "1", ...Object.fromEntries(echoed) };
 }
 

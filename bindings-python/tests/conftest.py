@@ -153,7 +153,7 @@ class Gate:
                 gate.open.wait()
                 gate._take(body, self.headers)
                 self.send_response(200)
-                for name in ("Producer-Epoch", "Producer-Seq"):
+                for name in ("Producer-Epoch", "Producer-Seq", "Stream-Closed"):
                     if name in self.headers:
                         self.send_header(name, self.headers[name])
                 self.send_header("Stream-Next-Offset", f"{len(gate.bodies):032}")

@@ -160,6 +160,8 @@ pub(crate) struct Gauges {
     pub(crate) next_seq: u64,
     pub(crate) in_flight: usize,
     pub(crate) attempt: u32,
+    /// Whether its server is known to echo a producer's tuple.
+    pub(crate) echoed: bool,
     pub(crate) last_offset: Option<std::sync::Arc<str>>,
 }
 

@@ -76,6 +76,9 @@ pub(crate) enum Decision {
     Fail(Reason),
     /// Whatever answered does not know producers: it stores repeats twice.
     NotAProducerServer,
+    /// Something in between took the request: the server itself is known to echo, or ends the
+    /// stream however often it is asked to. Final once it stays so.
+    Unechoed,
 }
 
 /// The state of one session.
@@ -89,6 +92,9 @@ pub(crate) struct Session {
     stored: bool,
     /// Whether any session of this producer was acknowledged.
     ever_acked: bool,
+    /// Whether any was answered with the echo of our tuple, believed or not: the server knows
+    /// producers.
+    echoed: bool,
     /// Whether one was since it last was allowed to claim.
     settled_in: bool,
     /// Attempts left to outbid a newer epoch; 0 once not allowed.
@@ -107,6 +113,7 @@ impl Session {
             acked: None,
             stored: false,
             ever_acked: false,
+            echoed: false,
             settled_in: false,
             claims,
             replay,
@@ -114,9 +121,9 @@ impl Session {
     }
 
     /// The session of a producer that starts over: it may claim again, and still knows whether the
-    /// stream ever was there for it.
-    pub(crate) fn again(epoch: u64, auto_claim: bool, acked: bool) -> Self {
-        Session { ever_acked: acked, ..Session::first(epoch, auto_claim, false) }
+    /// stream ever was there for it, and whether its server echoes.
+    pub(crate) fn again(epoch: u64, auto_claim: bool, acked: bool, echoed: bool) -> Self {
+        Session { ever_acked: acked, echoed, ..Session::first(epoch, auto_claim, false) }
     }
 
     /// The epoch after this one, if there is one.
@@ -126,6 +133,10 @@ impl Session {
 
     pub(crate) fn has_acks(&self) -> bool {
         self.ever_acked
+    }
+
+    pub(crate) fn was_echoed(&self) -> bool {
+        self.echoed
     }
 
     pub(crate) fn is_replay(&self) -> bool {
@@ -187,13 +198,10 @@ impl Session {
     /// The table of answers.
     pub(crate) fn on_answer(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
         match answer.status {
-            // Ending a stream is idempotent: an answer to it needs neither proof nor echo.
-            // Under the caller's epoch a write of an earlier run may have had the same tuple.
-            204 if attempt.end && self.replay && !answer.closed => Decision::NewSession,
-            200 | 204 if attempt.end => self.on_end(attempt),
+            200 | 204 if attempt.end => self.on_ended(attempt, answer),
             409 if attempt.end && answer.closed && attempt.maybe_stored => self.on_end(attempt),
             200 | 204 => self.on_success(attempt, answer),
-            201..=299 => Decision::Repeat { maybe_stored: true },
+            201..=299 | 303 => Decision::Repeat { maybe_stored: true },
             400 | 422 if attempt.seq == 0 => Decision::Split(Reason::Refused),
             400 | 422 => Decision::NewSession,
             413 => Decision::Split(Reason::TooLarge),
@@ -215,23 +223,48 @@ impl Session {
         }
     }
 
+    /// Ending a stream is idempotent: an answer to it that says what it did needs no proof that it
+    /// was earned.
+    fn on_ended(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
+        let echo = self.echo(attempt, answer);
+        match echo {
+            _ if answer.closed => self.on_end(attempt),
+            // Under the caller's epoch a write of an earlier run may have had the same tuple.
+            Ok(_) if self.replay && answer.status == 204 => Decision::NewSession,
+            Ok(seq) if seq >= self.next_seq && !self.replay => Decision::Undecided,
+            Ok(_) => self.on_end(attempt),
+            Err(Decision::NotAProducerServer) => Decision::Unechoed,
+            Err(decision) => decision,
+        }
+    }
+
     fn on_end(&mut self, attempt: Attempt) -> Decision {
         self.note_ack();
         self.acked = self.acked.max(Some(attempt.seq));
         Decision::Delivered { up_to: attempt.seq, duplicate: false }
     }
 
-    fn on_success(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
-        let (epoch, seq) = match (answer.epoch, answer.seq) {
-            (Number::Is(epoch), Number::Is(seq)) => (epoch, seq),
+    /// The sequence number a success echoes, for this session and at or above the one sent; else
+    /// what its lack means.
+    fn echo(&mut self, attempt: Attempt, answer: &Answer) -> Result<u64, Decision> {
+        match (answer.epoch, answer.seq) {
             (Number::Malformed, _) | (_, Number::Malformed) => {
-                return Decision::Repeat { maybe_stored: true };
+                Err(Decision::Repeat { maybe_stored: true })
             }
-            _ => return Decision::NotAProducerServer,
-        };
-        if epoch != self.epoch || seq < attempt.seq {
-            return Decision::NotAProducerServer;
+            (Number::Is(epoch), Number::Is(seq)) if epoch == self.epoch && seq >= attempt.seq => {
+                self.echoed = true;
+                Ok(seq)
+            }
+            _ if self.echoed => Err(Decision::Unechoed),
+            _ => Err(Decision::NotAProducerServer),
         }
+    }
+
+    fn on_success(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
+        let seq = match self.echo(attempt, answer) {
+            Ok(seq) => seq,
+            Err(decision) => return decision,
+        };
         if seq >= self.next_seq && !self.replay {
             return Decision::Undecided; // somebody else writes under our epoch
         }
@@ -334,14 +367,56 @@ mod tests {
     fn success_needs_the_echo() {
         let on = |answer: Answer| session(Some(2)).on_answer(at(3), &answer);
         assert_eq!(on(echo(200, EPOCH, 3)), Decision::Delivered { up_to: 3, duplicate: false });
-        assert_eq!(on(answer(200, &[])), Decision::NotAProducerServer);
-        assert_eq!(on(answer(204, &[])), Decision::NotAProducerServer);
-        assert_eq!(on(echo(200, EPOCH + 1, 3)), Decision::NotAProducerServer);
-        assert_eq!(on(echo(200, EPOCH, 2)), Decision::NotAProducerServer);
         assert_eq!(on(echo(200, EPOCH, 4)), Decision::Undecided);
+        let first = |answer: Answer| session(None).on_answer(at(0), &answer);
+        let half = answer(200, &[("producer-epoch", "5000")]);
+        for none in [answer(200, &[]), answer(204, &[]), echo(200, EPOCH + 1, 3), half] {
+            assert_eq!(first(none.clone()), Decision::NotAProducerServer, "{none:?}");
+            assert_eq!(on(none.clone()), Decision::Unechoed, "{none:?}");
+        }
+        assert_eq!(on(echo(200, EPOCH, 2)), Decision::Unechoed);
         let garbled = answer(200, &[("producer-epoch", "5000"), ("producer-seq", "-3")]);
         assert_eq!(on(garbled), Decision::Repeat { maybe_stored: true });
         assert_eq!(on(answer(202, &[])), Decision::Repeat { maybe_stored: true });
+    }
+
+    #[test]
+    fn a_server_that_echoed_once_is_known_to_whatever_came_of_it() {
+        let page = answer(200, &[("content-type", "text/html")]);
+        // An echo that is not believed: nothing of this session was ever acknowledged.
+        let mut unearned = session(None);
+        assert_eq!(unearned.on_answer(at(0), &echo(204, EPOCH, 0)), Decision::Undecided);
+        assert!(unearned.was_echoed() && !unearned.has_acks());
+        assert_eq!(unearned.on_answer(at(0), &page), Decision::Unechoed);
+        let mut next = unearned.next().unwrap();
+        assert_eq!(next.on_answer(at(0), &page), Decision::Unechoed);
+        let mut claimed = unearned.claim(9000, 100, 3).unwrap();
+        assert_eq!(claimed.on_answer(at(0), &page), Decision::Unechoed);
+        let mut again = Session::again(7, true, false, unearned.was_echoed());
+        assert_eq!(again.on_answer(at(0), &page), Decision::Unechoed);
+    }
+
+    #[test]
+    fn an_end_is_one_where_the_answer_says_so() {
+        let ended = Decision::Delivered { up_to: 1, duplicate: false };
+        let end = Attempt { end: true, ..at(1) };
+        let on = |answer: Answer| session(Some(0)).on_answer(end, &answer);
+        let closed = |status| answer(status, &[("stream-closed", "true")]);
+        for good in [closed(200), closed(204), echo(204, EPOCH, 1), echo(200, EPOCH, 1)] {
+            assert_eq!(on(good.clone()), ended, "{good:?}");
+        }
+        let open = answer(204, &[("stream-closed", "false"), ("stream-next-offset", "7")]);
+        for page in [answer(200, &[]), answer(204, &[]), echo(204, 7, 1), open] {
+            assert_eq!(on(page.clone()), Decision::Unechoed, "{page:?}");
+            // It may be repeated without harm, also where nothing is known of the server.
+            let first = session(None).on_answer(Attempt { end: true, ..at(0) }, &page);
+            assert_eq!(first, Decision::Unechoed, "{page:?}");
+        }
+        assert_eq!(on(echo(204, EPOCH, 9)), Decision::Undecided, "somebody else's");
+        let mut replay = Session::first(0, false, true);
+        let end = Attempt { end: true, ..at(0) };
+        assert_eq!(replay.on_answer(end, &echo(204, 0, 0)), Decision::NewSession);
+        assert_eq!(replay.on_answer(end, &answer(204, &[])), Decision::Unechoed);
     }
 
     #[test]
@@ -430,9 +505,10 @@ mod tests {
 
     #[test]
     fn transient_answers_repeat_and_remember_what_may_be_stored() {
-        for (status, maybe_stored) in
-            [(408, true), (425, false), (429, false), (500, true), (502, true), (503, true)]
-        {
+        let odd = [101, 199, 303, 599, 600, 799, 999].map(|status| (status, true));
+        let known =
+            [(408, true), (425, false), (429, false), (500, true), (502, true), (503, true)];
+        for (status, maybe_stored) in known.into_iter().chain(odd) {
             let decision = session(Some(0)).on_answer(at(1), &answer(status, &[]));
             assert_eq!(decision, Decision::Repeat { maybe_stored }, "{status}");
         }

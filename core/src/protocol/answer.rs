@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::headers::*;
 use crate::error::{Detail, Error, ErrorKind};
@@ -43,6 +43,8 @@ pub(crate) struct Answer {
     pub(crate) expected_seq: Number,
     received_seq: Number,
     pub(crate) next_offset: Option<Arc<str>>,
+    /// Whether it says at all where the stream ends, be it an offset that can be asked for or not.
+    pub(crate) has_offset: bool,
     pub(crate) closed: bool,
     pub(crate) up_to_date: bool,
     pub(crate) content_type: Option<String>,
@@ -63,6 +65,7 @@ impl Answer {
             expected_seq: number(headers, PRODUCER_EXPECTED_SEQ),
             received_seq: number(headers, PRODUCER_RECEIVED_SEQ),
             next_offset: text(STREAM_NEXT_OFFSET).filter(|t| is_offset(t)).map(Into::into),
+            has_offset: headers.contains_key(STREAM_NEXT_OFFSET),
             closed: text(STREAM_CLOSED).is_some_and(is_true),
             up_to_date: text(STREAM_UP_TO_DATE).is_some_and(is_true),
             content_type: text(header::CONTENT_TYPE).map(str::to_owned),
@@ -74,17 +77,42 @@ impl Answer {
 
     /// Whether a repeat of the same request may well succeed. 503 proves nothing about storing.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self.status, 408 | 425 | 429 | 500 | 502..=599)
+        self.is_no_status() || matches!(self.status, 408 | 425 | 429 | 500 | 502..=599)
     }
 
-    /// Whether the request may have been stored in spite of this answer.
+    /// Whether the request may have been stored in spite of this answer. A 303 after a POST says
+    /// that something was done (RFC 9110 15.4.4).
     pub(crate) fn may_be_stored(&self) -> bool {
-        matches!(self.status, 200..=299 | 408 | 500..=599)
+        self.is_no_status() || matches!(self.status, 200..=299 | 303 | 408 | 500..=599)
+    }
+
+    /// Whether its status is none that ends a request: it counts as a 5xx (RFC 9110 15).
+    fn is_no_status(&self) -> bool {
+        !matches!(self.status, 200..=599)
     }
 
     /// Whether it is certain that nothing was stored: who says when to come back refused it.
     pub(crate) fn is_refusal(&self) -> bool {
         !self.may_be_stored() || (self.status == 503 && self.retry_after.is_some())
+    }
+
+    /// Whether something in between gave it, as a maintenance page that says 200 to everything: a
+    /// success without what a server of streams says with it (PROTOCOL.md 5.1 to 5.4). `ends` is
+    /// for a request that only ends the stream.
+    pub(crate) fn is_foreign(&self, method: &Method, ends: bool) -> bool {
+        match (method, self.status) {
+            (&Method::PUT, 200) => !self.has_offset,
+            (&Method::POST, 200 | 204) => !self.closed && (ends || !self.has_offset),
+            // The protocol's own says nothing with a 204. The repeat is told that it is gone.
+            (&Method::DELETE, 200) => self.is_nobodys(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is a success with nothing in it that only a server of streams would say.
+    fn is_nobodys(&self) -> bool {
+        let says_nothing = self.epoch == Number::Absent && !self.has_offset && !self.closed;
+        matches!(self.status, 200..=299) && says_nothing
     }
 
     /// The same with the stream's content type, which explains a conflict.
@@ -98,9 +126,12 @@ impl Answer {
     }
 
     /// Whether a gateway may have given it for a server that it lost, perhaps after that had
-    /// stored the request. One that says when to come back refused it.
+    /// stored the request. One that says when to come back refused it; a status that no server of
+    /// streams gives says nothing.
     pub(crate) fn is_gateways(&self) -> bool {
-        matches!(self.status, 502 | 504) || (self.status == 503 && self.retry_after.is_none())
+        self.is_no_status()
+            || matches!(self.status, 200..=299 | 303 | 502 | 504)
+            || (self.status == 503 && self.retry_after.is_none())
     }
 
     /// The error of a write whose `Stream-Seq` was not above the last one's.
@@ -130,6 +161,7 @@ impl Answer {
             ErrorKind::StreamClosed => ": the stream is closed",
             ErrorKind::StreamGone => ": the stream was deleted",
             ErrorKind::SequenceGap => ": the server does not know what came before",
+            _ if self.is_nobodys() => ": no server of streams answers so",
             _ => "",
         };
         let meaning = match &self.stream_type {
@@ -274,5 +306,51 @@ mod tests {
         );
         assert!(!answer(502, &[], "").error("append", &url).definite());
         assert!(answer(429, &[], "").error("append", &url).definite());
+    }
+
+    /// RFC 9110 section 15: what is no status counts as a 5xx.
+    #[test]
+    fn a_status_outside_all_classes_counts_as_5xx() {
+        let url: Arc<str> = "http://h/a".into();
+        for status in [100, 101, 199, 600, 799, 999] {
+            let odd = answer(status, &[("retry-after", "1")], "");
+            assert!(odd.is_transient() && odd.may_be_stored() && odd.is_gateways(), "{status}");
+            assert!(!odd.is_refusal(), "{status}");
+            let error = odd.error("append", &url);
+            assert!(error.retryable() && !error.definite(), "{status}");
+            assert_eq!(error.kind(), ErrorKind::Transport, "{status}");
+        }
+        let other = answer(303, &[], "");
+        assert!(other.may_be_stored() && !other.is_refusal() && !other.is_transient());
+        assert!(!other.error("append", &url).definite());
+        for status in [300, 302, 399, 400, 499, 501] {
+            assert!(!answer(status, &[], "").is_transient(), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_success_must_say_what_a_server_of_streams_says() {
+        let page = |status| answer(status, &[("content-type", "text/html")], "maintenance");
+        let own = |name| answer(200, &[(name, "true")], "");
+        for (method, ends) in [
+            (Method::PUT, false),
+            (Method::POST, false),
+            (Method::POST, true),
+            (Method::DELETE, false),
+        ] {
+            assert!(page(200).is_foreign(&method, ends), "{method} {ends}");
+        }
+        assert!(page(204).is_foreign(&Method::POST, false));
+        assert!(page(204).is_foreign(&Method::POST, true));
+        assert!(!page(204).is_foreign(&Method::DELETE, false));
+        assert!(!own("stream-next-offset").is_foreign(&Method::PUT, false));
+        assert!(!own("stream-next-offset").is_foreign(&Method::POST, false));
+        assert!(own("stream-next-offset").is_foreign(&Method::POST, true));
+        assert!(!own("stream-closed").is_foreign(&Method::POST, true));
+        let long = answer(204, &[("stream-next-offset", &"9".repeat(MAX_OFFSET + 1))], "");
+        assert!(long.next_offset.is_none() && !long.is_foreign(&Method::POST, false));
+        let error = page(200).error("append", &"http://h/a".into());
+        assert!(error.message().contains("no server of streams"), "{error}");
+        assert!(!error.definite());
     }
 }

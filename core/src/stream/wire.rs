@@ -104,6 +104,9 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
         Err((error, after)) => return Opened::Later(error, after),
     };
     match put.status {
+        _ if put.is_foreign(&Method::PUT, false) => {
+            return Opened::Later(put.error("create", &url), None);
+        }
         200 | 201 => return Opened::Ready(put.next_offset),
         409 => {}
         // A function may give better credentials later.
@@ -120,6 +123,9 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
     };
     if head.status != 200 {
         return Opened::Never(put.error("create", &url));
+    }
+    if !head.has_offset {
+        return Opened::Later(head.error("head", &url), None); // no stream's: see `head`
     }
     let (kind, text) = if head.closed {
         (ErrorKind::StreamClosed, "the stream is closed".to_owned())
@@ -216,7 +222,8 @@ pub(crate) async fn conflicting_type(
     let head = Request::new(Method::HEAD, append.endpoint.clone(), append.timeout);
     let (head, _) = attempt(transport, head, "head").await.ok()?;
     let sent = append.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    head.content_type.filter(|found| head.status == 200 && Some(found.as_str()) != sent)
+    let is_streams = head.status == 200 && head.has_offset;
+    head.content_type.filter(|found| is_streams && Some(found.as_str()) != sent)
 }
 
 /// Appends without an identity: repeated only where nothing can have been stored.
@@ -253,7 +260,8 @@ pub(crate) async fn delete(
     let Reply { answer, repeated, .. } = plain::send(transport, request, retries, "delete").await?;
     match answer.status {
         200 | 202 | 204 => Ok(()),
-        404 if repeated => Ok(()), // the answer to the first attempt was lost
+        // The answer to the first attempt was lost; with forks the stream is only out of sight.
+        404 | 410 if repeated => Ok(()),
         _ => Err(answer.error("delete", &url)),
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::Method;
+
 use super::{Request, Response, Transport};
 use crate::error::Error;
 use crate::producer::backoff::Backoff;
@@ -27,7 +29,7 @@ pub(crate) struct Reply {
     pub(crate) attempts: u32,
 }
 
-/// Sends until an answer that is not transient, or the retries are used up.
+/// Sends until an answer that decides something, or the retries are used up.
 pub(crate) async fn send(
     transport: &dyn Transport,
     request: Request,
@@ -41,7 +43,7 @@ pub(crate) async fn send(
         let (error, retry_after) = match transport.send(request.again()).await {
             Ok(response) => {
                 let answer = Answer::read(&response, SystemTime::now());
-                if !answer.is_transient() {
+                if !is_inconclusive(&request, &answer) {
                     return Ok(Reply { answer, response, repeated, attempts: attempt + 1 });
                 }
                 let error = answer.error(doing, url);
@@ -60,4 +62,12 @@ pub(crate) async fn send(
         tokio::time::sleep(pause.max(asked)).await;
         attempt += 1;
     }
+}
+
+/// Whether it has to be asked again what the answer means: nothing came of it yet, something in
+/// between answered, or something was done, and not told what (a 303 after a POST).
+fn is_inconclusive(request: &Request, answer: &Answer) -> bool {
+    answer.is_transient()
+        || answer.is_foreign(&request.method, request.body.is_empty())
+        || (answer.status == 303 && request.method == Method::POST)
 }

@@ -203,7 +203,11 @@ impl Model {
         let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
         let (Some(epoch), Some(seq)) = (number(PRODUCER_EPOCH), number(PRODUCER_SEQ)) else {
             self.closed |= headers.contains_key(STREAM_CLOSED);
-            return response(204, &[("stream-next-offset", self.tail())]);
+            let closed = self.closed.to_string();
+            return response(
+                204,
+                &[("stream-next-offset", self.tail()), ("stream-closed", closed)],
+            );
         };
         let id = headers[PRODUCER_ID].to_str().unwrap().to_owned();
         self.seen.push((epoch, seq, request.body.clone()));

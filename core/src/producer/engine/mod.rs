@@ -275,7 +275,7 @@ impl Engine {
                 return Ok(());
             }
             let acked = book.stats.delivered > 0;
-            session = another(&self.config, book.gauges.epoch, acked)?;
+            session = another(&self.config, book.gauges.epoch, acked, book.gauges.echoed)?;
             book.reopen();
             let _ = self.ended.send_replace(false);
         }

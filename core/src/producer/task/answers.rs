@@ -18,9 +18,9 @@ use crate::runtime::random;
 use crate::stream::wire::Opened;
 use crate::transport::{Response, SendError};
 
-/// How long "there is no such stream" must persist before it is believed: a deploy's ingress
-/// says so too.
-const VANISHED: Duration = Duration::from_secs(5);
+/// How long "there is no such stream", or a success that is not the server's, must persist before
+/// it is believed: a deploy's ingress says so too.
+const PERSISTS: Duration = Duration::from_secs(5);
 
 /// How many times in a row a new producer is told to wait, without being told how long, before
 /// it is taken as one too many: those who only limit rates relent.
@@ -79,7 +79,7 @@ impl Task {
         let response = match result {
             Ok(response) => response,
             Err(failure) => {
-                (self.vanished_since, self.limited) = (None, 0);
+                (self.vanished_since, self.unechoed_since, self.limited) = (None, None, 0);
                 let error = failure.error("append", url);
                 if failure.sent {
                     self.on_unanswered(n, failure.late);
@@ -109,6 +109,9 @@ impl Task {
         let error = || answer.error("append", &engine.endpoint.shown);
         if !matches!(decision, Decision::Vanished(_)) {
             self.vanished_since = None;
+        }
+        if decision != Decision::Unechoed {
+            self.unechoed_since = None;
         }
         if decision != Decision::Limited {
             self.limited = 0;
@@ -154,6 +157,7 @@ impl Task {
             }
             Decision::Fenced { current } => self.on_fenced(n, current, answer),
             Decision::Vanished(reason) => self.on_vanished(n, reason, error()),
+            Decision::Unechoed => self.on_unechoed(n, error()),
             Decision::Limited => self.on_limited(n, error()),
             Decision::Fail(Reason::NotFound)
                 if self.engine.config.create.is_some() && !self.recreated =>
@@ -286,10 +290,31 @@ impl Task {
 
     fn on_vanished(&mut self, n: usize, reason: Reason, error: Error) {
         let since = *self.vanished_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < VANISHED {
+        if since.elapsed() < PERSISTS {
             return self.pause(error, None);
         }
         self.end(ProducerState::Failed, Some(n), reason, Reason::Gone, error);
+    }
+
+    /// Something in between answered in place of the server, which may have stored the batch.
+    fn on_unechoed(&mut self, n: usize, error: Error) {
+        self.on_unanswered(n, false);
+        let since = *self.unechoed_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < PERSISTS {
+            return self.pause(error, None);
+        }
+        let text = format!(
+            "for {} s answers have come without the server's Producer-Epoch and Producer-Seq: \
+             something in between gives them; the last one: {}",
+            PERSISTS.as_secs(),
+            error.message()
+        );
+        let status = error.status().unwrap_or_default();
+        let error = Error::new(ErrorKind::Protocol, text)
+            .with_url(&self.engine.endpoint.shown)
+            .with_status(status);
+        let failed = Reason::ProducerFailed;
+        self.end(ProducerState::Failed, Some(n), failed, failed, error);
     }
 
     fn on_limited(&mut self, n: usize, error: Error) {

@@ -110,7 +110,7 @@ impl Task {
     /// Whatever was said so far was said of batches that are settled, and a while ago says nothing
     /// about now.
     fn forget_failures(&mut self) {
-        (self.vanished_since, self.limited) = (None, 0);
+        (self.vanished_since, self.unechoed_since, self.limited) = (None, None, 0);
         let patience = self.engine.config.retries.backoff.max;
         if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
             (self.failures, self.failed_at) = (0, None);
@@ -212,6 +212,7 @@ impl Task {
         let mut book = self.engine.book();
         book.gauges.epoch = self.session.epoch;
         book.gauges.next_seq = self.session.next_seq;
+        book.gauges.echoed = self.session.was_echoed();
         book.gauges.attempt = self.failures;
         let idle = book.open.is_empty() && book.queue.is_empty();
         book.wants = match self.takes_at(&book) {

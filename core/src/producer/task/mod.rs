@@ -159,6 +159,7 @@ pub(crate) struct Task {
     /// It was created anew since; that happens once.
     recreated: bool,
     vanished_since: Option<Instant>,
+    unechoed_since: Option<Instant>,
     /// Answers in a row that may mean that there are too many producers.
     limited: u32,
     /// When a batch may follow another that is under way.
@@ -220,6 +221,7 @@ impl Task {
             unopened: config.create.is_some(),
             recreated: false,
             vanished_since: None,
+            unechoed_since: None,
             limited: 0,
             pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
             looking: Looking::No,
@@ -319,7 +321,8 @@ impl Task {
             return;
         }
         let waiters = std::mem::take(&mut book.restarts);
-        let next = another(&engine.config, self.session.epoch, self.session.has_acks());
+        let (acked, echoed) = (self.session.has_acks(), self.session.was_echoed());
+        let next = another(&engine.config, self.session.epoch, acked, echoed);
         book.stats.sessions += u64::from(next.is_ok());
         drop(book);
         let begun = next.map(|session| self.session = session);
@@ -375,10 +378,15 @@ impl Task {
 }
 
 /// A producer's session after it started over: it may claim again.
-pub(super) fn another(config: &Config, last: u64, acked: bool) -> Result<Session, Error> {
+pub(super) fn another(
+    config: &Config,
+    last: u64,
+    acked: bool,
+    echoed: bool,
+) -> Result<Session, Error> {
     let epoch = if config.epoch.is_some() { 0 } else { fresh() };
     match Session::above(last) {
-        Some(next) => Ok(Session::again(epoch.max(next), config.auto_claim, acked)),
+        Some(next) => Ok(Session::again(epoch.max(next), config.auto_claim, acked, echoed)),
         None => Err(no_more_epochs()),
     }
 }

@@ -1,5 +1,6 @@
 //! The engine over the model server, under virtual time: each promise of the delivery contract.
 
+mod answers;
 mod asking;
 mod corners;
 mod edges;

@@ -136,7 +136,7 @@ fn serve_with_tokens() -> String {
         let answer = match seq {
             Some(seq) if old && seq != "0" => "401 Unauthorized\r\n".to_owned(),
             Some(_) => format!("200 OK\r\n{}", echo(head)),
-            None => "200 OK\r\n".to_owned(),
+            None => "201 Created\r\n".to_owned(),
         };
         say(connection, &format!("HTTP/1.1 {answer}content-length: 0\r\n\r\n"));
     })
@@ -382,4 +382,89 @@ async fn a_body_that_trickles_is_waited_for() {
     let body = vec![0; STEP * STEPS as usize];
     let answer = HttpTransport::new().send(patient(http::Method::POST, &url, body)).await;
     assert_eq!(answer.map(|answer| answer.status).map_err(|e| e.message), Ok(204));
+}
+
+/// The first request of each kind, and a producer's second one, is answered by what stands in
+/// between, as `first` says; the next ones as a server of streams does. Names what it saw.
+fn behind_a_front(first: &'static str) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let known = seen.clone();
+    let url = serve(move |head, connection| {
+        let method = head.split(' ').next().unwrap();
+        let ends = header(head, "content-length").is_none_or(|length| length == "0");
+        let kind = if method == "post" && ends { "close" } else { method };
+        let nth = {
+            let mut known = known.lock().unwrap();
+            known.push(kind.to_owned());
+            known.iter().filter(|other| *other == kind).count()
+        };
+        let answer = match (nth, kind, header(head, "producer-seq")) {
+            (1, _, None) | (2, _, Some(_)) => first.to_owned(),
+            (_, _, Some(_)) => format!("200 OK\r\n{}", echo(head)),
+            (_, "put", _) => "201 Created\r\nstream-next-offset: 1\r\n".to_owned(),
+            (_, "close", _) => "204 No Content\r\nstream-closed: true\r\n".to_owned(),
+            (_, "delete", _) => "204 No Content\r\n".to_owned(),
+            _ => "204 No Content\r\nstream-next-offset: 2\r\n".to_owned(),
+        };
+        say(connection, &format!("HTTP/1.1 {answer}content-length: 0\r\n\r\n"));
+    });
+    (url, seen)
+}
+
+fn quick(url: &str) -> Options {
+    Options::new().url(url).retry_initial_delay_ms(1u64).retry_max_delay_ms(5u64)
+}
+
+/// A success without what a server of streams says with it creates, stores, ends and deletes
+/// nothing.
+#[test]
+fn a_maintenance_page_is_not_believed() {
+    let (url, seen) = behind_a_front("200 OK\r\ncontent-type: text/html\r\n");
+    let stream = DurableStream::create(quick(&url).idempotent(false), "first").wait().unwrap();
+    let error = stream.append("second").wait().unwrap_err();
+    assert!(!error.definite() && error.kind() == ErrorKind::Protocol, "{error:?}");
+    stream.append("third").wait().unwrap();
+    stream.close(None).wait().unwrap();
+    stream.delete().wait().unwrap();
+    let twice = ["put", "put", "post", "post", "close", "close", "delete", "delete"];
+    assert_eq!(*seen.lock().unwrap(), twice);
+}
+
+/// A stream that was deleted by a request whose answer was not the server's is gone.
+#[test]
+fn a_stream_that_is_gone_for_the_repeat_was_deleted() {
+    for gone in ["404 Not Found", "410 Gone"] {
+        let count = std::sync::atomic::AtomicU64::new(0);
+        let url = serve(move |_, connection| {
+            let first = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            let status = if first { "200 OK" } else { gone };
+            say(connection, &format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"));
+        });
+        DurableStream::connect(quick(&url)).unwrap().delete().wait().unwrap();
+    }
+}
+
+/// What comes once between good answers ends no producer: a page, or a status that is none.
+#[test]
+fn a_producer_outlives_what_stands_in_between() {
+    for first in [
+        "200 OK\r\ncontent-type: text/html\r\n",
+        "204 No Content\r\n",
+        "303 See Other\r\nlocation: /elsewhere\r\n",
+        "799 Odd\r\n",
+        "999 Odder\r\n",
+        "101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+    ] {
+        let (url, seen) = behind_a_front(first);
+        let stream = DurableStream::connect(quick(&url)).unwrap();
+        let options = Options::new().retry_initial_delay_ms(1u64).retry_max_delay_ms(5u64);
+        let producer = IdempotentProducer::open(&stream, "p", options).unwrap();
+        for text in ["1", "2", "3"] {
+            producer.append(text).unwrap();
+            let flushed = producer.flush().wait_for(Duration::from_secs(20));
+            let flushed = flushed.unwrap_or_else(|| panic!("{first}: {:?}", producer.snapshot()));
+            assert_eq!(flushed.unwrap().delivered, 1, "{first}");
+        }
+        assert!(seen.lock().unwrap().len() > 3, "{first}");
+    }
 }
