@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use url::{Url, form_urlencoded};
 
 use crate::error::{Error, Result};
 use crate::options::Options;
+use crate::protocol::answer::MAX_OFFSET;
 use crate::runtime::fork::uncut;
 use crate::transport::asking::HeaderFns;
 use crate::transport::routing::Route;
@@ -16,6 +17,8 @@ const SECRET_VARIABLES: [&str; 2] = ["STREAMS_SECRET", "DURABLE_STREAMS_SECRET"]
 const DEFAULT_PREFIX: &str = "/v1/stream";
 /// The longest URL: no request can be made of one beyond 64 KiB, and a read adds its offset.
 const MAX_URL: usize = 48 * 1024;
+/// What a read adds at most: its offset, each byte of it escaped.
+const OFFSET_ROOM: usize = "&offset=".len() + 3 * MAX_OFFSET;
 
 /// A stream's address and the headers every request to it carries.
 #[derive(Debug, Clone)]
@@ -39,7 +42,6 @@ impl Endpoint {
     }
 
     fn resolve_in(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let named = if options.url.is_some() { "url" } else { "stream_path" };
         let urls = match (&options.url, &options.stream_path) {
             (Some(_), Some(_)) => {
                 return Err(Error::option("url", "give either `url` or `stream_path`, not both"));
@@ -54,16 +56,13 @@ impl Endpoint {
             Some(list) => bases(list)?.iter().map(Url::origin).collect(),
             None => Vec::new(),
         };
-        for url in &urls {
-            check_length(named, url)?;
-            with_params(url.clone(), &options.params)?;
-        }
-        let url = with_params(urls[0].clone(), &options.params)?;
+        let url = urls[0].clone();
         let plain = |mut url: Url| {
             url.set_query(None);
             url
         };
         let route = Arc::new(Route::new(urls.into_iter().map(plain).collect(), trusted));
+        let url = with_params(url, &route, &options.params)?;
         let mut headers = options.header_map()?;
         let functions = options.header_functions()?;
         let authorized = headers.contains_key(header::AUTHORIZATION)
@@ -93,7 +92,7 @@ impl Endpoint {
         functions.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
         functions.extend(own);
         endpoint.functions = HeaderFns::new(functions);
-        endpoint.url = with_params(endpoint.url, &options.params)?;
+        endpoint.url = with_params(endpoint.url, &endpoint.route, &options.params)?;
         Ok(endpoint)
     }
 
@@ -105,24 +104,41 @@ impl Endpoint {
     }
 }
 
-fn check_length(option: &'static str, url: &Url) -> Result<()> {
-    let length = url.as_str().len();
-    if length <= MAX_URL {
-        return Ok(());
-    }
-    let text =
-        format!("the URL is {length} bytes long with `{option}`: {MAX_URL} at most can be sent");
-    Err(Error::option(option, text))
+/// Whether a request can be made of a URL that nobody checked; of a read's an offset is part.
+pub(crate) fn can_be_asked(url: &Url, method: &Method) -> bool {
+    let room = if method == Method::GET { OFFSET_ROOM } else { 0 };
+    url.as_str().len() <= MAX_URL + room && url.as_str().parse::<http::Uri>().is_ok()
 }
 
-fn with_params(mut url: Url, params: &[(String, String)]) -> Result<Url> {
+/// Refuses a URL no request could be made of, with the longest offset too. The text says nothing
+/// of the URL: it may hold secrets.
+fn check_url(option: &'static str, url: &Url) -> Result<()> {
+    let length = url.as_str().len();
+    if length > MAX_URL {
+        let text = format!(
+            "the URL is {length} bytes long with `{option}`: {MAX_URL} at most can be sent"
+        );
+        return Err(Error::option(option, text));
+    }
+    // What HTTP makes of it: stricter than URLs are about hosts.
+    let uri = url.as_str().parse::<http::Uri>();
+    uri.map(drop).map_err(|wrong| {
+        Error::option(option, format!("no request can be made of the URL with `{option}`: {wrong}"))
+    })
+}
+
+/// The URL with parameters of ours, checked as it is used: with each address of the route.
+fn with_params(mut url: Url, route: &Route, params: &[(String, String)]) -> Result<Url> {
     if !params.is_empty() {
         let own = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
         let own = own.replace('+', "%20"); // understood by those who decode forms, and the others
         let query = url.query().filter(|query| !query.is_empty());
         let query = query.map_or_else(|| own.clone(), |known| format!("{known}&{own}"));
         url.set_query(Some(&query));
-        check_length("params", &url)?;
+    }
+    for mut used in route.urls().iter().cloned() {
+        used.set_query(url.query());
+        check_url(if params.is_empty() { "endpoints" } else { "params" }, &used)?;
     }
     Ok(url)
 }
@@ -143,12 +159,13 @@ fn parse(option: &'static str, text: &str) -> Result<Url> {
     };
     let mut url = Url::parse(text.trim()).map_err(|e| wrong(&e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong(&format!("its scheme is `{}`", url.scheme())));
+        return Err(wrong("it begins with neither `http://` nor `https://`"));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(wrong("it has no host"));
     }
     url.set_fragment(None);
+    check_url(option, &url)?;
     Ok(url)
 }
 
@@ -163,44 +180,83 @@ fn below_bases(
     options: &Options,
     env: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Url>> {
+    check_path("stream_path", path)?;
     if path.trim_matches('/').is_empty() {
         return Err(Error::option("stream_path", "`stream_path` is empty"));
     }
-    if path.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(Error::option(
-            "stream_path",
-            "`stream_path` has white space or control characters",
-        ));
-    }
-    if path.contains(['?', '#']) || path.split('/').any(|part| part == "." || part == "..") {
-        return Err(Error::option(
-            "stream_path",
-            "`stream_path` is a plain path: no `?`, `#`, `.` or `..`",
-        ));
-    }
+    let prefix = options.path_prefix.as_deref().unwrap_or(DEFAULT_PREFIX);
+    check_path("path_prefix", prefix)?;
     let list = options.endpoints.clone().or_else(|| BASE_VARIABLES.iter().find_map(|n| env(n)));
     let bases = bases(list.as_deref().unwrap_or_default())?;
     if bases.is_empty() {
         return Err(Error::option(
             "url",
             format!(
-                "no server for stream path `{path}`: set `url` or `endpoints`, or the environment \
+                "no server for `stream_path`: set `url` or `endpoints`, or the environment \
                  variable {} or {}",
                 BASE_VARIABLES[0], BASE_VARIABLES[1]
             ),
         ));
     }
-    Ok(bases.into_iter().map(|base| below(base, path, options)).collect())
+    bases.into_iter().map(|base| below(base, path, prefix)).collect()
 }
 
-fn below(mut url: Url, path: &str, options: &Options) -> Url {
-    let prefix = match url.path() {
-        "" | "/" => options.path_prefix.as_deref().unwrap_or(DEFAULT_PREFIX).to_owned(),
-        own => own.to_owned(),
-    };
-    let joined = format!("/{}/{}", prefix.trim_matches('/'), path.trim_start_matches('/'));
-    url.set_path(joined.strip_prefix("//").map_or(joined.as_str(), |rest| rest));
-    url
+/// Refuses a path that leaves the place it is put in, or whose meaning depends on the reader: what
+/// a URL's parser, a proxy or a server makes of it once it has undone the escapes.
+fn check_path(option: &'static str, path: &str) -> Result<()> {
+    let wrong = |why: &str| Err(Error::option(option, format!("`{option}` {why}")));
+    if path.len() > MAX_URL {
+        return wrong(&format!("is {} bytes long: {MAX_URL} at most can be sent", path.len()));
+    }
+    let plain = unescaped(path);
+    if path.contains(char::is_whitespace) || plain.contains(char::is_control) {
+        return wrong("has white space or control characters");
+    }
+    let is_dots = |part: &str| part == "." || part == "..";
+    if path.contains(['?', '#']) || plain.contains('\\') || plain.split('/').any(is_dots) {
+        return wrong("is a plain path: no `?`, `#`, `\\`, `.` or `..`, escaped or not");
+    }
+    Ok(())
+}
+
+/// A path with its percent escapes undone, once.
+fn unescaped(path: &str) -> String {
+    let (mut plain, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|digits| *first == b'%' && is_hex(digits));
+        let byte = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match byte.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                plain.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                plain.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+fn is_hex(digits: &[u8]) -> bool {
+    digits.iter().all(u8::is_ascii_hexdigit)
+}
+
+fn below(mut url: Url, path: &str, prefix: &str) -> Result<Url> {
+    let own = url.path().trim_matches('/').to_owned();
+    let prefix = if own.is_empty() { prefix.trim_matches('/') } else { &own };
+    let root = if prefix.is_empty() { "/".to_owned() } else { format!("/{prefix}/") };
+    url.set_path(&root);
+    let above = url.path().to_owned();
+    url.set_path(&format!("{root}{}", path.trim_start_matches('/')));
+    // Whatever the checks above missed: the URL that is used is below the prefix.
+    if !url.path().strip_prefix(&above).is_some_and(|below| !below.is_empty()) {
+        let text = "`stream_path` leads out of the place of its server's streams";
+        return Err(Error::option("stream_path", text));
+    }
+    check_url("stream_path", &url)?;
+    Ok(url)
 }
 
 #[cfg(test)]
@@ -226,6 +282,65 @@ mod tests {
         }
         let own = Options::new().stream_path("/a").endpoints("http://e").path_prefix("/");
         assert_eq!(url(own, &base).unwrap().url.as_str(), "http://e/a");
+    }
+
+    fn below_prefix(path: &str, prefix: &str) -> Options {
+        Options::new().stream_path(path).endpoints("http://h").path_prefix(prefix)
+    }
+
+    #[test]
+    fn a_path_stays_below_its_prefix_or_is_refused() {
+        for bad in [
+            "/a/%2e%2e/b",
+            "/%2e%2e/%2e%2e/admin",
+            "/%2E./%2e%2E/admin",
+            "/%2e/a",
+            "..\\..\\admin",
+            "a\\..\\..\\..\\admin",
+            "a\\b",
+            "a%5cb",
+            "a%5C..%5C..%5cb",
+            "/a/.%2e/..%2f/b",
+            "a%2f..%2f..%2fb",
+            "..",
+            "a/..",
+            "a/./b",
+            "/%00/a",
+            "/a%0d%0ab",
+            "/a%7f",
+            "/a%c2%85b",
+            "/a\tb",
+            "/a\u{85}b",
+            "/a b",
+            "/a?b",
+            "/a#b",
+        ] {
+            let error = url(below_prefix(bad, "/p/q"), &[]).map(drop).unwrap_err();
+            assert_eq!(error.option_name(), Some("stream_path"), "{bad}");
+            let error = url(below_prefix("a", bad), &[]).map(drop).unwrap_err();
+            assert_eq!(error.option_name(), Some("path_prefix"), "{bad}");
+        }
+        for (good, expected) in [
+            ("//evil.example/x", "evil.example/x"),
+            ("/a//b", "a//b"),
+            ("a;b", "a;b"),
+            ("/é", "%C3%A9"),
+            ("/a%20b%3Fc%", "a%20b%3Fc%"),
+            ("/...", "..."),
+            ("/a..b/.c", "a..b/.c"),
+            ("/%252e%252e/a", "%252e%252e/a"), // a name, however odd
+            ("http://evil/x", "http://evil/x"),
+            ("@evil/x", "@evil/x"),
+        ] {
+            for (prefix, root) in [("/p/q", "/p/q/"), ("/", "/"), ("", "/"), ("//é/", "/%C3%A9/")]
+            {
+                let found = url(below_prefix(good, prefix), &[]).unwrap();
+                assert_eq!(found.url.as_str(), format!("http://h{root}{expected}"), "{prefix}");
+            }
+        }
+        // A base with a path of its own is the caller's, and what a URL's parser makes of it.
+        let own = Options::new().stream_path("a").endpoints("http://h/b/%2e%2e/c//d?k=v");
+        assert_eq!(url(own, &[]).unwrap().url.as_str(), "http://h/c//d/a?k=v");
     }
 
     #[test]
@@ -266,13 +381,44 @@ mod tests {
             ("stream_path", Options::new().stream_path(&long).endpoints("http://h")),
             (
                 "stream_path",
-                Options::new().stream_path("a").endpoints(format!("http://h,http://h/{long}")),
+                Options::new().stream_path(&half).endpoints(format!("http://h,http://h/{half}")),
             ),
+            ("endpoints", Options::new().stream_path("a").endpoints(format!("http://h/{long}"))),
+            // The parameters of the first go to the second as well.
+            (
+                "endpoints",
+                Options::new()
+                    .stream_path("a")
+                    .endpoints(format!("http://h?{half},http://h/{half}")),
+            ),
+            (
+                "params",
+                Options::new()
+                    .stream_path("a")
+                    .endpoints(format!("http://h,http://h/{half}"))
+                    .param("tenant", &half),
+            ),
+            ("path_prefix", below_prefix("a", &long)),
         ] {
             let error = url(options, &[]).map(|endpoint| endpoint.shown.len()).unwrap_err();
             assert_eq!(error.option_name(), Some(name), "{}", error.message());
             assert!(error.message().len() < 200);
         }
+        for host in ["a`b", "a\"b", "a{b", "a}b", "s3cret`:1"] {
+            let at = format!("http://{host}/x");
+            for (name, options) in [
+                ("url", Options::new().url(&at)),
+                ("endpoints", Options::new().stream_path("a").endpoints(format!("http://h,{at}"))),
+                ("endpoints", Options::new().url("http://h/a").endpoints(&at)),
+            ] {
+                let error = url(options, &[]).map(drop).unwrap_err();
+                assert_eq!(error.option_name(), Some(name), "{host}: {error}");
+                assert!(!error.message().contains(host), "{error}");
+            }
+        }
+        // User info goes into a header.
+        let user = "http://u!$&'()*+,;=-._~%:p\"<>`{}|^[]%40%@h/a";
+        assert!(url(Options::new().url(user), &[]).is_ok());
         let endpoint = url(stream(&half), &[]).unwrap();
         let error = endpoint.with_own(&Options::new().param("job", &half)).map(drop).unwrap_err();
         assert_eq!(error.option_name(), Some("params"));

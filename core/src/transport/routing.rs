@@ -7,7 +7,7 @@ use http::header::LOCATION;
 use url::{Origin, Url};
 
 use super::{Request, Response, SendError, Sending, Transport};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, can_be_asked};
 use crate::runtime::fork::uncut;
 use crate::runtime::lock;
 
@@ -47,6 +47,11 @@ impl Route {
     /// A handle that came through `fork` has the parent's: no fork meets it locked.
     fn place<T>(&self, work: impl FnOnce(&mut Place) -> T) -> T {
         uncut(|| work(&mut lock(&self.place)))
+    }
+
+    /// The stream's URL under each endpoint, without query.
+    pub(crate) fn urls(&self) -> &[Url] {
+        &self.urls
     }
 
     fn target(&self) -> Url {
@@ -112,13 +117,23 @@ impl<T: Transport> Transport for Routing<T> {
             let route = request.endpoint.route.clone();
             let mut url = route.target();
             url.set_query(request.endpoint.url.query());
+            // The leader's, with the parameters of this request: nobody checked them together.
+            if url != request.endpoint.url
+                && !can_be_asked(&url, &request.method)
+                && route.depose(&url)
+            {
+                url = route.target();
+                url.set_query(request.endpoint.url.query());
+            }
             for _ in 0..HOPS {
                 if url != request.endpoint.url {
                     let moved = Endpoint { url: url.clone(), ..Endpoint::clone(&request.endpoint) };
                     request.endpoint = Arc::new(moved);
                 }
                 let result = inner.send(request.clone()).await;
-                match redirect(&url, &result).filter(|next| route.may_follow(next)) {
+                let goes =
+                    |next: &Url| route.may_follow(next) && can_be_asked(next, &request.method);
+                match redirect(&url, &result).filter(goes) {
                     Some(next) => {
                         request.departure.came_to_nothing();
                         route.follow(&next, &request.method);
@@ -308,5 +323,38 @@ mod tests {
         let error = setting.send().await.unwrap_err();
         assert!(!error.sent && error.message.contains("redirected"));
         assert_eq!(setting.asked().len(), HOPS);
+    }
+
+    #[tokio::test]
+    async fn what_no_request_can_be_made_of_is_not_followed() {
+        let long: &'static str = format!("http://b/{}", "x".repeat(50_000)).leak();
+        let list = "http://a, http://b, http://c";
+        let options = Options::new().stream_path("b/s").endpoints(list).path_prefix("/");
+        let setting = Setting::new(options, &[("a", Some(long)), ("b", None)]);
+        assert_eq!(setting.send().await.unwrap(), 307);
+        assert_eq!(setting.asked().len(), 1);
+        // A host that URLs may have and HTTP does not.
+        assert!(!can_be_asked(&Url::parse("http://a`b/s").unwrap(), &Method::POST));
+        // A read's offset is part of what it is sent on with.
+        let read = format!("http://a/s?offset={}", "%".repeat(12_000));
+        let near = format!("http://a/{}?offset={}", "x".repeat(40_000), "%".repeat(12_000));
+        let (read, near) = (Url::parse(&read).unwrap(), Url::parse(&near).unwrap());
+        assert!(can_be_asked(&read, &Method::GET) && can_be_asked(&near, &Method::GET));
+        assert!(!can_be_asked(&near, &Method::POST));
+    }
+
+    /// Each half could be asked for: the leader without these parameters, they at the endpoint.
+    #[tokio::test]
+    async fn a_leader_is_not_asked_with_parameters_that_do_not_fit() {
+        let half: &'static str = "x".repeat(30_000).leak();
+        let leader: &'static str = format!("http://b/{half}?short").leak();
+        let stream = Options::new().url(format!("http://a/s?{half}")).endpoints("http://b");
+        let setting = Setting::new(stream, &[("a", Some(leader)), ("b", None)]);
+        for _ in 0..2 {
+            assert_eq!(setting.send().await.unwrap(), 204);
+            let asked = setting.asked();
+            assert!(asked.iter().all(|url| url.len() < 50_000), "sent to the leader with both");
+            assert_eq!(asked.len(), 2);
+        }
     }
 }
