@@ -232,13 +232,22 @@ export function errorFrom(fields: ErrorFields): DurstreamError {
  */
 export function invalidArgument(option: string, message: string): InvalidArgumentError {
   const fixed = { name: "InvalidArgumentError", code: "INVALID_ARGUMENT" };
-  return new InvalidArgumentError({ ...fixed, option, message, retryable: false, definite: true });
+  const texts = { option: bounded(option), message: bounded(message) };
+  return new InvalidArgumentError({ ...fixed, ...texts, retryable: false, definite: true });
+}
+
+/** How many characters a text of an error has, whatever name is in it: as short as the core's. */
+const MAX_TEXT = 600;
+
+function bounded(text: string): string {
+  return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)}…`;
 }
 
 /** @internal */
 export function notSupported(message: string): NotSupportedError {
   const fixed = { name: "NotSupportedError", code: "NOT_SUPPORTED" };
-  return new NotSupportedError({ ...fixed, message, retryable: false, definite: true });
+  const text = bounded(message);
+  return new NotSupportedError({ ...fixed, message: text, retryable: false, definite: true });
 }
 
 /** @internal */

@@ -51,6 +51,7 @@ impl Schema {
             None => Validator::External,
             Some(Ok(schema)) => Validator::JsonSchema(schema),
             Some(Err(error)) => {
+                let name: String = name.chars().take(60).collect();
                 let text = format!("collection `{name}` has no valid JSON Schema: {error}");
                 return Err(invalid(py, "schema", text));
             }

@@ -9,6 +9,44 @@ use serde_json::{Value, json};
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// How long a text of an error is at most, in bytes: whatever name is in it, and whoever gave it.
+const MAX_TEXT: usize = 2048;
+/// How much of a name is shown within one, in bytes.
+const MAX_NAME: usize = 256;
+/// What stands for the rest of a text that is longer.
+const CUT: &str = "…";
+/// How many findings of a validator an error has at most.
+const MAX_ISSUES: usize = 32;
+
+/// A text, cut at a character where it is too long.
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(start(&text, MAX_TEXT - CUT.len()).len());
+        text.push_str(CUT);
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// At most so many bytes of a text, cut at a character.
+fn start(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
+/// As much of a text as an error keeps, and a little more where that is cut: not all of it is
+/// copied for that.
+fn kept(text: &str) -> String {
+    start(text, MAX_TEXT + 4).to_owned()
+}
+
+/// A name in an error's text: its beginning, clean.
+pub(crate) fn shown(name: &str) -> String {
+    let beginning = start(name, MAX_NAME);
+    let cut = if beginning.len() < name.len() { CUT } else { "" };
+    format!("{}{cut}", beginning.escape_debug())
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $code:literal;)*) => {
         /// What went wrong, and so what the caller can do about it.
@@ -90,7 +128,8 @@ pub struct Issue {
     pub message: String,
 }
 
-/// What a kind of error carries beyond its text.
+/// What a kind of error carries beyond its text. Each text of it is cut beyond 2 KiB, with an
+/// ellipsis, and a validator's findings beyond 32 are left out.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Detail {
@@ -134,6 +173,29 @@ pub enum Detail {
     },
 }
 
+impl Detail {
+    /// The same with texts that are not too long.
+    fn bounded(self) -> Self {
+        match self {
+            Detail::Option(Cow::Owned(name)) => Detail::Option(bounded(name).into()),
+            Detail::Validation { collection, key, mut issues } => {
+                issues.truncate(MAX_ISSUES);
+                let issues = issues.into_iter().map(|Issue { path, message }| Issue {
+                    path: bounded(path),
+                    message: bounded(message),
+                });
+                Detail::Validation {
+                    collection: bounded(collection),
+                    key: key.map(bounded),
+                    issues: issues.collect(),
+                }
+            }
+            // Numbers, and what is bounded where it comes from.
+            other => other,
+        }
+    }
+}
+
 /// An error of this library. Cheap to clone.
 #[derive(Clone, PartialEq)]
 pub struct Error(Arc<Inner>);
@@ -151,7 +213,8 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of a kind with its text; `definite`, not `retryable`, until said otherwise.
+    /// An error of a kind with its text; `definite`, not `retryable`, until said otherwise. A text
+    /// beyond 2 KiB is cut, with an ellipsis.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retryable =
             matches!(kind, ErrorKind::BufferFull | ErrorKind::Transport | ErrorKind::Timeout);
@@ -160,7 +223,7 @@ impl Error {
             ErrorKind::Transport | ErrorKind::Timeout | ErrorKind::Delivery | ErrorKind::Internal
         );
         let (reason, url, status, detail) = (None, None, None, None);
-        let message = message.into();
+        let message = bounded(message.into());
         Error(Arc::new(Inner { kind, message, reason, url, status, retryable, definite, detail }))
     }
 
@@ -185,11 +248,7 @@ impl Error {
         message: impl Into<String>,
     ) -> Self {
         Error::new(ErrorKind::Validation, message).with_reason(reason).with_detail(
-            Detail::Validation {
-                collection: collection.to_owned(),
-                key: key.map(str::to_owned),
-                issues,
-            },
+            Detail::Validation { collection: kept(collection), key: key.map(kept), issues },
         )
     }
 
@@ -199,7 +258,7 @@ impl Error {
     }
 
     pub(crate) fn with_detail(self, detail: Detail) -> Self {
-        self.change(|e| e.detail = Some(detail))
+        self.change(|e| e.detail = Some(detail.bounded()))
     }
 
     pub(crate) fn with_reason(self, reason: &'static str) -> Self {
@@ -338,6 +397,98 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever names something, and however long the name is.
+    #[test]
+    fn no_name_makes_an_error_long() {
+        use crate::{Collection, DurableStream, IdempotentProducer, Options, StreamSchema};
+        let long = "é\n".repeat(50 << 20 >> 2);
+        let words = "x".repeat(50 << 20);
+        let here = || Options::new().url("http://127.0.0.1:9/s");
+        let stream = DurableStream::connect(here()).unwrap();
+        let any = |name: &str| Collection::new(name, name, crate::Validator::Any);
+        let state = |id: &str, schema| crate::create_durable_stream(here().producer_id(id), schema);
+        let open = state("names", StreamSchema::new().collection("c", any(&words))).unwrap();
+        let twice = StreamSchema::new().collection(&long, any("a"));
+        let same = StreamSchema::new().collection(&long, any(&words));
+        let broken = crate::Validator::JsonSchema(json!({ "type": words }));
+        let broken = Collection::new("a", "id", broken);
+        let path = |path: &str| Options::new().stream_path(path).endpoints("http://h");
+        let connect = |options| DurableStream::connect(options).map(drop).unwrap_err();
+        let refused = |receipt: Result<crate::Receipt>| {
+            receipt.unwrap().refusal().and_then(|outcome| outcome.error.clone()).unwrap()
+        };
+        let started = std::time::Instant::now();
+        for (what, error) in [
+            ("option", Options::new().set(&long, "1").unwrap_err()),
+            ("value", Options::new().set("linger_ms", &long).unwrap_err()),
+            ("header", Options::new().set_header(&long, "1").unwrap_err()),
+            ("header", Options::new().set_header(&format!("stream-{words}"), "1").unwrap_err()),
+            ("header", Options::new().set_header("a", &long).unwrap_err()),
+            ("header", connect(here().header(&long, "1"))),
+            ("url", connect(Options::new().url(&long))),
+            ("url", connect(Options::new().url(format!("{words}://h")))),
+            ("stream_path", connect(path(&long))),
+            ("stream_path", connect(path(&words))),
+            ("stream_path", connect(Options::new().stream_path(&words))),
+            ("path_prefix", connect(path("a").path_prefix(&long))),
+            ("endpoints", connect(Options::new().stream_path("a").endpoints(&long))),
+            ("params", connect(here().param("a", &long))),
+            ("content_type", connect(here().content_type(&long))),
+            ("expires_at", connect(here().expires_at(&long))),
+            ("fork_from", connect(here().fork_from(format!("/{long}")))),
+            ("on_uncertain", Options::new().set("on_uncertain", &long).unwrap_err()),
+            ("seq", stream.append_with_seq("a", &long).wait().unwrap_err()),
+            ("offset", stream.read(Some(&long)).map(drop).unwrap_err()),
+            ("live", stream.read_live(None, &long).map(drop).unwrap_err()),
+            (
+                "producer_id",
+                IdempotentProducer::open(&stream, &long, Options::new()).map(drop).unwrap_err(),
+            ),
+            (
+                "producer_id",
+                state(&long, StreamSchema::new().collection("c", any("a"))).unwrap_err(),
+            ),
+            ("collection", refused(open.delete(&long, "1"))),
+            ("collection", refused(open.upsert_json(&long, b"{}"))),
+            ("primary key", refused(open.upsert_json("c", b"{}"))),
+            ("collection", twice.clone().collection(&long, any("b")).check().unwrap_err()),
+            ("collection", same.collection("b", any(&words)).check().unwrap_err()),
+            ("schema", StreamSchema::new().add("a", broken).unwrap_err()),
+        ] {
+            let (shown, json) = (error.to_string().len(), error.to_json().to_string().len());
+            assert!(shown <= MAX_TEXT + 200 && json < 8 * MAX_TEXT, "{what}: {shown}, {json}");
+        }
+        assert!(started.elapsed() < std::time::Duration::from_secs(60));
+        open.stop();
+    }
+
+    #[test]
+    fn texts_are_cut_at_a_character() {
+        for unit in ["x", "é", "€", "🦀"] {
+            for more in ["", "a", "aa", "aaa"] {
+                let long = format!("{more}{}", unit.repeat(20_000));
+                let error = Error::option(long.clone(), long.clone());
+                for text in [error.message(), error.option_name().unwrap()] {
+                    assert!(text.len() <= MAX_TEXT && text.len() > MAX_TEXT - 8, "{}", text.len());
+                    assert!(long.starts_with(text.strip_suffix(CUT).unwrap()));
+                }
+                let whole = start(&long, MAX_TEXT);
+                assert_eq!(Error::option("a", whole).message(), whole);
+                let issue = Issue { path: long.clone(), message: long.clone() };
+                let error = Error::validation("", &long, Some(&long), vec![issue; 99], "");
+                let Some(Detail::Validation { collection, key, issues }) = error.detail() else {
+                    panic!("{error:?}")
+                };
+                assert_eq!(issues.len(), MAX_ISSUES);
+                let texts =
+                    [collection, key.as_ref().unwrap(), &issues[0].path, &issues[0].message];
+                assert!(texts.iter().all(|text| text.len() <= MAX_TEXT && text.ends_with(CUT)));
+            }
+        }
+        assert_eq!(shown("a\nb"), "a\\nb");
+        assert!(shown(&"é".repeat(20_000)).len() <= MAX_NAME + CUT.len());
+    }
 
     #[test]
     fn numbers_are_fixed() {

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::transport::asking::HeaderFn;
 
 /// What an option's value is.
@@ -174,12 +174,12 @@ fn find(name: &'static str) -> &'static OptionSpec {
 }
 
 fn unknown(name: &str) -> Error {
-    let near = OPTIONS.iter().find(|spec| {
-        let squeeze = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
-        squeeze(spec.name) == squeeze(name)
-    });
+    let squeeze = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
+    let near = OPTIONS
+        .iter()
+        .find(|spec| name.len() <= 2 * spec.name.len() && squeeze(spec.name) == squeeze(name));
     let hint = near.map(|s| format!("; did you mean `{}`?", s.name)).unwrap_or_default();
-    let text = format!("there is no option `{}`{hint}", name.escape_debug());
+    let text = format!("there is no option `{}`{hint}", shown(name));
     Error::option(name.to_owned(), text)
 }
 
@@ -191,11 +191,8 @@ fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
         OptionKind::Text => "text".to_owned(),
         OptionKind::Choice(words) => format!("one of {}", words.join(", ")),
     };
-    let shown: String = value.chars().take(60).collect();
-    Error::option(
-        spec.name,
-        format!("`{}` takes {takes}, not `{}`", spec.name, shown.escape_debug()),
-    )
+    let value: String = value.chars().take(60).collect();
+    Error::option(spec.name, format!("`{}` takes {takes}, not `{}`", spec.name, shown(&value)))
 }
 
 /// A value from its text form, checked against its row.
@@ -266,9 +263,9 @@ impl PartialEq for HeaderFunction {
 fn header_name(name: &str) -> Result<HeaderName> {
     let wrong = |text: String| Error::option("headers", text);
     let parsed = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| wrong(format!("`{}` is not a header name", name.escape_debug())))?;
+        .map_err(|_| wrong(format!("`{}` is not a header name", shown(name))))?;
     if is_reserved(&parsed) {
-        return Err(wrong(format!("header `{name}` is set by the library itself")));
+        return Err(wrong(format!("header `{}` is set by the library itself", shown(name))));
     }
     Ok(parsed)
 }

@@ -150,7 +150,10 @@ impl Problem {
             Problem::Forked => {
                 "this handle was made before fork; open another one in the child".to_owned()
             }
-            Problem::Panic(text) => format!("a bug in the library: {text}"),
+            Problem::Panic(text) => {
+                let text = format!("a bug in the library: {text}");
+                Error::new(ErrorKind::Internal, text).message().to_owned() // as short as the core's
+            }
         }
     }
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ._types import Failure
 
 
+#: How many characters a text of an error has, whatever name is in it.
+_MAX_TEXT = 600
+
+
 class DurstreamError(Exception):
     """The base of every error of this library."""
 
@@ -255,5 +259,9 @@ def _from_fields(fields: Dict[str, Any]) -> DurstreamError:
 
 
 def invalid(option: str, text: str) -> InvalidArgumentError:
-    """An argument the Python half refuses."""
-    return InvalidArgumentError(text, option=option)
+    """An argument the Python half refuses. Its texts are as short as the core's."""
+    return InvalidArgumentError(_bounded(text), option=_bounded(option))
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"

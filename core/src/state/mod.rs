@@ -10,7 +10,7 @@ mod schema;
 
 pub use schema::{Collection, StreamSchema, ValidateFn, Validator};
 
-use crate::error::{Error, ErrorKind, Issue, Result};
+use crate::error::{self, Error, ErrorKind, Issue, Result};
 use crate::options::{Options, Scope};
 use crate::pending::{Pending, pending};
 use crate::producer::engine::Engine;
@@ -174,7 +174,10 @@ impl StateProducer {
         let key = match json::key_of(value, &collection.primary_key) {
             Ok(Key::Text(key)) => key,
             Ok(Key::Missing) => {
-                let text = format!("the primary key `{}` is missing", collection.primary_key);
+                let text = format!(
+                    "the primary key `{}` is missing",
+                    error::shown(&collection.primary_key)
+                );
                 return Err(refuse("invalid-key", None, text));
             }
             Ok(Key::NotAnObject) => {
@@ -217,10 +220,10 @@ impl StateProducer {
 
     fn collection(&self, name: &str) -> Result<&schema::Compiled> {
         self.entry.schema.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.entry.schema.names().collect();
+            let known: Vec<_> = self.entry.schema.names().map(error::shown).collect();
             let text = format!(
                 "there is no collection `{}`; the schema has {}",
-                name.escape_debug(),
+                error::shown(name),
                 known.join(", ")
             );
             Error::validation("invalid-entity", name, None, Vec::new(), text)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::error::{Error, Issue, Result};
+use crate::error::{self, Error, Issue, Result};
 use crate::protocol::json;
 use crate::runtime::fork::uncut;
 
@@ -103,24 +103,26 @@ impl StreamSchema {
             return wrong("the schema has no collections".to_owned());
         }
         for (n, (name, collection)) in self.collections.iter().enumerate() {
-            let shown = name.escape_debug();
+            let shown = || error::shown(name);
             if name.is_empty() {
                 return wrong("a collection's name is empty".to_owned());
             }
             if collection.entity_type.is_empty() {
-                return wrong(format!("collection `{shown}` has no `type`"));
+                return wrong(format!("collection `{}` has no `type`", shown()));
             }
             if collection.primary_key.is_empty() {
-                return wrong(format!("collection `{shown}` has no primary key"));
+                return wrong(format!("collection `{}` has no primary key", shown()));
             }
             for (other, before) in &self.collections[..n] {
                 if other == name {
-                    return wrong(format!("there are two collections `{shown}`"));
+                    return wrong(format!("there are two collections `{}`", shown()));
                 }
                 if before.entity_type == collection.entity_type {
                     return wrong(format!(
-                        "collections `{other}` and `{shown}` have the same type `{}`",
-                        collection.entity_type
+                        "collections `{}` and `{}` have the same type `{}`",
+                        error::shown(other),
+                        shown(),
+                        error::shown(&collection.entity_type)
                     ));
                 }
             }
@@ -158,7 +160,7 @@ fn compile(name: &str, collection: &Collection) -> Result<Compiled> {
         Validator::JsonSchema(schema) => {
             // The library has lazy values that a forked child must not meet half made.
             let compiled = uncut(|| jsonschema::validator_for(schema)).map_err(|error| {
-                let name = name.escape_debug();
+                let name = error::shown(name);
                 Error::option(
                     "schema",
                     format!("collection `{name}` has no valid JSON Schema: {error}"),
