@@ -50,6 +50,11 @@
 // from and lives as long. What is passed in is copied before the call returns: bytes are pointer
 // and length (NULL with 0 is none), texts are UTF-8 and end with NUL.
 //
+// Memory. No call answers that there is none: where an allocation of the library's fails, the
+// process ends with `abort`, as any Rust program does, and what was not sent is lost with it. What it
+// holds is bounded: `max_buffer_bytes` and durstream_set_buffer_budget for writes, `max_read_bytes`
+// for the answer to a read. What can never fit is refused before it is copied.
+//
 // Numbers. Receipt ids count from 1 in call order; 0 is none. A write's `tag` is any number of the
 // caller's, a pointer cast to one for instance, which the callbacks get with the write; 0 is none.
 // Time limits are milliseconds: below 0 there is none, 0 only looks. Enums that go in are int32_t,
