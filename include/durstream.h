@@ -63,9 +63,11 @@
 //
 // Threads. Every function may be called from any thread at any time, on the same handle too,
 // except `_free`. Loading the library starts nothing; one background thread starts with the first
-// stream or producer, one for callbacks with the first callback.
+// stream or producer, one for callbacks and one for header functions with the first of them. Lines of
+// the log and look-ups of names have threads that end by themselves.
 //
-// Callbacks run on the library's own thread for them, one at a time, never under a lock. Inside
+// Callbacks run on the library's own thread for them, one at a time, never under a lock; header
+// functions and the log have threads of their own. Inside
 // one, what would wait answers DURSTREAM_NOT_SUPPORTED (reason `would-deadlock`); everything else
 // is legal. No C++ exception and no longjmp may leave a callback.
 //
@@ -325,8 +327,8 @@ typedef void (*durstream_destroy_callback)(void *user_data);
 // `durstream_error_callback`.
 typedef void (*durstream_delivery_callback)(const durstream_delivery *delivery, void *user_data);
 
-// Is asked for a header's value. Runs on the library's own thread for callbacks, one at a time,
-// so one that takes long is better answered later, from another thread: `answer` is the
+// Is asked for a header's value. Runs on the library's own thread for header functions, one at a
+// time and beside the other callbacks, so one that takes long is better answered later, from another thread: `answer` is the
 // callback's to answer. No exception may leave it.
 typedef void (*durstream_header_callback)(durstream_header_answer *answer, void *user_data);
 

@@ -228,9 +228,12 @@ mod tests {
         let engine = producer.entry.engine.clone();
         let ending = || Engine::ending(&process().live_engines(), &engine.endpoint, &engine.config);
         assert!(ending().is_none());
+        // Nobody takes this, so that the producer cannot be at its end already.
+        producer.upsert_json("c", br#"{"id":"a"}"#).unwrap();
         assert!(process().registry.leave(&producer.entry));
         let found = ending();
         lock(&producer.entry.holders).now = 1; // it goes once more as it is dropped
+        producer.stop();
         assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &engine)));
     }
 
