@@ -24,6 +24,9 @@ const OFFSET_ROOM: usize = "&offset=".len() + 3 * MAX_OFFSET;
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) url: Url,
+    /// Which stream it is: its URL without what may differ from caller to caller, user info and what
+    /// `params` add.
+    pub(crate) stream: Arc<str>,
     /// The URL for error texts: without user info and query, where secrets may be.
     pub(crate) shown: Arc<str>,
     pub(crate) headers: HeaderMap,
@@ -57,6 +60,7 @@ impl Endpoint {
             None => Vec::new(),
         };
         let url = urls[0].clone();
+        let stream = without_user_info(&url).as_str().into();
         let plain = |mut url: Url| {
             url.set_query(None);
             url
@@ -76,7 +80,8 @@ impl Endpoint {
             headers.insert(header::AUTHORIZATION, value);
         }
         let shown = shown(&url);
-        Ok(Endpoint { url, shown, headers, functions: HeaderFns::new(functions), route })
+        let functions = HeaderFns::new(functions);
+        Ok(Endpoint { url, stream, shown, headers, functions, route })
     }
 
     /// The same stream with a producer's own headers and parameters on top.
@@ -144,12 +149,17 @@ fn with_params(mut url: Url, route: &Route, params: &[(String, String)]) -> Resu
 }
 
 fn shown(url: &Url) -> Arc<str> {
-    let mut shown = url.clone();
-    // These fail only for URLs without a host, which `parse` refuses.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
+    let mut shown = without_user_info(url);
     shown.set_query(None);
     shown.as_str().into()
+}
+
+fn without_user_info(url: &Url) -> Url {
+    let mut url = url.clone();
+    // These fail only for URLs without a host, which `parse` refuses.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
 }
 
 fn parse(option: &'static str, text: &str) -> Result<Url> {

@@ -230,7 +230,7 @@ impl<T: Send + 'static> Pending<T> {
     /// Calls back with the result on the dispatcher thread, where it may take its time: for
     /// hosts whose results need a lock of theirs, such as Python's GIL.
     pub fn on_dispatcher(self, callback: impl FnOnce(Result<T>) + Send + 'static) {
-        match crate::runtime::process().running() {
+        match crate::runtime::process().calling() {
             Some(runtime) => {
                 self.on_complete(move |result| runtime.dispatch(move || callback(result)));
             }

@@ -190,7 +190,8 @@ impl IdempotentProducer {
         let mut config = Self::config(stream, producer_id, &options)?;
         config.opened_at = stream.take_tail();
         let endpoint = stream.endpoint().with_own(&options)?;
-        let before = Engine::ending(&process().live_engines(), &endpoint, &config);
+        let live = process().writers_of(&endpoint.stream, &config.producer_id);
+        let before = Engine::ending(&live, &endpoint);
         Ok(IdempotentProducer { engine: Engine::start(endpoint, config, Some(callbacks), before)? })
     }
 

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "signal masks, and the slot that a fork replaces")]
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak, mpsc};
@@ -74,7 +75,9 @@ static BUFFER_BUDGET: AtomicU64 = AtomicU64::new(512 << 20);
 /// What exists once per process: per fork generation, that is.
 pub(crate) struct Process {
     runtime: Mutex<Option<Arc<Runtime>>>,
-    engines: Mutex<Vec<Weak<Engine>>>,
+    /// The one that is being shut down, for what its callbacks still hear.
+    stopping: Mutex<Weak<Runtime>>,
+    engines: Mutex<Engines>,
     pub(crate) lines: Lines,
     pub(crate) writers: Writers,
     pub(crate) registry: Registry,
@@ -94,7 +97,8 @@ pub(crate) fn process() -> &'static Process {
     if slot.is_null() {
         let fresh = Box::into_raw(Box::new(Process {
             runtime: Mutex::new(None),
-            engines: Mutex::new(Vec::new()),
+            stopping: Mutex::default(),
+            engines: Mutex::default(),
             lines: Lines::default(),
             writers: Writers::default(),
             registry: Registry::default(),
@@ -180,14 +184,56 @@ impl Process {
         lock(&self.runtime).clone()
     }
 
+    /// The runtime whose callbacks' thread runs: the running one, or the one being shut down.
+    pub(crate) fn calling(&self) -> Option<Arc<Runtime>> {
+        self.running().or_else(|| lock(&self.stopping).upgrade())
+    }
+
     pub(crate) fn register(&self, engine: &Arc<Engine>) {
-        let mut engines = lock(&self.engines);
-        engines.retain(|known| known.strong_count() > 0);
-        engines.push(Arc::downgrade(engine));
+        lock(&self.engines).add(engine);
     }
 
     pub(crate) fn live_engines(&self) -> Vec<Arc<Engine>> {
-        lock(&self.engines).iter().filter_map(Weak::upgrade).collect()
+        let engines = lock(&self.engines);
+        engines.by_identity.values().flatten().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Those that write to a stream under an id, in the order in which they were opened.
+    pub(crate) fn writers_of(&self, stream: &Arc<str>, id: &str) -> Vec<Arc<Engine>> {
+        let identity = (stream.clone(), id.to_owned());
+        let engines = lock(&self.engines);
+        let known = engines.by_identity.get(&identity);
+        known.into_iter().flatten().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// The engines of a process by what they write to and under which id: opening one looks only at
+/// those that it could meet.
+#[derive(Default)]
+struct Engines {
+    by_identity: BTreeMap<(Arc<str>, String), Vec<Weak<Engine>>>,
+    /// How many there are, ended ones included.
+    count: usize,
+    /// At how many the ended ones are forgotten.
+    full: usize,
+}
+
+impl Engines {
+    /// How many there may be at least before the ended ones are looked for.
+    const LEAST: usize = 64;
+
+    fn add(&mut self, engine: &Arc<Engine>) {
+        if self.count >= self.full.max(Self::LEAST) {
+            self.by_identity.retain(|_, engines| {
+                engines.retain(|engine| engine.strong_count() > 0);
+                !engines.is_empty()
+            });
+            self.count = self.by_identity.values().map(Vec::len).sum();
+            self.full = 2 * self.count;
+        }
+        let identity = (engine.endpoint.stream.clone(), engine.config.producer_id.clone());
+        self.by_identity.entry(identity).or_default().push(Arc::downgrade(engine));
+        self.count += 1;
     }
 }
 
@@ -441,7 +487,12 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
         return Err(would_deadlock());
     }
     // Taken first: what is opened from here on starts afresh.
-    let Some(runtime) = lock(&process().runtime).take() else { return Ok(()) };
+    let runtime = {
+        let mut slot = lock(&process().runtime);
+        let Some(runtime) = slot.take() else { return Ok(()) };
+        *lock(&process().stopping) = Arc::downgrade(&runtime);
+        runtime
+    };
     let now = Instant::now();
     let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
     let mut engines = process().live_engines();

@@ -15,7 +15,7 @@ use crate::stream::wire;
 
 /// An open state producer, shared by its holders.
 pub(crate) struct Entry {
-    key: String,
+    key: Arc<str>,
     options: Options,
     pub(super) schema: Schema,
     pub(super) strict: bool,
@@ -53,7 +53,7 @@ impl Schema {
 /// The open producers by stream URL, and those still draining.
 #[derive(Default)]
 pub(crate) struct Registry {
-    slots: Mutex<HashMap<String, Slot>>,
+    slots: Mutex<HashMap<Arc<str>, Slot>>,
 }
 
 #[derive(Default)]
@@ -75,7 +75,7 @@ impl Registry {
     pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<(Arc<Entry>, u32)> {
         let producer_id = check_scope(&options)?;
         let endpoint = Endpoint::resolve(&options)?;
-        let key = endpoint.url.to_string();
+        let key = endpoint.stream.clone();
         // They outlive the lock: whoever lets the last of one go lets the host's callbacks go.
         let (live, last);
         let mut slots = lock(&self.slots);
@@ -96,10 +96,10 @@ impl Registry {
         let mut config = Config::new(Scope::State, &options, &producer_id, CONTENT_TYPE)?;
         config.create = Some(wire::create_headers(&options, CONTENT_TYPE)?);
         let schema = Schema::compile(schema)?;
-        live = process().live_engines();
+        live = process().writers_of(&endpoint.stream, &config.producer_id);
         last = slot.before.as_ref().and_then(Weak::upgrade);
         // One of another id comes first, too: for the order.
-        let before = Engine::ending(&live, &endpoint, &config)
+        let before = Engine::ending(&live, &endpoint)
             .or_else(|| last.clone().filter(|last| last.comes_before(&endpoint)));
         let engine = Engine::start(endpoint, config, None, before)?;
         let entry = Arc::new(Entry {
@@ -144,7 +144,7 @@ impl Registry {
     }
 
     /// Whoever opens the stream from here on finds that it ends, by any way: under the same lock.
-    fn take_out(slots: &mut HashMap<String, Slot>, entry: &Arc<Entry>) {
+    fn take_out(slots: &mut HashMap<Arc<str>, Slot>, entry: &Arc<Entry>) {
         entry.engine.mark_stopping();
         slots.retain(|_, slot| slot.is_used());
         if let Some(slot) = slots.get_mut(&entry.key)
@@ -226,7 +226,8 @@ mod tests {
     fn the_last_holders_producer_is_known_to_end_as_soon_as_it_is_out() {
         let producer = open("leaving", Callbacks::default());
         let engine = producer.entry.engine.clone();
-        let ending = || Engine::ending(&process().live_engines(), &engine.endpoint, &engine.config);
+        let live = || process().writers_of(&engine.endpoint.stream, "p");
+        let ending = || Engine::ending(&live(), &engine.endpoint);
         assert!(ending().is_none());
         // Nobody takes this, so that the producer cannot be at its end already.
         producer.upsert_json("c", br#"{"id":"a"}"#).unwrap();

@@ -81,17 +81,11 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The last one of these that writes to the same stream under the same id and is about to
-    /// end: whoever comes next waits for it, so that a process never fences itself.
-    pub(crate) fn ending(
-        live: &[Arc<Self>],
-        endpoint: &Endpoint,
-        config: &Config,
-    ) -> Option<Arc<Self>> {
+    /// The last one of these, which write to one stream under one id, that is about to end: whoever
+    /// comes next waits for it, so that a process never fences itself.
+    pub(crate) fn ending(live: &[Arc<Self>], endpoint: &Endpoint) -> Option<Arc<Self>> {
         let is_one = |engine: &&Arc<Engine>| {
-            engine.config.producer_id == config.producer_id
-                && engine.endpoint.url == endpoint.url
-                && !*engine.ended.borrow()
+            !*engine.ended.borrow()
                 && engine.book().stop != Stop::No
                 && engine.comes_before(endpoint)
         };
@@ -101,7 +95,8 @@ impl Engine {
     /// Whether who comes next waits for it: not with other credentials than its own that the server
     /// refuses.
     pub(crate) fn comes_before(&self, endpoint: &Endpoint) -> bool {
-        self.endpoint.headers == endpoint.headers || !self.book().is_refused()
+        let same = self.endpoint.headers == endpoint.headers && self.endpoint.url == endpoint.url;
+        same || !self.book().is_refused()
     }
 
     /// The same on a given runtime.

@@ -112,7 +112,21 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
         next.append("3").unwrap();
         next.flush().wait().unwrap();
     };
-    for (kind, then) in [("another", &then_another as &dyn Fn(&str)), ("state", &then_state)] {
+    // Who it is makes no other stream of it: not in the URL, not in a parameter.
+    let as_somebody_else = |url: &str| then_another(&url.replace("http://", "http://other:pw@"));
+    let with_a_token = |url: &str| {
+        let options = Options::new().url(url).param("token", "other");
+        let stream = DurableStream::connect(options).unwrap();
+        let next = IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
+        next.append("3").unwrap();
+        next.flush().wait().unwrap();
+    };
+    for (kind, then) in [
+        ("another", &then_another as &dyn Fn(&str)),
+        ("state", &then_state),
+        ("somebody else", &as_somebody_else),
+        ("another token", &with_a_token),
+    ] {
         let (url, newest) = newest_wins();
         let stream = DurableStream::connect(Options::new().url(&url)).unwrap();
         let first = IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
