@@ -53,7 +53,26 @@ impl Schema {
 /// The open producers by stream URL, and those still draining.
 #[derive(Default)]
 pub(crate) struct Registry {
-    slots: Mutex<HashMap<Arc<str>, Slot>>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_stream: HashMap<Arc<str>, Slot>,
+    /// At how many the unused ones are looked for: with each that leaves, it would cost the square.
+    full: usize,
+}
+
+impl Slots {
+    /// How many there may be at least before that.
+    const LEAST: usize = 64;
+
+    fn drop_unused(&mut self) {
+        if self.by_stream.len() >= self.full.max(Self::LEAST) {
+            self.by_stream.retain(|_, slot| slot.is_used());
+            self.full = 2 * self.by_stream.len();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -79,7 +98,8 @@ impl Registry {
         // They outlive the lock: whoever lets the last of one go lets the host's callbacks go.
         let (live, last);
         let mut slots = lock(&self.slots);
-        let slot = slots.entry(key.clone()).or_default();
+        slots.drop_unused();
+        let slot = slots.by_stream.entry(key.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
             entry.check_same(&options, &schema)?;
             let holder = {
@@ -144,10 +164,9 @@ impl Registry {
     }
 
     /// Whoever opens the stream from here on finds that it ends, by any way: under the same lock.
-    fn take_out(slots: &mut HashMap<Arc<str>, Slot>, entry: &Arc<Entry>) {
+    fn take_out(slots: &mut Slots, entry: &Arc<Entry>) {
         entry.engine.mark_stopping();
-        slots.retain(|_, slot| slot.is_used());
-        if let Some(slot) = slots.get_mut(&entry.key)
+        if let Some(slot) = slots.by_stream.get_mut(&entry.key)
             && slot.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, entry))
         {
             slot.before = slot.open.take().map(|entry| Arc::downgrade(&entry.engine));
