@@ -179,6 +179,24 @@ test("a near miss is met with the right spelling", () => {
   assert.match(thrownBy(producer({ constructor: 1 })).message, /no option `constructor`/);
 });
 
+test("no name makes an error long", () => {
+  const name = "é".repeat(2_000_000);
+  const one = { schema: {}, type: "a", primaryKey: "id" };
+  for (const call of [
+    producer({ [name]: 1 }),
+    producer({ headers: { [name]: "1" } }),
+    producer({ headers: { [name]: 1 } }),
+    producer({ params: { [name]: () => "x" } }),
+    handle({ url: nowhere, [name]: name }),
+    () => defineStreamSchema({ [name]: { ...one, type: 1 } } as never),
+    () => defineStreamSchema({ [name]: { ...one, schema: { type: name } } } as never),
+  ]) {
+    const error = thrownBy(call);
+    assert.ok(error.message.length > 0 && error.message.length < 2100, `${error.message.length}`);
+    assert.ok(String((error as { option?: string }).option ?? "").length < 2100);
+  }
+});
+
 test("functions in place of parameters are refused with a clear text", () => {
   for (const call of [producer({ params: { token: () => "x" } }), state({ params: [["token", () => "x"]] })]) {
     const error = thrownBy(call);

@@ -45,6 +45,24 @@ def test_a_producer_id_has_to_be_text(json_stream):
         assert raised.value.option == "producer_id"
 
 
+def test_no_name_makes_an_error_long(json_stream):
+    name = "é" * 2_000_000
+    one = {"schema": {}, "type": "a", "primary_key": "id"}
+    for wrong in (
+        lambda: durstream.IdempotentProducer(json_stream, "a", **{name: "1"}),
+        lambda: durstream.IdempotentProducer(json_stream, name),
+        lambda: durstream.DurableStream("http://h/a", **{name: name}),
+        lambda: durstream.DurableStream("http://h/a", headers={name: "1"}),
+        lambda: durstream.DurableStream("http://h/a", headers={name: 1}),
+        lambda: durstream.StreamSchema({name: 1}),
+        lambda: durstream.StreamSchema({name: {**one, name: 1}}),
+        lambda: durstream.StreamSchema({name: {**one, "schema": {"type": name}}}),
+    ):
+        with pytest.raises(InvalidArgumentError) as raised:
+            wrong()
+        assert 0 < len(str(raised.value)) < 2100 and len(raised.value.option or "") < 2100
+
+
 def test_errors_survive_pickling():
     cause = durstream.TransportError("refused", url="http://h/a")
     error = durstream.DeliveryError("1 of 2", delivered=1, undelivered=1, cause=cause)

@@ -261,7 +261,7 @@ fn below(mut url: Url, path: &str, prefix: &str) -> Result<Url> {
     let above = url.path().to_owned();
     url.set_path(&format!("{root}{}", path.trim_start_matches('/')));
     // Whatever the checks above missed: the URL that is used is below the prefix.
-    if !url.path().strip_prefix(&above).is_some_and(|below| !below.is_empty()) {
+    if url.path().strip_prefix(&above).is_none_or(str::is_empty) {
         let text = "`stream_path` leads out of the place of its server's streams";
         return Err(Error::option("stream_path", text));
     }
