@@ -42,8 +42,9 @@ const COMMANDS: [Command; 8] = [
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|conformance|faults|comparison|readme …]",
-        about: "every test of every language against a real server; all suites unless told",
+        usage: "test [rust|c|python|node|conformance|faults|comparison|readme|sanitizers …]",
+        about: "every test of every language against a real server; all suites unless told\n\
+                but sanitizers, which runs when it is named",
         run: suites::test,
     },
     Command {

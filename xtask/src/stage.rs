@@ -135,7 +135,18 @@ fn link(_name: &str, _at: &Path) -> Result {
 pub(crate) enum Linkage {
     Shared,
     Static,
+    /// To the shared library of an instrumented tree, the program instrumented like it.
+    Sanitized,
 }
+
+/// What they find ends the program. Warnings are off: what the instrumentation adds makes gcc
+/// suspect code that it is content with otherwise, and the plain suite compiles with all of them.
+const SANITIZED: [&str; 4] = [
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=undefined",
+    "-fno-omit-frame-pointer",
+    "-w",
+];
 
 /// Compiles a C or C++ program against the prefix, as a user of the library would.
 pub(crate) fn compile(
@@ -152,8 +163,11 @@ pub(crate) fn compile(
     compiler.arg(if is_c { "-std=c11" } else { "-std=c++17" });
     compiler.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", "-g", "-pthread", "-I"]);
     compiler.arg(tree.stage().join("include")).args(sources).arg("-o").arg(program);
+    if linkage == Linkage::Sanitized {
+        compiler.args(SANITIZED);
+    }
     match linkage {
-        Linkage::Shared => {
+        Linkage::Shared | Linkage::Sanitized => {
             compiler.arg("-L").arg(&lib).arg("-ldurstream");
             compiler.arg(format!("-Wl,-rpath,{}", lib.display()));
         }

@@ -20,7 +20,10 @@ pub(crate) fn build(tree: &Tree, name: &str) -> Result<Command> {
     let folder = tree.root.join("tests/conformance/adapters");
     match name {
         "rust" => rust(tree),
-        "c" => c(tree, &folder.join("c")),
+        "c" => {
+            artefacts::c_library(tree)?;
+            c(tree, Linkage::Shared)
+        }
         "python" => {
             artefacts::python_wheel(tree)?;
             script(&tree.venv_python(), folder.join("python/adapter.py"))
@@ -49,8 +52,8 @@ fn rust(tree: &Tree) -> Result<Command> {
 }
 
 /// Compiled with every source of its folder against the staged library.
-fn c(tree: &Tree, folder: &Path) -> Result<Command> {
-    artefacts::c_library(tree)?;
+pub(crate) fn c(tree: &Tree, linkage: Linkage) -> Result<Command> {
+    let folder = &tree.root.join("tests/conformance/adapters/c");
     let entries = std::fs::read_dir(folder).context(folder.display())?.flatten();
     let mut sources: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
@@ -62,7 +65,7 @@ fn c(tree: &Tree, folder: &Path) -> Result<Command> {
     step(tree, "C adapter", |step| {
         step.unless_done(&stamp, &program, || {
             let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
-            stage::compile(tree, step, &sources, &program, Linkage::Shared)
+            stage::compile(tree, step, &sources, &program, linkage)
         })
     })?;
     Ok(Command::new(program))

@@ -53,7 +53,7 @@ pub(crate) fn conformance(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let server = Server::start(tree, &binary)?;
     let mut columns = Vec::new();
     for name in options.adapters {
-        columns.push(column(tree, server.address(), name, &cases)?);
+        columns.push(column(tree, server.address(), name, adapters::build(tree, name), &cases)?);
     }
     let ids: Vec<&str> = cases.iter().map(|case| case.id.as_str()).collect();
     Ok(if report::show(&ids, &columns) { 0 } else { 1 })
@@ -61,6 +61,15 @@ pub(crate) fn conformance(tree: &Tree, arguments: &[String]) -> Result<u8> {
 
 /// The same as one of the suites: each adapter is a step.
 pub(crate) fn suite(suite: &mut Suite<'_>) {
+    steps(suite, &adapters::NAMES, adapters::build);
+}
+
+/// Every case with each of these adapters, as `build` makes it.
+pub(crate) fn steps(
+    suite: &mut Suite<'_>,
+    names: &[&'static str],
+    build: impl Fn(&Tree, &str) -> Result<Command>,
+) {
     let mut cases = Vec::new();
     let loaded = suite.step("cases", |tree| {
         cases = load(tree)?;
@@ -70,10 +79,10 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
         return suite.blocked("adapters");
     }
     let mut columns = Vec::new();
-    for name in adapters::NAMES {
+    for name in names {
         let address = suite.address();
-        suite.step(name, |tree| {
-            let column = column(tree, address?, name, &cases)?;
+        suite.step(&format!("adapter {name}"), |tree| {
+            let column = column(tree, address?, name, build(tree, name), &cases)?;
             let (is_clean, summary) = (column.is_clean(), column.summary());
             columns.push(column);
             if is_clean { Ok(()) } else { Err(summary.into()) }
@@ -126,9 +135,15 @@ fn load(tree: &Tree) -> Result<Vec<Case>> {
     case::load(&tree.root.join("tests/conformance/cases"))
 }
 
-/// Builds an adapter and runs every case with it. Only Ctrl-C is an error here.
-fn column(tree: &Tree, server: SocketAddr, name: &'static str, cases: &[Case]) -> Result<Column> {
-    let built = adapters::build(tree, name).and_then(|command| {
+/// Runs every case with an adapter that was built. Only Ctrl-C is an error here.
+fn column(
+    tree: &Tree,
+    server: SocketAddr,
+    name: &'static str,
+    built: Result<Command>,
+    cases: &[Case],
+) -> Result<Column> {
+    let built = built.and_then(|command| {
         let log = tree.directory("conformance")?.join(format!("{name}.err"));
         std::fs::write(&log, "").context(log.display())?;
         let command = Box::new(move || again(&command));
@@ -151,6 +166,7 @@ fn column(tree: &Tree, server: SocketAddr, name: &'static str, cases: &[Case]) -
 fn again(command: &Command) -> Command {
     let mut copy = Command::new(command.get_program());
     copy.args(command.get_args());
+    copy.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     copy
 }
 

@@ -14,7 +14,7 @@ use crate::tree::Tree;
 use durstream_tests::failure::{Context, Result};
 
 const EXPORT_PREFIX: &str = "durstream_";
-const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
 /// Programs run some twenty times slower under valgrind.
 const VALGRIND_LIMIT: Duration = Duration::from_secs(600);
 const VALGRIND_ARGUMENTS: [&str; 4] = [
@@ -56,19 +56,21 @@ fn example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
         Ok(())
     });
     let Some((program, ledger)) = program else { return };
-    let environment = |command: &mut Command| {
-        command.env("SHIPMENT_STREAM_PATH", format!("/test/{source}"));
-        command.env("SHIPMENT_PRODUCER_ID", "shipping").env("SHIPMENT_LEDGER", &ledger);
-        command.env("SHIPMENT_COUNT", "50").env("SHIPMENT_RUN", "1");
-        command.env("ORDER_STREAM_PATH", format!("/test/{source}"));
-    };
     let (mut plain, mut checked) = (Command::new(&program), under_valgrind(&program));
-    environment(&mut plain);
-    environment(&mut checked);
+    few_shipments(&mut plain, source, &ledger);
+    few_shipments(&mut checked, source, &ledger);
     suite.run_within(&format!("{source} run"), plain, Some(PROGRAM_LIMIT));
     if valgrind {
         suite.run_within(&format!("{source} valgrind"), checked, Some(VALGRIND_LIMIT));
     }
+}
+
+/// What an example about shipments or orders is told in its environment.
+pub(super) fn few_shipments(command: &mut Command, source: &str, ledger: &Path) {
+    command.env("SHIPMENT_STREAM_PATH", format!("/test/{source}"));
+    command.env("SHIPMENT_PRODUCER_ID", "shipping").env("SHIPMENT_LEDGER", ledger);
+    command.env("SHIPMENT_COUNT", "50").env("SHIPMENT_RUN", "1");
+    command.env("ORDER_STREAM_PATH", format!("/test/{source}"));
 }
 
 /// An example whose output is compared with its streams.
@@ -97,7 +99,7 @@ fn valgrind_is_here() -> bool {
 }
 
 /// The sources of the folder in the order of their names; none is an error.
-fn programs(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn programs(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).context(folder.display())?.flatten();
     let is_source = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "c" || extension == "cpp")

@@ -3,6 +3,7 @@
 mod c;
 mod readme;
 mod runner;
+mod sanitizers;
 mod writing;
 
 use std::path::PathBuf;
@@ -39,6 +40,9 @@ const SUITES: [(&str, Body); 8] = [
     ("readme", readme::suite),
 ];
 
+/// What takes a toolchain or time that not everybody has: it runs when it is named.
+const NAMED_SUITES: [(&str, Body); 1] = [("sanitizers", sanitizers::suite)];
+
 /// `test [SUITE…]`
 pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let chosen = choose(arguments)?;
@@ -46,7 +50,7 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let any_of = |names: &[&str]| chosen.iter().any(|(chosen, _)| names.contains(chosen));
     console::line("Toolchains");
     toolchain::check(Languages {
-        c: any_of(&["c", "conformance", "readme"]),
+        c: any_of(&["c", "conformance", "readme", "sanitizers"]),
         python: any_of(&["python", "conformance", "readme"]),
         node: any_of(&["node", "conformance", "faults", "comparison", "readme"]),
     })?;
@@ -67,12 +71,15 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
 }
 
 fn choose(arguments: &[String]) -> Result<Vec<(&'static str, Body)>> {
-    let known = SUITES.map(|(name, _)| name);
-    if let Some(other) = arguments.iter().find(|name| !known.contains(&name.as_str())) {
+    let all: Vec<(&'static str, Body)> = SUITES.into_iter().chain(NAMED_SUITES).collect();
+    if let Some(other) = arguments.iter().find(|given| all.iter().all(|(name, _)| name != given)) {
+        let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
         return Err(format!("no suite {other:?}: there are {}", known.join(", ")).into());
     }
-    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|given| given == name);
-    Ok(SUITES.into_iter().filter(|(name, _)| wanted(name)).collect())
+    if arguments.is_empty() {
+        return Ok(SUITES.to_vec());
+    }
+    Ok(all.into_iter().filter(|(name, _)| arguments.iter().any(|given| given == name)).collect())
 }
 
 fn rust(suite: &mut Suite<'_>) {
@@ -145,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suites_are_chosen_by_name_and_all_without_one() {
+    fn suites_are_chosen_by_name_and_the_usual_ones_without_one() {
         let names = |arguments: &[&str]| {
             let arguments: Vec<String> = arguments.iter().map(|name| (*name).to_owned()).collect();
             let chosen = choose(&arguments).map_err(|failure| failure.to_string())?;
@@ -154,7 +161,8 @@ mod tests {
         let all = ["rust", "c", "python", "node", "conformance", "faults", "comparison", "readme"];
         assert_eq!(names(&[]), Ok(all.to_vec()));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
-        let unknown = format!("no suite \"go\": there are {}", all.join(", "));
+        assert_eq!(names(&["sanitizers", "c"]), Ok(vec!["c", "sanitizers"]));
+        let unknown = format!("no suite \"go\": there are {}, sanitizers", all.join(", "));
         assert_eq!(names(&["go"]), Err::<Vec<&str>, _>(unknown));
     }
 }
