@@ -27,6 +27,9 @@
 
 mod endpoint;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod options;
 mod pending;
 mod producer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub(crate) mod backoff;
-mod batch;
+pub(crate) mod batch;
 mod book;
 pub(crate) mod budget;
 pub(crate) mod config;
@@ -15,7 +15,7 @@ pub(crate) mod look;
 mod pacing;
 mod queue;
 mod receipts;
-mod session;
+pub(crate) mod session;
 mod task;
 #[cfg(test)]
 mod tests;
