@@ -17,6 +17,7 @@ mod stamp;
 mod step;
 mod suites;
 mod table;
+mod tool;
 mod toolchain;
 mod tree;
 
@@ -42,9 +43,10 @@ const COMMANDS: [Command; 8] = [
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|conformance|faults|comparison|readme|sanitizers …]",
+        usage: "test [rust|c|python|node|conformance|faults|comparison|readme|sanitizers|fuzz …]",
         about: "every test of every language against a real server; all suites unless told\n\
-                but sanitizers, which runs when it is named",
+                but sanitizers and fuzz, which run when they are named\n\
+                fuzz takes DURSTREAM_FUZZ_SECONDS for each target, 60 unless told",
         run: suites::test,
     },
     Command {

@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 
 use crate::process::{self, Guarded};
 use crate::signals;
-use crate::step::step;
+use crate::tool::Tool;
 use crate::tree::Tree;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::http;
 
-/// The crate and its version; the binary has another name.
-const CRATE: &str = "durable-streams";
-const VERSION: &str = "0.1.5";
-const BINARY: &str = "durable-streams-server";
+const SERVER: Tool =
+    Tool { crate_name: "durable-streams", version: "0.1.5", binary: "durable-streams-server" };
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// A port found free may be taken by the time the server binds it.
@@ -66,18 +64,7 @@ impl Drop for Data {
 impl Server {
     /// Installs the server when it is missing.
     pub(crate) fn install(tree: &Tree) -> Result<PathBuf> {
-        let (root, binary) = place(tree);
-        step(tree, "server", |step| {
-            if binary.exists() {
-                return Ok(());
-            }
-            let build = tree.fresh_directory("tools/build")?;
-            let mut install = process::cargo(&tree.root, &["install", CRATE, "--version", VERSION]);
-            install.arg("--locked").arg("--root").arg(&root).arg("--target-dir").arg(&build);
-            step.run(&mut install)?;
-            std::fs::remove_dir_all(&build).context(build.display())
-        })?;
-        Ok(binary)
+        SERVER.install(tree, "server")
     }
 
     /// Starts the installed server on a free port and waits until it answers.
@@ -177,13 +164,6 @@ fn launch(
     Ok(process)
 }
 
-/// The root the server is installed below, and its binary.
-fn place(tree: &Tree) -> (PathBuf, PathBuf) {
-    let root = tree.target.join("tools").join(format!("{CRATE}-{VERSION}"));
-    let binary = root.join("bin").join(format!("{BINARY}{}", std::env::consts::EXE_SUFFIX));
-    (root, binary)
-}
-
 pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a port")?;
     listener.local_addr().context("looking for a port")
@@ -213,7 +193,7 @@ pub(crate) fn with_server(tree: &Tree, arguments: &[String]) -> Result<u8> {
         return Err("with-server needs a command: cargo xtask with-server -- CMD ARGS…".into());
     };
     // The output belongs to the command: nothing is said when there is nothing to install.
-    let (_, mut binary) = place(tree);
+    let mut binary = SERVER.place(tree);
     if !binary.exists() {
         binary = Server::install(tree)?;
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::console;
 use crate::process;
-use durstream_tests::failure::Result;
+use durstream_tests::failure::{Context, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32);
@@ -119,6 +119,14 @@ fn version_in(text: &str) -> Option<Version> {
         let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
         Some(Version(major, minor[..digits].parse().ok()?))
     })
+}
+
+/// The triple of what is built here when nothing else is said.
+pub(crate) fn host() -> Result<String> {
+    let output = process::program("RUSTC", "rustc").arg("-vV").output().context("running rustc")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(triple.ok_or("rustc does not say what machine this is")?.to_owned())
 }
 
 pub(crate) fn c_compiler() -> Command {

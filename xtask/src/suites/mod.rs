@@ -1,6 +1,7 @@
 //! `test`: every suite of every language, each beside its own fresh server.
 
 mod c;
+mod fuzz;
 mod readme;
 mod runner;
 mod sanitizers;
@@ -41,7 +42,7 @@ const SUITES: [(&str, Body); 8] = [
 ];
 
 /// What takes a toolchain or time that not everybody has: it runs when it is named.
-const NAMED_SUITES: [(&str, Body); 1] = [("sanitizers", sanitizers::suite)];
+const NAMED_SUITES: [(&str, Body); 2] = [("sanitizers", sanitizers::suite), ("fuzz", fuzz::suite)];
 
 /// `test [SUITE…]`
 pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
@@ -50,7 +51,7 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let any_of = |names: &[&str]| chosen.iter().any(|(chosen, _)| names.contains(chosen));
     console::line("Toolchains");
     toolchain::check(Languages {
-        c: any_of(&["c", "conformance", "readme", "sanitizers"]),
+        c: any_of(&["c", "conformance", "readme", "sanitizers", "fuzz"]),
         python: any_of(&["python", "conformance", "readme"]),
         node: any_of(&["node", "conformance", "faults", "comparison", "readme"]),
     })?;
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(names(&[]), Ok(all.to_vec()));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
         assert_eq!(names(&["sanitizers", "c"]), Ok(vec!["c", "sanitizers"]));
-        let unknown = format!("no suite \"go\": there are {}, sanitizers", all.join(", "));
+        let unknown = format!("no suite \"go\": there are {}, sanitizers, fuzz", all.join(", "));
         assert_eq!(names(&["go"]), Err::<Vec<&str>, _>(unknown));
     }
 }

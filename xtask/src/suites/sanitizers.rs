@@ -17,6 +17,7 @@ use crate::console;
 use crate::process::{self, Guarded};
 use crate::stage::{self, Linkage};
 use crate::step::step;
+use crate::toolchain;
 use crate::tree::Tree;
 use durstream_tests::failure::{Context, Result};
 
@@ -64,7 +65,7 @@ fn library(tree: &Tree) -> Result<Tree> {
     if !cfg!(target_os = "linux") {
         return Err("the sanitizers of Rust and of the C compiler go together on Linux".into());
     }
-    let triple = host()?;
+    let triple = toolchain::host()?;
     let target = tree.directory("sanitizers")?;
     // Where cargo puts what it builds for a triple that it was told. One that it was not told
     // would have the build scripts and the macros instrumented, which the compiler cannot load.
@@ -80,14 +81,6 @@ fn library(tree: &Tree) -> Result<Tree> {
         stage::fill(&own)
     })?;
     Ok(own)
-}
-
-/// The triple of this machine.
-fn host() -> Result<String> {
-    let output = process::program("RUSTC", "rustc").arg("-vV").output().context("running rustc")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(triple.ok_or("rustc does not say what machine this is")?.to_owned())
 }
 
 /// Whether defects made on purpose are found; with which options, if so.
