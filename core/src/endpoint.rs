@@ -254,9 +254,11 @@ fn is_hex(digits: &[u8]) -> bool {
 }
 
 fn below(mut url: Url, path: &str, prefix: &str) -> Result<Url> {
-    let own = url.path().trim_matches('/').to_owned();
-    let prefix = if own.is_empty() { prefix.trim_matches('/') } else { &own };
-    let root = if prefix.is_empty() { "/".to_owned() } else { format!("/{prefix}/") };
+    let root = match (url.path().trim_end_matches('/'), prefix.trim_matches('/')) {
+        ("", "") => "/".to_owned(),
+        ("", prefix) => format!("/{prefix}/"),
+        (own, _) => format!("{own}/"), // as it is
+    };
     url.set_path(&root);
     let above = url.path().to_owned();
     url.set_path(&format!("{root}{}", path.trim_start_matches('/')));
@@ -287,6 +289,7 @@ mod tests {
             ("/shipments", &base[..1], "http://h:1/v1/stream/shipments"),
             ("shipments", &base[1..], "http://x/v1/stream/shipments"),
             ("/a/b", &[("DURABLE_STREAMS_URL", "http://h/own/")][..], "http://h/own/a/b"),
+            ("/a/b", &[("DURABLE_STREAMS_URL", "http://h//own//")][..], "http://h//own/a/b"),
         ] {
             assert_eq!(url(Options::new().stream_path(path), env).unwrap().url.as_str(), expected);
         }

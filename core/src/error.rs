@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How long a text of an error is at most, in bytes: whatever name is in it, and whoever gave it.
-const MAX_TEXT: usize = 2048;
+pub(crate) const MAX_TEXT: usize = 2048;
 /// How much of a name is shown within one, in bytes.
 const MAX_NAME: usize = 256;
 /// What stands for the rest of a text that is longer.
-const CUT: &str = "…";
+pub(crate) const CUT: &str = "…";
 /// How many findings of a validator an error has at most.
 const MAX_ISSUES: usize = 32;
 

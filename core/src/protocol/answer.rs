@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, Method, header};
 
 use super::headers::*;
-use crate::error::{Detail, Error, ErrorKind};
+use crate::error::{self, Detail, Error, ErrorKind};
 use crate::options::MAX_SAFE_INTEGER;
 use crate::transport::Response;
 
@@ -165,7 +165,9 @@ impl Answer {
             _ => "",
         };
         let meaning = match &self.stream_type {
-            Some(found) => &format!(": the content type of the stream is `{found}`"),
+            Some(found) => {
+                &format!(": the content type of the stream is `{}`", error::shown(found))
+            }
             None => meaning,
         };
         let said = match self.excerpt.as_str() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, header};
 
 use super::DurableStream;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::pending::{Pending, pending_or_unread};
 use crate::protocol::answer::{Answer, MAX_OFFSET, is_offset, text_in};
@@ -353,6 +353,7 @@ impl Shared {
         if kind.is_empty() {
             return self.broken("it has no content type, and was to be JSON");
         }
+        let kind = error::shown(kind);
         let text = format!("read failed: the content type of the stream is `{kind}`, not JSON");
         Error::new(ErrorKind::Conflict, text).with_url(&self.url()).with_status(200)
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::Metadata;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::producer::look::{Found, Page};
 use crate::protocol::answer::{Answer, number_in, text_in};
@@ -131,6 +131,7 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
         (ErrorKind::StreamClosed, "the stream is closed".to_owned())
     } else if !head.content_type.as_deref().is_some_and(is_json) {
         let found = head.content_type.as_deref().unwrap_or("none");
+        let found = error::shown(found);
         (ErrorKind::StreamExists, format!("the stream's content type is `{found}`, not JSON"))
     } else if wanted.contains_key(STREAM_TTL) || wanted.contains_key(STREAM_EXPIRES_AT) {
         (ErrorKind::StreamExists, "the stream is there with another lifetime".to_owned())
