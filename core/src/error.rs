@@ -29,7 +29,7 @@ fn bounded(mut text: String) -> String {
 }
 
 /// At most so many bytes of a text, cut at a character.
-fn start(text: &str, most: usize) -> &str {
+pub(crate) fn start(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::fork::{generation, uncut};
 use super::{guarded, lock, spawn};
+use crate::error::{CUT, start};
 
 /// Lines that wait to be written.
 const QUEUE: usize = 256;
@@ -57,10 +58,9 @@ pub fn set_log_sink(sink: impl Fn(&str) + Send + Sync + 'static) {
 
 /// Queues a line. Waits for nothing.
 pub(crate) fn warn(text: &str) {
-    let mut line = text.to_owned();
-    if line.len() > LINE {
-        line.truncate(line.floor_char_boundary(LINE));
-        line.push('…');
+    let mut line = start(text, LINE).to_owned();
+    if line.len() < text.len() {
+        line.push_str(CUT);
     }
     if !uncut(|| lock(&STATE).queue(Line::Text(line))) {
         DROPPED.fetch_add(1, Ordering::Relaxed);
