@@ -1,7 +1,7 @@
 //! One gate per host. While nobody listens there, one request at a time tries, and thousands of
 //! producers do not; beyond a number of connections, requests wait for one to come free.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,15 +21,20 @@ const CLOSED: (Duration, Duration) = (Duration::from_millis(25), Duration::from_
 pub(crate) struct Gates(Mutex<HashMap<String, Arc<Gate>>>);
 
 impl Gates {
-    pub(crate) fn of(&self, origin: &url::Origin) -> Arc<Gate> {
+    pub(crate) fn of(&self, origin: &str) -> Arc<Gate> {
         let mut gates = lock(&self.0);
-        gates.entry(origin.ascii_serialization()).or_insert_with(|| Arc::new(Gate::new())).clone()
+        if let Some(gate) = gates.get(origin) {
+            return gate.clone();
+        }
+        gates.entry(origin.to_owned()).or_insert_with(|| Arc::new(Gate::new())).clone()
     }
 }
 
 /// The gate of one host.
 pub(crate) struct Gate {
     connections: Arc<Semaphore>,
+    /// The numbers that no request has; the lowest goes first, whose connection is the warmest.
+    free: Mutex<BTreeSet<usize>>,
     door: Mutex<Door>,
     /// Counts the attempts that ended, for those who wait for one.
     ended: watch::Sender<u64>,
@@ -56,6 +61,7 @@ impl Gate {
     fn new() -> Self {
         Gate {
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            free: Mutex::new((0..MAX_CONNECTIONS).collect()),
             door: Mutex::default(),
             ended: watch::channel(0).0,
         }
@@ -71,7 +77,9 @@ impl Gate {
             let mut ended = self.ended.subscribe();
             match self.turn() {
                 Turn::Go => {
-                    return Ok(Passage { gate: self.clone(), _permit: permit.ok(), told: false });
+                    let lane = lock(&self.free).pop_first().expect("a number for each permit");
+                    let gate = self.clone();
+                    return Ok(Passage { gate, lane, _permit: permit.ok(), told: false });
                 }
                 Turn::WaitUntil(at) => tokio::time::sleep_until(at).await,
                 Turn::WaitForProbe => {
@@ -127,11 +135,18 @@ impl Gate {
 /// A request that went through the gate, and the connection it may use.
 pub(crate) struct Passage {
     gate: Arc<Gate>,
+    /// Which of the connections.
+    lane: usize,
     _permit: Option<OwnedSemaphorePermit>,
     told: bool,
 }
 
 impl Passage {
+    /// The number of the connection it may use, which nobody else has meanwhile.
+    pub(crate) fn lane(&self) -> usize {
+        self.lane
+    }
+
     /// The host is there: it answered, or at least took the connection.
     pub(crate) fn open(mut self) {
         self.told = true;
@@ -148,6 +163,7 @@ impl Passage {
 /// Given up, it says nothing about the host; the next one tries.
 impl Drop for Passage {
     fn drop(&mut self) {
+        lock(&self.gate.free).insert(self.lane);
         if !self.told {
             lock(&self.gate.door).probing = false;
             self.gate.ended.send_modify(|count| *count += 1);
@@ -162,13 +178,14 @@ mod tests {
     use super::*;
 
     fn gate() -> Arc<Gate> {
-        Gates::default().of(&url::Url::parse("http://h").unwrap().origin())
+        Gates::default().of("http://h")
     }
 
     #[test]
     fn each_host_has_its_own() {
         let gates = Gates::default();
-        let of = |url: &str| gates.of(&url::Url::parse(url).unwrap().origin());
+        let of =
+            |url: &str| gates.of(&url::Url::parse(url).unwrap().origin().ascii_serialization());
         assert!(Arc::ptr_eq(&of("http://h/a"), &of("http://h:80/b?c")));
         assert!(!Arc::ptr_eq(&of("http://h/a"), &of("https://h/a")));
     }
@@ -237,6 +254,18 @@ mod tests {
             gate.enter().await.unwrap().close("refused");
             assert!(before.elapsed() <= CLOSED.1);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_two_have_one_connection_and_the_lowest_goes_first() {
+        let gate = gate();
+        let (first, second) = (gate.enter().await.unwrap(), gate.enter().await.unwrap());
+        assert_eq!((first.lane(), second.lane()), (0, 1));
+        first.open();
+        assert_eq!(gate.enter().await.unwrap().lane(), 0);
+        drop(second);
+        gate.enter().await.unwrap().close("refused");
+        assert_eq!(gate.enter().await.unwrap().lane(), 0);
     }
 
     #[tokio::test(start_paused = true)]

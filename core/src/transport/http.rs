@@ -9,15 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use once_cell::sync::OnceCell;
 use reqwest::Client;
 use tokio::time::Instant;
 
 use super::departure::Departure;
-use super::gate::{Gates, MAX_CONNECTIONS};
-use super::names::Names;
+use super::gate::Gates;
+use super::lanes::{Lane, Lanes};
 use super::{Keep, Request, Response, SendError, Sending, Transport};
-use crate::runtime::fork::uncut;
 
 /// How much of an answer's body is kept for an error text.
 const EXCERPT: usize = 16 * 1024;
@@ -26,64 +24,29 @@ const EXCERPT_WAIT: Duration = Duration::from_secs(1);
 /// How much of a request's body is handed to the socket at a time: the grain of "progress".
 const CHUNK: usize = 64 * 1024;
 
-/// One client for http and one for https, each built at first use: only https pays for loading
-/// the platform's root certificates.
+/// Sends over lanes, whose number the host's gate gives.
+#[derive(Default)]
 pub(crate) struct HttpTransport {
-    plain: OnceCell<Client>,
-    tls: OnceCell<Client>,
     gates: Gates,
+    lanes: Arc<Lanes>,
 }
 
 impl HttpTransport {
     pub(crate) fn new() -> Self {
-        HttpTransport { plain: OnceCell::new(), tls: OnceCell::new(), gates: Gates::default() }
+        Self::default()
     }
-
-    fn client(&self, scheme: &str) -> Result<Client, String> {
-        let (cell, https) = match scheme {
-            "https" => (&self.tls, true),
-            _ => (&self.plain, false),
-        };
-        // A fork waits for what is made the first time, deep in the libraries.
-        cell.get_or_try_init(|| uncut(|| build(https))).cloned()
-    }
-}
-
-fn build(https: bool) -> Result<Client, String> {
-    let ring = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(ring)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?;
-    let tls = if https {
-        let verifier = rustls_platform_verifier::Verifier::new(builder.crypto_provider().clone())
-            .map_err(|e| e.to_string())?;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-    } else {
-        builder.with_root_certificates(rustls::RootCertStore::empty())
-    };
-    Client::builder()
-        .tls_backend_preconfigured(tls.with_no_client_auth())
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .tcp_nodelay(true)
-        .dns_resolver(Names::default())
-        .pool_max_idle_per_host(MAX_CONNECTIONS)
-        .user_agent(concat!("durstream/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|e| reason(&e))
 }
 
 impl Transport for HttpTransport {
     fn send(&self, request: Request) -> Sending {
-        let client = self.client(request.endpoint.url.scheme());
-        let gate = self.gates.of(&request.endpoint.url.origin());
+        let origin = request.endpoint.url.origin().ascii_serialization();
+        let (gate, lanes) = (self.gates.of(&origin), self.lanes.clone());
         Box::pin(async move {
             let unsent =
                 |message| SendError { sent: false, late: false, unreachable: false, message };
-            let client = client.map_err(unsent)?;
             let passage = gate.enter().await?;
-            let result = timed(client, &request).await;
+            let lane = lanes.of(&origin, passage.lane()).map_err(unsent)?;
+            let result = timed(&lane, &request).await;
             match &result {
                 Err(failure) if failure.unreachable => passage.close(&failure.message),
                 _ => passage.open(),
@@ -94,15 +57,18 @@ impl Transport for HttpTransport {
 }
 
 /// One exchange, as long as it makes progress.
-async fn timed(client: Client, request: &Request) -> Result<Response, SendError> {
+async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
     let progress = Arc::new(Progress::begin());
-    let attempt = exchange(client, request, progress.clone());
+    let attempt = exchange(&lane.client, request, progress.clone());
     tokio::pin!(attempt);
     loop {
         let deadline = progress.last() + request.timeout;
         tokio::select! {
             outcome = &mut attempt => return outcome,
             () = tokio::time::sleep_until(deadline) => {
+                // A head shows only when it is whole; that some of it came in, the socket knows.
+                let received = lane.socket.received_ago();
+                progress.was_made(received.and_then(|ago| Instant::now().checked_sub(ago)));
                 if progress.last() + request.timeout > deadline {
                     continue;
                 }
@@ -127,7 +93,12 @@ impl Progress {
     }
 
     fn made(&self) {
-        self.last.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.was_made(Some(Instant::now()));
+    }
+
+    fn was_made(&self, at: Option<Instant>) {
+        let since = at.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.began));
+        self.last.fetch_max(since.as_millis() as u64, Ordering::Relaxed);
     }
 
     fn last(&self) -> Instant {
@@ -136,7 +107,7 @@ impl Progress {
 }
 
 async fn exchange(
-    client: Client,
+    client: &Client,
     request: &Request,
     progress: Arc<Progress>,
 ) -> Result<Response, SendError> {
@@ -246,7 +217,7 @@ fn no_memory(bytes: usize) -> SendError {
 }
 
 /// The innermost cause: "Connection refused (os error 111)", not "error sending request".
-fn reason(error: &dyn std::error::Error) -> String {
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -16,6 +16,7 @@ pub(crate) mod asking;
 pub(crate) mod departure;
 mod gate;
 pub(crate) mod http;
+mod lanes;
 mod names;
 pub(crate) mod plain;
 pub(crate) mod routing;

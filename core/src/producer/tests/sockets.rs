@@ -240,6 +240,42 @@ async fn a_late_answer_to_a_request_without_a_body_closes_no_gate() {
     assert!(!late.unreachable, "and so somebody listens: {late:?}");
 }
 
+/// "`request_timeout_ms` is time without progress in one attempt, not its length": a head that comes
+/// in bit by bit is progress, and one that does not come is none, whatever else the host answers.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_head_that_trickles_is_progress() {
+    let url = serve(|head, connection| {
+        if head.starts_with("head") {
+            return say(connection, "HTTP/1.1 200 OK\r\n\r\n");
+        }
+        if head.contains("x-hangs") {
+            return std::thread::sleep(Duration::from_secs(3_600));
+        }
+        let answer = "HTTP/1.1 204 No Content\r\nx-slow: bit by bit\r\n\r\n";
+        for bit in answer.as_bytes().chunks(4) {
+            std::thread::sleep(Duration::from_millis(300));
+            connection.write_all(bit).unwrap();
+        }
+    });
+    let transport = Arc::new(HttpTransport::new());
+    let slow = tokio::spawn(transport.send(request(http::Method::POST, &url, "[1]")));
+    let mut hangs = request(http::Method::POST, &url, "[1]");
+    Arc::make_mut(&mut hangs.headers).insert("x-hangs", "1".parse().unwrap());
+    let hangs = tokio::spawn(transport.send(hangs));
+    let busy = tokio::spawn(async move {
+        loop {
+            transport.send(request(http::Method::HEAD, &url, "")).await.unwrap();
+            sleep(20).await;
+        }
+    });
+    let hung = hangs.await.unwrap().unwrap_err();
+    assert!(hung.late, "{hung:?}");
+    let answer = slow.await.unwrap();
+    busy.abort();
+    assert_eq!(answer.map(|response| response.status).map_err(|e| e.message), Ok(204));
+}
+
 /// Lets each task that is ready take one turn; tokio's own yield lets them take all they want.
 async fn behind_what_is_ready() {
     let mut took_its_turn = false;
@@ -271,9 +307,11 @@ async fn what_was_withdrawn_never_arrives() {
         let sent = tokio::spawn(async move {
             let mut sent = 0;
             for n in 0..ATTEMPTS {
+                tokio::task::yield_now().await; // what was aborted is gone
                 // One that is answered, so that there is a connection to take the next.
                 let before = request(http::Method::POST, &url, body);
                 transport.send(before).await.unwrap();
+                tokio::task::yield_now().await; // it is back in its place
                 let request = request(http::Method::POST, &url, body);
                 let departure = request.departure.clone();
                 let attempt = tokio::spawn(transport.send(request));
