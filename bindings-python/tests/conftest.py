@@ -311,7 +311,8 @@ def serve():
 
 def stored(asked):
     """The answer to a write, or to whatever else needs no body."""
-    names = [name for name in ("Producer-Epoch", "Producer-Seq") if name in asked.headers]
+    names = ("Producer-Epoch", "Producer-Seq", "Stream-Closed")
+    names = [name for name in names if name in asked.headers]
     echo = {name: asked.headers[name] for name in names}
     return 200, {"Stream-Next-Offset": "1", **echo}, b""
 

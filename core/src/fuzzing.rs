@@ -424,7 +424,8 @@ fn check_below(url: &Url, options: &Options) {
     let first = list.split(',').map(str::trim).find(|part| !part.is_empty());
     let mut base = Url::parse(first.expect("one was used")).expect("it was taken");
     if matches!(base.path(), "" | "/") {
-        base.set_path(options.path_prefix.as_deref().unwrap_or("/v1/stream"));
+        let prefix = options.path_prefix.as_deref().unwrap_or("/v1/stream");
+        base.set_path(&format!("/{}", prefix.trim_matches('/')));
     }
     let prefix = format!("{}/", base.path().trim_end_matches('/'));
     assert!(url.path().starts_with(&prefix), "{} is not below {prefix}", url.path());

@@ -102,9 +102,14 @@ static void all_of_it(void) {
     fail_and_log();
 }
 
+struct work {
+    void (*run)(void);
+};
+static struct work publishes = {publish}, validates = {validate}, logs = {fail_and_log};
+
 static void *once(void *work) {
     begun = 1;
-    ((void (*)(void))work)();
+    ((struct work *)work)->run();
     return NULL;
 }
 
@@ -113,9 +118,9 @@ static void *again_and_again(void *work) {
     return NULL;
 }
 
-static pthread_t started(void *(*body)(void *), void (*work)(void)) {
+static pthread_t started(void *(*body)(void *), struct work *work) {
     pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, body, (void *)work) == 0);
+    CHECK(pthread_create(&thread, NULL, body, work) == 0);
     return thread;
 }
 
@@ -155,7 +160,7 @@ static int spawned(void) {
 }
 
 /* A process that is new: forks somewhere in the first 20 ms of other threads' first call. */
-static int in_a_new_process(void (*work)(void)) {
+static int in_a_new_process(struct work *work) {
     const unsigned longest[] = {200, 600, 4000, 20000};
     const unsigned delay = (unsigned)rand_r(&seed) % longest[(unsigned)rand_r(&seed) % 4];
     const int threads = 1 + rand_r(&seed) % 2;
@@ -167,7 +172,7 @@ static int in_a_new_process(void (*work)(void)) {
         for (int n = 0; n < threads; n++) running[n] = started(once, work);
         while (!begun) {}
         spin(delay);
-        const int result = forked(work);
+        const int result = forked(work->run);
         for (int n = 0; n < threads; n++) pthread_join(running[n], NULL);
         _exit(result);
     }
@@ -181,10 +186,10 @@ static int in_the_middle(int forks, int *hung) {
     const pid_t busy = fork();
     CHECK(busy >= 0);
     if (busy == 0) {
-        pthread_t running[] = {started(again_and_again, publish),
-                               started(again_and_again, validate),
-                               started(again_and_again, fail_and_log),
-                               started(again_and_again, fail_and_log)};
+        pthread_t running[] = {started(again_and_again, &publishes),
+                               started(again_and_again, &validates),
+                               started(again_and_again, &logs),
+                               started(again_and_again, &logs)};
         int hangs = 0;
         for (int n = 0; n < forks; n++) {
             spin((unsigned)rand_r(&seed) % 3000);
@@ -215,7 +220,7 @@ static void show_what_failed(void) {
         if (strstr(line, "durstream: ") != line) fputs(line, stdout);
 }
 
-static int hung_first(const char *what, void (*work)(void), int forks) {
+static int hung_first(const char *what, struct work *work, int forks) {
     int hung = 0;
     for (int n = 0; n < forks; n++) {
         const int result = in_a_new_process(work);
@@ -265,9 +270,9 @@ int main(int count, char **arguments) {
     kept_log = tmpfile();
     CHECK(kept_log != NULL && dup2(fileno(kept_log), 2) == 2);
 
-    int hung = hung_first("makes its first call", publish, forks);
-    hung += hung_first("compiles its first JSON Schema", validate, forks);
-    hung += hung_first("logs its first line", fail_and_log, forks);
+    int hung = hung_first("makes its first call", &publishes, forks);
+    hung += hung_first("compiles its first JSON Schema", &validates, forks);
+    hung += hung_first("logs its first line", &logs, forks);
     const int lived = in_the_middle(forks, &hung);
     fprintf(stdout, "%d forks in the middle of everything, with spawns beside; in all %d hung\n",
             forks, hung);
