@@ -31,6 +31,7 @@ pub(crate) fn forked() {
 /// Runs a job with the GIL, unless the interpreter ends. For the dispatcher thread.
 pub(crate) fn with_python(job: impl FnOnce(Python<'_>)) {
     let Some(_inside) = Inside::try_enter() else { return };
+    gil::keep_state();
     Python::try_attach(|py| {
         let ident = imported::THREAD_IDENT.get(py);
         let ident = ident.and_then(|get| get.call0()?.extract::<u64>()).unwrap_or_default();

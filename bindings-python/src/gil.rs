@@ -4,10 +4,13 @@
 //! unwinding, which Rust answers by aborting the process. So before that, whoever runs Python
 //! below a frame of Rust is waited for, and whoever comes later is parked until the process ends.
 
+use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicPtr, Ordering};
 use std::thread::ThreadId;
 
+use durstream_core::uncut;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 /// Threads that have, or ask for, the GIL below a frame of Rust.
@@ -84,4 +87,58 @@ pub(crate) fn is_finalising() -> bool {
 /// Forgets the parent's threads; called in the child after a fork.
 pub(crate) fn forked() {
     INSIDE.store(0, Ordering::SeqCst);
+}
+
+/// The interpreter that imported the package first.
+static INTERPRETER: AtomicPtr<ffi::PyInterpreterState> = AtomicPtr::new(ptr::null_mut());
+
+/// Remembers the interpreter for the library's own threads.
+pub(crate) fn note_interpreter(_: Python<'_>) {
+    // SAFETY: the GIL is held.
+    let own = unsafe { ffi::PyInterpreterState_Get() };
+    let (set, unset) = (Ordering::Release, Ordering::Relaxed);
+    let _ = INTERPRETER.compare_exchange(ptr::null_mut(), own, set, unset); // others are not ours
+}
+
+thread_local! {
+    static KEPT: KeptState = KeptState::new();
+}
+
+/// Keeps this thread's state of Python's until the thread ends; for the library's own threads.
+///
+/// Python makes such a state without the GIL, each time a thread without one asks for it, under a
+/// lock that a child of Python 3.11 and earlier takes before it has made it anew: forked in that
+/// moment, it waits for ever. So a state is made once, and a fork waits for it.
+pub(crate) fn keep_state() {
+    // While the thread ends there is none to keep: then Python makes one for the call.
+    let _ = KEPT.try_with(|_| ());
+}
+
+/// NULL for a thread that has a state of its own.
+struct KeptState(*mut ffi::PyThreadState);
+
+impl KeptState {
+    fn new() -> Self {
+        let interpreter = INTERPRETER.load(Ordering::Acquire);
+        // SAFETY: asks about this thread alone, at any time.
+        let has_one = !unsafe { ffi::PyGILState_GetThisThreadState() }.is_null();
+        if has_one || interpreter.is_null() {
+            return KeptState(ptr::null_mut());
+        }
+        // SAFETY: the interpreter lives as long as anybody is inside, as the caller is.
+        KeptState(uncut(|| unsafe { ffi::PyThreadState_New(interpreter) }))
+    }
+}
+
+impl Drop for KeptState {
+    fn drop(&mut self) {
+        let Some(_inside) = Inside::try_enter().filter(|_| !self.0.is_null()) else { return };
+        // SAFETY: the state is this thread's, which ends and holds no GIL; the interpreter lives.
+        unsafe {
+            ffi::PyEval_RestoreThread(self.0);
+            ffi::PyThreadState_Clear(self.0);
+            ffi::PyEval_SaveThread();
+            uncut(|| ffi::PyThreadState_Delete(self.0));
+        }
+    }
 }

@@ -30,6 +30,7 @@ macro_rules! imported {
         /// Looks everything up; the last thing an import of the package does.
         #[pyfunction]
         pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
+            crate::gil::note_interpreter(py);
             $($constant.get(py)?;)*
             Ok(())
         }
