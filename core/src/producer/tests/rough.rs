@@ -64,6 +64,7 @@ fn fault(rng: &mut StdRng, forgets: bool, foreign: bool, rough: bool) -> Fault {
         17 if rough => status(404),
         18 if rough => status(401),
         19 if rough => status(202),
+        20 if rough => status([200, 204, 303, 799][rng.random_range(0..4)]),
         _ => Fault::None,
     }
 }

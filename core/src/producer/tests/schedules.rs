@@ -66,6 +66,8 @@ fn random_fault(rng: &mut StdRng, forgets: bool, foreign: bool) -> Fault {
         11 if foreign => Fault::Foreign(Box::new(random_fault(rng, forgets, foreign))),
         12 if rng.random_bool(0.2) => status(401),
         13 if rng.random_bool(0.2) => status(413),
+        // What stands in between answers in the server's place.
+        14 => status([200, 204, 303, 799][rng.random_range(0..4)]),
         _ => Fault::None,
     }
 }

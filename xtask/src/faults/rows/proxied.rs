@@ -189,7 +189,7 @@ fn answers() -> Vec<Proxied> {
     };
     let no_echo = |name, status: u16| {
         let rule = json!({
-            "fault": "answer", "status": status, "forward": true, "times": 1, "skip": 50,
+            "fault": "answer", "status": status, "forward": true, "times": 1, "skip": 0,
         });
         let expect = Expect::nothing_lost(1).may_not_know().ends("failed");
         now_and_then(name, rule).expect(expect)
@@ -215,8 +215,12 @@ fn answers() -> Vec<Proxied> {
         answer("202, not stored", 202, false),
         answer("202, but stored", 202, true),
         echo("malformed echo, but stored", "x", "-1"),
-        no_echo("200 without echo", 200),
-        no_echo("204 without echo", 204),
+        no_echo("200 without echo at first", 200),
+        no_echo("204 without echo at first", 204),
+        // Once the server has echoed, it was not the server.
+        answer("a page with 200, not stored", 200, false),
+        answer("a page with 200, but stored", 200, true),
+        answer("a page with 204, but stored", 204, true),
         passing("passing 401", 401),
         passing("passing 403", 403),
         passing("passing 404", 404),
