@@ -273,7 +273,7 @@ def test_functions_outlive_a_producer_that_was_let_go_of(serve):
         stream = DurableStream.connect(server.url + path, headers={"Authorization": give})
         return IdempotentProducer(stream, "let-go", **options, **QUICK).append("x")
 
-    with pytest.warns(ResourceWarning, match="1 writes pending"):
+    with pytest.warns(ResourceWarning, match="1 write pending"):
         expires = let_go("/1", on_error=lambda e: failures.append(e), delivery_timeout_ms=50)
         delivered = let_go("/2")
     gc.collect()

@@ -422,7 +422,7 @@ def test_threads_share_a_producer(json_stream):
 def test_letting_go_warns_and_delivers(gate):
     producer = IdempotentProducer(durstream.DurableStream.connect(gate.url), "dropped")
     receipt = producer.append("x")
-    with pytest.warns(ResourceWarning, match="1 writes pending"):
+    with pytest.warns(ResourceWarning, match="1 write pending"):
         del producer
         gc.collect()
     gate.open.set()

@@ -120,5 +120,6 @@ class Held:
     def __del__(self) -> None:
         left = self._left_pending()
         if left:
-            text = f"{self!r} was let go of with {left} writes pending: flush() or detach() it"
+            writes = "1 write" if left == 1 else f"{left} writes"
+            text = f"{self!r} was let go of with {writes} pending: flush() or detach() it"
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
