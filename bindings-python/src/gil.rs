@@ -89,11 +89,14 @@ pub(crate) fn forked() {
     INSIDE.store(0, Ordering::SeqCst);
 }
 
-/// The interpreter that imported the package first.
+/// The interpreter that imported the package first, where its threads' states are kept.
 static INTERPRETER: AtomicPtr<ffi::PyInterpreterState> = AtomicPtr::new(ptr::null_mut());
 
-/// Remembers the interpreter for the library's own threads.
-pub(crate) fn note_interpreter(_: Python<'_>) {
+/// Remembers the interpreter for the library's own threads, where they need it.
+pub(crate) fn note_interpreter(py: Python<'_>) {
+    if py.version_info() >= (3, 12) {
+        return; // its children make the lock anew first, and its forks hold it
+    }
     // SAFETY: the GIL is held.
     let own = unsafe { ffi::PyInterpreterState_Get() };
     let (set, unset) = (Ordering::Release, Ordering::Relaxed);

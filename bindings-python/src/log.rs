@@ -25,7 +25,7 @@ pub(crate) fn install() {
             });
         });
         if !is_taken {
-            durstream_core::log_to_stderr(line);
+            let _ = durstream_core::log_to_stderr(line); // there is nobody left to tell
         }
     });
     INSTALLED.store(true, Ordering::Release);

@@ -5,12 +5,13 @@
 //! - A handle knows the [`generation`] it was made in, and is refused in another one.
 //! - What is process-wide and outlives a fork is either atomic, or used inside [`uncut`] alone,
 //!   which a fork waits for. That includes the lazy values of libraries (docs/adr/runtime-and-fork.md).
-//! - Inside [`uncut`] nothing waits and nothing of the host's runs, since a fork stands still for it.
-#![allow(unsafe_code, reason = "the one call that registers the handlers")]
+//! - Inside [`uncut`] nothing waits, no lock is taken that a forking thread can hold, and nothing of
+//!   the host's runs, since a fork stands still for it.
+#![allow(unsafe_code, reason = "the one call that registers the handlers, and its place")]
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// Not a `Once`: a child that was forked in the middle of one would wait for its end.
@@ -23,8 +24,12 @@ static FORKING: AtomicU64 = AtomicU64::new(0);
 /// Threads inside [`uncut_at_first`].
 static BEGINNING: AtomicU64 = AtomicU64::new(0);
 
-/// How long a fork waits for what it must not cut. That takes milliseconds; a fork that waits for
-/// longer goes on all the same, since a host that cannot fork is worse off than a child that may hang.
+/// When the last of them began, in milliseconds of the system's clock.
+static BEGAN: AtomicU64 = AtomicU64::new(0);
+
+/// How long a fork waits for what it must not cut, and how long that waits for a fork. It takes
+/// milliseconds; after this both go on all the same, since a host that cannot fork is worse off than
+/// a child that may hang.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How long it waits for what holds locks at its beginning only.
 const BEGINNING_WAIT: Duration = Duration::from_millis(200);
@@ -33,6 +38,8 @@ const PAUSE: Duration = Duration::from_micros(20);
 thread_local! {
     /// How deep this thread is inside [`uncut`].
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// This thread is forking: what a host's own handlers call waits for no fork.
+    static FORKS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The fork generation this thread runs in; a handle of another one must not be used.
@@ -56,7 +63,10 @@ pub fn uncut<T>(work: impl FnOnce() -> T) -> T {
 /// Runs something that takes its time, and takes locks only where it begins: glibc's `getaddrinfo`,
 /// which holds a lock while it looks at `resolv.conf`. A fork waits for the beginning.
 pub(crate) fn uncut_at_first<T>(work: impl FnOnce() -> T) -> T {
-    uncut(|| BEGINNING.fetch_add(1, Ordering::SeqCst));
+    uncut(|| {
+        BEGAN.store(now_ms(), Ordering::SeqCst);
+        BEGINNING.fetch_add(1, Ordering::SeqCst);
+    });
     let result = work();
     let less = |count: u64| count.checked_sub(1); // in a child of this very thread it is 0
     let _ = BEGINNING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
@@ -74,14 +84,18 @@ impl Inside {
         if depth > 0 {
             return Inside; // it is counted already
         }
-        loop {
-            INSIDE.fetch_add(1, Ordering::SeqCst);
-            if FORKING.load(Ordering::SeqCst) == 0 {
-                return Inside;
-            }
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        if FORKING.load(Ordering::SeqCst) > 0 && !FORKS.get() {
             INSIDE.fetch_sub(1, Ordering::SeqCst);
-            wait_until(LONGEST_WAIT, || FORKING.load(Ordering::SeqCst) == 0);
+            let entered = wait_until(LONGEST_WAIT, || {
+                INSIDE.fetch_add(1, Ordering::SeqCst);
+                let is_free = FORKING.load(Ordering::SeqCst) == 0;
+                INSIDE.fetch_sub(u64::from(!is_free), Ordering::SeqCst);
+                is_free
+            });
+            INSIDE.fetch_add(u64::from(!entered), Ordering::SeqCst);
         }
+        Inside
     }
 }
 
@@ -95,11 +109,21 @@ impl Drop for Inside {
     }
 }
 
-fn wait_until(longest: Duration, is_so: impl Fn() -> bool) {
+/// Whether it came to be so in time.
+fn wait_until(longest: Duration, is_so: impl Fn() -> bool) -> bool {
     let started = Instant::now();
-    while !is_so() && started.elapsed() < longest {
-        std::thread::sleep(PAUSE);
+    loop {
+        match is_so() {
+            true => return true,
+            false if started.elapsed() >= longest => return false,
+            false => std::thread::sleep(PAUSE),
+        }
     }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis() as u64
 }
 
 /// This thread's share of [`INSIDE`]: a signal handler may fork from in there.
@@ -108,22 +132,44 @@ fn own() -> u64 {
 }
 
 extern "C" fn before() {
+    FORKS.set(true);
     FORKING.fetch_add(1, Ordering::SeqCst);
     wait_until(LONGEST_WAIT, || INSIDE.load(Ordering::SeqCst) <= own());
-    wait_until(BEGINNING_WAIT, || BEGINNING.load(Ordering::SeqCst) == 0);
+    // What began a while ago is past its beginning.
+    let beginning = BEGINNING_WAIT.as_millis() as u64;
+    wait_until(BEGINNING_WAIT, || {
+        BEGINNING.load(Ordering::SeqCst) == 0
+            || now_ms().abs_diff(BEGAN.load(Ordering::SeqCst)) > beginning
+    });
 }
 
 extern "C" fn in_parent() {
     FORKING.fetch_sub(1, Ordering::SeqCst);
+    FORKS.set(false);
 }
 
 extern "C" fn in_child() {
+    FORKS.set(false);
     FORKING.store(0, Ordering::SeqCst);
     INSIDE.store(own(), Ordering::SeqCst);
     BEGINNING.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    super::log::leave_to_parent();
     super::leave_to_parent();
 }
+
+/// Registers the handlers as the library is loaded, where that can be: then those of a host, which
+/// come later, run before them at a fork and behind them after it, and may call the library.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+#[used]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+#[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
+static AT_LOAD: extern "C" fn() = {
+    extern "C" fn at_load() {
+        register();
+    }
+    at_load
+};
 
 #[cfg(unix)]
 fn register() {

@@ -5,7 +5,7 @@
 //! for a standard error that nobody reads, not for a sink that blocks. What finds the queue full is
 //! dropped and counted, and the next line that is written is preceded by the count.
 
-use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::fork::{generation, uncut};
-use super::{guarded, lock, spawn};
+use super::{lock, spawn};
 use crate::error::{CUT, start};
 
 /// Lines that wait to be written.
@@ -36,7 +36,7 @@ enum Line {
     End,
 }
 
-/// The thread, and the way to it. It stays here until it has ended, so that there are never two.
+/// The thread, and the way to it. Another one starts only once this one has written its last line.
 struct Writer {
     lines: SyncSender<Line>,
     thread: JoinHandle<()>,
@@ -67,7 +67,8 @@ pub(crate) fn warn(text: &str) {
     }
 }
 
-/// Ends the thread once what is queued is written, and waits for that as long as it may take.
+/// Ends the thread once what is queued is written, and waits for that, up to a limit. What ends with
+/// the thread itself is not waited for: it may need what the caller holds.
 pub(crate) fn close(limit: Duration) {
     let started = Instant::now();
     let mut asked = false;
@@ -79,7 +80,7 @@ pub(crate) fn close(limit: Duration) {
             writer.thread.is_finished().then(|| state.writer.take())
         });
         match ended {
-            Some(writer) => return writer.into_iter().for_each(|w| drop(w.thread.join())),
+            Some(_ended) => return,
             None if uncut(|| lock(&STATE).own_writer().is_none()) => return,
             None => std::thread::sleep(Duration::from_millis(1)),
         }
@@ -122,75 +123,91 @@ impl Writer {
 
 /// The thread.
 fn write_all(mut queue: Receiver<Line>) {
+    let mut patience = KEEP_ALIVE;
     loop {
-        match queue.recv_timeout(KEEP_ALIVE) {
-            Ok(Line::Text(line)) => write(&line),
+        let next = match queue.recv_timeout(patience) {
             Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Line::End) | Err(RecvTimeoutError::Timeout) => match unless_empty(queue) {
+            Err(RecvTimeoutError::Timeout) => match unless_empty(queue) {
                 Some((line, rest)) => {
-                    write(&line);
                     queue = rest;
+                    line
                 }
                 None => return,
             },
+            Ok(line) => line,
+        };
+        match next {
+            Line::Text(line) => write(&line),
+            Line::End => patience = Duration::ZERO,
         }
     }
 }
 
 /// What is in the queue, or its end: nothing finds its way there afterwards.
-fn unless_empty(queue: Receiver<Line>) -> Option<(String, Receiver<Line>)> {
+fn unless_empty(queue: Receiver<Line>) -> Option<(Line, Receiver<Line>)> {
     uncut(|| {
         let _nobody_queues = lock(&STATE);
-        loop {
-            match queue.try_recv() {
-                Ok(Line::Text(line)) => return Some((line, queue)),
-                Ok(Line::End) => {}
-                Err(_) => {
-                    drop(queue);
-                    return None;
-                }
+        match queue.try_recv() {
+            Ok(line) => Some((line, queue)),
+            Err(_) => {
+                drop(queue);
+                None
             }
         }
     })
 }
 
+/// In a forked child: what the parent dropped is the parent's to say.
+pub(super) fn leave_to_parent() {
+    DROPPED.store(0, Ordering::Relaxed);
+}
+
+/// Writes a line, behind the number of those that were dropped before it.
 fn write(line: &str) {
     let sink = uncut(|| lock(&STATE).sink.clone());
-    let mut text = String::new();
-    match DROPPED.swap(0, Ordering::Relaxed) {
-        0 => {}
-        1 => text.push_str("1 line of this log was dropped: nobody took it in time\n"),
-        n => drop(writeln!(text, "{n} lines of this log were dropped: nobody took them in time")),
+    let dropped = DROPPED.swap(0, Ordering::Relaxed);
+    let count = match dropped {
+        0 => None,
+        1 => Some("1 line of this log was dropped: it could not be written in time".to_owned()),
+        n => Some(format!("{n} lines of this log were dropped: they could not be written in time")),
+    };
+    if let Some(count) = count
+        && !write_one(sink.as_ref(), &count)
+    {
+        DROPPED.fetch_add(dropped, Ordering::Relaxed); // it is still to be said
     }
-    text.push_str(line);
-    for line in text.lines() {
-        match &sink {
-            Some(sink) => guarded(|| sink(line)),
-            None => log_to_stderr(line),
-        }
+    if !write_one(sink.as_ref(), line) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Writes a line where it goes without a sink. For the sinks of bindings that do not always take it.
+/// Whether somebody has it now.
+fn write_one(sink: Option<&Sink>, line: &str) -> bool {
+    let Some(sink) = sink else { return log_to_stderr(line) };
+    // Not said through the sink itself, which would panic again.
+    let panicked = catch_unwind(AssertUnwindSafe(|| sink(line))).is_err();
+    !panicked || log_to_stderr(&format!("the function for the log panicked; it was told: {line}"))
+}
+
+/// Writes a line where it goes without a sink; whether that took it. For the sinks of bindings that
+/// do not always take it themselves.
 ///
 /// Past the standard library's own handle, whose lock a host's thread may hold at a fork.
 #[cfg(unix)]
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "standard error is written to without its lock")]
-pub fn log_to_stderr(line: &str) {
+pub fn log_to_stderr(line: &str) -> bool {
     use std::io::Write;
     use std::os::fd::FromRawFd;
     // SAFETY: the descriptor is the host's; `ManuallyDrop` keeps it open. Closed, writing fails.
     let stderr = unsafe { std::fs::File::from_raw_fd(2) };
     let mut stderr = std::mem::ManuallyDrop::new(stderr);
-    if stderr.write_all(format!("durstream: {line}\n").as_bytes()).is_err() {
-        DROPPED.fetch_add(1, Ordering::Relaxed); // no reason to fail
-    }
+    stderr.write_all(format!("durstream: {line}\n").as_bytes()).is_ok()
 }
 
 #[cfg(not(unix))]
 #[doc(hidden)]
-pub fn log_to_stderr(line: &str) {
+pub fn log_to_stderr(line: &str) -> bool {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "durstream: {line}");
+    writeln!(std::io::stderr(), "durstream: {line}").is_ok()
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use once_cell::sync::OnceCell;
@@ -34,6 +34,7 @@ pub(super) struct Lanes {
     plain: OnceCell<rustls::ClientConfig>,
     /// Made at the first use of https, which alone pays for the platform's root certificates.
     tls: OnceCell<rustls::ClientConfig>,
+    open: Arc<Mutex<OpenSockets>>,
 }
 
 impl Lanes {
@@ -51,7 +52,7 @@ impl Lanes {
     fn build(&self, https: bool) -> Result<Lane, String> {
         let cell = if https { &self.tls } else { &self.plain };
         let tls = cell.get_or_try_init(|| tls_config(https))?.clone();
-        let socket = Socket::default();
+        let socket = Socket { ends: Arc::default(), open: self.open.clone() };
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
@@ -83,21 +84,27 @@ fn tls_config(https: bool) -> Result<rustls::ClientConfig, String> {
     Ok(tls.with_no_client_auth())
 }
 
-/// The last connection of a lane: its own end, and the other one.
-#[derive(Clone, Default)]
-pub(super) struct Socket(Arc<Mutex<Option<(SocketAddr, SocketAddr)>>>);
+/// A connection's own end, and the other one.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The last connection of a lane.
+#[derive(Clone)]
+pub(super) struct Socket {
+    ends: Arc<Mutex<Option<Ends>>>,
+    open: Arc<Mutex<OpenSockets>>,
+}
 
 impl Socket {
     /// How long ago bytes came in, where the system tells.
     pub(super) fn received_ago(&self) -> Option<Duration> {
-        let (own, other) = (*lock(&self.0))?;
-        received_ago(own, other)
+        let ends = (*lock(&self.ends))?;
+        lock(&self.open).received_ago(ends)
     }
 }
 
 /// Notes each connection that comes about.
 #[derive(Clone)]
-struct Noting<T = Socket>(T);
+struct Noting(Socket);
 
 #[derive(Clone)]
 struct NotingService<S> {
@@ -134,29 +141,60 @@ where
             let mut extensions = http::Extensions::new();
             connection.connected().get_extras(&mut extensions);
             let info = extensions.get::<HttpInfo>();
-            *lock(&socket.0) = info.map(|info| (info.local_addr(), info.remote_addr()));
+            *lock(&socket.ends) = info.map(|info| (info.local_addr(), info.remote_addr()));
             Ok(connection)
         })
     }
 }
 
-/// Asks the system about the socket between two addresses. It is looked for among the process's
-/// open files: nothing that reqwest gives out has its descriptor.
+/// The descriptors of the process's connections: nothing that reqwest gives out has its own.
+#[derive(Default)]
+struct OpenSockets {
+    by_ends: HashMap<Ends, i32>,
+    looked: Option<Instant>,
+}
+
+/// Looking through a process's descriptors takes milliseconds where there are many: not more often,
+/// however many requests stand still.
 #[cfg(target_os = "linux")]
-fn received_ago(own: SocketAddr, other: SocketAddr) -> Option<Duration> {
-    let files = std::fs::read_dir("/proc/self/fd").ok()?;
-    let descriptors = files.filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok());
-    let descriptors: Vec<i32> = descriptors.collect();
-    descriptors.into_iter().find_map(|descriptor| {
-        let ends =
-            [address(libc::getsockname, descriptor)?, address(libc::getpeername, descriptor)?];
-        (ends == [own, other]).then(|| last_data(descriptor))?
-    })
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(target_os = "linux")]
+impl OpenSockets {
+    fn received_ago(&mut self, ends: Ends) -> Option<Duration> {
+        let known = |sockets: &Self| {
+            let descriptor = *sockets.by_ends.get(&ends)?;
+            (ends_of(descriptor) == Some(ends)).then_some(descriptor)
+        };
+        let mut descriptor = known(self);
+        if descriptor.is_none() && self.looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN) {
+            self.look();
+            descriptor = known(self);
+        }
+        last_data(descriptor?)
+    }
+
+    fn look(&mut self) {
+        self.looked = Some(Instant::now());
+        self.by_ends.clear();
+        let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return };
+        let descriptors = files.filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok());
+        self.by_ends = descriptors.filter_map(|own| Some((ends_of(own)?, own))).collect();
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn received_ago(_: SocketAddr, _: SocketAddr) -> Option<Duration> {
-    None
+impl OpenSockets {
+    fn received_ago(&mut self, _: Ends) -> Option<Duration> {
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn ends_of(descriptor: i32) -> Option<Ends> {
+    // The other end first: most descriptors are no connections, and have none.
+    let other = address(libc::getpeername, descriptor)?;
+    Some((address(libc::getsockname, descriptor)?, other))
 }
 
 #[cfg(target_os = "linux")]
@@ -215,18 +253,22 @@ mod tests {
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let own = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (mut other, _) = listener.accept().unwrap();
-            let ends = || (own.local_addr().unwrap(), own.peer_addr().unwrap());
+            let ends = (own.local_addr().unwrap(), own.peer_addr().unwrap());
+            let mut open = OpenSockets::default();
             std::thread::sleep(Duration::from_millis(60));
-            let quiet = received_ago(ends().0, ends().1).unwrap();
+            let quiet = open.received_ago(ends).unwrap();
             assert!(quiet >= Duration::from_millis(50), "{quiet:?}");
             other.write_all(b"x").unwrap();
             let mut waited = 0;
-            while received_ago(ends().0, ends().1).unwrap() >= quiet && waited < 1_000 {
+            while open.received_ago(ends).unwrap() >= quiet && waited < 1_000 {
                 std::thread::sleep(Duration::from_millis(1));
                 waited += 1;
             }
             assert!(waited < 1_000, "what came in was seen");
-            assert_eq!(received_ago(ends().0, "192.0.2.1:1".parse().unwrap()), None);
+            assert_eq!(open.received_ago((ends.0, "192.0.2.1:1".parse().unwrap())), None);
+            // What is closed is not asked, and its number may be another's.
+            drop(own);
+            assert_eq!(open.received_ago(ends), None);
         }
     }
 }
