@@ -327,9 +327,9 @@ typedef void (*durstream_destroy_callback)(void *user_data);
 // `durstream_error_callback`.
 typedef void (*durstream_delivery_callback)(const durstream_delivery *delivery, void *user_data);
 
-// Is asked for a header's value. Runs on the library's own thread for header functions, one at a
-// time and beside the other callbacks, so one that takes long is better answered later, from another thread: `answer` is the
-// callback's to answer. No exception may leave it.
+// The library asks this function for a header's value: on its own thread for header functions, one at
+// a time and beside the other callbacks. A function that takes long had better answer later, from
+// another thread: `answer` is the callback's to answer. No exception may leave it.
 typedef void (*durstream_header_callback)(durstream_header_answer *answer, void *user_data);
 
 // Is asked for the next message: calls `durstream_source_give` once, `durstream_source_fail`, or
@@ -803,8 +803,8 @@ bool durstream_chunk_up_to_date(const durstream_chunk *chunk);
 // Whether the stream has ended with the chunk. Any thread; does not block.
 bool durstream_chunk_stream_closed(const durstream_chunk *chunk);
 
-// Counts the messages of a JSON stream's chunk: it was done as the chunk came. Any thread; does
-// not block.
+// Gives the number of messages in a JSON stream's chunk, which is known since the chunk came. Any
+// thread; does not block.
 //
 // Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
 // messages.
@@ -813,9 +813,11 @@ durstream_code durstream_chunk_item_count(const durstream_chunk *chunk,
                                           durstream_error **error);
 
 // A message of a JSON stream's chunk in its own text, unchanged, `*length` bytes (may be NULL);
-// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Cheap
-// in any order, and most so in theirs. Any thread; does not block.
-const uint8_t *durstream_chunk_item(const durstream_chunk *chunk, size_t index, size_t *length);
+// NULL from `durstream_chunk_item_count` on. It has no NUL at its end and is owned by the chunk. Any
+// order is cheap, asking in order is the cheapest. Any thread; does not block.
+const uint8_t *durstream_chunk_item(const durstream_chunk *chunk,
+                                    size_t index,
+                                    size_t *length);
 
 // --- Producers -------------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// The same with texts that are not too long.
+    /// Cuts the texts that are too long.
     fn bounded(self) -> Self {
         match self {
             Detail::Option(Cow::Owned(name)) => Detail::Option(bounded(name).into()),

@@ -159,7 +159,7 @@ options! {
     number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit.";
     number request_timeout_ms(1, DAY_MS) = "10000", ALL, "How long one attempt may go without progress, in milliseconds.";
     number max_retries(0, 1_000) = "8", STREAM, "How often create, head, read, delete and close repeat a request after a transient failure; appends have `delivery_timeout_ms`, unless they are not `idempotent`.";
-    number max_read_bytes(1, BYTES) = "134217728", STREAM, "Upper bound for the body of one answer to a read, in bytes; one read takes at most twice that in memory. Some servers answer with all of a stream at once: a longer stream needs a larger bound.";
+    number max_read_bytes(1, BYTES) = "134217728", STREAM, "Upper bound for the body of one answer to a read, in bytes; one read takes about twice that in memory at most. Some servers answer with all of a stream at once: a longer stream needs a larger bound.";
     number retry_initial_delay_ms(1, DAY_MS) = "100", ALL, "Pause before the first repeat, in milliseconds. Given alone, it moves the default of `retry_max_delay_ms` up to itself.";
     number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds; not below a given `retry_initial_delay_ms`. Given alone, it moves the default of that down to itself.";
     factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";

@@ -67,8 +67,8 @@ pub unsafe extern "C" fn durstream_chunk_stream_closed(chunk: *const durstream_c
     unsafe { get(false, || Some(chunk.as_ref()?.chunk.stream_closed)) }
 }
 
-/// Counts the messages of a JSON stream's chunk: it was done as the chunk came. Any thread; does
-/// not block.
+/// Gives the number of messages in a JSON stream's chunk, which is known since the chunk came. Any
+/// thread; does not block.
 ///
 /// Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
 /// messages.
@@ -90,8 +90,8 @@ pub unsafe extern "C" fn durstream_chunk_item_count(
 }
 
 /// A message of a JSON stream's chunk in its own text, unchanged, `*length` bytes (may be NULL);
-/// NULL from `durstream_chunk_item_count` on. Without a NUL at its end. Owned by the chunk. Cheap
-/// in any order, and most so in theirs. Any thread; does not block.
+/// NULL from `durstream_chunk_item_count` on. It has no NUL at its end and is owned by the chunk. Any
+/// order is cheap, asking in order is the cheapest. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_chunk_item(
     chunk: *const durstream_chunk,

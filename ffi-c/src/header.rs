@@ -34,9 +34,9 @@ impl durstream_header_answer {
     }
 }
 
-/// Is asked for a header's value. Runs on the library's own thread for header functions, one at a
-/// time and beside the other callbacks, so one that takes long is better answered later, from another thread: `answer` is the
-/// callback's to answer. No exception may leave it.
+/// The library asks this function for a header's value: on its own thread for header functions, one at
+/// a time and beside the other callbacks. A function that takes long had better answer later, from
+/// another thread: `answer` is the callback's to answer. No exception may leave it.
 pub type durstream_header_callback =
     Option<unsafe extern "C" fn(answer: *mut durstream_header_answer, user_data: *mut c_void)>;
 

@@ -1,9 +1,8 @@
-//! What the library has to say when nobody asked: a line at a time, to the host's sink or standard
-//! error.
+//! The library's log: a line at a time, to the host's sink or standard error.
 //!
-//! Lines go through a bounded queue to a thread of their own, so that nobody waits for the host: not
-//! for a standard error that nobody reads, not for a sink that blocks. What finds the queue full is
-//! dropped and counted, and the next line that is written is preceded by the count.
+//! Lines go through a bounded queue to a thread of their own, so that no thread waits for the host: not
+//! for a standard error that nobody reads, not for a sink that blocks. A line that finds the queue full
+//! is dropped and counted, and the next line that is written is preceded by the count.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,8 +14,8 @@ use crate::runtime::{Dispatcher, generation, lock, made_in};
 
 /// Gives a header's value for one request, at once or later, from any thread.
 ///
-/// Called on a thread of the library's for header functions alone, one at a time, where nothing of the
-/// library may be waited for.
+/// The library calls it on a thread for header functions alone, one at a time. Nothing of the library
+/// may be waited for there.
 pub type HeaderFn = Arc<dyn Fn(HeaderAnswer) + Send + Sync>;
 
 /// Where a [`HeaderFn`] puts its value. Dropped without one, it fails.

@@ -1,5 +1,5 @@
-//! Whether a request has left: decided once, by whoever is first, the wire or the one who gives
-//! it up.
+//! Whether a request has left. It is decided once, by the first of two: the wire that takes the
+//! request, or the task that gives it up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,5 +1,5 @@
 //! Looking host names up, each on a short-lived thread of its own: a name that takes long holds up
-//! no other, and several who ask for one name wait for one lookup.
+//! no other, and several requests for one name wait for one lookup.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -12,7 +12,7 @@ use crate::runtime::{fork, lock, spawn};
 
 type Found = Result<Vec<SocketAddr>, String>;
 
-/// The lookups under way, and who waits for each.
+/// The lookups under way, and the waits for each.
 #[derive(Clone, Default)]
 pub(crate) struct Names(Arc<Mutex<HashMap<String, Vec<oneshot::Sender<Found>>>>>);
 
