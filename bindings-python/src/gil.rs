@@ -4,6 +4,7 @@
 //! unwinding, which Rust answers by aborting the process. So before that, whoever runs Python
 //! below a frame of Rust is waited for, and whoever comes later is parked until the process ends.
 
+use std::cell::Cell;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicIsize, AtomicPtr, Ordering};
@@ -15,6 +16,10 @@ use pyo3::prelude::*;
 
 /// Threads that have, or ask for, the GIL below a frame of Rust.
 static INSIDE: AtomicIsize = AtomicIsize::new(0);
+thread_local! {
+    /// This thread's share of these: a callback may fork.
+    static OWN: Cell<isize> = const { Cell::new(0) };
+}
 /// The thread that finalises the interpreter, once it does.
 static FINALISING: OnceLock<ThreadId> = OnceLock::new();
 
@@ -32,7 +37,7 @@ impl Inside {
 
     /// Enters without the GIL; none once the interpreter finalises.
     pub(crate) fn try_enter() -> Option<Self> {
-        INSIDE.fetch_add(1, Ordering::SeqCst);
+        count(1);
         let inside = Inside(());
         (!is_over()).then_some(inside)
     }
@@ -40,8 +45,13 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        INSIDE.fetch_sub(1, Ordering::SeqCst);
+        count(-1);
     }
+}
+
+fn count(step: isize) {
+    INSIDE.fetch_add(step, Ordering::SeqCst);
+    OWN.set(OWN.get() + step);
 }
 
 /// Whether the interpreter finalises, on another thread than this.
@@ -59,7 +69,7 @@ fn park<T>() -> T {
 /// Lets go of the GIL for something that takes its time. For threads inside.
 pub(crate) fn detach<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     py.detach(|| {
-        INSIDE.fetch_sub(1, Ordering::SeqCst);
+        count(-1);
         let result = work();
         match Inside::try_enter() {
             Some(inside) => std::mem::forget(inside), // the caller's count goes on
@@ -84,9 +94,9 @@ pub(crate) fn is_finalising() -> bool {
     FINALISING.get().is_some()
 }
 
-/// Forgets the parent's threads; called in the child after a fork.
+/// Forgets the parent's other threads; called in the child after a fork.
 pub(crate) fn forked() {
-    INSIDE.store(0, Ordering::SeqCst);
+    INSIDE.store(OWN.get(), Ordering::SeqCst);
 }
 
 /// The interpreter that imported the package first, where its threads' states are kept.
