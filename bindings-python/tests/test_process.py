@@ -424,6 +424,26 @@ def test_nobody_waits_for_the_log(url, log, ending):
     assert read_json(url) == [{"n": n} for n in range(4)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="another C library")
+def test_an_exit_called_from_c_hangs_nowhere(nowhere):
+    """With the GIL held, which the log's thread needs for its own end."""
+    code = """
+import ctypes, logging, sys, threading, durstream
+said = threading.Event()
+class Notes(logging.Handler):
+    def emit(self, record): said.set()
+logging.getLogger("durstream").addHandler(Notes())
+producer = durstream.IdempotentProducer(durstream.DurableStream.connect(sys.argv[1]), "p")
+producer.append("x")
+producer.stop()
+try: producer.flush()
+except durstream.DeliveryError: pass
+assert said.wait(30)
+ctypes.PyDLL(None).exit(0)
+"""
+    run_python(code, nowhere)
+
+
 def test_a_producer_may_start_before_its_server():
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
