@@ -184,6 +184,13 @@ impl Process {
         lock(&self.runtime).clone()
     }
 
+    /// Tells every producer that there may be room, where somebody found none in the budget.
+    pub(crate) fn budget_freed(&self) {
+        if self.budget.was_starving() {
+            self.live_engines().iter().for_each(|engine| engine.announce_own());
+        }
+    }
+
     /// The runtime whose callbacks' thread runs: the running one, or the one being shut down.
     pub(crate) fn calling(&self) -> Option<Arc<Runtime>> {
         self.running().or_else(|| lock(&self.stopping).upgrade())

@@ -132,20 +132,19 @@ impl DurableStream {
 
     /// Appends a checked message, if there is room for it.
     pub(super) fn append_anonymously(&self, message: Anonymous) -> Pending<Outcome> {
-        let size = message.message.len() + message.seq.as_ref().map_or(0, String::len);
         if let Err(error) = self.check_open() {
             return Pending::ready(Err(error));
         }
-        if let Err(held) = self.shared.line.has_room(size) {
-            let text = format!("the buffer is full: {held} bytes are pending");
-            let error = Error::new(ErrorKind::BufferFull, text)
-                .with_reason(Reason::BufferBytesExceeded.as_str())
-                .with_url(&self.shared.endpoint.shown);
-            return Pending::ready(Err(error));
-        }
         let (completer, result) = pending();
-        if self.shared.line.put(message, completer) {
-            self.send_line();
+        match self.shared.line.put(message, completer) {
+            Ok(true) => self.send_line(),
+            Ok(false) => {}
+            Err(text) => {
+                let error = Error::new(ErrorKind::BufferFull, text)
+                    .with_reason(Reason::BufferBytesExceeded.as_str())
+                    .with_url(&self.shared.endpoint.shown);
+                return Pending::ready(Err(error));
+            }
         }
         result
     }

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use crate::error::Result;
 use crate::options::Options;
 use crate::pending::{Completer, Pending, pending};
+use crate::producer::budget::Reserved;
+use crate::producer::engine::PROCESS_FULL;
 use crate::producer::{CloseResult, Outcome, WRITE_OVERHEAD};
 use crate::runtime::{lock, process};
 
@@ -62,15 +64,14 @@ pub(super) struct Line {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     waiting: VecDeque<Group>,
     /// How many are tried with an identity first.
     trying: u64,
     /// What came after those and goes without one at once: not before they are decided.
     behind: VecDeque<Group>,
-    /// What everything accepted and not settled costs.
-    held: u64,
+    /// What everything accepted and not settled costs, of the process's budget too.
+    held: Reserved,
     /// How many that are.
     count: u64,
     /// A task sends what waits.
@@ -110,19 +111,34 @@ impl Line {
             batch_items: default("max_batch_items") as usize,
             held: default("max_buffer_bytes"),
         };
-        Line { bounds, state: Mutex::default() }
+        let state = Mutex::new(State::new(bounds.batch_bytes as u64));
+        Line { bounds, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// Puts a message behind what waits.
-    pub(super) fn put(&self, message: Anonymous, completer: Completer<Outcome>) -> bool {
+    /// Puts a message behind what waits; whether a task has to begin with it.
+    ///
+    /// # Errors
+    /// Why there is no room for it, which whoever holds nothing always has.
+    pub(super) fn put(
+        &self,
+        message: Anonymous,
+        completer: Completer<Outcome>,
+    ) -> std::result::Result<bool, String> {
         let mut state = self.state();
-        state.accept(message.message.len());
+        let (cost, held) = (cost(message.message.len(), 1), state.held.bytes());
+        if held > 0 && held + cost > self.bounds.held {
+            return Err(format!("the buffer is full: {held} bytes are pending"));
+        }
+        if !state.held.add(cost, &process().budget) {
+            return Err(PROCESS_FULL.to_owned());
+        }
+        state.count();
         self.bounds.add(state.back(), message, completer);
-        state.begins()
+        Ok(state.begins())
     }
 
     /// Puts the end of the stream behind what waits.
@@ -142,8 +158,9 @@ impl Line {
 
     /// Drops what waits: whoever waits for it hears of it.
     pub(super) fn give_up(&self) {
-        let left = self.state().give_up();
+        let left = self.state().give_up(self.bounds.batch_bytes as u64);
         process().lines.settle(left.count);
+        process().budget_freed();
         drop(left); // not under the lock: who waits may append again
     }
 
@@ -167,20 +184,11 @@ impl Line {
         state.begins()
     }
 
-    /// Whether there is room for one more message, which whoever holds nothing always has.
-    pub(super) fn has_room(&self, size: usize) -> std::result::Result<(), u64> {
-        let held = self.state().held;
-        match held == 0 || held + cost(size, 1) <= self.bounds.held {
-            true => Ok(()),
-            false => Err(held),
-        }
-    }
-
     /// Waits until anything of what is held has settled.
     pub(super) fn room(&self) -> Pending<()> {
         let (completer, waiting) = pending();
         let mut state = self.state();
-        if state.held == 0 {
+        if state.held.bytes() == 0 {
             return Pending::ready(Ok(()));
         }
         state.room.push(completer);
@@ -198,7 +206,7 @@ impl Line {
         let count = group.messages.len() as u64;
         let room = {
             let mut state = self.state();
-            state.held -= cost(group.bytes, count);
+            state.held.subtract(cost(group.bytes, count), &process().budget);
             state.count -= count;
             if let (true, Ok(outcome)) = (group.last, result) {
                 state.closed = Some(CloseResult { final_offset: outcome.offset.clone() });
@@ -207,6 +215,7 @@ impl Line {
         };
         group.messages.into_iter().for_each(|waiting| waiting.completer.complete(result.clone()));
         process().lines.settle(count);
+        process().budget_freed();
         room.into_iter().for_each(|waiting| waiting.complete(Ok(())));
     }
 
@@ -225,16 +234,36 @@ impl Line {
 }
 
 impl State {
+    /// With a share of the process's budget.
+    fn new(share: u64) -> Self {
+        State {
+            waiting: VecDeque::new(),
+            trying: 0,
+            behind: VecDeque::new(),
+            held: Reserved::new(share),
+            count: 0,
+            busy: false,
+            closed: None,
+            room: Vec::new(),
+        }
+    }
+
+    /// Takes a message in any case.
     fn accept(&mut self, bytes: usize) {
-        self.held += cost(bytes, 1);
+        self.held.force(cost(bytes, 1), &process().budget);
+        self.count();
+    }
+
+    fn count(&mut self) {
         self.count += 1;
         process().lines.add();
     }
 
     /// Leaves nothing of what waits.
-    fn give_up(&mut self) -> State {
+    fn give_up(&mut self, share: u64) -> State {
+        self.held.subtract(self.held.bytes(), &process().budget);
         let (trying, closed) = (self.trying, self.closed.clone());
-        std::mem::replace(self, State { trying, closed, ..State::default() })
+        std::mem::replace(self, State { trying, closed, ..State::new(share) })
     }
 
     /// Where what comes now has its place.

@@ -12,6 +12,10 @@ use crate::producer::book::{Book, ProducerState, Stop, Wants};
 use crate::producer::receipts::{Outcome, Reason};
 use crate::runtime;
 
+/// Why there is no room, where it is not for the writer's own bound.
+pub(crate) const PROCESS_FULL: &str =
+    "the buffers of this process are full, other producers' included";
+
 impl Engine {
     /// Accepts one write of a holder's, given in parts, or says why not.
     pub(crate) fn accept_with(
@@ -168,9 +172,7 @@ impl Engine {
             Reason::BufferCountExceeded => {
                 format!("the buffer is full: {} writes are pending", book.stats.pending)
             }
-            _ if self.fits(book, size as u64 + OVERHEAD).is_ok() => {
-                "the buffers of this process are full, other producers' included".to_owned()
-            }
+            _ if self.fits(book, size as u64 + OVERHEAD).is_ok() => PROCESS_FULL.to_owned(),
             _ => format!("the buffer is full: {} bytes are pending", book.reserved.bytes()),
         };
         let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
@@ -309,13 +311,11 @@ impl Engine {
     /// Tells who waits for room that there may be some, or never will be.
     pub(crate) fn announce(&self) {
         self.announce_own();
-        let process = runtime::process();
-        if process.budget.was_starving() {
-            process.live_engines().iter().for_each(|engine| engine.announce_own());
-        }
+        runtime::process().budget_freed();
     }
 
-    fn announce_own(&self) {
+    /// Tells those who wait for this one.
+    pub(crate) fn announce_own(&self) {
         let (waiters, result) = {
             let mut book = self.book();
             // Whoever found no room under the lock sleeps by the time it can be taken. Nobody

@@ -20,6 +20,7 @@ use crate::stats::Stats;
 mod accept;
 mod tell;
 
+pub(crate) use accept::PROCESS_FULL;
 use tell::News;
 
 pub use tell::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
