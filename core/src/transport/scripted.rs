@@ -60,6 +60,9 @@ pub(crate) struct Model {
     pub(crate) poison: Option<&'static str>,
     /// Whether answers echo the tuple.
     pub(crate) mute: bool,
+    /// Messages of requests that had left when their senders gave the answers up: these may arrive
+    /// after all, and once more under another tuple.
+    pub(crate) late: Vec<String>,
     /// The `Authorization` of every request that had one and arrived.
     pub(crate) tokens: Vec<String>,
     /// How many messages there were at each offset.
@@ -101,8 +104,9 @@ impl Transport for Scripted {
             let (timeout, departure) = (request.timeout, request.departure.clone());
             let (answers, answer) = oneshot::channel();
             under_way.fetch_add(1, Ordering::Relaxed);
+            let (carried, wire) = (request.clone(), model.clone());
             tokio::spawn(async move {
-                let result = carry(fault, &model, &request).await;
+                let result = carry(fault, &wire, &carried).await;
                 under_way.fetch_sub(1, Ordering::Relaxed);
                 drop(answers.send(result)); // nobody may wait for it any more
             });
@@ -110,6 +114,9 @@ impl Transport for Scripted {
                 Ok(result) => result.expect("a request is carried to its end"),
                 Err(_) => {
                     let sent = !departure.withdraw();
+                    if sent && request.method == Method::POST {
+                        lock(&model).late.extend(messages(&request));
+                    }
                     let message = "no progress".into();
                     Err(SendError { sent, late: sent, unreachable: !sent, message })
                 }

@@ -285,7 +285,11 @@ impl Schedule {
             let truthful = match outcome.status {
                 Status::Delivered if outcome.maybe_duplicate => copies > 0,
                 Status::Delivered => copies == 1,
-                Status::DeliveryUnknown => self.forgets || self.resends || copies <= 1,
+                // One that was late when a refusal put it under another tuple may be there twice.
+                Status::DeliveryUnknown => {
+                    let was_late = lock(&server.model).late.contains(text);
+                    self.forgets || self.resends || was_late || copies <= 1
+                }
                 _ => copies == 0,
             };
             // One whose end nobody knew may still come to a server that forgot its session.
