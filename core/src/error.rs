@@ -401,17 +401,20 @@ mod tests {
     /// Whoever names something, and however long the name is.
     #[test]
     fn no_name_makes_an_error_long() {
-        use crate::{Collection, DurableStream, IdempotentProducer, Options, StreamSchema};
+        use crate::options::Options;
+        use crate::producer::IdempotentProducer;
+        use crate::state::schema::{Collection, StreamSchema};
+        use crate::stream::handle::DurableStream;
         let long = "é\n".repeat(50 << 20 >> 2);
         let words = "x".repeat(50 << 20);
         let here = || Options::new().url("http://127.0.0.1:9/s");
         let stream = DurableStream::connect(here()).unwrap();
-        let any = |name: &str| Collection::new(name, name, crate::Validator::Any);
+        let any = |name: &str| Collection::new(name, name, crate::state::schema::Validator::Any);
         let state = |id: &str, schema| crate::create_durable_stream(here().producer_id(id), schema);
         let open = state("names", StreamSchema::new().collection("c", any(&words))).unwrap();
         let twice = StreamSchema::new().collection(&long, any("a"));
         let same = StreamSchema::new().collection(&long, any(&words));
-        let broken = crate::Validator::JsonSchema(json!({ "type": words }));
+        let broken = crate::state::schema::Validator::JsonSchema(json!({ "type": words }));
         let broken = Collection::new("a", "id", broken);
         let path = |path: &str| Options::new().stream_path(path).endpoints("http://h");
         let connect = |options| DurableStream::connect(options).map(drop).unwrap_err();

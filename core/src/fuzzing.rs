@@ -12,18 +12,20 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
-use crate::endpoint::Endpoint;
+use crate::delivery::buffer::batch::{Batch, Builder};
+use crate::delivery::config::Config;
+use crate::delivery::decide::compare::{Verdict, verdict};
+use crate::delivery::decide::session::{Attempt, Decision, Session};
 use crate::error::{CUT, Detail, Error, ErrorKind, MAX_TEXT};
-use crate::options::{MAX_SAFE_INTEGER, OPTIONS, Options, Scope};
-use crate::producer::batch::{Batch, Builder};
-use crate::producer::config::Config;
-use crate::producer::look::{Found, Page, Verdict, verdict};
-use crate::producer::session::{Attempt, Decision, Session};
-use crate::protocol::answer::{Answer, MAX_OFFSET, Number};
+use crate::options::{OPTIONS, Options, Scope};
+use crate::protocol::answer::{Answer, MAX_OFFSET, Number, Response};
 use crate::protocol::framing::Framing;
 use crate::protocol::headers::*;
-use crate::protocol::json::{self, Key};
-use crate::transport::Response;
+use crate::protocol::json::Key;
+use crate::protocol::{MAX_SAFE_INTEGER, json};
+use crate::requests::tail::Found;
+use crate::requests::tail::Page;
+use crate::transport::endpoint::Endpoint;
 
 /// A target and its name, which is also that of its file and of its corpus in `fuzz/`.
 pub type Target = (&'static str, fn(&[u8]));

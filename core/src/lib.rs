@@ -25,40 +25,46 @@
 //! ```
 #![deny(unsafe_code)]
 
-mod endpoint;
+mod delivery;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod options;
-mod pending;
+mod outcome;
 mod producer;
 mod protocol;
+mod requests;
 mod runtime;
 mod state;
 mod stats;
 mod stream;
 mod transport;
 
+pub use delivery::buffer::budget::set_buffer_budget;
+pub use delivery::buffer::lifecycle::ProducerState;
+pub use delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
+pub use delivery::engine::accept::WriteOptions;
+pub use delivery::handle::Snapshot;
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
-pub use options::{MAX_SAFE_INTEGER, OPTIONS, OptionKind, OptionSpec, Options, Scope};
-pub use pending::Pending;
-pub use producer::{
-    Callbacks, CloseResult, Delivery, DeliveryCallback, ErrorCallback, Failure, FlushReport,
-    IdempotentProducer, Outcome, ProducerState, Reason, Receipt, Snapshot, Status, WriteOptions,
-};
+pub use options::headers::{HeaderAnswer, HeaderFn};
+pub use options::{OPTIONS, OptionKind, OptionSpec, Options, Scope};
+pub use outcome::{CloseResult, FlushReport, Outcome, Reason, Receipt, Status};
+pub use producer::IdempotentProducer;
+pub use protocol::MAX_SAFE_INTEGER;
 pub use protocol::items::Items;
+pub use requests::operations::Metadata;
 pub use runtime::exit::set_exit_timeout;
 #[doc(hidden)]
 pub use runtime::fork::uncut;
+pub use runtime::lifecycle::{flush_all, pending_count, shutdown};
 #[doc(hidden)]
 pub use runtime::log::log_to_stderr;
 pub use runtime::log::set_log_sink;
-pub use runtime::{flush_all, pending_count, set_buffer_budget, shutdown};
-pub use state::{
-    Collection, StateProducer, StreamSchema, ValidateFn, Validator, create_durable_stream,
-    create_durable_stream_with,
-};
+pub use runtime::pending::Pending;
+pub use state::producer::{StateProducer, create_durable_stream, create_durable_stream_with};
+pub use state::schema::{Collection, StreamSchema, ValidateFn, Validator};
 pub use stats::Stats;
-pub use stream::{Chunk, DurableStream, Feed, Metadata, Next, StreamReader};
-pub use transport::asking::{HeaderAnswer, HeaderFn};
+pub use stream::feed::{Feed, Next};
+pub use stream::handle::DurableStream;
+pub use stream::read::{Chunk, StreamReader};

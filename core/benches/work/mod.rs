@@ -11,7 +11,7 @@ use durstream_core::{
 
 use crate::common;
 
-#[path = "../../src/producer/batch.rs"]
+#[path = "../../src/delivery/buffer/batch.rs"]
 pub mod batch;
 #[path = "../../src/protocol/json.rs"]
 pub mod json;

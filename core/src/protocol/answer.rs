@@ -4,18 +4,29 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header};
 
-use super::headers::*;
-use crate::error::{self, Detail, Error, ErrorKind};
-use crate::options::MAX_SAFE_INTEGER;
-use crate::transport::Response;
+use crate::error;
+use crate::error::{Detail, Error, ErrorKind};
+use crate::protocol::MAX_SAFE_INTEGER;
+use crate::protocol::headers::*;
 
 /// How much of an error body reaches an error text, in characters.
 const EXCERPT: usize = 200;
 
 /// The longest offset that is one, in bytes.
 pub(crate) const MAX_OFFSET: usize = 4096;
+
+/// An answer: status and headers complete, the body as far as it was to be kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The body went on beyond what was to be kept.
+    pub(crate) cut: bool,
+}
 
 /// A number in a header: there and good, there and malformed, or not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

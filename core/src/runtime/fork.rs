@@ -3,14 +3,15 @@
 //!
 //! Three rules keep a child from waiting for threads that it does not have:
 //! - A handle knows the [`generation`] it was made in, and is refused in another one.
-//! - What is process-wide and outlives a fork is either atomic, or used inside [`uncut`] alone,
-//!   which a fork waits for. That includes the lazy values of libraries (docs/adr/runtime-and-fork.md).
+//! - What is process-wide is [`PerProcess`], atomic, or used inside [`uncut`] alone, which a fork
+//!   waits for. That includes the lazy values of libraries (docs/adr/runtime-and-fork.md).
 //! - Inside [`uncut`] nothing waits, no lock is taken that a forking thread can hold, and nothing of
 //!   the host's runs, since a fork stands still for it.
-#![allow(unsafe_code, reason = "the one call that registers the handlers, and its place")]
+#![allow(unsafe_code, reason = "the handlers, and the values that a fork replaces")]
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -154,8 +155,6 @@ extern "C" fn in_child() {
     INSIDE.store(own(), Ordering::SeqCst);
     BEGINNING.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    super::log::leave_to_parent();
-    super::leave_to_parent();
 }
 
 /// Registers the handlers as the library is loaded, where that can be: then those of a host, which
@@ -186,4 +185,49 @@ fn register() {
 #[cfg(not(unix))]
 fn register() {
     let _ = (before, in_parent, in_child, &REGISTERED);
+}
+
+/// A value that every process has one of: made at first use, and made anew in a forked child.
+///
+/// The parent's is not dropped there: its locks may be held by threads that the child has not, and
+/// its epoll instance is shared. It stays where those who look for leaks find it.
+pub(crate) struct PerProcess<T: 'static> {
+    make: fn() -> T,
+    current: AtomicPtr<Made<T>>,
+}
+
+struct Made<T> {
+    generation: u64,
+    value: T,
+    _parents: *mut Made<T>,
+}
+
+impl<T: Sync> PerProcess<T> {
+    pub(crate) const fn new(make: fn() -> T) -> Self {
+        PerProcess { make, current: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// This process's value. Threads that meet here at first may make several; one is kept.
+    pub(crate) fn get(&'static self) -> &'static T {
+        let generation = made_in();
+        let mut known = self.current.load(Ordering::Acquire);
+        loop {
+            // SAFETY: what is in `current` came from `Box::into_raw` and is never freed.
+            if let Some(made) = unsafe { known.as_ref() }
+                && made.generation == generation
+            {
+                return &made.value;
+            }
+            let made = Made { generation, value: (self.make)(), _parents: known };
+            let fresh = Box::into_raw(Box::new(made));
+            match self.current.compare_exchange(known, fresh, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => known = fresh,
+                Err(other) => {
+                    // SAFETY: `fresh` was shared with nobody.
+                    drop(unsafe { Box::from_raw(fresh) });
+                    known = other;
+                }
+            }
+        }
+    }
 }

@@ -5,15 +5,14 @@
 //! is dropped and counted, and the next line that is written is preceded by the count.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::fork::{generation, uncut};
-use super::{lock, spawn};
 use crate::error::{CUT, start};
+use crate::runtime::fork::{generation, uncut};
+use crate::runtime::threads::{lock, spawn};
 
 /// Lines that wait to be written.
 const QUEUE: usize = 256;
@@ -27,6 +26,9 @@ type Sink = Arc<dyn Fn(&str) + Send + Sync>;
 struct State {
     sink: Option<Sink>,
     writer: Option<Writer>,
+    /// Lines dropped and not told, and in which generation: what the parent dropped is the parent's
+    /// to say.
+    dropped: (u64, u64),
 }
 
 enum Line {
@@ -43,8 +45,7 @@ struct Writer {
 }
 
 /// Locked inside [`uncut`] alone: a child finds it free.
-static STATE: Mutex<State> = Mutex::new(State { sink: None, writer: None });
-static DROPPED: AtomicU64 = AtomicU64::new(0);
+static STATE: Mutex<State> = Mutex::new(State { sink: None, writer: None, dropped: (0, 0) });
 
 /// Sends the library's warnings to `sink` in place of standard error. One line at a time, on a
 /// thread of the library's; it must not call back into the library. While it blocks, further lines
@@ -61,9 +62,12 @@ pub(crate) fn warn(text: &str) {
     if line.len() < text.len() {
         line.push_str(CUT);
     }
-    if !uncut(|| lock(&STATE).queue(Line::Text(line))) {
-        DROPPED.fetch_add(1, Ordering::Relaxed);
-    }
+    uncut(|| {
+        let mut state = lock(&STATE);
+        if !state.queue(Line::Text(line)) {
+            state.drop_lines(1);
+        }
+    });
 }
 
 /// Ends the thread once what is queued is written, and waits for that, up to a limit. What ends with
@@ -102,6 +106,16 @@ impl State {
             self.writer = None;
         }
         false
+    }
+
+    fn drop_lines(&mut self, count: u64) {
+        let known = self.take_dropped();
+        self.dropped = (known + count, generation());
+    }
+
+    fn take_dropped(&mut self) -> u64 {
+        let (count, made_in) = std::mem::take(&mut self.dropped);
+        if made_in == generation() { count } else { 0 }
     }
 
     /// The writer of this process: the parent's thread is not here, and its way leads nowhere.
@@ -156,15 +170,13 @@ fn unless_empty(queue: Receiver<Line>) -> Option<(Line, Receiver<Line>)> {
     })
 }
 
-/// In a forked child: what the parent dropped is the parent's to say.
-pub(super) fn leave_to_parent() {
-    DROPPED.store(0, Ordering::Relaxed);
-}
-
 /// Writes a line, behind the number of those that were dropped before it.
 fn write(line: &str) {
-    let sink = uncut(|| lock(&STATE).sink.clone());
-    let dropped = DROPPED.swap(0, Ordering::Relaxed);
+    let (sink, dropped) = uncut(|| {
+        let mut state = lock(&STATE);
+        (state.sink.clone(), state.take_dropped())
+    });
+    let drop_lines = |count| uncut(|| lock(&STATE).drop_lines(count));
     let count = match dropped {
         0 => None,
         1 => Some("1 line of this log was dropped: it could not be written in time".to_owned()),
@@ -173,10 +185,10 @@ fn write(line: &str) {
     if let Some(count) = count
         && !write_one(sink.as_ref(), &count)
     {
-        DROPPED.fetch_add(dropped, Ordering::Relaxed); // it is still to be said
+        drop_lines(dropped); // it is still to be said
     }
     if !write_one(sink.as_ref(), line) {
-        DROPPED.fetch_add(1, Ordering::Relaxed);
+        drop_lines(1);
     }
 }
 

@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use super::schema::{Compiled, StreamSchema};
-use super::{CONTENT_TYPE, check_scope};
-use crate::endpoint::Endpoint;
+use crate::delivery::config::Config;
+use crate::delivery::engine::Engine;
+use crate::delivery::open::writers_of;
 use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
-use crate::producer::config::Config;
-use crate::producer::engine::Engine;
-use crate::runtime::{lock, process};
-use crate::stream::wire;
+use crate::requests::operations::create_headers;
+use crate::runtime::fork::PerProcess;
+use crate::runtime::threads::lock;
+use crate::state::schema::{Compiled, StreamSchema};
+use crate::transport::endpoint::Endpoint;
+
+/// The content type of every stream of entity state (STATE-PROTOCOL.md 3).
+const CONTENT_TYPE: &str = "application/json";
+
+static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 
 /// An open state producer, shared by its holders.
 pub(crate) struct Entry {
@@ -90,6 +96,11 @@ impl Slot {
 }
 
 impl Registry {
+    /// The one of this process.
+    pub(super) fn of_process() -> &'static Self {
+        REGISTRY.get()
+    }
+
     /// The producer of a stream, the open one or a new one, and the number of its new holder.
     pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<(Arc<Entry>, u32)> {
         let producer_id = check_scope(&options)?;
@@ -114,9 +125,9 @@ impl Registry {
             slot.before = Some(Arc::downgrade(&retired.engine));
         }
         let mut config = Config::new(Scope::State, &options, &producer_id, CONTENT_TYPE)?;
-        config.create = Some(wire::create_headers(&options, CONTENT_TYPE)?);
+        config.create = Some(create_headers(&options, CONTENT_TYPE)?);
         let schema = Schema::compile(schema)?;
-        live = process().writers_of(&endpoint.stream, &config.producer_id);
+        live = writers_of(&endpoint.stream, &config.producer_id);
         last = slot.before.as_ref().and_then(Weak::upgrade);
         // One of another id comes first, too: for the order.
         let before = Engine::ending(&live, &endpoint)
@@ -140,7 +151,7 @@ impl Registry {
         if self.leave(entry) {
             entry.engine.begin_stop();
         } else {
-            entry.engine.remove_callbacks(holder);
+            entry.engine.listeners.remove(holder);
         }
     }
 
@@ -203,13 +214,22 @@ impl Entry {
     }
 }
 
+fn check_scope(options: &Options) -> Result<String> {
+    options.check(Scope::State)?;
+    options.producer_id.clone().ok_or_else(|| {
+        Error::option("producer_id", "`producer_id` is missing: a stable identity for this service")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
     use super::*;
-    use crate::{Callbacks, Collection, ErrorCallback, StateProducer, Validator};
+    use crate::delivery::callbacks::{Callbacks, ErrorCallback};
+    use crate::state::producer::StateProducer;
+    use crate::state::schema::{Collection, Validator};
 
     fn open(path: &str, callbacks: Callbacks) -> StateProducer {
         let options = Options::new().url(format!("http://127.0.0.1:1/{path}")).producer_id("p");
@@ -245,12 +265,12 @@ mod tests {
     fn the_last_holders_producer_is_known_to_end_as_soon_as_it_is_out() {
         let producer = open("leaving", Callbacks::default());
         let engine = producer.entry.engine.clone();
-        let live = || process().writers_of(&engine.endpoint.stream, "p");
+        let live = || writers_of(&engine.endpoint.stream, "p");
         let ending = || Engine::ending(&live(), &engine.endpoint);
         assert!(ending().is_none());
         // Nobody takes this, so that the producer cannot be at its end already.
         producer.upsert_json("c", br#"{"id":"a"}"#).unwrap();
-        assert!(process().registry.leave(&producer.entry));
+        assert!(Registry::of_process().leave(&producer.entry));
         let found = ending();
         lock(&producer.entry.holders).now = 1; // it goes once more as it is dropped
         producer.stop();

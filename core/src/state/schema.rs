@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::error::{self, Error, Issue, Result};
+use crate::error;
+use crate::error::{Error, Issue, Result};
 use crate::protocol::json;
 use crate::runtime::fork::uncut;
 
@@ -201,8 +202,15 @@ impl Compiled {
             (Check::Nothing, _) => return Ok(()),
         };
         let Some(first) = issues.first() else { return Ok(()) };
-        let text = format!("the schema refused the value: {}", super::shown(first));
+        let text = format!("the schema refused the value: {}", shown(first));
         Err(Error::validation("invalid-value", collection, Some(key), issues, text))
+    }
+}
+
+pub(super) fn shown(issue: &Issue) -> String {
+    match issue.path.as_str() {
+        "" => issue.message.clone(),
+        path => format!("{path}: {}", issue.message),
     }
 }
 

@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::DurableStream;
+use crate::delivery::engine::accept::check_seq;
 use crate::error::{Detail, Error, ErrorKind, Result};
-use crate::pending::{Completer, Pending, pending};
-use crate::producer::{FlushReport, Outcome, check_seq};
-use crate::runtime::{generation, lock, made_in};
+use crate::outcome::{FlushReport, Outcome};
+use crate::runtime::fork::{generation, made_in};
+use crate::runtime::pending::{Completer, Pending, pending};
+use crate::runtime::threads::lock;
+use crate::stream::handle::DurableStream;
 
 /// How many messages of one source may be under way.
 const MAX_UNDER_WAY: usize = 16_384;
@@ -267,7 +269,7 @@ impl Feed {
         );
         let detail = Detail::Delivery { delivered, undelivered, cause };
         let error = Error::new(ErrorKind::Delivery, text).with_detail(detail);
-        Err(error.with_url(&self.shared.stream.endpoint().shown))
+        Err(error.with_url(self.shared.stream.target().url()))
     }
 }
 

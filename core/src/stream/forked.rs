@@ -1,13 +1,14 @@
 //! A child whose parent's threads held every lock as it was forked: it must not wait for any.
 #![cfg(unix)]
 
-use super::feed::{Feed, Next};
-use super::{DurableStream, lock};
 use crate::error::Result;
 use crate::options::Options;
-use crate::pending::Pending;
 use crate::producer::IdempotentProducer;
-use child::in_child;
+use crate::runtime::pending::Pending;
+use crate::runtime::threads::lock;
+use crate::stream::feed::{Feed, Next};
+use crate::stream::forked::child::in_child;
+use crate::stream::handle::DurableStream;
 
 #[path = "../../tests/child/mod.rs"]
 mod child;
@@ -34,7 +35,7 @@ fn it_touches_no_lock_of_its_parents_writer() {
     let held = (writer.engine().closes(), writer.engine().book());
     let progress = feed.hold();
     let said = in_child(|| {
-        assert!(writer.finds_room(1));
+        assert!(writer.engine().finds_room(1));
         assert!(feed.offer(b"z"));
         feed.refuse("it is none");
         assert_eq!(feed.next(), Next::Stop);
@@ -52,7 +53,7 @@ fn it_touches_no_lock_of_its_parents_writer() {
 #[test]
 fn it_waits_for_no_lock_of_an_inherited_handle() {
     let stream = stream();
-    let held = (lock(&stream.shared.writer), lock(&stream.shared.tail));
+    let held = (lock(&stream.shared.writer), stream.target().hold_tail());
     let said = in_child(|| {
         // One of its own, on a handle it inherited.
         let producer = IdempotentProducer::open(&stream, "p", Options::new());

@@ -7,16 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use http::{Method, header};
 
-use super::DurableStream;
-use crate::error::{self, Error, ErrorKind, Result};
+use crate::error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
-use crate::pending::{Pending, pending_or_unread};
 use crate::protocol::answer::{Answer, MAX_OFFSET, is_offset, text_in};
 use crate::protocol::framing::Framing;
 use crate::protocol::items::{Division, Index, Items};
-use crate::runtime::{Runtime, generation, lock, made_in, process};
-use crate::transport::plain::{self, Reply};
-use crate::transport::{Keep, Request};
+use crate::requests::retry::Reply;
+use crate::requests::retry::send;
+use crate::runtime::fork::{generation, made_in};
+use crate::runtime::io::Runtime;
+use crate::runtime::lifecycle;
+use crate::runtime::pending::{Pending, pending_or_unread};
+use crate::runtime::threads::lock;
+use crate::stream::handle::DurableStream;
+use crate::transport::network;
+use crate::transport::request::{Keep, Request};
 
 /// Bodies beyond this are taken apart on a thread of their own: others' requests go on.
 const PARSED_IN_PLACE: usize = 256 * 1024;
@@ -26,6 +32,11 @@ const EMPTY_ANSWERS: usize = 64;
 const START: &str = "-1";
 /// How its end is asked for. Neither is ever an offset of a stream's own (PROTOCOL.md 8).
 const NOW: &str = "now";
+
+/// What `live` may be: the way of reading that is there, and those that follow a stream beyond its
+/// end (PROTOCOL.md 5.7 and 5.8), which are not there yet.
+const LIVE_OFF: &str = "off";
+const LIVE: [&str; 3] = ["auto", "long-poll", "sse"];
 
 /// A part of a stream, as one answer brought it. Never empty.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +149,42 @@ impl Place {
     }
 }
 
+impl DurableStream {
+    /// Reads what is there from `offset` on, or from the start: catching up, not following
+    /// (PROTOCOL.md 5.6). Sends nothing before the first chunk is asked for.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`offset`) for one that is empty, has control characters or is longer than
+    /// 4096 bytes.
+    pub fn read(&self, offset: Option<&str>) -> Result<StreamReader> {
+        StreamReader::new(self.clone(), offset)
+    }
+
+    /// The same, following the stream beyond its present end as `live` says: `off` does not, and
+    /// is all there is for now.
+    ///
+    /// # Errors
+    /// As `read`; `NotSupported` for `auto`, `long-poll` and `sse`, `InvalidArgument` (`live`) for
+    /// any other text.
+    pub fn read_live(&self, offset: Option<&str>, live: &str) -> Result<StreamReader> {
+        if live == LIVE_OFF {
+            return self.read(offset);
+        }
+        let shown: String = live.chars().take(60).collect();
+        let shown = shown.escape_debug();
+        if LIVE.contains(&live) {
+            let text = format!(
+                "following a stream (`live`: `{shown}`) is not there yet: `{LIVE_OFF}` reads what \
+                 is there, and a reader that is asked again what came since"
+            );
+            return Err(Error::new(ErrorKind::NotSupported, text).with_url(self.target().url()));
+        }
+        let words = LIVE.join(", ");
+        let text = format!("`live` takes one of {LIVE_OFF}, {words}, not `{shown}`");
+        Err(Error::option("live", text))
+    }
+}
+
 impl StreamReader {
     pub(super) fn new(stream: DurableStream, offset: Option<&str>) -> Result<Self> {
         let is_one = |offset: &str| is_offset(offset) && !offset.chars().any(char::is_control);
@@ -164,7 +211,7 @@ impl StreamReader {
         if self.shared.is_foreign() {
             return Pending::ready(Err(Error::forked("this reader")));
         }
-        let runtime = match process().runtime() {
+        let runtime = match lifecycle::runtime() {
             Ok(runtime) => runtime,
             Err(error) => return Pending::ready(Err(error)),
         };
@@ -278,14 +325,14 @@ impl Shared {
     }
 
     async fn fetch(&self, runtime: &Runtime, from: Option<Arc<str>>) -> Result<Chunk> {
-        let options: &Options = self.stream.limits();
+        let options: &Options = &self.stream.target().options;
         let limit = options.number("max_read_bytes", options.max_read_bytes) as usize;
         let offset = from.as_deref().unwrap_or(START);
-        let request = self.stream.request(Method::GET);
+        let request = self.stream.target().request(Method::GET);
         let endpoint = Arc::new(request.endpoint.at_offset(offset));
         let request = Request { endpoint, keep: Keep::Whole(limit), ..request };
         let Reply { answer, response, .. } =
-            plain::send(&*runtime.transport, request, &self.stream.retries(), "read").await?;
+            send(&*network::of(runtime), request, &self.stream.target().retries(), "read").await?;
         if answer.status != 200 {
             return Err(self.refused(&answer, from.is_some()));
         }
@@ -336,7 +383,7 @@ impl Shared {
     }
 
     fn url(&self) -> Arc<str> {
-        self.stream.endpoint().shown.clone()
+        self.stream.target().url().clone()
     }
 
     fn refused(&self, answer: &Answer, asked: bool) -> Error {

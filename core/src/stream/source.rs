@@ -7,11 +7,11 @@ use std::task::Poll;
 
 use futures_core::Stream;
 
-use super::DurableStream;
-use super::feed::{Feed, Next};
 use crate::error::{Error, Result};
-use crate::producer::FlushReport;
-use crate::runtime::{on_own_thread, would_deadlock};
+use crate::outcome::FlushReport;
+use crate::runtime::threads::{on_own_thread, would_deadlock};
+use crate::stream::feed::{Feed, Next};
+use crate::stream::handle::DurableStream;
 
 impl DurableStream {
     /// Appends every message that `source` gives, each as [`append`](Self::append) does, in order,

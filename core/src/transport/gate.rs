@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-use super::SendError;
-use crate::runtime::lock;
+use crate::runtime::threads::lock;
+use crate::transport::request::SendError;
 
 /// Connections to one host at the same time.
 pub(crate) const MAX_CONNECTIONS: usize = 256;

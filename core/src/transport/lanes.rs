@@ -16,9 +16,9 @@ use reqwest::Client;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::names::Names;
 use crate::runtime::fork::uncut;
-use crate::runtime::lock;
+use crate::runtime::threads::lock;
+use crate::transport::names::Names;
 
 /// One request at a time, over one connection that is kept.
 pub(super) struct Lane {
@@ -64,7 +64,7 @@ impl Lanes {
             .pool_max_idle_per_host(1)
             .user_agent(concat!("durstream/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|e| super::http::reason(&e))?;
+            .map_err(|e| crate::transport::http_client::reason(&e))?;
         Ok(Lane { client, socket })
     }
 }

@@ -1,106 +1,16 @@
-//! How requests travel: one trait, HTTP on reqwest behind it, and a scripted one for tests.
+//! How one attempt travels: from an endpoint to an answer, over HTTP or, in tests, to a model server.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
-
-use ::http::{HeaderMap, Method};
-use bytes::Bytes;
-
-use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind};
-use departure::Departure;
-
-pub(crate) mod asking;
+pub(crate) mod authorize;
 pub(crate) mod departure;
+pub(crate) mod endpoint;
 mod gate;
-pub(crate) mod http;
+pub(crate) mod header_values;
+pub(crate) mod http_client;
 mod lanes;
 mod names;
-pub(crate) mod plain;
-pub(crate) mod routing;
+pub(crate) mod network;
+pub(crate) mod redirects;
+pub(crate) mod request;
+pub(crate) mod route;
 #[cfg(test)]
 pub(crate) mod scripted;
-
-/// One attempt at one request.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) method: Method,
-    pub(crate) endpoint: Arc<Endpoint>,
-    /// The protocol's own headers; they win over the endpoint's. Shared: a request is cloned on
-    /// its way.
-    pub(crate) headers: Arc<HeaderMap>,
-    pub(crate) body: Bytes,
-    /// The longest time without progress.
-    pub(crate) timeout: Duration,
-    pub(crate) keep: Keep,
-    /// What the endpoint's header functions gave for it.
-    pub(crate) answers: asking::Answers,
-    /// Whether it may have left. Each attempt has its own; its redirects share it.
-    pub(crate) departure: Departure,
-}
-
-impl Request {
-    /// A request without headers of its own and without a body.
-    pub(crate) fn new(method: Method, endpoint: Arc<Endpoint>, timeout: Duration) -> Self {
-        let (headers, body) = (Arc::default(), Bytes::new());
-        let (keep, answers) = (Keep::Excerpt, asking::Answers::default());
-        let departure = Departure::default();
-        Request { method, endpoint, headers, body, timeout, keep, answers, departure }
-    }
-
-    /// The same request for another attempt.
-    pub(crate) fn again(&self) -> Self {
-        Request { departure: Departure::default(), ..self.clone() }
-    }
-}
-
-/// How much of an answer's body is of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// The beginning, for an error text; status and headers decide.
-    Excerpt,
-    /// All of it, up to this many bytes; without its end the answer is none.
-    Whole(usize),
-}
-
-/// An answer: status and headers complete, the body as far as it was to be kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-    /// The body went on beyond what was to be kept.
-    pub(crate) cut: bool,
-}
-
-/// No complete answer.
-#[derive(Debug, Clone)]
-pub(crate) struct SendError {
-    /// Whether any byte of the request may have left: then the server may have stored it.
-    pub(crate) sent: bool,
-    /// It was given up, not cut: the server may still get it.
-    pub(crate) late: bool,
-    /// No connection came about.
-    pub(crate) unreachable: bool,
-    pub(crate) message: String,
-}
-
-impl SendError {
-    pub(crate) fn error(&self, doing: &str, url: &Arc<str>) -> Error {
-        Error::new(ErrorKind::Transport, format!("{doing} failed: {}", self.message))
-            .with_url(url)
-            .with_definite(!self.sent)
-    }
-}
-
-pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send>>;
-
-/// Sends one request once: no retries, no redirects, no decisions.
-///
-/// Dropping what it returns gives the answer up, not the request: that may still leave and arrive.
-/// Only [`Departure::withdraw`] keeps it back, and says whether it could.
-pub(crate) trait Transport: Send + Sync + 'static {
-    fn send(&self, request: Request) -> Sending;
-}

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
 
-use crate::runtime::{fork, lock, spawn};
+use crate::runtime::fork;
+use crate::runtime::threads::{lock, spawn};
 
 type Found = Result<Vec<SocketAddr>, String>;
 

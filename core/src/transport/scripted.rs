@@ -14,9 +14,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use tokio::sync::oneshot;
 
-use super::{Request, Response, SendError, Sending, Transport};
+use crate::protocol::answer::Response;
 use crate::protocol::headers::*;
-use crate::runtime::lock;
+use crate::runtime::threads::lock;
+use crate::transport::request::Sending;
+use crate::transport::request::{Request, SendError, Transport};
 
 /// What happens to one request.
 #[derive(Debug, Clone)]

@@ -1,0 +1,8 @@
+//! What a producer has accepted, and what became of it. Nothing here sends or waits.
+
+pub(crate) mod batch;
+pub(crate) mod book;
+pub(crate) mod budget;
+pub(crate) mod lifecycle;
+pub(crate) mod queue;
+pub(crate) mod receipts;

@@ -1,0 +1,175 @@
+//! Receipts as numbers: what became of every write, in memory that does not grow with them.
+//!
+//! Ids count up from 1 in call order and settle mostly in that order, so a watermark says
+//! "settled and delivered" for nearly all of them. Only what ended otherwise is kept, as ranges,
+//! and of those a bounded number.
+
+use std::collections::BTreeMap;
+
+use crate::outcome::Outcome;
+use crate::outcome::Status;
+use crate::runtime::pending::Completer;
+
+/// How many exceptional ranges are remembered; older ones answer `forgotten`.
+const EXCEPTIONS: usize = 4096;
+
+/// The book of all receipts of one producer.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// Every id up to this one is settled.
+    settled_to: u64,
+    /// Settled ranges beyond the watermark: first id to last id.
+    ahead: BTreeMap<u64, u64>,
+    /// First id of a range that ended otherwise, to its last id and outcome.
+    exceptions: BTreeMap<u64, (u64, Outcome)>,
+    /// Up to this id, an exception may have been dropped.
+    forgotten_to: u64,
+    waiters: BTreeMap<u64, Vec<Completer<Outcome>>>,
+}
+
+impl Ledger {
+    /// Settles the ids `first..first + count`. Returns who waited for one of them; they are
+    /// completed outside the lock.
+    pub(crate) fn settle(
+        &mut self,
+        first: u64,
+        count: u64,
+        outcome: &Outcome,
+    ) -> Vec<Completer<Outcome>> {
+        let last = first + count - 1;
+        if !outcome.is_plain() {
+            let kept = Outcome { attempts: 0, offset: None, ..outcome.clone() };
+            self.except(first, last, kept);
+        }
+        self.ahead.insert(first, last);
+        while let Some(range) = self.ahead.first_entry() {
+            if *range.key() > self.settled_to + 1 {
+                break;
+            }
+            self.settled_to = self.settled_to.max(range.remove());
+        }
+        let ids: Vec<u64> = self.waiters.range(first..=last).map(|(id, _)| *id).collect();
+        ids.iter().filter_map(|id| self.waiters.remove(id)).flatten().collect()
+    }
+
+    fn except(&mut self, first: u64, last: u64, outcome: Outcome) {
+        if let Some((_, (end, before))) = self.exceptions.range_mut(..first).next_back()
+            && *end + 1 == first
+            && *before == outcome
+        {
+            *end = last;
+            return;
+        }
+        self.exceptions.insert(first, (last, outcome));
+        if self.exceptions.len() > EXCEPTIONS
+            && let Some((_, (end, _))) = self.exceptions.pop_first()
+        {
+            self.forgotten_to = self.forgotten_to.max(end);
+        }
+    }
+
+    /// The outcome of an id, if it is settled.
+    pub(crate) fn outcome(&self, id: u64) -> Option<Outcome> {
+        if let Some((_, (last, outcome))) = self.exceptions.range(..=id).next_back()
+            && id <= *last
+        {
+            return Some(outcome.clone());
+        }
+        let ahead = || self.ahead.range(..=id).next_back().is_some_and(|(_, last)| id <= *last);
+        if id > self.settled_to && !ahead() {
+            return None;
+        }
+        let mut outcome = Outcome::delivered();
+        if id <= self.forgotten_to {
+            outcome.status = Status::Forgotten;
+        }
+        Some(outcome)
+    }
+
+    /// Registers a wait for an id that is not settled yet.
+    pub(crate) fn wait(&mut self, id: u64, completer: Completer<Outcome>) {
+        let waiters = self.waiters.entry(id).or_default();
+        // Who polls with short waits leaves one behind each time.
+        waiters.retain(|waiter| !waiter.is_abandoned());
+        waiters.push(completer);
+    }
+
+    /// The latest id that is waited for.
+    pub(crate) fn last_awaited(&self) -> Option<u64> {
+        self.waiters.last_key_value().map(|(id, _)| *id)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.values().map(Vec::len).sum()
+    }
+
+    pub(crate) fn settled_to(&self) -> u64 {
+        self.settled_to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::outcome::Reason;
+    use crate::runtime::pending::pending;
+
+    fn failed(reason: Reason) -> Outcome {
+        Outcome::failed(Status::Rejected, reason, Error::new(ErrorKind::Protocol, "x"))
+    }
+
+    #[test]
+    fn the_watermark_waits_for_gaps() {
+        let mut ledger = Ledger::default();
+        ledger.settle(1, 10, &Outcome::delivered());
+        ledger.settle(21, 5, &failed(Reason::Refused));
+        assert_eq!(ledger.settled_to(), 10);
+        assert_eq!(ledger.outcome(11), None);
+        assert_eq!(ledger.outcome(22).unwrap().reason, Some(Reason::Refused));
+        ledger.settle(11, 10, &Outcome::delivered());
+        assert_eq!(ledger.settled_to(), 25);
+        assert!(ledger.outcome(20).unwrap().is_delivered());
+        assert_eq!(ledger.outcome(26), None);
+    }
+
+    #[test]
+    fn exceptions_are_bounded_and_never_become_delivered() {
+        let mut ledger = Ledger::default();
+        for id in 1..=3 * EXCEPTIONS as u64 {
+            let outcome = if id % 2 == 0 { failed(Reason::Refused) } else { Outcome::delivered() };
+            ledger.settle(id, 1, &outcome);
+        }
+        assert!(ledger.exceptions.len() <= EXCEPTIONS);
+        assert_eq!(ledger.outcome(2).unwrap().status, Status::Forgotten);
+        assert_eq!(ledger.outcome(3 * EXCEPTIONS as u64).unwrap().status, Status::Rejected);
+    }
+
+    #[test]
+    fn neighbours_with_one_outcome_share_a_range() {
+        let mut ledger = Ledger::default();
+        for id in 1..=1000 {
+            ledger.settle(id, 1, &failed(Reason::Expired));
+        }
+        assert_eq!(ledger.exceptions.len(), 1);
+    }
+
+    #[test]
+    fn only_those_who_wait_are_told() {
+        let mut ledger = Ledger::default();
+        let (completer, _waiting) = pending();
+        ledger.wait(5, completer);
+        assert!(ledger.settle(1, 4, &Outcome::delivered()).is_empty());
+        assert_eq!(ledger.settle(5, 1, &Outcome::delivered()).len(), 1);
+    }
+
+    #[test]
+    fn numbers_are_fixed() {
+        let numbers: Vec<i32> = Reason::ALL.iter().map(|r| *r as i32).collect();
+        assert_eq!(numbers, (1..=21).collect::<Vec<_>>());
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.as_str()), Some(*reason));
+        }
+    }
+}

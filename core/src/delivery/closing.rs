@@ -1,0 +1,178 @@
+//! Ending a stream behind what was accepted: one close at a time, whose result answers for repeats.
+
+use std::sync::Arc;
+
+use crate::delivery::buffer::book::Stop;
+use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::engine::Engine;
+use crate::error::{Detail, Error, ErrorKind, Result};
+use crate::outcome::CloseResult;
+use crate::requests::operations;
+use crate::runtime::pending::{Pending, pending};
+
+/// What a stream ends with.
+pub(crate) enum Last {
+    Message(Vec<u8>),
+    /// Nothing, under the producer's identity: a rival's end is not its own.
+    Nothing,
+    /// Nothing, and no identity: the stream is closed, whoever did it.
+    Anybodys,
+}
+
+impl Last {
+    pub(crate) fn of(message: Option<&[u8]>) -> Self {
+        message.map_or(Last::Nothing, |message| Last::Message(message.to_vec()))
+    }
+
+    /// What comes of it behind another's end, which took no last message of this one.
+    fn behind(&self, engine: &Engine, end: CloseResult) -> Result<CloseResult> {
+        match self {
+            Last::Message(_) => Err(is_closed(engine, end)),
+            Last::Nothing | Last::Anybodys => Ok(end),
+        }
+    }
+}
+
+/// Ends the stream behind an engine: flush, then EOF, then let go. The first answers for repeats.
+pub(crate) fn close(engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
+    close_by(0, engine, last)
+}
+
+/// The same for one of several who share the engine, by a number: another's end did not take the
+/// last message of this one.
+pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
+    let (completer, result) = pending();
+    {
+        let mut closes = engine.closes();
+        let is_others = closes.by != by;
+        if let Some(end) = closes.result.clone() {
+            return Pending::ready(if is_others { last.behind(engine, end) } else { Ok(end) });
+        }
+        closes.waiters.push(completer);
+        let mut book = engine.book();
+        if book.closing {
+            drop((book, closes));
+            return if is_others { close_behind(result, by, engine, last) } else { result };
+        }
+        book.closing = true;
+        closes.by = by;
+    }
+    let runtime = engine.runtime().clone();
+    let mut closing = Closing { engine: engine.clone(), ended: false };
+    runtime.spawn(async move {
+        let outcome = end_stream(&closing.engine, last).await;
+        closing.end(outcome);
+    });
+    result
+}
+
+/// The same where another's close is under way: only if that one fails.
+fn close_behind(
+    other: Pending<CloseResult>,
+    by: u64,
+    engine: &Arc<Engine>,
+    last: Last,
+) -> Pending<CloseResult> {
+    let (completer, result) = pending();
+    let engine = engine.clone();
+    other.on_complete(move |ended| match ended {
+        Ok(end) => completer.complete(last.behind(&engine, end)),
+        Err(_) => close_by(by, &engine, last).on_complete(|own| completer.complete(own)),
+    });
+    result
+}
+
+/// The error of what comes behind the stream's end.
+pub(crate) fn is_closed(engine: &Engine, end: CloseResult) -> Error {
+    let detail = Detail::StreamClosed { final_offset: end.final_offset };
+    let error = Error::new(ErrorKind::StreamClosed, "the stream is closed: this process closed it");
+    error.with_detail(detail).with_url(&engine.endpoint.shown)
+}
+
+/// A close under way: dropped without an end, it fails for everybody who waits.
+struct Closing {
+    engine: Arc<Engine>,
+    ended: bool,
+}
+
+impl Closing {
+    fn end(&mut self, outcome: Result<CloseResult>) {
+        self.ended = true; // a close that somebody begins on hearing of it is not this one
+        let engine = &self.engine;
+        let waiters = {
+            let mut closes = engine.closes();
+            if let Ok(done) = &outcome {
+                closes.result = Some(done.clone());
+            }
+            engine.book().closing = false; // under `closes`: who comes now starts a close anew
+            std::mem::take(&mut closes.waiters)
+        };
+        if outcome.is_ok() {
+            engine.begin_stop();
+        }
+        engine.wake.notify_one();
+        waiters.into_iter().for_each(|waiter| waiter.complete(outcome.clone()));
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Err(Error::closed()));
+        }
+    }
+}
+
+async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
+    match engine.config.awaited {
+        true => engine.flush_the_rest().await?,
+        false => engine.flush().await?,
+    };
+    let (terminal, state) = {
+        let book = engine.book();
+        (book.terminal.clone(), book.state)
+    };
+    // The stream is not ours to end any more: a fenced producer's successor writes to it.
+    if let (Some(error), ProducerState::Failed | ProducerState::Fenced) = (terminal, state) {
+        return Err(error);
+    }
+    let final_offset = match last {
+        Last::Message(message) => {
+            let id = engine.accept_last(&message)?;
+            let outcome = engine.wait(id).await?;
+            if let Some(error) = outcome.error {
+                let _ = engine.flush().await; // reported here, and not once more by the next one
+                return Err(error);
+            }
+            if outcome.duplicate && engine.config.is_replay {
+                // What it repeats need not have ended the stream.
+                end_plainly(engine).await?
+            } else {
+                outcome.offset
+            }
+        }
+        Last::Nothing => match end_as_producer(engine).await {
+            // Drained before it was closed, as after an abort: its identity went with its task.
+            Err(error)
+                if error.kind() == ErrorKind::ProducerClosed
+                    && engine.book().stop == Stop::Drain =>
+            {
+                end_plainly(engine).await?
+            }
+            other => other?,
+        },
+        Last::Anybodys => end_plainly(engine).await?,
+    };
+    Ok(CloseResult { final_offset })
+}
+
+async fn end_as_producer(engine: &Engine) -> Result<Option<Arc<str>>> {
+    let outcome = engine.end()?.await?;
+    outcome.error.map_or(Ok(outcome.offset), Err)
+}
+
+async fn end_plainly(engine: &Engine) -> Result<Option<Arc<str>>> {
+    let transport = engine.transport();
+    let (timeout, retries) = (engine.config.request_timeout, &engine.config.retries);
+    operations::close(&*transport, engine.endpoint.clone(), timeout, retries).await
+}

@@ -1,0 +1,167 @@
+//! A producer's settings, checked once at construction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::error::{Error, Result};
+use crate::options::{Options, Scope};
+use crate::requests::retry::Retries;
+use crate::requests::retry::request_timeout;
+use crate::requests::retry::retries;
+
+/// The longest producer id every server accepts.
+const MAX_ID: usize = 256;
+/// Random characters `shared` adds to an id, with a dash before them.
+const SHARED_SUFFIX: usize = 12;
+/// How long a producer with an epoch of the caller's gathers without `linger_ms`: what it cuts by
+/// time, a replay may cut elsewhere.
+const REPLAY_LINGER: Duration = Duration::from_secs(5);
+
+/// What a producer needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) producer_id: String,
+    pub(crate) content_type: String,
+    pub(crate) json: bool,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) auto_claim: bool,
+    pub(crate) linger: Duration,
+    /// The identity is the caller's: batches are cut where a replay cuts them too.
+    pub(crate) is_replay: bool,
+    pub(crate) max_batch_bytes: usize,
+    pub(crate) max_batch_items: u64,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_write_bytes: usize,
+    pub(crate) max_buffer_bytes: u64,
+    pub(crate) max_buffer_items: u64,
+    pub(crate) max_block: Duration,
+    pub(crate) delivery_timeout: Option<Duration>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) retries: Retries,
+    pub(crate) resend_uncertain: bool,
+    /// Whether others write to the stream under this id, and likely much the same.
+    pub(crate) shared: bool,
+    /// Every write's outcome is told to its caller: nothing is logged.
+    pub(crate) awaited: bool,
+    /// Where the stream ended when it was opened, if that is known.
+    pub(crate) opened_at: Option<Arc<str>>,
+    /// Headers every PUT that creates the stream carries; `None` where it is not created.
+    pub(crate) create: Option<HeaderMap>,
+}
+
+impl Config {
+    pub(crate) fn new(
+        scope: Scope,
+        options: &Options,
+        producer_id: &str,
+        content_type: &str,
+    ) -> Result<Self> {
+        options.check(scope)?;
+        let ms = |name, value| Duration::from_millis(options.number(name, value));
+        let bytes = |name, value| options.number(name, value) as usize;
+        let delivery_timeout = ms("delivery_timeout_ms", options.delivery_timeout_ms);
+        let linger = ms("linger_ms", options.linger_ms);
+        if linger >= delivery_timeout && !linger.is_zero() && !delivery_timeout.is_zero() {
+            let text = "`linger_ms` has to be below `delivery_timeout_ms`: writes would expire \
+                        before they are sent";
+            return Err(Error::option("linger_ms", text));
+        }
+        let resend = match options.on_uncertain.as_deref() {
+            Some(choice) => choice == "resend",
+            None => scope == Scope::State,
+        };
+        let auto_claim = options.auto_claim.unwrap_or(options.epoch.is_none());
+        let is_replay = options.epoch.is_some() && !auto_claim;
+        let gathering = match delivery_timeout {
+            Duration::ZERO => REPLAY_LINGER,
+            limit => REPLAY_LINGER.min(limit / 2),
+        };
+        Ok(Config {
+            producer_id: wire_id(producer_id, options.shared.unwrap_or(false))?,
+            content_type: content_type.to_owned(),
+            json: crate::protocol::json::is_json(content_type),
+            epoch: options.epoch,
+            auto_claim,
+            linger: if is_replay && linger.is_zero() { gathering } else { linger },
+            is_replay,
+            max_batch_bytes: bytes("max_batch_bytes", options.max_batch_bytes),
+            max_batch_items: options.number("max_batch_items", options.max_batch_items),
+            max_in_flight: bytes("max_in_flight", options.max_in_flight),
+            max_write_bytes: bytes("max_write_bytes", options.max_write_bytes),
+            max_buffer_bytes: options.number("max_buffer_bytes", options.max_buffer_bytes),
+            max_buffer_items: options.number("max_buffer_items", options.max_buffer_items),
+            max_block: ms("max_block_ms", options.max_block_ms),
+            delivery_timeout: (!delivery_timeout.is_zero()).then_some(delivery_timeout),
+            request_timeout: request_timeout(options),
+            retries: retries(options),
+            resend_uncertain: resend,
+            shared: options.shared.unwrap_or(false),
+            awaited: false,
+            opened_at: None,
+            create: None,
+        })
+    }
+}
+
+/// The id as it goes on the wire: what every server accepts, with its suffix if shared.
+fn wire_id(id: &str, shared: bool) -> Result<String> {
+    let longest = if shared { MAX_ID - SHARED_SUFFIX - 1 } else { MAX_ID };
+    if id.is_empty() || id.len() > longest || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Error::option(
+            "producer_id",
+            format!("`producer_id` takes 1 to {longest} visible ASCII characters"),
+        ));
+    }
+    if !shared {
+        return Ok(id.to_owned());
+    }
+    Ok(format!("{id}-{:012x}", crate::runtime::threads::random() & 0xffff_ffff_ffff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(id: &str, options: Options) -> Result<Config> {
+        Config::new(Scope::Producer, &options, id, "text/plain")
+    }
+
+    #[test]
+    fn ids_every_server_accepts() {
+        for good in ["a", "shipping-service", &"x".repeat(256)] {
+            assert_eq!(config(good, Options::new()).unwrap().producer_id, good);
+        }
+        for bad in ["", "a b", "ü", "a\n", &"x".repeat(257)] {
+            let error = config(bad, Options::new()).unwrap_err();
+            assert_eq!(error.option_name(), Some("producer_id"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn shared_ids_differ_and_stay_within_the_limit() {
+        let id = || config(&"x".repeat(243), Options::new().shared(true)).unwrap().producer_id;
+        assert!(id() != id() && id().len() == 256);
+        assert!(config(&"x".repeat(244), Options::new().shared(true)).is_err());
+    }
+
+    #[test]
+    fn one_pause_that_is_given_moves_the_default_of_the_other() {
+        let pauses = |options: Options| {
+            let backoff = retries(&options).backoff;
+            (backoff.initial.as_millis(), backoff.max.as_millis())
+        };
+        assert_eq!(pauses(Options::new()), (100, 5_000));
+        assert_eq!(pauses(Options::new().retry_initial_delay_ms(9_000u64)), (9_000, 9_000));
+        assert_eq!(pauses(Options::new().retry_max_delay_ms(50u64)), (50, 50));
+    }
+
+    #[test]
+    fn a_given_epoch_turns_claiming_off_unless_asked_for() {
+        let claims = |o: Options| config("a", o).unwrap().auto_claim;
+        assert!(claims(Options::new()));
+        assert!(!claims(Options::new().epoch(3u64)));
+        assert!(claims(Options::new().epoch(3u64).auto_claim(true)));
+    }
+}

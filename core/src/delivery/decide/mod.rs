@@ -1,0 +1,5 @@
+//! What an answer means. Pure.
+
+pub(crate) mod compare;
+pub(crate) mod pacing;
+pub(crate) mod session;

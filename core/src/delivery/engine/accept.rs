@@ -1,0 +1,373 @@
+//! Accepting: room is reserved, the write copied into the open batch, and the task woken if that is
+//! worth it. All under one short lock.
+
+use std::sync::MutexGuard;
+
+use crate::delivery::buffer::batch::{Batch, OVERHEAD, Tag};
+use crate::delivery::buffer::book::{Book, Stop, Wants};
+use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::engine::Engine;
+use crate::error::Issue;
+use crate::error::{Error, ErrorKind, Result};
+use crate::outcome::{Outcome, Reason};
+use crate::protocol::json;
+use crate::runtime::pending::{Pending, pending};
+use crate::runtime::threads::on_own_thread;
+
+/// The longest `Stream-Seq`, as long as the longest producer id.
+const MAX_STREAM_SEQ: usize = 256;
+/// How a write is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriteOptions {
+    /// A number of the caller's that comes back in the [`Callbacks`], where the receipt may not be
+    /// known yet; 0 is none. It counts 16 bytes against the buffer.
+    pub tag: u64,
+    /// Waits up to `max_block_ms` for room in a full buffer, which blocks the thread.
+    pub block: bool,
+}
+
+impl WriteOptions {
+    pub(crate) const BLOCKING: WriteOptions = WriteOptions { tag: 0, block: true };
+}
+
+/// Why there is no room, where it is not for the writer's own bound.
+pub(crate) const PROCESS_FULL: &str =
+    "the buffers of this process are full, other producers' included";
+
+impl Engine {
+    /// Refuses a message that no server would take: an empty one, or one that is no JSON value where
+    /// the stream holds those.
+    pub(crate) fn check_message(&self, message: &[u8]) -> Result<()> {
+        self.check_fork()?;
+        let wrong = if message.is_empty() {
+            Some("the message is empty".to_owned())
+        } else if self.config.json {
+            let wrong = json::check(message).err();
+            wrong.map(|e| format!("the message is not one JSON value: {e}"))
+        } else {
+            None
+        };
+        let Some(text) = wrong else { return Ok(()) };
+        self.count_invalid();
+        Err(invalid("invalid-value", text).with_url(&self.endpoint.shown))
+    }
+
+    /// Accepts one write of a holder's, given in parts, or says why not.
+    pub(crate) fn accept_with(
+        &self,
+        parts: &[&[u8]],
+        holder: u32,
+        options: WriteOptions,
+    ) -> Result<u64> {
+        let tag = Tag { number: options.tag, holder };
+        if options.block { self.accept_blocking(parts, tag) } else { self.accept_now(parts, tag) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn accept(&self, parts: &[&[u8]]) -> Result<u64> {
+        self.accept_with(parts, 0, WriteOptions::default())
+    }
+
+    fn accept_now(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
+        let size = self.check_size(parts, tag.cost())?;
+        let mut book = self.book();
+        self.check_open(&mut book)?;
+        self.reserve(&mut book, size + tag.cost())?;
+        Ok(self.push(book, parts, size, tag))
+    }
+
+    /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
+    pub(crate) fn accept_awaited(
+        &self,
+        message: &[u8],
+        seq: Option<&str>,
+    ) -> Result<Pending<Outcome>> {
+        let extra = seq.map_or(0, str::len);
+        let size = self.check_size(&[message], extra)?;
+        let (completer, waiting) = pending();
+        let mut book = self.book();
+        self.check_open(&mut book)?;
+        self.reserve(&mut book, size + extra)?;
+        if seq.is_some() {
+            book.seal();
+        }
+        // Waited for before the lock is let go: what settles sooner is remembered by status only.
+        let id = book.next_id;
+        book.ledger.wait(id, completer);
+        match seq {
+            None => drop(self.push(book, &[message], size, Tag::default())),
+            Some(seq) => {
+                self.put(&mut book, &[message], size);
+                book.seal();
+                if let Some(batch) = book.queue.last() {
+                    batch.stream_seq = Some(seq.into());
+                }
+                drop(book);
+                self.wake.notify_one();
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// The same, waiting up to `max_block_ms` for room.
+    fn accept_blocking(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
+        let size = self.check_size(parts, tag.cost())?;
+        let mut deadline = None; // only who waits looks at the clock
+        let mut book = self.book();
+        loop {
+            self.check_open(&mut book)?;
+            if self.try_reserve(&mut book, size + tag.cost()).is_ok() {
+                return Ok(self.push(book, parts, size, tag));
+            }
+            let now = std::time::Instant::now();
+            let deadline = *deadline.get_or_insert_with(|| now + self.config.max_block);
+            let left = deadline.saturating_duration_since(now);
+            self.hurry(&mut book);
+            if left.is_zero() || on_own_thread() {
+                break;
+            }
+            book.blocked += 1;
+            book = match self.room.wait_timeout(book, left) {
+                Ok((book, _)) => book,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+            book.blocked -= 1;
+        }
+        self.reserve(&mut book, size + tag.cost())?;
+        Ok(self.push(book, parts, size, tag))
+    }
+
+    /// Refuses what can never fit, with the `extra` bytes that travel with it or stay here.
+    pub(crate) fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
+        self.measure(parts, extra).inspect_err(|error| {
+            if !self.is_foreign() {
+                self.book().count_failure(1, error);
+            }
+        })
+    }
+
+    fn measure(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
+        self.check_fork()?;
+        let size = parts.iter().map(|part| part.len()).sum();
+        let room = self.config.max_buffer_bytes.saturating_sub(OVERHEAD + extra as u64);
+        let largest = self.config.max_write_bytes.min(room as usize);
+        if size > largest {
+            let text = format!("a write of {size} bytes is larger than the {largest} allowed");
+            let error = Error::new(ErrorKind::TooLarge, text);
+            return Err(self.refuse(&mut self.book(), error, Reason::TooLarge));
+        }
+        Ok(size)
+    }
+
+    fn check_open(&self, book: &mut Book) -> Result<()> {
+        let stopping = book.stop != Stop::No || book.closing;
+        let (error, reason) = match (&book.terminal, book.state) {
+            (Some(error), ProducerState::Stopped) => (error.clone(), Reason::ProducerStopped),
+            (Some(error), _) => (error.clone(), Reason::ProducerFailed),
+            (None, _) if stopping => (Error::closed(), Reason::ProducerStopping),
+            (None, _) => return Ok(()),
+        };
+        let error = self.refuse(book, error, reason);
+        // A call that comes during a close knows from its error; the close must not fail of it.
+        if !book.closing {
+            book.count_failure(1, &error);
+        }
+        Err(error)
+    }
+
+    /// Whether this producer's own bounds have room.
+    fn fits(&self, book: &Book, cost: u64) -> Result<(), Reason> {
+        let config = &self.config;
+        if config.max_buffer_items > 0 && book.stats.pending >= config.max_buffer_items {
+            return Err(Reason::BufferCountExceeded);
+        }
+        if book.reserved.bytes() + cost > config.max_buffer_bytes {
+            return Err(Reason::BufferBytesExceeded);
+        }
+        Ok(())
+    }
+
+    fn try_reserve(&self, book: &mut Book, size: usize) -> Result<(), Reason> {
+        let cost = size as u64 + OVERHEAD;
+        self.fits(book, cost)?;
+        if !book.reserve(cost) {
+            return Err(Reason::BufferBytesExceeded);
+        }
+        if size >= book.wanted {
+            book.wanted = 0;
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
+        let Err(reason) = self.try_reserve(book, size) else { return Ok(()) };
+        self.hurry(book);
+        book.wanted = size;
+        let text = match reason {
+            Reason::BufferCountExceeded => {
+                format!("the buffer is full: {} writes are pending", book.stats.pending)
+            }
+            _ if self.fits(book, size as u64 + OVERHEAD).is_ok() => PROCESS_FULL.to_owned(),
+            _ => format!("the buffer is full: {} bytes are pending", book.reserved.bytes()),
+        };
+        let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
+        book.count_failure(1, &error);
+        Err(error)
+    }
+
+    /// Whether there is nothing to wait for before a write of so many bytes: it finds room, or will
+    /// be refused whatever room there is. If there is, what gathers goes out to make some, and
+    /// `ready` waits for it.
+    pub(crate) fn finds_room(&self, size: usize) -> bool {
+        if self.is_foreign() {
+            return true;
+        }
+        let mut book = self.book();
+        let is_over = book.terminal.is_some() || book.stop != Stop::No;
+        let found = is_over || self.has_room(&book, size);
+        if !found {
+            book.wanted = size;
+            self.hurry(&mut book);
+        }
+        found
+    }
+
+    /// There is no room for more to gather. A replay waits for what else takes the room: that it
+    /// is still there is another story each time.
+    fn hurry(&self, book: &mut Book) {
+        let alone = book.stats.pending == book.open.items();
+        if !book.open.is_empty() && (alone || !self.config.is_replay) {
+            book.seal();
+            self.wake.notify_one();
+        }
+    }
+
+    fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {
+        book.stats.refused += 1;
+        error.with_reason(reason.as_str()).with_url(&self.endpoint.shown)
+    }
+
+    /// Accepts the stream's last message, to be sent alone and with the end of the stream.
+    pub(crate) fn accept_last(&self, message: &[u8]) -> Result<u64> {
+        self.measure(&[message], 0)?; // `close` itself tells, and no flush after it
+        let mut book = self.book();
+        if let Some(error) = &book.terminal {
+            return Err(error.clone());
+        }
+        book.seal();
+        book.reserve_anyway(message.len() as u64 + OVERHEAD);
+        let id = self.put(&mut book, &[message], message.len());
+        book.seal();
+        book.queue.close_with_last();
+        drop(book);
+        self.wake.notify_one();
+        Ok(id)
+    }
+
+    /// Sends the end of the stream alone, under a tuple as every write.
+    pub(crate) fn end(&self) -> Result<Pending<Outcome>> {
+        let (completer, ended) = pending();
+        let mut closes = self.closes();
+        let mut book = self.book();
+        if let Some(error) = &book.terminal {
+            return Err(error.clone());
+        }
+        closes.end = Some(completer);
+        book.seal();
+        let end = Batch::end(self.config.json, book.next_id);
+        book.queue.push_back(end);
+        book.queue.close_with_last();
+        drop((book, closes));
+        self.wake.notify_one();
+        Ok(ended)
+    }
+
+    /// Counts a call that was turned away for its value: a skip, which flush does not report.
+    pub(crate) fn count_invalid(&self) {
+        if !self.is_foreign() {
+            self.book().stats.refused_invalid += 1;
+        }
+    }
+
+    fn push(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize, tag: Tag) -> u64 {
+        let id = self.put(&mut book, parts, size);
+        book.open.tag(tag);
+        let full = book.open.bytes() >= self.config.max_batch_bytes
+            || book.open.items() >= self.config.max_batch_items;
+        if full {
+            book.seal();
+        }
+        let worth = match book.wants {
+            Wants::Nothing => false,
+            Wants::Data => true,
+            Wants::FullBatch => book.is_awaited() || !book.queue.is_empty(),
+        };
+        if worth {
+            book.wants = Wants::Nothing;
+        }
+        drop(book);
+        if worth {
+            self.wake.notify_one();
+        }
+        id
+    }
+
+    /// Copies a write into the open batch, whose predecessor is sealed if it does not fit.
+    fn put(&self, book: &mut Book, parts: &[&[u8]], size: usize) -> u64 {
+        if book.open.bytes() + size + 2 > self.config.max_batch_bytes {
+            book.seal();
+        }
+        if book.open.is_empty() {
+            book.queue.begin();
+        }
+        let id = book.next_id;
+        book.next_id += 1;
+        book.open.push(id, parts);
+        book.stats.accepted += 1;
+        book.stats.pending += 1;
+        id
+    }
+
+    /// Waits until a write that found no room, or any other, would be taken.
+    pub(crate) fn ready(&self) -> Pending<()> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let (completer, waiting) = pending();
+        {
+            let mut book = self.book();
+            book.ready.retain(|waiter| !waiter.is_abandoned());
+            book.ready.push(completer);
+        }
+        self.announce();
+        waiting
+    }
+
+    /// Whether a write of so many bytes finds room; one that never will finds an empty buffer.
+    pub(super) fn has_room(&self, book: &Book, size: usize) -> bool {
+        let cost = (size as u64 + OVERHEAD).min(self.config.max_buffer_bytes);
+        self.fits(book, cost).is_ok() && book.could_reserve(cost)
+    }
+}
+
+/// Refuses a `Stream-Seq` that is none.
+pub(crate) fn check_seq(seq: Option<&str>) -> Result<()> {
+    let is_one = |seq: &str| {
+        (1..=MAX_STREAM_SEQ).contains(&seq.len()) && seq.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if seq.is_none_or(is_one) {
+        return Ok(());
+    }
+    let text = format!("`seq` takes 1 to {MAX_STREAM_SEQ} visible ASCII characters");
+    Err(Error::option("seq", text))
+}
+
+/// The error of a value that could not be serialised.
+pub(crate) fn unserialisable(why: &str) -> Error {
+    invalid("serialization-failed", why.to_owned())
+}
+
+fn invalid(reason: &'static str, text: String) -> Error {
+    let issue = Issue { path: String::new(), message: text.clone() };
+    Error::validation(reason, "", None, vec![issue], text)
+}

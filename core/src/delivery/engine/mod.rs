@@ -1,0 +1,264 @@
+//! The shared half of a producer: accepts writes under a short lock, settles them, and wakes
+//! the owner task. The task (`delivery/task`) owns the session and the wire.
+
+pub(crate) mod accept;
+pub(crate) mod settle;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crate::delivery::buffer::book::{Book, Due, Stop, Wants};
+use crate::delivery::buffer::budget::Budget;
+use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::callbacks::Callbacks;
+use crate::delivery::callbacks::Listeners;
+use crate::delivery::config::Config;
+use crate::error::{Error, Result};
+use crate::outcome::CloseResult;
+use crate::outcome::{FlushReport, Outcome};
+use crate::runtime::fork::generation;
+use crate::runtime::fork::made_in;
+use crate::runtime::io::Runtime;
+use crate::runtime::pending::{Completer, Pending, pending, pending_or_unread};
+use crate::runtime::threads::lock;
+use crate::stats::Stats;
+use crate::transport::endpoint::Endpoint;
+use crate::transport::network;
+use crate::transport::request::Transport;
+use tokio::sync::{Notify, watch};
+
+pub(crate) struct Engine {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) config: Config,
+    generation: u64,
+    runtime: Arc<Runtime>,
+    book: Mutex<Book>,
+    pub(super) room: Condvar,
+    pub(crate) listeners: Listeners,
+    /// Reasons already logged, as bits, where there is no `on_error`.
+    pub(super) logged: AtomicU64,
+    pub(crate) wake: Notify,
+    closes: Mutex<Closes>,
+    ended: watch::Sender<bool>,
+}
+
+/// The end of the stream: asked for, and reached.
+#[derive(Default)]
+pub(crate) struct Closes {
+    pub(crate) result: Option<CloseResult>,
+    pub(crate) waiters: Vec<Completer<CloseResult>>,
+    /// Who asked for it, of several that share the producer.
+    pub(crate) by: u64,
+    /// Told the outcome of a request that only ends the stream.
+    pub(super) end: Option<Completer<Outcome>>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        config: Config,
+        callbacks: Option<Callbacks>,
+        runtime: Arc<Runtime>,
+    ) -> Self {
+        let share = config.max_batch_bytes as u64;
+        let budget = Budget::of_process().clone();
+        let listeners = Listeners::default();
+        callbacks.into_iter().for_each(|callbacks| listeners.add(0, callbacks));
+        let book = Book::new(config.json, config.create.is_none(), share, budget);
+        Engine {
+            endpoint: Arc::new(endpoint),
+            generation: made_in(),
+            runtime,
+            book: Mutex::new(book),
+            room: Condvar::new(),
+            listeners,
+            logged: AtomicU64::new(0),
+            wake: Notify::new(),
+            closes: Mutex::default(),
+            ended: watch::channel(false).0,
+            config,
+        }
+    }
+
+    /// Refuses to go on in a forked child: the parent's locks and threads are not its own.
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        if self.is_foreign() {
+            return Err(Error::forked("this producer"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.generation != generation()
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        lock(&self.book)
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// What its requests travel over.
+    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
+        network::of(&self.runtime)
+    }
+
+    /// Waits for the outcome of a write.
+    pub(crate) fn wait(&self, id: u64) -> Pending<Outcome> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let mut book = self.book();
+        if id == 0 || id >= book.next_id {
+            let text = format!("there is no write with receipt id {id}");
+            return Pending::ready(Err(Error::option("id", text)));
+        }
+        if let Some(outcome) = book.ledger.outcome(id) {
+            return Pending::ready(Ok(outcome));
+        }
+        let (completer, waiting) = pending();
+        book.ledger.wait(id, completer);
+        if book.is_awaited() {
+            if self.config.is_replay {
+                book.seal(); // who waits for it wants it sent
+            }
+            if book.wants == Wants::FullBatch {
+                drop(book);
+                self.wake.notify_one();
+            }
+        }
+        waiting
+    }
+
+    pub(crate) fn flush(self: &Arc<Self>) -> Pending<FlushReport> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let engine = Arc::downgrade(self);
+        let mut book = self.book();
+        let since = book.reported();
+        let only = Arc::new(AtomicBool::new(true));
+        let alone = only.clone();
+        let (completer, waiting) = pending_or_unread(move |report: Result<FlushReport>| {
+            let engine = engine.upgrade().filter(|engine| !engine.is_foreign());
+            if let Some(engine) = engine.filter(|_| alone.load(Ordering::Relaxed)) {
+                engine.book().take_back(since, &report);
+            }
+        });
+        let due: Due = book.flush(completer, only);
+        drop(book);
+        due.complete();
+        self.wake.notify_one();
+        waiting
+    }
+
+    /// Waits for what is under way, and reports only that.
+    pub(crate) fn flush_the_rest(&self) -> Pending<FlushReport> {
+        let (completer, waiting) = pending();
+        self.book().flush_the_rest(completer).complete();
+        self.wake.notify_one();
+        waiting
+    }
+
+    /// No new writes; what was accepted is delivered, then the producer ends by itself.
+    pub(crate) fn begin_stop(&self) {
+        self.ask(Stop::Drain);
+    }
+
+    /// Ends now: what is pending settles as cancelled or unknown.
+    pub(crate) fn stop_now(&self) {
+        self.ask(Stop::Now);
+    }
+
+    fn ask(&self, stop: Stop) {
+        if self.is_foreign() {
+            return;
+        }
+        self.mark(stop);
+        self.announce();
+        self.wake.notify_one();
+    }
+
+    /// The same as [`begin_stop`](Self::begin_stop), and nobody is told yet: that is still to follow.
+    pub(crate) fn mark_stopping(&self) {
+        self.mark(Stop::Drain);
+    }
+
+    fn mark(&self, stop: Stop) {
+        let mut book = self.book();
+        if stop > book.stop {
+            book.stop = stop;
+        }
+        book.set_state(ProducerState::Stopping);
+    }
+
+    /// The end of the task: nothing is settled or sent after it.
+    pub(crate) fn set_ended(&self) {
+        {
+            let mut book = self.book();
+            book.set_state(ProducerState::Stopped);
+            book.gauges.in_flight = 0;
+        }
+        self.announce();
+        let _ = self.ended.send_replace(true);
+    }
+
+    /// Takes no more writes from here on; why.
+    pub(crate) fn close_books(&self) -> Error {
+        let mut book = self.book();
+        book.terminal.get_or_insert_with(Error::closed).clone()
+    }
+
+    /// Whether writes are taken, now or after a close that is under way failed.
+    pub(crate) fn takes_writes(&self) -> bool {
+        let book = self.book();
+        book.terminal.is_none() && book.stop == Stop::No
+    }
+
+    /// Its task has ended, and nothing was begun since.
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    /// Out of its end: another task is about to start.
+    pub(crate) fn set_running(&self) {
+        let _ = self.ended.send_replace(false);
+    }
+
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.subscribe();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Waits until everything accepted so far is settled; consumes no flush report.
+    pub(crate) async fn settled(&self) {
+        let (completer, waiting) = pending();
+        let due = self.book().watch(completer);
+        due.complete();
+        self.wake.notify_one();
+        let _ = waiting.await;
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        if self.is_foreign() { Stats::default() } else { self.book().stats() }
+    }
+
+    /// Waits until a close that is under way has ended, one way or the other.
+    pub(crate) async fn closed(&self) {
+        let (completer, waiting) = pending();
+        {
+            let mut closes = self.closes();
+            if !self.book().closing {
+                return;
+            }
+            closes.waiters.push(completer);
+        }
+        let _ = waiting.await;
+    }
+
+    pub(crate) fn closes(&self) -> MutexGuard<'_, Closes> {
+        lock(&self.closes)
+    }
+}

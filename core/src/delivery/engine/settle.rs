@@ -1,0 +1,140 @@
+//! Settling: what became of a batch is booked, its room given back, and everybody told who waits for
+//! it, hears of it, or waits for room.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::delivery::buffer::batch::Batch;
+use crate::delivery::buffer::book::Stop;
+use crate::delivery::buffer::budget::Budget;
+use crate::delivery::callbacks::Report;
+use crate::delivery::engine::Engine;
+use crate::error::Error;
+use crate::outcome::{Outcome, Reason, Status};
+use crate::runtime::log;
+
+/// What becomes of the room a settled batch had reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It is free for other writes.
+    Released,
+    /// The bytes are still held.
+    Kept,
+}
+
+impl Engine {
+    /// Settles a batch and tells everyone who waits for it.
+    pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome, room: Room) {
+        if batch.is_end() {
+            let end = self.closes().end.take();
+            end.into_iter().for_each(|completer| completer.complete(Ok(outcome.clone())));
+            return;
+        }
+        let report = self.listeners.report(batch, &outcome);
+        let released = room == Room::Released;
+        let held = report.as_ref().map_or(0, Report::cost);
+        let due = {
+            let mut book = self.book();
+            // Reserved until the host has seen it, and before the rest is free for others.
+            book.reserve_anyway(held);
+            book.settle(batch, outcome.clone(), released)
+        };
+        let Some(error) = &outcome.error else {
+            due.complete(); // first: this is what an idle producer's caller waits for
+            self.announce();
+            return report.into_iter().for_each(|report| self.dispatch(report, held));
+        };
+        self.announce();
+        match report {
+            Some(report) => self.dispatch(report, held),
+            None if !self.config.awaited => self.log_once(&outcome, error, batch.writes),
+            None => {}
+        }
+        due.complete();
+    }
+
+    /// The truth about a failure where `unsure`: not that it is not in the stream.
+    pub(crate) fn doubt(unsure: bool, status: Status, error: Error) -> (Status, Error) {
+        match unsure {
+            true => (Status::DeliveryUnknown, error.with_definite(false)),
+            false => (status, error.with_definite(true)),
+        }
+    }
+
+    /// Fails everything in `batch` with an outcome that tells the truth about `unsure`.
+    pub(crate) fn give_up(
+        self: &Arc<Self>,
+        batch: &Batch,
+        unsure: bool,
+        status: Status,
+        reason: Reason,
+        error: Error,
+    ) {
+        let reason = if unsure { reason.in_doubt() } else { reason };
+        let (status, error) = Self::doubt(unsure, status, error);
+        self.settle(batch, Outcome::failed(status, reason, error), Room::Released);
+    }
+
+    /// Gives room back to writers.
+    pub(crate) fn release(&self, cost: u64) {
+        self.book().release(cost);
+        self.announce();
+    }
+
+    /// Delivers a report on the dispatcher thread; the room it `held` is free after that.
+    fn dispatch(self: &Arc<Self>, report: Report, held: u64) {
+        let engine = self.clone();
+        self.runtime().dispatch(move || {
+            report.deliver();
+            if held > 0 {
+                engine.release(held);
+            }
+        });
+    }
+
+    /// Tells who waits for room that there may be some, or never will be.
+    pub(crate) fn announce(&self) {
+        self.announce_own();
+        Budget::of_process().tell_starving();
+    }
+
+    /// Tells those who wait for this one.
+    pub(crate) fn announce_own(&self) {
+        let (waiters, result) = {
+            let mut book = self.book();
+            // Whoever found no room under the lock sleeps by the time it can be taken. Nobody
+            // there is the rule, and waking nobody a system call.
+            if book.blocked > 0 {
+                self.room.notify_all();
+            }
+            if book.ready.is_empty() {
+                return;
+            }
+            let result = match &book.terminal {
+                Some(error) => Err(error.clone()),
+                None if book.stop != Stop::No => Err(Error::closed()),
+                None if book.opened && self.has_room(&book, book.wanted) => Ok(()),
+                None => return,
+            };
+            (std::mem::take(&mut book.ready), result)
+        };
+        waiters.into_iter().for_each(|waiter| waiter.complete(result.clone()));
+    }
+
+    /// Says the first failure of each reason, where there is no callback to say it to.
+    fn log_once(&self, outcome: &Outcome, error: &Error, writes: u64) {
+        let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
+        if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            let (status, id) = (outcome.status.as_str(), &self.config.producer_id);
+            let writes = if writes == 1 { "a write was" } else { &format!("{writes} writes were") };
+            log::warn(&format!("producer {id}: {writes} {status}: {error}"));
+        }
+    }
+
+    /// Logs a write that was turned away with a receipt, which is easily overlooked.
+    pub(crate) fn log_refusal(&self, outcome: &Outcome) {
+        if let Some(error) = outcome.error.as_ref().filter(|_| !self.listeners.hear_failures()) {
+            self.log_once(outcome, error, 1);
+        }
+    }
+}

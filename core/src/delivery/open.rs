@@ -1,0 +1,205 @@
+//! Opening: a producer is started, waits for the one that comes before it, and may start over.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::delivery::buffer::book::Stop;
+use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::callbacks::Callbacks;
+use crate::delivery::config::Config;
+use crate::delivery::engine::Engine;
+use crate::delivery::task::{Task, another};
+use crate::error::{Error, Result};
+use crate::runtime::fork::PerProcess;
+use crate::runtime::io::Runtime;
+use crate::runtime::lifecycle;
+use crate::runtime::lifecycle::{Waiting, Work};
+use crate::runtime::pending::{Pending, pending};
+use crate::runtime::threads::lock;
+use crate::transport::endpoint::Endpoint;
+
+static ENGINES: PerProcess<Mutex<Engines>> = PerProcess::new(Mutex::default);
+
+/// The engines of a process by what they write to and under which id: opening one looks only at
+/// those that it could meet.
+#[derive(Default)]
+struct Engines {
+    by_identity: BTreeMap<(Arc<str>, String), Vec<Weak<Engine>>>,
+    /// How many there are, ended ones included.
+    count: usize,
+    /// At how many the ended ones are forgotten.
+    full: usize,
+}
+
+impl Engines {
+    /// How many there may be at least before the ended ones are looked for.
+    const LEAST: usize = 64;
+
+    fn add(&mut self, engine: &Arc<Engine>) {
+        if self.count >= self.full.max(Self::LEAST) {
+            self.by_identity.retain(|_, engines| {
+                engines.retain(|engine| engine.strong_count() > 0);
+                !engines.is_empty()
+            });
+            self.count = self.by_identity.values().map(Vec::len).sum();
+            self.full = 2 * self.count;
+        }
+        let identity = (engine.endpoint.stream.clone(), engine.config.producer_id.clone());
+        self.by_identity.entry(identity).or_default().push(Arc::downgrade(engine));
+        self.count += 1;
+    }
+}
+
+/// Those that write to a stream under an id, in the order in which they were opened.
+pub(crate) fn writers_of(stream: &Arc<str>, id: &str) -> Vec<Arc<Engine>> {
+    let identity = (stream.clone(), id.to_owned());
+    let engines = lock(ENGINES.get());
+    let known = engines.by_identity.get(&identity);
+    known.into_iter().flatten().filter_map(Weak::upgrade).collect()
+}
+
+impl Engine {
+    /// Starts a producer. `after` is one whose end the first request has to wait for.
+    pub(crate) fn start(
+        endpoint: Endpoint,
+        config: Config,
+        callbacks: Option<Callbacks>,
+        after: Option<Arc<Engine>>,
+    ) -> Result<Arc<Self>> {
+        let engine = Self::start_on(lifecycle::runtime()?, endpoint, config, callbacks, after);
+        engine.register();
+        Ok(engine)
+    }
+
+    /// Makes it known to the process, and to those who open one of the same identity.
+    pub(super) fn register(self: &Arc<Self>) {
+        lock(ENGINES.get()).add(self);
+        let work: Weak<Self> = Arc::downgrade(self);
+        lifecycle::register(work);
+    }
+
+    /// The last one of these, which write to one stream under one id, that is about to end: whoever
+    /// comes next waits for it, so that a process never fences itself.
+    pub(crate) fn ending(live: &[Arc<Self>], endpoint: &Endpoint) -> Option<Arc<Self>> {
+        let is_one = |engine: &&Arc<Engine>| {
+            !engine.has_ended() && engine.book().stop != Stop::No && engine.comes_before(endpoint)
+        };
+        live.iter().rfind(is_one).cloned()
+    }
+
+    /// Whether who comes next waits for it: not with other credentials than its own that the server
+    /// refuses.
+    pub(crate) fn comes_before(&self, endpoint: &Endpoint) -> bool {
+        let same = self.endpoint.headers == endpoint.headers && self.endpoint.url == endpoint.url;
+        same || !self.book().is_refused()
+    }
+
+    /// Starts a producer on a given runtime, which the process need not know.
+    pub(crate) fn start_on(
+        runtime: Arc<Runtime>,
+        endpoint: Endpoint,
+        config: Config,
+        callbacks: Option<Callbacks>,
+        after: Option<Arc<Engine>>,
+    ) -> Arc<Self> {
+        let (engine, task) = Self::with_task(runtime.clone(), endpoint, config, callbacks, after);
+        runtime.spawn(task.run());
+        engine
+    }
+
+    /// An engine and its owner task, not running yet.
+    pub(super) fn with_task(
+        runtime: Arc<Runtime>,
+        endpoint: Endpoint,
+        config: Config,
+        callbacks: Option<Callbacks>,
+        after: Option<Arc<Engine>>,
+    ) -> (Arc<Self>, Task) {
+        let engine = Arc::new(Engine::new(endpoint, config, callbacks, runtime.clone()));
+        let task = Task::new(engine.clone(), engine.transport(), after);
+        (engine, task)
+    }
+
+    /// Begins a fresh session, which may claim, once everything accepted so far is settled; also
+    /// after another producer took over.
+    pub(crate) fn restart(self: &Arc<Self>) -> Pending<()> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let engine = self.clone();
+        self.runtime().run(async move {
+            engine.settled().await;
+            if engine.book().state == ProducerState::Fenced {
+                engine.ended().await;
+                return engine.revive();
+            }
+            let (completer, begun) = pending();
+            {
+                let mut book = engine.book();
+                if let Some(error) = &book.terminal {
+                    return Err(error.clone());
+                }
+                if book.stop != Stop::No || book.closing {
+                    return Err(Error::closed());
+                }
+                book.restarts.push(completer);
+            }
+            engine.wake.notify_one();
+            begun.await
+        })
+    }
+
+    /// Starts over after the end of a fenced producer; one of several who ask does it for all.
+    fn revive(self: &Arc<Self>) -> Result<()> {
+        let session;
+        {
+            let mut book = self.book();
+            if book.stop != Stop::No || book.closing {
+                return Err(Error::closed());
+            }
+            if book.state != ProducerState::Fenced {
+                return Ok(());
+            }
+            let acked = book.stats.delivered > 0;
+            session = another(&self.config, book.gauges.epoch, acked, book.gauges.echoed)?;
+            book.reopen();
+            self.set_running();
+        }
+        let task = Task::resumed(self.clone(), self.transport(), session);
+        self.runtime().spawn(task.run());
+        Ok(())
+    }
+}
+
+impl Work for Engine {
+    fn pending(&self) -> u64 {
+        if self.is_foreign() { 0 } else { self.book().stats.pending }
+    }
+
+    fn when_settled(self: Arc<Self>) -> Waiting {
+        Box::pin(async move {
+            self.settled().await;
+            self.closed().await;
+        })
+    }
+
+    fn when_ended(self: Arc<Self>) -> Waiting {
+        Box::pin(async move { self.ended().await })
+    }
+
+    fn runs_on(&self, runtime: &Arc<Runtime>) -> bool {
+        Arc::ptr_eq(self.runtime(), runtime)
+    }
+
+    fn begin_stop(&self) {
+        Engine::begin_stop(self);
+    }
+
+    fn stop_now(&self) {
+        Engine::stop_now(self);
+    }
+
+    fn room_freed(&self) {
+        self.announce_own();
+    }
+}

@@ -1,0 +1,380 @@
+//! Answers: what each one does to the window and the session.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::delivery::buffer::batch::BATCH_OVERHEAD;
+use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::queue::{Queued, SplitBudget};
+use crate::delivery::decide::session::{Attempt, Decision};
+use crate::delivery::engine::settle::Room;
+use crate::delivery::task::slot::Slot;
+use crate::delivery::task::slot::Turn;
+use crate::delivery::task::{Task, fresh};
+
+use crate::delivery::task::slot::{Landed, NO_TUPLE};
+use crate::error::{Detail, Error, ErrorKind};
+use crate::outcome::{Outcome, Reason, Status};
+use crate::protocol::answer::{Answer, Response};
+use crate::requests::operations::Opened;
+use crate::runtime::threads::random;
+use crate::transport::request::SendError;
+
+/// How long "there is no such stream", or a success that is not the server's, must persist before
+/// it is believed: a deploy's ingress says so too.
+const PERSISTS: Duration = Duration::from_secs(5);
+
+/// How many times in a row a new producer is told to wait, without being told how long, before
+/// it is taken as one too many: those who only limit rates relent.
+const LIMITED: u32 = 8;
+
+impl Task {
+    pub(super) fn land(&mut self, landed: Landed) {
+        match landed {
+            Landed::Open(opened) => self.on_opened(opened),
+            Landed::Look(sent, result) => self.on_look(sent, result),
+            Landed::Batch { epoch, seq, result, stream_type } if epoch == self.session.epoch => {
+                // A batch acknowledged through a later one is gone from the window already.
+                if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
+                    self.window[n].flying = false;
+                    self.show_flights(0);
+                    self.on_result(n, result, stream_type);
+                }
+            }
+            Landed::Batch { .. } => {}
+        }
+    }
+
+    fn on_opened(&mut self, opened: Opened) {
+        match opened {
+            Opened::Ready(tail) => {
+                self.unopened = false;
+                // What may be stored already is looked for from where the stream ended before.
+                if !self.window.iter().any(|slot| slot.maybe_stored) {
+                    self.base = tail;
+                }
+                self.on_contact();
+                self.engine.book().opened = true;
+                self.engine.announce();
+            }
+            Opened::Later(error, retry_after) => self.pause(error, retry_after),
+            Opened::Never(error) => {
+                let reason = match error.kind() {
+                    ErrorKind::StreamClosed => Reason::StreamClosed,
+                    ErrorKind::Unauthorized => Reason::Unauthorized,
+                    ErrorKind::StreamNotFound => Reason::NotFound,
+                    ErrorKind::StreamGone => Reason::Gone,
+                    _ => Reason::Conflict,
+                };
+                self.end(ProducerState::Failed, None, reason, Reason::ProducerFailed, error);
+            }
+        }
+    }
+
+    fn on_result(
+        &mut self,
+        n: usize,
+        result: Result<Response, SendError>,
+        stream_type: Option<String>,
+    ) {
+        let url = &self.engine.endpoint.shown;
+        let response = match result {
+            Ok(response) => response,
+            Err(failure) => {
+                (self.vanished_since, self.unechoed_since, self.limited) = (None, None, 0);
+                let error = failure.error("append", url);
+                if failure.sent {
+                    self.on_unanswered(n, failure.late);
+                }
+                // Nobody listens: the host's gate sees to it that not everybody tries, and how often.
+                let growth = if failure.unreachable { 0 } else { self.failures };
+                return self.pause_as(growth, error, None);
+            }
+        };
+        let answer = Answer::read(&response, SystemTime::now()).explained_by(stream_type);
+        let slot = &self.window[n];
+        let end = slot.queued.batch.is_end();
+        let attempt = Attempt {
+            seq: slot.seq,
+            maybe_stored: slot.maybe_stored || (end && slot.unsure()),
+            acked: slot.acked,
+            end,
+            ordered: slot.queued.batch.stream_seq.is_some(),
+            renewable: self.engine.endpoint.functions.is_some(),
+        };
+        let decision = self.session.on_answer(attempt, &answer);
+        self.apply(n, decision, &answer);
+    }
+
+    fn apply(&mut self, n: usize, decision: Decision, answer: &Answer) {
+        let engine = self.engine.clone();
+        let error = || answer.error("append", &engine.endpoint.shown);
+        if !matches!(decision, Decision::Vanished(_)) {
+            self.vanished_since = None;
+        }
+        if decision != Decision::Unechoed {
+            self.unechoed_since = None;
+        }
+        if decision != Decision::Limited {
+            self.limited = 0;
+        }
+        match decision {
+            Decision::Delivered { up_to, duplicate } => {
+                self.on_delivered(up_to, duplicate, answer);
+            }
+            Decision::Repeat { maybe_stored } => {
+                self.window[n].maybe_stored |= maybe_stored && !self.is_dead(n);
+                if answer.is_gateways() {
+                    self.on_unanswered(n, answer.status == 504);
+                }
+                self.pause(error(), answer.retry_after);
+            }
+            Decision::AwaitPredecessor if n > 0 => {
+                self.pacing.overtaken();
+                self.window[n].after_predecessor = true;
+            }
+            // The predecessor was acknowledged meanwhile: the answer crossed its acknowledgement.
+            // Only once, since the repeat is judged by what is acknowledged now.
+            Decision::AwaitPredecessor if self.window[n].acked != self.session.acked() => {
+                self.pacing.overtaken();
+            }
+            // It is not; nothing else would end the wait.
+            Decision::AwaitPredecessor => self.pause(error(), None),
+            Decision::Claim { current } => match self.session.claim(current, fresh(), random()) {
+                Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
+                None => self.on_fenced(n, current, answer),
+            },
+            Decision::Split(reason) => self.on_refused(n, reason, error(), true),
+            Decision::Refuse(reason @ Reason::SequenceConflict) => {
+                let error = answer.sequence_conflict(&engine.endpoint.shown);
+                self.on_refused(n, reason, error, false);
+            }
+            Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
+            Decision::NewSession => self.renew(n, error()),
+            Decision::Undecided => {
+                self.window[n].maybe_stored = true;
+                // A session somebody else writes in decides nothing about the batches before.
+                self.turn_next(n, false);
+                self.pause(error(), None);
+            }
+            Decision::Fenced { current } => self.on_fenced(n, current, answer),
+            Decision::Vanished(reason) => self.on_vanished(n, reason, error()),
+            Decision::Unechoed => self.on_unechoed(n, error()),
+            Decision::Limited => self.on_limited(n, error()),
+            Decision::Fail(Reason::NotFound)
+                if self.engine.config.create.is_some() && !self.recreated =>
+            {
+                (self.unopened, self.recreated) = (true, true);
+            }
+            Decision::Fail(reason) => {
+                let rest = match reason {
+                    Reason::StreamClosed => Reason::StreamClosed,
+                    _ => Reason::ProducerFailed,
+                };
+                self.end(ProducerState::Failed, Some(n), reason, rest, error());
+            }
+            Decision::NotAProducerServer => {
+                self.window[n].maybe_stored = true;
+                let text = "the server does not echo Producer-Epoch and Producer-Seq: it does not \
+                            deduplicate, so nothing is sent again";
+                let error = Error::new(ErrorKind::Protocol, text)
+                    .with_url(&self.engine.endpoint.shown)
+                    .with_status(answer.status);
+                let failed = Reason::ProducerFailed;
+                self.end(ProducerState::Failed, Some(n), failed, failed, error);
+            }
+        }
+    }
+
+    fn on_delivered(&mut self, up_to: u64, duplicate: bool, answer: &Answer) {
+        self.on_contact();
+        // A replay's acknowledgements speak of what an earlier run may have written beyond them.
+        let known = answer.next_offset.clone().filter(|_| !self.session.is_replay());
+        self.base = known;
+        if let Some(offset) = &answer.next_offset {
+            self.engine.book().gauges.last_offset = Some(offset.clone());
+        }
+        let count = self.acknowledged(up_to);
+        self.show_flights(count); // before anybody hears of them
+        for _ in 0..count {
+            let Some(slot) = self.window.pop_front() else { break };
+            if let Some(started) = slot.started {
+                self.pacing.answered(started.elapsed());
+            }
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            if let Some(splits) = &slot.queued.splits {
+                splits.refill();
+            }
+            // A server that forgot takes the first batch of a session again; every unanswered
+            // attempt beyond what its answer explains may have been stored as well.
+            let again = slot.seq == 0 && slot.unanswered > u32::from(duplicate);
+            let outcome = Outcome {
+                duplicate,
+                maybe_duplicate: slot.queued.is_in_doubt() || again || self.after_replay,
+                attempts: slot.queued.attempts,
+                // Where the stream ends now, not where it ended after those before it.
+                offset: answer.next_offset.clone().filter(|_| slot.seq == up_to),
+                ..Outcome::delivered()
+            };
+            self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+        }
+    }
+
+    /// How many batches of the window an acknowledgement of `up_to` is for: all before it, among
+    /// them one whose repeat was refused, which then was stored.
+    fn acknowledged(&self, up_to: u64) -> usize {
+        let last = self.window.iter().rposition(|slot| slot.seq <= up_to);
+        let stands = |slot: &Slot| slot.seq != NO_TUPLE || slot.maybe_stored;
+        let count = self.window.iter().take_while(|slot| stands(slot)).count();
+        last.map_or(0, |last| count.min(last + 1))
+    }
+
+    /// Whether slot `n` can never be stored under its tuple.
+    pub(super) fn is_dead(&self, n: usize) -> bool {
+        self.refused.is_some_and(|refused| self.window[n].seq > refused)
+    }
+
+    /// The server answered: an outage is over.
+    pub(super) fn on_contact(&mut self) {
+        self.failures = 0;
+        // A pause the server asked for stays one, whatever else it answers meanwhile.
+        self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
+        self.engine.book().set_state(ProducerState::Ready);
+    }
+
+    /// A transient failure: nothing new starts until the pause is over.
+    pub(super) fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
+        self.pause_as(self.failures, error, retry_after);
+    }
+
+    fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
+        let retries = &self.engine.config.retries;
+        let pause = retries.backoff.delay(growth, rand::random());
+        let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
+        let until = Instant::now() + pause.max(asked);
+        if !asked.is_zero() {
+            self.asked_until = self.asked_until.max(Some(until));
+        }
+        self.failures += 1;
+        self.failed_at = Some(Instant::now());
+        self.paused_until = self.paused_until.max(Some(until));
+        let mut book = self.engine.book();
+        let next = match book.state {
+            ProducerState::Connecting | ProducerState::Backoff => ProducerState::Backoff,
+            _ => ProducerState::Reconnecting,
+        };
+        book.set_state(next);
+        book.last_error = Some(error);
+    }
+
+    /// Goes on in another session, after a pause: a server that answers so every time must not
+    /// be asked in a loop.
+    fn renew(&mut self, n: usize, error: Error) {
+        self.turn_session(n);
+        self.pause(error, None);
+    }
+
+    fn on_fenced(&mut self, n: usize, current: u64, answer: &Answer) {
+        let text = format!(
+            "another producer took over the id `{}` (epoch {current}, ours was {}); give each \
+             worker an id of its own, or set `shared`",
+            self.engine.config.producer_id, self.session.epoch
+        );
+        let error = Error::new(ErrorKind::StaleEpoch, text)
+            .with_url(&self.engine.endpoint.shown)
+            .with_status(answer.status)
+            .with_detail(Detail::StaleEpoch { current_epoch: current });
+        self.end(ProducerState::Fenced, Some(n), Reason::Fenced, Reason::Fenced, error);
+    }
+
+    fn on_vanished(&mut self, n: usize, reason: Reason, error: Error) {
+        let since = *self.vanished_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < PERSISTS {
+            return self.pause(error, None);
+        }
+        self.end(ProducerState::Failed, Some(n), reason, Reason::Gone, error);
+    }
+
+    /// Something in between answered in place of the server, which may have stored the batch.
+    fn on_unechoed(&mut self, n: usize, error: Error) {
+        self.on_unanswered(n, false);
+        let since = *self.unechoed_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < PERSISTS {
+            return self.pause(error, None);
+        }
+        let text = format!(
+            "for {} s answers have come without the server's Producer-Epoch and Producer-Seq: \
+             something in between gives them; the last one: {}",
+            PERSISTS.as_secs(),
+            error.message()
+        );
+        let status = error.status().unwrap_or_default();
+        let error = Error::new(ErrorKind::Protocol, text)
+            .with_url(&self.engine.endpoint.shown)
+            .with_status(status);
+        let failed = Reason::ProducerFailed;
+        self.end(ProducerState::Failed, Some(n), failed, failed, error);
+    }
+
+    fn on_limited(&mut self, n: usize, error: Error) {
+        self.limited += 1;
+        if self.limited < LIMITED {
+            return self.pause(error, None);
+        }
+        let text = format!("{}: it takes no further producers on this stream", error.message());
+        let error = Error::new(ErrorKind::NotSupported, text)
+            .with_reason(Reason::ProducerLimit.as_str())
+            .with_url(&self.engine.endpoint.shown)
+            .with_status(429);
+        let (reason, rest) = (Reason::ProducerLimit, Reason::ProducerFailed);
+        self.end(ProducerState::Failed, Some(n), reason, rest, error);
+    }
+
+    /// The server refuses these bytes for good: the bad group is rejected, its neighbours and
+    /// everything behind go out under a new session.
+    fn on_refused(&mut self, n: usize, reason: Reason, error: Error, split: bool) {
+        self.on_contact();
+        let seq = self.window[n].seq;
+        self.turn_session(n);
+        let slot = &self.window[n];
+        if slot.maybe_stored {
+            return; // no refusal makes it certain that an earlier attempt was not stored
+        }
+        // Nothing behind it can be stored either, now or ever, under this session.
+        self.refused = Some(self.refused.unwrap_or(seq).min(seq));
+        for behind in self.window.iter_mut().skip(n + 1) {
+            (behind.maybe_stored, behind.unanswered, behind.late) = (false, 0, 0);
+        }
+        let slot = &mut self.window[n];
+        let groups = slot.queued.batch.group_count();
+        let budget = slot.queued.splits.get_or_insert_with(|| Arc::new(SplitBudget::new(groups)));
+        let more = budget.spend();
+        let parts = slot.queued.batch.split().filter(|_| split && more);
+        if let Some((first, second)) = parts {
+            let queued = Queued {
+                batch: second,
+                closes: slot.queued.closes,
+                splits: slot.queued.splits.clone(),
+                ..slot.queued
+            };
+            let behind = Slot { expired: slot.expired, ..Slot::new(NO_TUPLE, queued) };
+            slot.queued.batch = first;
+            slot.queued.closes = false;
+            self.engine.book().reserve_anyway(BATCH_OVERHEAD); // for the one more
+            self.window.insert(n + 1, behind);
+            return;
+        }
+        let slot = self.window.remove(n).expect("the slot is there");
+        if slot.expired {
+            return self.leave(&slot);
+        }
+        let unsure = slot.queued.is_in_doubt();
+        let batch = &slot.queued.batch;
+        self.engine.give_up(batch, unsure, Status::Rejected, reason, error);
+    }
+}

@@ -1,0 +1,143 @@
+//! Time: what has waited too long, and when to look again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::delivery::engine::Engine;
+use crate::delivery::engine::settle::Room;
+use crate::delivery::task::Task;
+use crate::delivery::task::slot::Slot;
+
+use crate::error::{Error, ErrorKind};
+use crate::outcome::{Outcome, Reason, Status};
+
+/// Parts of a delivery timeout after which a gathering batch is sealed, so that the writes of
+/// one batch expire within that of each other.
+const AGE_GRAIN: u32 = 16;
+/// How late a timer may come before the clock is taken to have jumped.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+impl Task {
+    /// Settles what is older than `delivery_timeout_ms`.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let Some(limit) = self.engine.config.delivery_timeout else { return };
+        let engine = self.engine.clone();
+        self.expire_sent(now, limit);
+        loop {
+            let mut book = engine.book();
+            if book.queue.open_since().is_some_and(|since| now >= since + self.age_limit(limit))
+                && !self.can_take()
+            {
+                book.seal();
+            }
+            if book.queue.oldest().is_none_or(|born| now < born + limit) {
+                break;
+            }
+            if book.queue.is_empty() {
+                book.seal(); // not while something older leaves: what gathers is cut elsewhere
+            }
+            let queued = book.queue.pop().expect("something is old");
+            let error = expiry(&engine, book.last_error.clone(), limit);
+            drop(book);
+            self.cancel(&queued.batch, queued.is_in_doubt(), Reason::Expired, &error);
+            self.leave_replay();
+        }
+        if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
+            // Nobody asks for these any more; what follows goes out under a new session.
+            self.flights.abort_all();
+            self.turn_session(0);
+            std::mem::take(&mut self.window).iter().for_each(|slot| self.leave(slot));
+        }
+    }
+
+    /// How long a batch gathers while it cannot be sent.
+    fn age_limit(&self, limit: Duration) -> Duration {
+        let config = &self.engine.config;
+        let grain = limit / AGE_GRAIN;
+        if config.is_replay { grain.max(config.linger) } else { grain }
+    }
+
+    /// A batch that may be stored keeps its place and is repeated, since those behind it depend
+    /// on it; one that certainly is not leaves, and what is behind goes into a new session.
+    fn expire_sent(&mut self, now: Instant, limit: Duration) {
+        let mut n = 0;
+        while n < self.window.len() {
+            let slot = &mut self.window[n];
+            if slot.expired || now < slot.queued.born.at + limit {
+                n += 1;
+                continue;
+            }
+            let error = expiry(&self.engine, self.engine.book().last_error.clone(), limit);
+            slot.expired = true;
+            // What may be stored goes on; anything else is given up, if it has not left by now.
+            let stays = slot.maybe_stored || !slot.withdraw();
+            let unsure = stays || slot.queued.is_in_doubt();
+            if let (Some((flight, _)), false) = (&slot.flight, stays) {
+                flight.abort();
+            }
+            self.end_unsure |= unsure && slot.queued.closes;
+            let (status, error) = Engine::doubt(unsure, Status::Cancelled, error);
+            let outcome = Outcome::failed(status, Reason::Expired, error);
+            // The bytes of a batch that stays are held, and so they stay counted.
+            let room = if stays { Room::Kept } else { Room::Released };
+            self.engine.settle(&slot.queued.batch, outcome, room);
+            if stays {
+                n += 1;
+            } else {
+                self.turn_session(n);
+                self.window.remove(n);
+            }
+        }
+    }
+
+    /// A batch whose writes had expired gives up its place, and the room it held.
+    pub(super) fn leave(&self, slot: &Slot) {
+        if slot.expired {
+            self.engine.release(slot.queued.batch.cost());
+        }
+    }
+
+    /// A process that was stopped or a machine that slept wakes up late: whatever it holds gets the
+    /// time for one more attempt. Once: a machine that is always late must not hold writes for ever.
+    pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
+        let now = Instant::now();
+        let config = &self.engine.config;
+        let Some(limit) = config.delivery_timeout else { return };
+        let before = limit.saturating_sub(config.request_timeout);
+        let late = timer.is_some_and(|at| now > at + OVERSLEPT);
+        if let (true, Some(earliest)) = (late, now.checked_sub(before)) {
+            self.window.iter_mut().for_each(|slot| slot.queued.born.not_before(earliest));
+            self.engine.book().queue.born_not_before(earliest);
+        }
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        let config = &self.engine.config;
+        let book = self.engine.book();
+        let mut timers = [self.paused_until, None, None, None];
+        if let Some(limit) = config.delivery_timeout {
+            let slots = self.window.iter().filter(|slot| !slot.expired);
+            timers[1] = slots.map(|slot| slot.queued.born.at + limit).min();
+            timers[2] = book.queue.oldest().map(|born| born + limit);
+            if let (Some(since), false) = (book.queue.open_since(), self.can_take()) {
+                timers[2] = timers[2].min(Some(since + self.age_limit(limit)));
+            }
+        }
+        timers[3] = self.takes_at(&book);
+        timers.into_iter().flatten().min()
+    }
+}
+
+/// Why a write expired: the failure that kept it from being delivered, if there was one.
+fn expiry(engine: &Engine, cause: Option<Error>, limit: Duration) -> Error {
+    let text = format!("not delivered within {} ms", limit.as_millis());
+    match cause {
+        Some(cause) => {
+            let text = format!("{text}: {}", cause.message());
+            let error = Error::new(cause.kind(), text).with_url(&engine.endpoint.shown);
+            cause.status().map_or(error.clone(), |status| error.with_status(status))
+        }
+        None => Error::new(ErrorKind::Timeout, text).with_url(&engine.endpoint.shown),
+    }
+}

@@ -1,0 +1,234 @@
+//! Launching: which batch goes when, and as what request.
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use tokio::time::Instant;
+
+use crate::delivery::buffer::book::{Book, Stop, Wants};
+use crate::delivery::buffer::queue::Queued;
+use crate::delivery::task::Task;
+use crate::delivery::task::slot::Slot;
+
+use crate::delivery::task::slot::{Landed, Looking};
+use crate::protocol::headers::*;
+use crate::requests::operations::conflicting_type;
+use crate::requests::operations::ensure;
+use crate::requests::operations::is_misfit;
+use crate::transport::request::Request;
+
+impl Task {
+    /// Whether another batch may be taken from the queue now.
+    pub(super) fn can_take(&self) -> bool {
+        self.has_place() && self.too_close_until().is_none()
+    }
+
+    /// When the next batch may be taken, where there is one and a place for it.
+    pub(super) fn takes_at(&self, book: &Book) -> Option<Instant> {
+        if !self.has_place() || (book.queue.is_empty() && book.open.is_empty()) {
+            return None;
+        }
+        let gathered = self.gathers_until(book).filter(|_| book.queue.is_empty());
+        Some(gathered.max(self.too_close_until()).unwrap_or_else(Instant::now))
+    }
+
+    /// Until when the open batch waits for more writes; `None` if it does not.
+    fn gathers_until(&self, book: &Book) -> Option<Instant> {
+        let config = &self.engine.config;
+        if book.stop != Stop::No || book.closing {
+            return None;
+        }
+        let may_linger = config.is_replay || self.window.is_empty();
+        let since = book.queue.open_since().filter(|_| may_linger);
+        let may_be_held = !config.is_replay && !book.is_awaited();
+        let held = self.pacing.held_until().filter(|_| may_be_held);
+        since.map(|since| since + config.linger).max(held).filter(|at| *at > Instant::now())
+    }
+
+    /// Until when another batch would be too close behind the last one.
+    fn too_close_until(&self) -> Option<Instant> {
+        self.pacing.next().filter(|at| !self.window.is_empty() && *at > Instant::now())
+    }
+
+    /// Whether another batch may be taken, now or in a moment.
+    fn has_place(&self) -> bool {
+        let alone = !self.session.may_pipeline() || self.failures > 0;
+        let limit = if alone { 1 } else { self.pacing.places() };
+        !self.unopened
+            && self.before.is_none()
+            && self.turn.is_none()
+            && !self.restarting
+            && self.looking != Looking::Wanted
+            && self.paused_until.is_none()
+            && self.window.len() < limit
+            // What is acknowledged through a later one may still be under way.
+            && self.flights.len() < self.engine.config.max_in_flight
+            && self.window.iter().all(|slot| slot.flying)
+    }
+
+    pub(super) fn launch(&mut self) {
+        if self.paused_until.is_some_and(|until| Instant::now() >= until) {
+            self.paused_until = None;
+        }
+        if self.paused_until.is_some() {
+            return;
+        }
+        if self.must_look() {
+            if self.flights.is_empty() {
+                self.fly_look();
+            }
+            return;
+        }
+        if self.turn.is_some() {
+            if self.unsettled() && !self.window[0].flying {
+                self.fly(0);
+            }
+            return;
+        }
+        if self.unopened {
+            if self.flights.is_empty() && self.before.is_none() {
+                self.fly_open();
+            }
+            return;
+        }
+        let alone = self.failures > 0 || !self.session.may_pipeline();
+        for n in 0..self.window.len() {
+            let slot = &self.window[n];
+            let waits = n > 0 && (alone || slot.after_predecessor);
+            if !slot.flying && !waits {
+                self.fly(n);
+            }
+        }
+        while self.can_take() {
+            let Some(mut queued) = self.take() else { break };
+            queued.maybe_duplicate |= queued.batch.is_end() && self.end_unsure;
+            if self.window.is_empty() {
+                self.forget_failures();
+            }
+            // An end has the id of the write after it, which is taken only once the end has left.
+            let id = queued.batch.first_id;
+            debug_assert!(self.window.iter().all(|slot| slot.queued.batch.first_id != id));
+            let seq = self.session.take_seq();
+            self.window.push_back(Slot::new(seq, queued));
+            self.fly(self.window.len() - 1);
+        }
+    }
+
+    /// Whatever was said so far was said of batches that are settled, and a while ago says nothing
+    /// about now.
+    fn forget_failures(&mut self) {
+        (self.vanished_since, self.unechoed_since, self.limited) = (None, None, 0);
+        let patience = self.engine.config.retries.backoff.max;
+        if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
+            (self.failures, self.failed_at) = (0, None);
+        }
+    }
+
+    /// The next batch to send, unless it still gathers.
+    fn take(&self) -> Option<Queued> {
+        let mut book = self.engine.book();
+        if let Some(queued) = book.queue.pop() {
+            return Some(queued);
+        }
+        if self.gathers_until(&book).is_some() {
+            return None;
+        }
+        book.seal();
+        book.queue.pop()
+    }
+
+    fn fly(&mut self, n: usize) {
+        let slot = &mut self.window[n];
+        slot.flying = true;
+        slot.after_predecessor = false;
+        slot.queued.attempts += 1;
+        slot.started = Some(Instant::now());
+        slot.acked = self.session.acked();
+        self.pacing.started(Instant::now());
+        self.looking = Looking::No;
+        self.sent += 1;
+        {
+            let mut book = self.engine.book();
+            book.stats.requests += 1;
+            book.stats.retries += u64::from(slot.queued.attempts > 1);
+        }
+        let request = self.request(&self.window[n]);
+        let (epoch, seq) = (self.session.epoch, self.window[n].seq);
+        let departure = request.departure.clone();
+        let own = departure.clone();
+        let (transport, ask) = (self.transport.clone(), request.clone());
+        let sending = self.transport.send(request);
+        let flight = self.flights.spawn(async move {
+            let result = sending.await;
+            let stream_type = match &result {
+                Ok(response) if is_misfit(response) => {
+                    own.came_to_nothing(); // while the stream's type is asked for
+                    conflicting_type(&*transport, &ask).await
+                }
+                _ => None,
+            };
+            Landed::Batch { epoch, seq, result, stream_type }
+        });
+        self.window[n].flight = Some((flight, departure));
+    }
+
+    fn request(&self, slot: &Slot) -> Request {
+        let config = &self.engine.config;
+        let value = |text: &str| HeaderValue::from_str(text).expect("checked at construction");
+        let mut headers = HeaderMap::with_capacity(8);
+        if !slot.queued.batch.is_end() {
+            headers.insert(header::CONTENT_TYPE, value(&config.content_type));
+        }
+        headers.insert(PRODUCER_ID, value(&config.producer_id));
+        headers.insert(PRODUCER_EPOCH, self.session.epoch.into());
+        headers.insert(PRODUCER_SEQ, slot.seq.into());
+        if let Some(seq) = &slot.queued.batch.stream_seq {
+            headers.insert(STREAM_SEQ, value(seq));
+        }
+        if slot.queued.closes {
+            headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
+        }
+        let endpoint = self.engine.endpoint.clone();
+        let body = slot.queued.batch.body.clone();
+        let header_values = slot.header_values.clone();
+        let plain = Request::new(Method::POST, endpoint, config.request_timeout);
+        Request { headers: headers.into(), body, header_values, ..plain }
+    }
+
+    fn fly_open(&mut self) {
+        let Some(headers) = self.engine.config.create.clone() else { return };
+        let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
+        let timeout = self.engine.config.request_timeout;
+        self.engine.book().stats.requests += 1;
+        self.flights.spawn(async move {
+            let request =
+                Request { headers: headers.into(), ..Request::new(Method::PUT, endpoint, timeout) };
+            Landed::Open(ensure(&*transport, request).await)
+        });
+    }
+
+    /// Shows how many requests are under way, without those of the first slots.
+    pub(super) fn show_flights(&self, without: usize) {
+        let flying = self.window.iter().skip(without).filter(|slot| slot.flying).count();
+        self.engine.book().gauges.in_flight = flying;
+    }
+
+    /// Shows the gauges, and says what is worth a wake-up.
+    pub(super) fn show(&self) {
+        self.show_flights(0);
+        let mut book = self.engine.book();
+        book.gauges.epoch = self.session.epoch;
+        book.gauges.next_seq = self.session.next_seq;
+        book.gauges.echoed = self.session.was_echoed();
+        book.gauges.attempt = self.failures;
+        let idle = book.open.is_empty() && book.queue.is_empty();
+        book.wants = match self.takes_at(&book) {
+            None if idle && self.has_place() => Wants::Data,
+            None => Wants::Nothing,
+            Some(at) if at <= Instant::now() => {
+                self.engine.wake.notify_one();
+                Wants::Nothing
+            }
+            Some(_) if book.queue.is_empty() => Wants::FullBatch,
+            Some(_) => Wants::Nothing, // a timer is set
+        };
+    }
+}

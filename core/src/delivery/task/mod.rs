@@ -1,0 +1,311 @@
+//! The owner task: one per producer, the only one that touches its session and its wire.
+//!
+//! Each turn takes what the handles left, expires what is too old, starts the requests that may
+//! start, and sleeps until an answer, a wake-up or a timer.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::delivery::buffer::batch::Batch;
+use crate::delivery::buffer::book::Stop;
+use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::config::Config;
+use crate::delivery::decide::pacing::Pacing;
+use crate::delivery::decide::session::{Session, fresh_epoch};
+use crate::delivery::engine::Engine;
+use crate::delivery::task::slot::Landed;
+use crate::delivery::task::slot::Looking;
+use crate::delivery::task::slot::Slot;
+use crate::delivery::task::slot::Turn;
+use crate::error::{Error, ErrorKind};
+use crate::outcome::{Reason, Status};
+use crate::runtime::threads::random;
+use crate::transport::request::Transport;
+
+mod answers;
+mod expiry;
+mod launching;
+mod reconciling;
+mod slot;
+mod transitions;
+
+type Before = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The end of a producer with the same identity; of one with another, as the writers of handles
+/// have, what it has accepted is all that comes first.
+fn behind(before: Arc<Engine>, has_own_id: bool) -> Before {
+    Box::pin(async move {
+        match has_own_id {
+            true => before.settled().await,
+            false => before.ended().await,
+        }
+    })
+}
+
+pub(crate) struct Task {
+    engine: Arc<Engine>,
+    transport: Arc<dyn Transport>,
+    session: Session,
+    window: VecDeque<Slot>,
+    flights: JoinSet<Landed>,
+    /// How many requests with batches have been sent.
+    sent: u64,
+    turn: Option<Turn>,
+    /// Failed attempts in a row; while there are any, only the first batch is tried.
+    failures: u32,
+    failed_at: Option<Instant>,
+    paused_until: Option<Instant>,
+    /// Until when the server itself asked to be left alone.
+    asked_until: Option<Instant>,
+    /// What the first request waits for, of a producer of this stream in this process.
+    before: Option<Before>,
+    /// The stream has to be created or checked before the first batch.
+    unopened: bool,
+    /// It was created anew since; that happens once.
+    recreated: bool,
+    vanished_since: Option<Instant>,
+    unechoed_since: Option<Instant>,
+    /// Answers in a row that may mean that there are too many producers.
+    limited: u32,
+    /// When a batch may follow another that is under way.
+    pacing: Pacing,
+    looking: Looking,
+    /// Looks in a row that were answered by no answer.
+    failed_looks: u32,
+    /// An end of ours may have been stored before it was given up: closed then means closed.
+    end_unsure: bool,
+    /// The server forgot a replay half way: what goes out from here on may be there already.
+    after_replay: bool,
+    /// Above this sequence number nothing can be stored any more in this session: the server
+    /// refused the batch that had it.
+    refused: Option<u64>,
+    /// A fresh session was asked for: nothing new starts before it.
+    restarting: bool,
+    /// Where the stream ended after this producer's last acknowledged batch.
+    base: Option<Arc<str>>,
+}
+
+/// However a task ends, by itself or with its runtime, nothing stays unsettled.
+impl Drop for Task {
+    fn drop(&mut self) {
+        let error = self.engine.close_books();
+        self.give_up_all(Reason::ProducerStopped, &error);
+        let restarts = std::mem::take(&mut self.engine.book().restarts);
+        restarts.into_iter().for_each(|waiter| waiter.complete(Err(error.clone())));
+        self.flights.abort_all();
+        self.engine.set_ended();
+    }
+}
+
+impl Task {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        transport: Arc<dyn Transport>,
+        before: Option<Arc<Engine>>,
+    ) -> Self {
+        let config = &engine.config;
+        let epoch = config.epoch.unwrap_or_else(fresh);
+        let session = Session::first(epoch, config.auto_claim, config.is_replay);
+        {
+            let mut book = engine.book();
+            book.stats.sessions += 1;
+            book.gauges.epoch = epoch;
+        }
+        Task {
+            transport,
+            session,
+            window: VecDeque::new(),
+            flights: JoinSet::new(),
+            sent: 0,
+            turn: None,
+            failures: 0,
+            failed_at: None,
+            paused_until: None,
+            asked_until: None,
+            before: before.map(|before| behind(before, config.awaited)),
+            unopened: config.create.is_some(),
+            recreated: false,
+            vanished_since: None,
+            unechoed_since: None,
+            limited: 0,
+            pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
+            looking: Looking::No,
+            failed_looks: 0,
+            end_unsure: false,
+            after_replay: false,
+            refused: None,
+            restarting: false,
+            base: config.opened_at.clone(),
+            engine,
+        }
+    }
+
+    /// The task of a producer that had ended and starts over.
+    pub(crate) fn resumed(
+        engine: Arc<Engine>,
+        transport: Arc<dyn Transport>,
+        session: Session,
+    ) -> Self {
+        let mut task = Task::new(engine, transport, None);
+        task.session = session;
+        task.base = None; // others wrote since
+        task
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.expire(Instant::now());
+            self.take_turn();
+            self.restart();
+            if self.is_done() {
+                break;
+            }
+            self.launch();
+            self.show();
+            let timer = self.next_timer();
+            let sleep = async {
+                match timer {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let predecessor = async {
+                match &mut self.before {
+                    Some(before) => before.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let engine = self.engine.clone();
+            let landed = tokio::select! {
+                biased;
+                Some(landed) = self.flights.join_next_with_id(), if !self.flights.is_empty() => {
+                    Some(landed)
+                }
+                () = predecessor => {
+                    self.before = None;
+                    None
+                }
+                () = engine.wake.notified() => None,
+                () = sleep => None,
+            };
+            self.notice_oversleep(timer);
+            match landed {
+                Some(Ok((_, landed))) => self.land(landed),
+                Some(Err(lost)) => self.on_lost_flight(&lost),
+                None => {}
+            }
+        }
+        // Whoever comes next waits for this one alone: it must not end before its predecessor.
+        if let Some(before) = self.before.take() {
+            before.await;
+        }
+    }
+
+    /// A request's own task was aborted or panicked: what it carried may have been stored. A fault
+    /// of ours that makes one panic makes the next one panic too: it is repeated like any other.
+    fn on_lost_flight(&mut self, lost: &JoinError) {
+        let carried =
+            |slot: &Slot| slot.flight.as_ref().is_some_and(|(own, _)| own.id() == lost.id());
+        if let Some(n) = self.window.iter().position(carried) {
+            self.window[n].flying = false;
+            self.on_unanswered(n, true);
+        }
+        if lost.is_panic() {
+            let error =
+                Error::new(ErrorKind::Internal, "a request ended in a panic of the library");
+            self.pause(error.with_url(&self.engine.endpoint.shown).with_definite(false), None);
+        }
+    }
+
+    /// Begins the fresh session somebody asked for, once nothing is under way.
+    fn restart(&mut self) {
+        let engine = self.engine.clone();
+        let mut book = engine.book();
+        self.restarting = !book.restarts.is_empty();
+        if !self.restarting || !self.window.is_empty() || self.turn.is_some() {
+            return;
+        }
+        let waiters = std::mem::take(&mut book.restarts);
+        let (acked, echoed) = (self.session.has_acks(), self.session.was_echoed());
+        let next = another(&engine.config, self.session.epoch, acked, echoed);
+        book.stats.sessions += u64::from(next.is_ok());
+        drop(book);
+        let begun = next.map(|session| self.session = session);
+        self.restarting = false;
+        self.show();
+        waiters.into_iter().for_each(|waiter| waiter.complete(begun.clone()));
+    }
+
+    /// Whether the task ends here: stopped at once, drained, or failed with nothing left.
+    fn is_done(&mut self) -> bool {
+        let engine = self.engine.clone();
+        let mut book = engine.book();
+        if book.terminal.is_some() || book.stop == Stop::Now {
+            let (reason, error) = match (&book.terminal, book.state) {
+                (Some(error), ProducerState::Fenced) => (Reason::Fenced, error.clone()),
+                (Some(error), _) => (Reason::ProducerFailed, error.clone()),
+                (None, _) => (Reason::ProducerStopped, Error::closed()),
+            };
+            drop(book);
+            self.give_up_all(reason, &error);
+            return true;
+        }
+        let drained = book.open.is_empty() && book.queue.is_empty() && self.window.is_empty();
+        if book.stop == Stop::Drain && drained && !book.closing {
+            book.set_state(ProducerState::Stopped);
+            return true;
+        }
+        false
+    }
+
+    fn give_up_all(&mut self, reason: Reason, error: &Error) {
+        for slot in std::mem::take(&mut self.window) {
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            let unsure = !slot.withdraw() || slot.unsure();
+            self.end_unsure |= unsure && slot.queued.closes;
+            self.cancel(&slot.queued.batch, unsure, reason, error);
+        }
+        loop {
+            let mut book = self.engine.book();
+            book.seal();
+            let Some(queued) = book.queue.pop() else { break };
+            drop(book);
+            self.cancel(&queued.batch, queued.is_in_doubt(), reason, error);
+        }
+    }
+
+    fn cancel(&self, batch: &Batch, unsure: bool, reason: Reason, error: &Error) {
+        self.engine.give_up(batch, unsure, Status::Cancelled, reason, error.clone());
+    }
+}
+
+/// A producer's session after it started over: it may claim again.
+pub(super) fn another(
+    config: &Config,
+    last: u64,
+    acked: bool,
+    echoed: bool,
+) -> Result<Session, Error> {
+    let epoch = if config.epoch.is_some() { 0 } else { fresh() };
+    match Session::above(last) {
+        Some(next) => Ok(Session::again(epoch.max(next), config.auto_claim, acked, echoed)),
+        None => Err(no_more_epochs()),
+    }
+}
+
+fn no_more_epochs() -> Error {
+    Error::new(ErrorKind::StaleEpoch, "there is no epoch after this one")
+}
+
+fn fresh() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    fresh_epoch(now.as_millis() as u64, random())
+}

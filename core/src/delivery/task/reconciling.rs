@@ -1,0 +1,142 @@
+//! Looking: what the stream shows about batches whose fate is open (docs/adr/looking.md).
+
+use std::time::Duration;
+
+use crate::delivery::decide::compare::{Verdict, verdict};
+use crate::delivery::engine::settle::Room;
+use crate::delivery::task::Task;
+use crate::delivery::task::slot::Slot;
+use crate::delivery::task::slot::Turn;
+
+use crate::delivery::task::slot::{Landed, Looking};
+use crate::error::Error;
+use crate::outcome::{Outcome, Reason};
+use crate::requests::tail::{Look, look};
+
+/// How many answers that are none a look may get before it has decided nothing.
+const FAILED_LOOKS: u32 = 3;
+
+impl Task {
+    /// An attempt at slot `n` ended without a word of the server: it may have stored the batch,
+    /// crashed, and forgotten. Looked at before the batch is repeated.
+    pub(super) fn on_unanswered(&mut self, n: usize, late: bool) {
+        if self.is_dead(n) {
+            return;
+        }
+        self.window[n].maybe_stored = true;
+        self.window[n].unanswered += 1;
+        self.window[n].late += u32::from(late);
+        self.looking = self.if_possible();
+    }
+
+    /// Before a turn: whether the stream is looked at first, for what only it can tell.
+    pub(super) fn want_look(&mut self) -> bool {
+        if self.looking == Looking::No {
+            self.looking = self.if_possible();
+        }
+        self.must_look()
+    }
+
+    /// Whether nothing goes on before a look; one that was wanted for what is settled by now is
+    /// not.
+    pub(super) fn must_look(&mut self) -> bool {
+        let is_open =
+            |slot: &Slot| slot.maybe_stored && !slot.expired && !slot.queued.batch.is_end();
+        let open = self.window.iter().any(is_open);
+        if self.looking == Looking::Wanted && (!open || self.base.is_none()) {
+            self.looking = Looking::No;
+        }
+        self.looking == Looking::Wanted
+    }
+
+    fn if_possible(&self) -> Looking {
+        // Where several servers answer for one stream, the one that is looked at may be behind the
+        // one that took the batch; these remember their producers.
+        let possible = self.base.is_some() && self.engine.endpoint.route.is_sole();
+        if possible { Looking::Wanted } else { Looking::No }
+    }
+
+    pub(super) fn fly_look(&mut self) {
+        let Some(base) = self.base.clone() else { return };
+        let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
+        let timeout = self.engine.config.request_timeout;
+        self.engine.book().stats.requests += 1;
+        let (json, sent) = (self.engine.config.json, self.sent);
+        self.flights.spawn(async move {
+            Landed::Look(sent, look(&*transport, endpoint, base, json, timeout).await)
+        });
+    }
+
+    pub(super) fn on_look(&mut self, sent: u64, result: Result<Look, (Error, Option<Duration>)>) {
+        if sent != self.sent {
+            return; // what was sent since may have been stored since
+        }
+        if self.if_possible() == Looking::No {
+            // Who was asked sent us on, perhaps in circles, perhaps to one that is behind.
+            (self.looking, self.failed_looks) = (Looking::Done, 0);
+            return;
+        }
+        let look = match result {
+            Ok(look) => look,
+            Err((error, retry_after)) => {
+                // A server that answers everything but this must not hold the writes for ever;
+                // one that nobody reaches holds them by itself.
+                self.failed_looks += u32::from(error.status().is_some() || !error.definite());
+                if self.failed_looks >= FAILED_LOOKS {
+                    (self.looking, self.failed_looks) = (Looking::Done, 0);
+                }
+                return self.pause(error, retry_after);
+            }
+        };
+        (self.looking, self.failed_looks) = (Looking::Done, 0);
+        let config = &self.engine.config;
+        let batches = self.window.iter().map(|slot| &slot.queued.batch);
+        let stored = match verdict(&look.found, config.json, batches) {
+            // Others write much the same under this id: what was found may be theirs.
+            Verdict::Stored(1..) if config.shared => return,
+            Verdict::Stored(stored) => stored,
+            Verdict::Undecided => return,
+        };
+        if self.window.iter().take(stored).any(|slot| !slot.maybe_stored) {
+            return; // somebody else wrote the very same
+        }
+        let mut ended = false;
+        for n in 0..stored {
+            let Some(slot) = self.window.pop_front() else { break };
+            self.session.found(slot.seq);
+            ended |= slot.queued.closes;
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            let outcome = Outcome {
+                maybe_duplicate: slot.queued.maybe_duplicate,
+                attempts: slot.queued.attempts,
+                offset: look.tail.clone().filter(|_| n + 1 == stored),
+                ..Outcome::delivered()
+            };
+            self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+        }
+        // What is behind is not there, or only late. Under the same tuple the server tells the one
+        // from the other, as long as it knows the session; under another it is sent anew.
+        let known_below = match self.turn {
+            None => u64::MAX,
+            Some(Turn::Session { settle_below, .. }) => settle_below,
+            // What is late finds the stream closed, or a newer epoch.
+            Some(Turn::End { reason: Reason::StreamClosed | Reason::Fenced, .. }) => 0,
+            Some(Turn::End { .. }) => u64::MAX,
+        };
+        for slot in &mut self.window {
+            slot.unanswered = slot.late;
+            slot.queued.maybe_late |= slot.late > 0 && slot.seq >= known_below;
+            slot.maybe_stored &= slot.seq < known_below;
+        }
+        if stored > 0 {
+            self.base = look.tail;
+            self.on_contact();
+            if ended {
+                self.turn = None; // the end was ours
+            }
+        }
+    }
+}

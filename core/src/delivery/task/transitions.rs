@@ -1,0 +1,151 @@
+//! Turns: what is done once every request under way has told its fate.
+
+use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::decide::session::Session;
+use crate::delivery::task::slot::Slot;
+use crate::delivery::task::slot::Turn;
+use crate::delivery::task::{Task, no_more_epochs};
+
+use crate::delivery::task::slot::NO_TUPLE;
+use crate::error::{Error, ErrorKind};
+use crate::outcome::{Reason, Status};
+
+impl Task {
+    /// Decides to go on in another session, for what came back about slot `n`.
+    pub(super) fn turn_session(&mut self, n: usize) {
+        self.turn_next(n, n > 0);
+    }
+
+    /// The same; `settle_first` where the old session can still be trusted about the batches
+    /// before `n`.
+    pub(super) fn turn_next(&mut self, n: usize, settle_first: bool) {
+        let seq = std::mem::replace(&mut self.window[n].seq, NO_TUPLE);
+        let below = if settle_first { seq } else { 0 };
+        match self.turn {
+            Some(Turn::End { .. }) => {}
+            Some(Turn::Session { settle_below, .. }) => self.turn_to_next(below.min(settle_below)),
+            None => self.turn_to_next(below),
+        }
+    }
+
+    /// A batch left a replay unsent: what follows must not take its sequence number, under which the
+    /// server may know something of an earlier run. What was sent is decided under the old session.
+    pub(super) fn leave_replay(&mut self) {
+        if self.session.is_replay() && self.turn.is_none() {
+            self.turn_to_next(NO_TUPLE);
+        }
+    }
+
+    fn turn_to_next(&mut self, settle_below: u64) {
+        match self.session.next() {
+            Some(next) => self.turn = Some(Turn::Session { next, settle_below }),
+            None => {
+                let failed = Reason::ProducerFailed;
+                self.end(ProducerState::Failed, None, failed, failed, no_more_epochs());
+            }
+        }
+    }
+
+    /// Decides to end, for an answer about slot `n` if it was about one.
+    pub(super) fn end(
+        &mut self,
+        state: ProducerState,
+        n: Option<usize>,
+        reason: Reason,
+        rest: Reason,
+        error: Error,
+    ) {
+        let about = n.map(|n| self.window[n].queued.batch.first_id);
+        self.turn = Some(Turn::End { state, about, reason, rest, error });
+    }
+
+    /// Does what was decided once every request under way has told its fate.
+    pub(super) fn take_turn(&mut self) {
+        if self.turn.is_none() || self.window.iter().any(|slot| slot.flying) || self.unsettled() {
+            return;
+        }
+        if self.want_look() {
+            return;
+        }
+        match self.turn.take() {
+            Some(Turn::Session { next, .. }) => self.begin(next),
+            Some(Turn::End { state, about, reason, rest, error }) => {
+                self.finish(state, about, error.clone(), reason);
+                self.give_up_all(rest, &error);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether the turn has to wait for the first batch to be settled under the old session.
+    pub(super) fn unsettled(&self) -> bool {
+        let Some(Turn::Session { settle_below, .. }) = self.turn else { return false };
+        self.window.front().is_some_and(|slot| slot.maybe_stored && slot.seq < settle_below)
+    }
+
+    fn begin(&mut self, session: Session) {
+        self.after_replay |= self.session.is_replay();
+        self.session = session;
+        self.refused = None;
+        let resend = self.engine.config.resend_uncertain;
+        let mut again = Vec::new();
+        for mut slot in std::mem::take(&mut self.window) {
+            if slot.expired {
+                self.leave(&slot);
+                continue;
+            }
+            if slot.maybe_stored && !resend && !slot.queued.batch.is_end() {
+                let text = "the server lost the session, and only it could tell whether this \
+                            was stored";
+                let error =
+                    Error::new(ErrorKind::Protocol, text).with_url(&self.engine.endpoint.shown);
+                let (unknown, reason) = (Status::DeliveryUnknown, Reason::RetryExhausted);
+                self.engine.give_up(&slot.queued.batch, true, unknown, reason, error);
+                continue;
+            }
+            slot.queued.maybe_duplicate |= slot.maybe_stored;
+            again.push(slot.queued);
+        }
+        let mut book = self.engine.book();
+        book.queue.put_back(again.into_iter());
+        book.stats.sessions += 1;
+    }
+
+    fn finish(&mut self, state: ProducerState, about: Option<u64>, error: Error, reason: Reason) {
+        {
+            let mut book = self.engine.book();
+            book.set_state(state);
+            book.terminal = Some(error.clone());
+            book.last_error = Some(error.clone());
+        }
+        if !self.window.is_empty() || state == ProducerState::Failed {
+            self.finish_one(about, reason, error);
+        }
+    }
+
+    /// The batch the answer was about is refused; the others only share its fate.
+    fn finish_one(&mut self, about: Option<u64>, reason: Reason, error: Error) {
+        let is_it = |slot: &Slot| about.is_none_or(|id| slot.queued.batch.first_id == id);
+        let found = self.window.iter().position(is_it);
+        let (batch, unsure) = match found.and_then(|n| self.window.remove(n)) {
+            Some(slot) if slot.expired => return self.leave(&slot),
+            Some(slot) => (slot.queued.batch.clone(), slot.unsure()),
+            None if about.is_some() => return, // it is settled
+            None => {
+                let mut book = self.engine.book();
+                book.seal();
+                match book.queue.pop() {
+                    Some(queued) => (queued.batch.clone(), queued.is_in_doubt()),
+                    None => return,
+                }
+            }
+        };
+        let status = match reason {
+            Reason::Unauthorized | Reason::NotFound | Reason::Conflict | Reason::ProducerLimit => {
+                Status::Rejected
+            }
+            _ => Status::Cancelled,
+        };
+        self.engine.give_up(&batch, unsure, status, reason, error);
+    }
+}

@@ -1,0 +1,542 @@
+//! The options table: every option's name, type, default, range, unit and meaning, once.
+//!
+//! The typed builder, the parser the bindings use, the checks, their error texts and the
+//! reference page (`docs/options.md`) all come from it.
+
+use http::{HeaderMap, HeaderName};
+
+use crate::error::{Error, Result, shown};
+use crate::options::headers::{HeaderFn, HeaderFunction, header_name, parse_header};
+use crate::protocol::MAX_SAFE_INTEGER;
+
+pub(crate) mod headers;
+
+/// What an option's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptionKind {
+    /// A whole number within an inclusive range.
+    Number {
+        /// The smallest value.
+        min: u64,
+        /// The largest value.
+        max: u64,
+    },
+    /// A decimal number of at least 1.
+    Factor,
+    /// `true` or `false`.
+    Flag,
+    /// Text.
+    Text,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+}
+
+/// Which constructors take an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// `DurableStream`: create and connect.
+    Stream,
+    /// `IdempotentProducer`.
+    Producer,
+    /// `create_durable_stream`.
+    State,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct OptionSpec {
+    /// The name in snake case; bindings spell it their own way.
+    pub name: &'static str,
+    /// Its type and range.
+    pub kind: OptionKind,
+    /// The default, as text; empty for none.
+    pub default: &'static str,
+    /// Who takes it.
+    pub scopes: &'static [Scope],
+    /// What it means, unit included.
+    pub meaning: &'static str,
+}
+
+const ALL: &[Scope] = &[Scope::Stream, Scope::Producer, Scope::State];
+const WRITERS: &[Scope] = &[Scope::Producer, Scope::State];
+const PLACES: &[Scope] = &[Scope::Stream, Scope::State];
+const STREAM: &[Scope] = &[Scope::Stream];
+const STATE: &[Scope] = &[Scope::State];
+
+const BYTES: u64 = 1 << 31;
+const DAY_MS: u64 = 86_400_000;
+macro_rules! options {
+    (@type number) => { u64 };
+    (@type factor) => { f64 };
+    (@type flag) => { bool };
+    (@type text) => { String };
+    (@type choice) => { String };
+    (@kind number, $min:expr, $max:expr) => { OptionKind::Number { min: $min, max: $max } };
+    (@kind factor) => { OptionKind::Factor };
+    (@kind flag) => { OptionKind::Flag };
+    (@kind text) => { OptionKind::Text };
+    (@kind choice, $($word:literal),*) => { OptionKind::Choice(&[$($word),*]) };
+    ($($type:ident $name:ident $(($($arg:expr),*))? = $default:literal, $scopes:ident, $meaning:literal;)*) => {
+        /// The table.
+        pub const OPTIONS: &[OptionSpec] = &[$(OptionSpec {
+            name: stringify!($name),
+            kind: options!(@kind $type $(, $($arg),*)?),
+            default: $default,
+            scopes: $scopes,
+            meaning: $meaning,
+        },)*];
+
+        /// Options for a stream or producer: a typed builder, or [`set`](Options::set) by name.
+        #[derive(Clone, Default, PartialEq)]
+        pub struct Options {
+            $(pub(crate) $name: Option<options!(@type $type)>,)*
+            headers: Vec<(String, String)>,
+            header_fns: Vec<HeaderFunction>,
+            pub(crate) params: Vec<(String, String)>,
+        }
+
+        impl Options {
+            $(
+                #[doc = $meaning]
+                pub fn $name(mut self, value: impl Into<options!(@type $type)>) -> Self {
+                    self.$name = Some(value.into());
+                    self
+                }
+            )*
+
+            /// Sets an option by its name from text: what the bindings call.
+            ///
+            /// # Errors
+            /// `InvalidArgument` naming the option: unknown, or not a value it takes.
+            pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = Some(Parse::parse(find(stringify!($name)), value)?);
+                    })*
+                    _ => return Err(unknown(name)),
+                }
+                Ok(())
+            }
+
+            fn each_set(&self, mut visit: impl FnMut(&'static OptionSpec, String) -> Result<()>) -> Result<()> {
+                $(if let Some(value) = &self.$name {
+                    visit(find(stringify!($name)), value.to_string())?;
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+options! {
+    text url = "", PLACES, "The stream's full URL (http or https). Either this or `stream_path`.";
+    text stream_path = "", PLACES, "The stream's path below a base URL, e.g. `/shipments`.";
+    text endpoints = "", PLACES, "Base URLs of one service, separated by commas: tried in turn, and where redirects may lead; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
+    text path_prefix = "/v1/stream", PLACES, "What a base URL without a path gets before `stream_path`.";
+    text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`).";
+    number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1).";
+    text expires_at = "", PLACES, "RFC 3339 time at which the stream expires, set at creation; not with `ttl_seconds`.";
+    flag closed = "false", STREAM, "Create the stream already ended: its first content is all it will ever have (PROTOCOL.md 5.1).";
+    text fork_from = "", STREAM, "Create the stream as a fork: the path of its source's URL on the same server (PROTOCOL.md 4.2).";
+    text fork_offset = "", STREAM, "Where the fork leaves its source: an offset of the source; default its tail.";
+    number fork_sub_offset(0, MAX_SAFE_INTEGER) = "", STREAM, "Messages (JSON) or bytes beyond `fork_offset` that the fork still inherits.";
+    flag idempotent = "true", STREAM, "Appends carry a random identity, so that the server tells repeats: they are repeated through any failure and never doubled. Off, they carry none and go out one request at a time; they are repeated, up to `max_retries` times, only after refusals that stored nothing (no connection, 425, 429, 503 with `Retry-After`), and any other failure is told, not definite where the message may be stored.";
+    text producer_id = "", STATE, "The stable identity for deduplication: 1 to 256 visible ASCII characters.";
+    number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. Batches are then cut by size, `linger_ms` (5 seconds unless set) and by waiting (flush, close, a receipt). A write the server refuses moves the producer to the next epoch.";
+    flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
+    flag shared = "false", WRITERS, "Add a random suffix to the producer id, so that several workers write side by side.";
+    number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds. At 0 too, a batch that is not full and that nobody waits for is held for one millisecond behind another request.";
+    number max_batch_bytes(1, BYTES) = "1048576", WRITERS, "Upper bound for the body of one request, in bytes; a larger single write goes alone.";
+    number max_batch_items(1, 10_000_000) = "100000", WRITERS, "Upper bound for the writes in one request.";
+    number max_in_flight(1, 64) = "5", WRITERS, "How many requests may be under way at once.";
+    number max_write_bytes(1, BYTES) = "33554432", WRITERS, "Upper bound for one write, in bytes.";
+    number max_buffer_bytes(1, 1 << 40) = "67108864", WRITERS, "Upper bound for everything accepted and not settled, in bytes, overhead included.";
+    number max_buffer_items(0, 1 << 40) = "0", WRITERS, "Upper bound for the number of writes accepted and not settled; 0 is none.";
+    number max_block_ms(0, DAY_MS) = "60000", WRITERS, "How long a blocking append waits for room in a full buffer, in milliseconds.";
+    number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit.";
+    number request_timeout_ms(1, DAY_MS) = "10000", ALL, "How long one attempt may go without progress, in milliseconds.";
+    number max_retries(0, 1_000) = "8", STREAM, "How often create, head, read, delete and close repeat a request after a transient failure; appends have `delivery_timeout_ms`, unless they are not `idempotent`.";
+    number max_read_bytes(1, BYTES) = "134217728", STREAM, "Upper bound for the body of one answer to a read, in bytes; one read takes about twice that in memory at most. Some servers answer with all of a stream at once: a longer stream needs a larger bound.";
+    number retry_initial_delay_ms(1, DAY_MS) = "100", ALL, "Pause before the first repeat, in milliseconds. Given alone, it moves the default of `retry_max_delay_ms` up to itself.";
+    number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds; not below a given `retry_initial_delay_ms`. Given alone, it moves the default of that down to itself.";
+    factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";
+    number retry_after_max_ms(0, DAY_MS) = "60000", ALL, "Longest `Retry-After` that is honoured, in milliseconds.";
+    choice on_uncertain("resend", "report") = "", WRITERS, "What to do where only the server could know whether a write is stored, and it forgot: `resend` (may double, flagged) or `report` (`delivery-unknown`). Default: resend for state producers, report otherwise.";
+    flag strict = "false", STATE, "Raise for a refused upsert or delete, in place of a rejected receipt.";
+}
+
+/// The row of an option.
+fn find(name: &'static str) -> &'static OptionSpec {
+    OPTIONS.iter().find(|spec| spec.name == name).expect("the macro wrote both")
+}
+
+fn unknown(name: &str) -> Error {
+    let squeeze = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
+    let near = OPTIONS
+        .iter()
+        .find(|spec| name.len() <= 2 * spec.name.len() && squeeze(spec.name) == squeeze(name));
+    let hint = near.map(|s| format!("; did you mean `{}`?", s.name)).unwrap_or_default();
+    let text = format!("there is no option `{}`{hint}", shown(name));
+    Error::option(name.to_owned(), text)
+}
+
+fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
+    let takes = match spec.kind {
+        OptionKind::Number { min, max } => format!("a whole number from {min} to {max}"),
+        OptionKind::Factor => "a number of at least 1".to_owned(),
+        OptionKind::Flag => "true or false".to_owned(),
+        OptionKind::Text => "text".to_owned(),
+        OptionKind::Choice(words) => format!("one of {}", words.join(", ")),
+    };
+    let value: String = value.chars().take(60).collect();
+    Error::option(spec.name, format!("`{}` takes {takes}, not `{}`", spec.name, shown(&value)))
+}
+
+/// A value from its text form, checked against its row.
+trait Parse: Sized {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self>;
+}
+
+impl Parse for u64 {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        let OptionKind::Number { min, max } = spec.kind else { return Err(wrong(spec, text)) };
+        match text.parse() {
+            Ok(value) if (min..=max).contains(&value) => Ok(value),
+            _ => Err(wrong(spec, text)),
+        }
+    }
+}
+
+impl Parse for f64 {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() && value >= 1.0 => Ok(value),
+            _ => Err(wrong(spec, text)),
+        }
+    }
+}
+
+impl Parse for bool {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(wrong(spec, text)),
+        }
+    }
+}
+
+impl Parse for String {
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        match spec.kind {
+            OptionKind::Choice(words) if !words.contains(&text) => Err(wrong(spec, text)),
+            _ => Ok(text.to_owned()),
+        }
+    }
+}
+
+fn check_param(name: &str) -> Result<()> {
+    match name {
+        "" => Err(Error::option("params", "a query parameter needs a name")),
+        "offset" | "live" | "cursor" => {
+            let text = format!("query parameter `{name}` is set by the library itself");
+            Err(Error::option("params", text))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Options {
+    /// Options with every default.
+    pub fn new() -> Self {
+        Options::default()
+    }
+
+    /// Adds a header to every request. Checked when the options are used.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a header to every request: what the bindings call.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`headers`): not a header, reserved, or control characters in it.
+    pub fn set_header(&mut self, name: &str, value: &str) -> Result<()> {
+        parse_header(name, value)?;
+        self.headers.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// Adds a header whose value a function gives, once per request: a token that expires, say.
+    /// The value is kept for the repeats of the request, and asked for again after 401 or 403.
+    /// While there is none, writes wait as in an outage. Checked when the options are used.
+    pub fn header_fn(mut self, name: impl Into<String>, function: HeaderFn) -> Self {
+        self.header_fns.push(HeaderFunction { name: name.into(), function });
+        self
+    }
+
+    /// The same, checked at once: what the bindings call.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`headers`): not a header name, or a reserved one.
+    pub fn set_header_fn(&mut self, name: &str, function: HeaderFn) -> Result<()> {
+        header_name(name)?;
+        self.header_fns.push(HeaderFunction { name: name.to_owned(), function });
+        Ok(())
+    }
+
+    /// Adds a query parameter to every request's URL. Checked when the options are used.
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a query parameter to every request's URL: what the bindings call.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`params`): no name, or one of the protocol's own.
+    pub fn set_param(&mut self, name: &str, value: &str) -> Result<()> {
+        check_param(name)?;
+        self.params.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// These options, with a stream's limits where they set none of their own.
+    pub(crate) fn or_limits_of(mut self, stream: &Options) -> Self {
+        self.request_timeout_ms = self.request_timeout_ms.or(stream.request_timeout_ms);
+        self.retry_initial_delay_ms = self.retry_initial_delay_ms.or(stream.retry_initial_delay_ms);
+        self.retry_max_delay_ms = self.retry_max_delay_ms.or(stream.retry_max_delay_ms);
+        self.retry_multiplier = self.retry_multiplier.or(stream.retry_multiplier);
+        self.retry_after_max_ms = self.retry_after_max_ms.or(stream.retry_after_max_ms);
+        self
+    }
+
+    /// These options without what is known once a stream is found, and what matters to its creation
+    /// alone.
+    pub(crate) fn without_place(self) -> Self {
+        Options {
+            url: None,
+            stream_path: None,
+            path_prefix: None,
+            content_type: None,
+            ttl_seconds: None,
+            expires_at: None,
+            closed: None,
+            fork_from: None,
+            fork_offset: None,
+            fork_sub_offset: None,
+            ..self
+        }
+    }
+
+    /// The headers whose values are functions.
+    pub(crate) fn header_functions(&self) -> Result<Vec<(HeaderName, HeaderFn)>> {
+        let functions = self.header_fns.iter();
+        functions.map(|h| Ok((header_name(&h.name)?, h.function.clone()))).collect()
+    }
+
+    pub(crate) fn header_map(&self) -> Result<HeaderMap> {
+        let mut map = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let (name, value) = parse_header(name, value)?;
+            map.insert(name, value);
+        }
+        Ok(map)
+    }
+
+    /// Refuses what the builder let through: values out of range, options of someone else.
+    pub(crate) fn check(&self, scope: Scope) -> Result<()> {
+        self.header_map()?;
+        self.header_functions()?;
+        self.params.iter().try_for_each(|(name, _)| check_param(name))?;
+        if let (Some(initial), Some(max)) = (self.retry_initial_delay_ms, self.retry_max_delay_ms)
+            && max < initial
+        {
+            let text = format!("`retry_max_delay_ms` is below the {initial} ms of the first pause");
+            return Err(Error::option("retry_max_delay_ms", text));
+        }
+        self.each_set(|spec, value| {
+            if !spec.scopes.contains(&scope) {
+                return Err(Error::option(
+                    spec.name,
+                    format!("`{}` is not an option here ({scope:?} options)", spec.name),
+                ));
+            }
+            match spec.kind {
+                OptionKind::Number { .. } => u64::parse(spec, &value).map(drop),
+                OptionKind::Factor => f64::parse(spec, &value).map(drop),
+                OptionKind::Choice(_) => String::parse(spec, &value).map(drop),
+                OptionKind::Flag | OptionKind::Text => Ok(()),
+            }
+        })
+    }
+
+    pub(crate) fn number(&self, name: &'static str, value: Option<u64>) -> u64 {
+        value.unwrap_or_else(|| find(name).default.parse().expect("the table's default is one"))
+    }
+
+    pub(crate) fn factor(&self) -> f64 {
+        let default = || find("retry_multiplier").default.parse();
+        self.retry_multiplier.map_or_else(default, Ok).expect("the table's default is one")
+    }
+}
+
+impl std::fmt::Debug for Options {
+    /// Names only: URLs and header values hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut names = f.debug_set();
+        let _ = self.each_set(|spec, _| {
+            names.entry(&spec.name);
+            Ok(())
+        });
+        names.entries(self.headers.iter().map(|(name, _)| name));
+        names.entries(self.header_fns.iter().map(|h| &h.name)).finish()
+    }
+}
+
+/// The reference page, in Markdown.
+#[cfg(test)]
+fn reference() -> String {
+    let mut page = String::from(
+        "# Options\n\nGenerated from the table in `core/src/options.rs`; a test keeps it so \
+         (`DURSTREAM_REWRITE=1 cargo test -p durstream-core` rewrites it).\n\n\
+         | option | takes | default | for | meaning |\n|---|---|---|---|---|\n",
+    );
+    for spec in OPTIONS {
+        let takes = match spec.kind {
+            OptionKind::Number { min, max } => format!("{min} to {max}"),
+            OptionKind::Factor => "1 or more".into(),
+            OptionKind::Flag => "true, false".into(),
+            OptionKind::Text => "text".into(),
+            OptionKind::Choice(words) => words.join(", "),
+        };
+        let scopes: Vec<_> = spec.scopes.iter().map(|s| format!("{s:?}").to_lowercase()).collect();
+        let default = if spec.default.is_empty() { "" } else { &format!("`{}`", spec.default) };
+        page += &format!(
+            "| `{}` | {takes} | {default} | {} | {} |\n",
+            spec.name,
+            scopes.join(", "),
+            spec.meaning
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_option() {
+        for spec in OPTIONS.iter().filter(|spec| !spec.default.is_empty()) {
+            Options::new().set(spec.name, spec.default).unwrap();
+        }
+    }
+
+    #[test]
+    fn wrong_values_name_the_option() {
+        let mut options = Options::new();
+        for (name, value) in [
+            ("linger_ms", "-1"),
+            ("linger_ms", "600001"),
+            ("max_in_flight", "0"),
+            ("auto_claim", "yes"),
+            ("on_uncertain", "maybe"),
+            ("retry_multiplier", "NaN"),
+            ("epoch", "9007199254740992"),
+        ] {
+            let error = options.set(name, value).unwrap_err();
+            assert_eq!(error.option_name(), Some(name), "{error}");
+        }
+        let unknown = options.set("lingerMs", "1").unwrap_err();
+        assert_eq!(unknown.option_name(), Some("lingerMs"));
+        assert!(unknown.message().contains("`linger_ms`"));
+    }
+
+    #[test]
+    fn the_builder_is_checked_too() {
+        let error = Options::new().max_in_flight(65u64).check(Scope::Producer).unwrap_err();
+        assert_eq!(error.option_name(), Some("max_in_flight"));
+        let error = Options::new().ttl_seconds(1u64).check(Scope::Producer).unwrap_err();
+        assert_eq!(error.option_name(), Some("ttl_seconds"));
+    }
+
+    /// Whoever is made with them says so: a stream, a producer, a state producer.
+    #[test]
+    fn retry_options_are_checked_in_the_builder_too() {
+        let day = 86_400_001u64;
+        let wrong: Vec<(&str, Options)> = [
+            [0, day, u64::MAX]
+                .map(|ms| ("retry_initial_delay_ms", Options::new().retry_initial_delay_ms(ms))),
+            [0, day, u64::MAX]
+                .map(|ms| ("retry_max_delay_ms", Options::new().retry_max_delay_ms(ms))),
+            [f64::NAN, 0.999_999, -2.0]
+                .map(|by| ("retry_multiplier", Options::new().retry_multiplier(by))),
+            [0.0, f64::INFINITY, f64::NEG_INFINITY]
+                .map(|by| ("retry_multiplier", Options::new().retry_multiplier(by))),
+        ]
+        .concat();
+        for (name, options) in wrong {
+            for scope in [Scope::Stream, Scope::Producer, Scope::State] {
+                let error = options.check(scope).unwrap_err();
+                assert_eq!(error.option_name(), Some(name), "{options:?} {scope:?}");
+            }
+        }
+        for times in [1_001, u64::MAX] {
+            let error = Options::new().max_retries(times).check(Scope::Stream).unwrap_err();
+            assert_eq!(error.option_name(), Some("max_retries"), "{times}");
+        }
+        Options::new().max_retries(0u64).retry_multiplier(1e300).check(Scope::Stream).unwrap();
+    }
+
+    #[test]
+    fn pauses_do_not_shrink() {
+        let given = |initial, max| {
+            let options = Options::new().retry_initial_delay_ms(initial).retry_max_delay_ms(max);
+            options.check(Scope::Stream)
+        };
+        let error = given(1000u64, 500u64).unwrap_err();
+        assert_eq!(error.option_name(), Some("retry_max_delay_ms"));
+        given(500, 500).unwrap();
+    }
+
+    #[test]
+    fn headers_are_checked() {
+        let mut options = Options::new();
+        for (name, value) in [
+            ("Producer-Epoch", "1"),
+            ("Stream-Seq", "1"),
+            ("content-type", "x"),
+            ("x", "a\r\nb: c"),
+            ("", "x"),
+            ("a b", "x"),
+        ] {
+            assert!(options.set_header(name, value).is_err(), "{name}: {value}");
+        }
+        options.set_header("Authorization", "Bearer ünï").unwrap();
+    }
+
+    #[test]
+    fn params_leave_the_protocols_own_alone() {
+        let mut options = Options::new();
+        for name in ["", "offset", "live", "cursor"] {
+            let error = options.set_param(name, "1").unwrap_err();
+            assert_eq!(error.option_name(), Some("params"), "{name}");
+        }
+        options.set_param("tenant", "a b").unwrap();
+        assert!(Options::new().param("live", "sse").check(Scope::State).is_err());
+    }
+
+    #[test]
+    fn the_reference_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/options.md");
+        if std::env::var_os("DURSTREAM_REWRITE").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), reference());
+    }
+}

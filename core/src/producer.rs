@@ -1,0 +1,213 @@
+//! [`IdempotentProducer`]: the exactly-once writer of bytes or JSON.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::delivery::callbacks::Callbacks;
+use crate::delivery::closing::Last;
+use crate::delivery::closing::close;
+use crate::delivery::engine::Engine;
+use crate::delivery::engine::accept::WriteOptions;
+use crate::delivery::engine::accept::unserialisable;
+use crate::delivery::handle::Snapshot;
+use crate::delivery::open::writers_of;
+use crate::error::Result;
+use crate::options::Options;
+use crate::outcome::CloseResult;
+use crate::outcome::FlushReport;
+use crate::outcome::Outcome;
+use crate::outcome::Receipt;
+use crate::protocol::json;
+use crate::runtime::pending::Pending;
+use crate::stats::Stats;
+use crate::stream::handle::DurableStream;
+
+/// Writes messages to a stream, each exactly once, in the order of the calls.
+///
+/// Messages gather while requests are under way and go out in batches under
+/// `(Producer-Id, Producer-Epoch, Producer-Seq)` (PROTOCOL.md 5.2.1), repeated through failures
+/// under the same tuple. Any thread may use it. Dropping it delivers what was accepted in the
+/// background; use [`detach`](IdempotentProducer::detach) to know the end of it.
+pub struct IdempotentProducer {
+    engine: Arc<Engine>,
+}
+
+impl IdempotentProducer {
+    /// Opens a producer on a stream. Sends nothing before the first write.
+    ///
+    /// The id stays the same over restarts: a new producer takes over from an older one of the
+    /// same id, whatever that one had written stays, and nothing is written twice.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the id or an option is wrong.
+    pub fn open(stream: &DurableStream, producer_id: &str, options: Options) -> Result<Self> {
+        Self::open_with(stream, producer_id, options, Callbacks::default())
+    }
+
+    /// The same, with callbacks that are told what becomes of every write.
+    pub fn open_with(
+        stream: &DurableStream,
+        producer_id: &str,
+        options: Options,
+        callbacks: Callbacks,
+    ) -> Result<Self> {
+        let target = stream.target();
+        let mut config = target.producer_config(producer_id, &options)?;
+        config.opened_at = target.take_tail();
+        let endpoint = target.endpoint().with_own(&options)?;
+        let live = writers_of(&endpoint.stream, &config.producer_id);
+        let before = Engine::ending(&live, &endpoint);
+        Ok(IdempotentProducer { engine: Engine::start(endpoint, config, Some(callbacks), before)? })
+    }
+
+    /// Accepts one message: one JSON value on a JSON stream, bytes on any other. Returns at
+    /// once; the outcome comes with [`wait`](Self::wait), `flush` or the [`Callbacks`].
+    ///
+    /// # Errors
+    /// `Validation` (empty, or no JSON), `TooLarge`, `BufferFull`, `ProducerClosed`,
+    /// `StaleEpoch` once fenced, or what the producer failed with.
+    pub fn append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
+        self.append_with(message, WriteOptions::default())
+    }
+
+    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    pub fn blocking_append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
+        self.append_with(message, WriteOptions::BLOCKING)
+    }
+
+    /// The same, with a tag or waiting, as `options` say.
+    pub fn append_with(&self, message: impl AsRef<[u8]>, options: WriteOptions) -> Result<Receipt> {
+        let message = message.as_ref();
+        self.engine.check_message(message)?;
+        self.engine.accept_with(&[message], 0, options).map(Receipt::accepted)
+    }
+
+    /// The same as [`append`](Self::append); what would be an error is a rejected receipt.
+    pub fn try_append(&self, message: impl AsRef<[u8]>) -> Receipt {
+        self.append(message).unwrap_or_else(Receipt::refused)
+    }
+
+    /// Serialises a value as JSON and accepts it.
+    pub fn append_json(&self, value: &impl Serialize) -> Result<Receipt> {
+        self.engine.check_fork()?;
+        let text = serde_json::to_vec(value).map_err(|error| {
+            self.engine.count_invalid();
+            unserialisable(&error.to_string()).with_url(&self.engine.endpoint.shown)
+        })?;
+        self.append_serialised(&text)
+    }
+
+    /// Accepts one JSON value as a serialiser has just written it, which is not checked again. For
+    /// the bindings, which have serialisers of their own.
+    #[doc(hidden)]
+    pub fn append_serialised(&self, text: &[u8]) -> Result<Receipt> {
+        debug_assert!(json::check(text).is_ok(), "a serialiser writes JSON");
+        self.engine.accept_with(&[text], 0, WriteOptions::default()).map(Receipt::accepted)
+    }
+
+    /// Whether there is nothing to wait for before a write of so many bytes; if there is, `ready`
+    /// waits for it. For the bindings that wait for room themselves.
+    #[doc(hidden)]
+    pub fn finds_room(&self, size: usize) -> bool {
+        self.engine.finds_room(size)
+    }
+
+    /// Waits for the outcome of an accepted write.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id this producer never gave out.
+    pub fn wait(&self, id: u64) -> Pending<Outcome> {
+        self.engine.wait(id)
+    }
+
+    /// Waits until everything accepted before this call is settled, not for later writes.
+    ///
+    /// # Errors
+    /// `Delivery` with counts and first cause, if any call since the last flush ended
+    /// undelivered. Giving up the wait cancels nothing and consumes nothing.
+    pub fn flush(&self) -> Pending<FlushReport> {
+        self.engine.flush()
+    }
+
+    /// Waits until writes are taken at once: there is room in the buffer for the one that last
+    /// found none, or for any other.
+    ///
+    /// # Errors
+    /// What the producer ended with, if it did.
+    pub fn ready(&self) -> Pending<()> {
+        self.engine.ready()
+    }
+
+    /// Begins a fresh session, which may claim the id, once everything accepted so far is
+    /// settled: the way back after another producer took over (`StaleEpoch`).
+    ///
+    /// # Errors
+    /// `ProducerClosed`, or what the producer failed with.
+    pub fn restart(&self) -> Pending<()> {
+        self.engine.restart()
+    }
+
+    /// Flushes, then ends the *stream* for everybody, a last message in the same request
+    /// (PROTOCOL.md 5.2.1). A stream that somebody else ended is `StreamClosed`.
+    ///
+    /// If the flush fails, the stream is not ended, and close may be called again. Repeats
+    /// return the first result.
+    pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
+        let checked = message.map_or(Ok(()), |message| self.engine.check_message(message));
+        if let Err(error) = checked.and_then(|()| self.engine.check_fork()) {
+            return Pending::ready(Err(error));
+        }
+        close(&self.engine, Last::of(message))
+    }
+
+    /// Flushes and lets go without ending the stream. Reports as `flush` does.
+    pub fn detach(&self) -> Pending<FlushReport> {
+        let report = self.engine.flush();
+        self.engine.begin_stop();
+        report
+    }
+
+    /// Takes no more writes, delivers the accepted ones and ends by itself.
+    pub fn begin_shutdown(&self) {
+        self.engine.begin_stop();
+    }
+
+    /// Ends now: pending writes settle as `cancelled`, or `delivery-unknown` where they were
+    /// under way.
+    pub fn stop(&self) {
+        self.engine.stop_now();
+    }
+
+    /// Where the producer stands.
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine.snapshot()
+    }
+
+    /// Counters and gauges, in one consistent snapshot.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// The id as it goes on the wire: with its suffix if `shared`.
+    pub fn producer_id(&self) -> &str {
+        self.engine.producer_id()
+    }
+
+    /// The stream's URL, without user info and query.
+    pub fn url(&self) -> &str {
+        self.engine.url()
+    }
+}
+
+impl Drop for IdempotentProducer {
+    fn drop(&mut self) {
+        self.engine.begin_stop();
+    }
+}
+
+impl std::fmt::Debug for IdempotentProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IdempotentProducer({} on {})", self.producer_id(), self.url())
+    }
+}

@@ -1,0 +1,165 @@
+//! Requests outside a producer's session (create, HEAD, delete, read, close without a message):
+//! idempotent, so transient failures are simply repeated, within limits.
+
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::protocol::answer::Answer;
+use crate::protocol::answer::Response;
+use crate::transport::request::{Request, Transport};
+
+/// An exponential schedule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Backoff {
+    pub(crate) initial: Duration,
+    pub(crate) max: Duration,
+    pub(crate) multiplier: f64,
+}
+
+impl Backoff {
+    /// The pause after failed attempt `attempt` (from 0): between half of and the full
+    /// exponential step, placed there by `random` in `0.0..1.0`.
+    pub(crate) fn delay(&self, attempt: u32, random: f64) -> Duration {
+        let growth = self.multiplier.powi(attempt.min(1_000) as i32);
+        let step = (self.initial.as_secs_f64() * growth).min(self.max.as_secs_f64());
+        Duration::from_secs_f64(step * (0.5 + random.clamp(0.0, 1.0) / 2.0))
+    }
+}
+
+/// When to give up.
+#[derive(Debug, Clone)]
+pub(crate) struct Retries {
+    pub(crate) backoff: Backoff,
+    pub(crate) max_retries: u64,
+    pub(crate) retry_after_max: Duration,
+    /// Not where the attempt may have been carried out: only after what certainly refused it.
+    pub(crate) unless_stored: bool,
+}
+
+pub(crate) fn request_timeout(options: &Options) -> Duration {
+    Duration::from_millis(options.number("request_timeout_ms", options.request_timeout_ms))
+}
+
+pub(crate) fn retries(options: &Options) -> Retries {
+    let ms = |name, value| Duration::from_millis(options.number(name, value));
+    let initial = ms("retry_initial_delay_ms", options.retry_initial_delay_ms);
+    let max = ms("retry_max_delay_ms", options.retry_max_delay_ms);
+    Retries {
+        backoff: Backoff {
+            // One that is given moves the other's default.
+            initial: options.retry_initial_delay_ms.map_or(initial.min(max), |_| initial),
+            max: max.max(options.retry_initial_delay_ms.map_or(max, |_| initial)),
+            multiplier: options.factor(),
+        },
+        max_retries: options.number("max_retries", options.max_retries),
+        retry_after_max: ms("retry_after_max_ms", options.retry_after_max_ms),
+        unless_stored: false,
+    }
+}
+
+/// What came of it in the end.
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
+    pub(crate) response: Response,
+    /// An earlier attempt may have been carried out.
+    pub(crate) repeated: bool,
+    pub(crate) attempts: u32,
+}
+
+/// Sends until an answer that decides something, or the retries are used up.
+pub(crate) async fn send(
+    transport: &dyn Transport,
+    request: Request,
+    retries: &Retries,
+    doing: &str,
+) -> Result<Reply, Error> {
+    let mut attempt: u32 = 0;
+    let mut repeated = false;
+    loop {
+        let url = &request.endpoint.shown;
+        let (error, retry_after) = match transport.send(request.again()).await {
+            Ok(response) => {
+                let answer = Answer::read(&response, SystemTime::now());
+                if !is_inconclusive(&request, &answer) {
+                    return Ok(Reply { answer, response, repeated, attempts: attempt + 1 });
+                }
+                let error = answer.error(doing, url);
+                let refused = retries.unless_stored && answer.is_refusal();
+                let definite = refused || error.definite();
+                (error.with_definite(definite), answer.retry_after)
+            }
+            Err(failure) => (failure.error(doing, url), None),
+        };
+        repeated |= !error.definite();
+        if u64::from(attempt) >= retries.max_retries || (retries.unless_stored && repeated) {
+            return Err(error.with_definite(!repeated)); // an earlier attempt counts too
+        }
+        let pause = retries.backoff.delay(attempt, rand::random());
+        let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
+        tokio::time::sleep(pause.max(asked)).await;
+        attempt += 1;
+    }
+}
+
+/// One attempt; a transient failure is the caller's to repeat, and when.
+pub(super) async fn attempt(
+    transport: &dyn Transport,
+    request: Request,
+    doing: &str,
+) -> Result<(Answer, Response), (Error, Option<Duration>)> {
+    let url = request.endpoint.shown.clone();
+    match transport.send(request).await {
+        Ok(response) => {
+            let answer = Answer::read(&response, SystemTime::now());
+            if answer.is_transient() {
+                return Err((answer.error(doing, &url), answer.retry_after));
+            }
+            Ok((answer, response))
+        }
+        Err(failure) => Err((failure.error(doing, &url), None)),
+    }
+}
+
+/// Whether it has to be asked again what the answer means: nothing came of it yet, something in
+/// between answered, or something was done, and not told what (a 303 after a POST).
+fn is_inconclusive(request: &Request, answer: &Answer) -> bool {
+    answer.is_transient()
+        || answer.is_foreign(&request.method, request.body.is_empty())
+        || (answer.status == 303 && request.method == Method::POST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn within_its_limits(attempt in 0u32.., random in 0.0f64..1.0, multiplier in 1.0f64..10.0) {
+            let (initial, max) = (Duration::from_millis(100), Duration::from_secs(5));
+            let delay = Backoff { initial, max, multiplier }.delay(attempt, random);
+            prop_assert!(delay >= initial / 2 && delay <= max);
+        }
+    }
+
+    #[test]
+    fn the_largest_values_stay_a_pause() {
+        let day = Duration::from_secs(86_400);
+        let backoff = Backoff { initial: day, max: day, multiplier: f64::MAX };
+        assert!(backoff.delay(u32::MAX, 1.0) <= day && backoff.delay(0, 0.0) >= day / 2);
+    }
+
+    #[test]
+    fn grows_by_the_multiplier() {
+        let backoff = Backoff {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(5),
+            multiplier: 2.0,
+        };
+        let full: Vec<_> = (0..8).map(|n| backoff.delay(n, 1.0).as_millis()).collect();
+        assert_eq!(full, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+}

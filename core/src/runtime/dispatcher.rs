@@ -1,0 +1,76 @@
+//! Threads that run the host's functions, one at a time.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::runtime::log;
+use crate::runtime::threads::{lock, spawn};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread for the host's functions, which starts with the first one.
+pub(crate) struct Dispatcher {
+    thread_name: &'static str,
+    calls: Mutex<Calls>,
+}
+
+enum Calls {
+    NotStarted,
+    Running {
+        jobs: mpsc::Sender<Job>,
+        thread: JoinHandle<()>,
+    },
+    /// Callbacks that come later run where they come from.
+    Stopped,
+}
+
+impl Dispatcher {
+    fn new(thread_name: &'static str) -> Arc<Self> {
+        Arc::new(Dispatcher { thread_name, calls: Mutex::new(Calls::NotStarted) })
+    }
+
+    /// The one for callbacks, and the one for header functions.
+    pub(super) fn both() -> (Arc<Self>, Arc<Self>) {
+        (Dispatcher::new("durstream-calls"), Dispatcher::new("durstream-auth"))
+    }
+
+    pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
+        let mut calls = lock(&self.calls);
+        if matches!(*calls, Calls::NotStarted) {
+            let (jobs, queue) = mpsc::channel::<Job>();
+            let run = move || queue.into_iter().for_each(guarded);
+            if let Ok(thread) = spawn(self.thread_name, run) {
+                *calls = Calls::Running { jobs, thread };
+            }
+        }
+        let unsent = match &*calls {
+            Calls::Running { jobs, .. } => jobs.send(Box::new(job)).map_err(|e| e.0).err(),
+            _ => Some(Box::new(job) as Job),
+        };
+        drop(calls);
+        if let Some(job) = unsent {
+            guarded(job);
+        }
+    }
+
+    pub(super) fn stop(&self, deadline: Instant) {
+        let calls = std::mem::replace(&mut *lock(&self.calls), Calls::Stopped);
+        let Calls::Running { jobs, thread } = calls else { return };
+        drop(jobs);
+        // A callback of the host's may hang; it is given the rest of the time, then left alone.
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A callback that panics is reported; the dispatcher goes on.
+pub(crate) fn guarded(job: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+        log::warn("a callback panicked");
+    }
+}

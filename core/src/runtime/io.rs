@@ -1,0 +1,114 @@
+//! The hidden runtime: one I/O thread, and the threads that run the host's functions.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::dispatcher::Dispatcher;
+use crate::runtime::pending::{Pending, pending};
+use crate::runtime::threads::{lock, spawn};
+
+/// Large answers that are taken apart at the same time, beside the I/O thread.
+const PARSING_THREADS: usize = 4;
+/// How long such a thread stays after the last one.
+const PARSING_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// What the threads get to end, even when the time is up.
+pub(crate) const MIN_GRACE: Duration = Duration::from_millis(200);
+
+/// The threads, and what lives as long as they do.
+pub(crate) struct Runtime {
+    handle: tokio::runtime::Handle,
+    stop: Arc<Notify>,
+    io_thread: Mutex<Option<JoinHandle<()>>>,
+    dispatcher: Arc<Dispatcher>,
+    /// For header functions, which requests wait for: a slow callback makes no request late.
+    header_dispatcher: Arc<Dispatcher>,
+    attached: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Runtime {
+    /// Starts the I/O thread.
+    pub(super) fn start() -> Result<Self> {
+        let failed = |e: std::io::Error| {
+            Error::new(ErrorKind::Internal, format!("cannot start the I/O thread: {e}"))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(PARSING_THREADS)
+            .thread_keep_alive(PARSING_KEEP_ALIVE)
+            .thread_name("durstream-parse")
+            .build()
+            .map_err(failed)?;
+        let handle = runtime.handle().clone();
+        let stop = Arc::new(Notify::new());
+        let stopped = stop.clone();
+        let thread = spawn("durstream-io", move || {
+            runtime.block_on(stopped.notified());
+            runtime.shutdown_timeout(MIN_GRACE); // an answer may still be taken apart
+        })
+        .map_err(failed)?;
+        Ok(Self::over(handle, stop, Some(thread)))
+    }
+
+    /// A runtime over the test's own executor, whose clock the test drives.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        Self::over(tokio::runtime::Handle::current(), Arc::default(), None)
+    }
+
+    fn over(
+        handle: tokio::runtime::Handle,
+        stop: Arc<Notify>,
+        io_thread: Option<JoinHandle<()>>,
+    ) -> Self {
+        let (dispatcher, header_dispatcher) = Dispatcher::both();
+        let (io_thread, attached) = (Mutex::new(io_thread), OnceLock::new());
+        Runtime { handle, stop, io_thread, dispatcher, header_dispatcher, attached }
+    }
+
+    /// What somebody keeps here because it cannot outlive the threads: connections, say. It is made
+    /// once, and all who ask mean the same.
+    pub(crate) fn attached<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let attached = self.attached.get_or_init(|| Arc::new(make()));
+        attached.clone().downcast().expect("one kind of thing is attached")
+    }
+
+    /// Runs a task on the I/O thread.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(task);
+    }
+
+    /// Runs a task on the I/O thread and hands its result out.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Pending<T> {
+        let (completer, pending) = pending();
+        self.spawn(async move { completer.complete(task.await) });
+        pending
+    }
+
+    /// Runs a callback on the dispatcher thread.
+    pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
+        self.dispatcher.dispatch(job);
+    }
+
+    /// The thread that header functions are called on.
+    pub(crate) fn header_dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.header_dispatcher
+    }
+
+    pub(super) fn stop(&self, deadline: Instant) {
+        self.stop.notify_one();
+        if let Some(thread) = lock(&self.io_thread).take() {
+            let _ = thread.join();
+        }
+        self.header_dispatcher.stop(deadline);
+        self.dispatcher.stop(deadline);
+    }
+}

@@ -1,0 +1,240 @@
+//! What runs in this process, what it has still to finish, and the ends it can come to.
+//!
+//! Whoever accepts work registers it as [`Work`]; what counts, waits for or ends all of it knows
+//! nothing else of it.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::dispatcher::guarded;
+use crate::runtime::fork::{PerProcess, generation, uncut};
+use crate::runtime::io::{MIN_GRACE, Runtime};
+use crate::runtime::pending::{Pending, pending};
+use crate::runtime::threads::{lock, on_own_thread, would_deadlock};
+use crate::runtime::{exit, log};
+
+/// Something that has accepted work, which the process finishes before it ends.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// Writes accepted and not settled.
+    fn pending(&self) -> u64 {
+        0
+    }
+
+    /// Waits until what was accepted so far is settled.
+    fn when_settled(self: Arc<Self>) -> Waiting {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Waits until its own task has ended.
+    fn when_ended(self: Arc<Self>) -> Waiting {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Whether it ends with a runtime.
+    fn runs_on(&self, _runtime: &Arc<Runtime>) -> bool {
+        true
+    }
+
+    /// It takes no more, finishes what it took, and ends.
+    fn begin_stop(&self) {}
+
+    /// It ends now.
+    fn stop_now(&self) {}
+
+    /// There may be room in what all share.
+    fn room_freed(&self) {}
+}
+
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Default)]
+struct Runtimes {
+    running: Mutex<Option<Arc<Runtime>>>,
+    /// The one that is being shut down, for what its callbacks still hear.
+    stopping: Mutex<Weak<Runtime>>,
+}
+
+#[derive(Default)]
+struct Works {
+    list: Vec<Weak<dyn Work>>,
+    /// At how many the dropped ones are forgotten: with each that comes, it would cost the square.
+    full: usize,
+}
+
+impl Works {
+    /// How many there may be at least before that.
+    const LEAST: usize = 64;
+
+    fn add(&mut self, work: Weak<dyn Work>) {
+        if self.list.len() >= self.full.max(Self::LEAST) {
+            self.list.retain(|work| work.strong_count() > 0);
+            self.full = 2 * self.list.len();
+        }
+        self.list.push(work);
+    }
+}
+
+static RUNTIMES: PerProcess<Runtimes> = PerProcess::new(Runtimes::default);
+static WORKS: PerProcess<Mutex<Works>> = PerProcess::new(Mutex::default);
+
+/// The running runtime, started if there is none.
+pub(crate) fn runtime() -> Result<Arc<Runtime>> {
+    let mut slot = lock(&RUNTIMES.get().running);
+    if let Some(runtime) = &*slot {
+        return Ok(runtime.clone());
+    }
+    exit::register(at_exit);
+    let runtime = Arc::new(uncut(Runtime::start)?);
+    *slot = Some(runtime.clone());
+    Ok(runtime)
+}
+
+/// The runtime, if one is running.
+fn running() -> Option<Arc<Runtime>> {
+    lock(&RUNTIMES.get().running).clone()
+}
+
+/// The runtime whose callbacks' thread runs: the running one, or the one being shut down.
+fn calling() -> Option<Arc<Runtime>> {
+    running().or_else(|| lock(&RUNTIMES.get().stopping).upgrade())
+}
+
+impl<T: Send + 'static> Pending<T> {
+    /// Calls back with the result on the dispatcher thread, where it may take its time: for
+    /// hosts whose results need a lock of theirs, such as Python's GIL.
+    pub fn on_dispatcher(self, callback: impl FnOnce(Result<T>) + Send + 'static) {
+        match calling() {
+            Some(runtime) => {
+                self.on_complete(move |result| runtime.dispatch(move || callback(result)));
+            }
+            None => self.on_complete(callback),
+        }
+    }
+}
+
+/// Makes something part of what this process has to finish, as long as it lives.
+pub(crate) fn register(work: Weak<dyn Work>) {
+    lock(WORKS.get()).add(work);
+}
+
+/// All work of this process.
+pub(crate) fn works() -> Vec<Arc<dyn Work>> {
+    lock(WORKS.get()).list.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Writes of this process accepted and not settled, over all producers.
+pub fn pending_count() -> u64 {
+    pending_in(&works())
+}
+
+fn pending_in(works: &[Arc<dyn Work>]) -> u64 {
+    works.iter().map(|work| work.pending()).sum()
+}
+
+/// Waits until every write accepted so far, by any producer of this process, is settled.
+///
+/// For the end of a process, not in place of `flush`: it fails only if the time runs out, and
+/// leaves to each producer's own `flush` and `on_error` what was not delivered.
+pub fn flush_all(timeout: Duration) -> Pending<()> {
+    let works = works();
+    let Some(runtime) = running() else { return Pending::ready(Ok(())) };
+    if pending_in(&works) == 0 {
+        return Pending::ready(Ok(()));
+    }
+    settle_all(&runtime, works, timeout)
+}
+
+/// What is said of writes that are given up.
+fn still_pending(writes: u64, limit: Duration) -> String {
+    let writes = if writes == 1 { "1 write was" } else { &format!("{writes} writes were") };
+    format!("{writes} still pending after {} ms", limit.as_millis())
+}
+
+fn settle_all(runtime: &Runtime, works: Vec<Arc<dyn Work>>, timeout: Duration) -> Pending<()> {
+    let (completer, result) = pending();
+    runtime.spawn(async move {
+        let settle = async {
+            for work in &works {
+                work.clone().when_settled().await;
+            }
+        };
+        if tokio::time::timeout(timeout, settle).await.is_ok() {
+            return completer.complete(Ok(()));
+        }
+        let text = still_pending(pending_in(&works), timeout);
+        // Whoever gave the wait up, or was refused it, hears nothing of it.
+        if !completer.is_abandoned() {
+            log::warn(&text);
+        }
+        completer.complete(Err(Error::new(ErrorKind::Timeout, text)));
+    });
+    result
+}
+
+/// Stops everything: no new writes, accepted ones get until `timeout` to be delivered, what is
+/// left settles as `producer-stopped`, and the library's threads end.
+///
+/// Handles stay safe to use and answer with `ProducerClosed`. A later open starts afresh. Blocks;
+/// must not be called from a callback. Without a running library it does nothing.
+pub fn shutdown(timeout: Duration) -> Result<()> {
+    if on_own_thread() {
+        return Err(would_deadlock());
+    }
+    // Taken first: what is opened from here on starts afresh.
+    let runtime = {
+        let runtimes = RUNTIMES.get();
+        let mut slot = lock(&runtimes.running);
+        let Some(runtime) = slot.take() else { return Ok(()) };
+        *lock(&runtimes.stopping) = Arc::downgrade(&runtime);
+        runtime
+    };
+    let now = Instant::now();
+    let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
+    let mut works = works();
+    works.retain(|work| work.runs_on(&runtime));
+    works.iter().for_each(|work| work.begin_stop());
+    let drained = settle_all(&runtime, works.clone(), timeout.min(FOR_EVER)).wait();
+    works.iter().for_each(|work| work.stop_now());
+    // Outcomes reach their callbacks before the threads end.
+    let grace = deadline.saturating_duration_since(Instant::now()).max(MIN_GRACE);
+    let ended = async move {
+        for work in &works {
+            work.clone().when_ended().await;
+        }
+    };
+    let _ = runtime.run(async move { Ok(tokio::time::timeout(grace, ended).await.is_ok()) }).wait();
+    runtime.stop(deadline.max(Instant::now() + MIN_GRACE));
+    log::close(MIN_GRACE);
+    drained
+}
+
+/// As good as no limit, and no time overflows by it.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+extern "C" fn at_exit() {
+    /// The generation whose end has begun, plus one: two registrations are no two ends.
+    static ENDING: AtomicU64 = AtomicU64::new(0);
+    let own = generation() + 1;
+    if ENDING.swap(own, Ordering::AcqRel) != own {
+        guarded(drain);
+    }
+}
+
+fn drain() {
+    let limit = exit::exit_timeout();
+    // Whoever ends the process from a callback would wait for itself.
+    if on_own_thread() {
+        return;
+    }
+    if !limit.is_zero() {
+        // What is left is in the log, unless a callback blocks the thread that would say so.
+        let flushed = flush_all(limit).wait_for(limit.saturating_add(MIN_GRACE));
+        if flushed.is_none() {
+            log::warn(&still_pending(pending_count(), limit));
+        }
+    }
+    log::close(MIN_GRACE);
+}

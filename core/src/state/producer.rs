@@ -1,0 +1,339 @@
+//! [`StateProducer`]: the exactly-once writer of entity state.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::delivery::callbacks::Callbacks;
+use crate::delivery::engine::Engine;
+use crate::delivery::engine::accept::WriteOptions;
+use crate::delivery::handle::Snapshot;
+use crate::error;
+use crate::error::{Error, ErrorKind, Issue, Result};
+use crate::options::Options;
+use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
+use crate::protocol::json;
+use crate::protocol::json::Key;
+use crate::runtime::pending::{Pending, pending};
+use crate::state::registry::Entry;
+use crate::state::schema::{Compiled, StreamSchema, shown};
+
+use crate::delivery::closing::Last;
+use crate::delivery::closing::close;
+use crate::state::registry::Registry;
+use crate::stats::Stats;
+
+/// Opens the writer of entity state for a stream, or returns the one that is open already:
+/// there is one per stream in a process.
+///
+/// Sends nothing itself; the stream is created or checked in the background before the first
+/// batch, so a producer may start before its server does.
+///
+/// # Errors
+/// `InvalidArgument`: an option or the schema is wrong, no server is configured, or the open
+/// producer of this stream has other options or another schema.
+pub fn create_durable_stream(options: Options, schema: StreamSchema) -> Result<StateProducer> {
+    create_durable_stream_with(options, schema, Callbacks::default())
+}
+
+/// The same, with callbacks that are told what becomes of every accepted write. Each holder has its
+/// own, and all of them are called; a tag is told to the holder alone that wrote with it, while it
+/// is one.
+pub fn create_durable_stream_with(
+    options: Options,
+    schema: StreamSchema,
+    callbacks: Callbacks,
+) -> Result<StateProducer> {
+    schema.check()?;
+    let (entry, holder) = Registry::of_process().open(options, schema)?;
+    entry.engine.listeners.add(holder, callbacks);
+    Ok(StateProducer { entry, holder })
+}
+
+/// Publishes the state of entities to one stream, each change exactly once, in call order.
+///
+/// Any thread may use it. Each open is a holder; letting the last one go drains the producer in
+/// the background.
+pub struct StateProducer {
+    pub(super) entry: Arc<Entry>,
+    /// The number of this holder.
+    holder: u32,
+}
+
+impl StateProducer {
+    fn engine(&self) -> &Arc<Engine> {
+        &self.entry.engine
+    }
+
+    /// Publishes an entity's whole new state. Returns at once.
+    ///
+    /// What cannot be accepted gives a rejected receipt (unknown collection `invalid-entity`,
+    /// missing primary key `invalid-key`, refused by the schema `invalid-value`, a full buffer,
+    /// ...): nothing is sent.
+    ///
+    /// # Errors
+    /// `Forked`; with `strict`, every refusal.
+    pub fn upsert(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
+        match serde_json::to_vec(value) {
+            Ok(text) => self.upsert_json(collection, &text),
+            Err(error) => self.refuse(
+                collection,
+                "serialization-failed",
+                None,
+                vec![Issue { path: String::new(), message: error.to_string() }],
+            ),
+        }
+    }
+
+    /// The same from JSON text, which reaches the stream as it is.
+    pub fn upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
+        self.upsert_json_with(collection, value, WriteOptions::default())
+    }
+
+    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    pub fn blocking_upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
+        self.upsert_json_with(collection, value, WriteOptions::BLOCKING)
+    }
+
+    /// The same, with a tag or waiting, as `options` say.
+    pub fn upsert_json_with(
+        &self,
+        collection: &str,
+        value: &[u8],
+        options: WriteOptions,
+    ) -> Result<Receipt> {
+        self.write(self.try_upsert(collection, value, options))
+    }
+
+    /// Publishes that an entity is gone. Returns at once; refuses as `upsert` does.
+    pub fn delete(&self, collection: &str, key: &str) -> Result<Receipt> {
+        self.delete_with(collection, key, WriteOptions::default())
+    }
+
+    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    pub fn blocking_delete(&self, collection: &str, key: &str) -> Result<Receipt> {
+        self.delete_with(collection, key, WriteOptions::BLOCKING)
+    }
+
+    /// The same, with a tag or waiting, as `options` say.
+    pub fn delete_with(
+        &self,
+        collection: &str,
+        key: &str,
+        options: WriteOptions,
+    ) -> Result<Receipt> {
+        self.write(self.try_delete(collection, key, options))
+    }
+
+    /// Books a value that a validator outside the core refused: the same receipt, error and
+    /// accounting as for a JSON Schema.
+    pub fn refuse(
+        &self,
+        collection: &str,
+        reason: &'static str,
+        key: Option<&str>,
+        issues: Vec<Issue>,
+    ) -> Result<Receipt> {
+        self.engine().check_fork()?;
+        let text = match issues.first() {
+            Some(issue) => format!("the value was refused: {}", shown(issue)),
+            None => "the value was refused".to_owned(),
+        };
+        self.write(Err(Error::validation(reason, collection, key, issues, text)))
+    }
+
+    fn write(&self, id: Result<u64>) -> Result<Receipt> {
+        let error = match id {
+            Ok(id) => return Ok(Receipt::accepted(id)),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Forked {
+            return Err(error);
+        }
+        if error.kind() == ErrorKind::Validation {
+            self.engine().count_invalid();
+        }
+        let error = error.with_url(&self.engine().endpoint.shown);
+        if self.entry.strict {
+            return Err(error);
+        }
+        let receipt = Receipt::refused(error);
+        receipt.refusal().into_iter().for_each(|outcome| self.engine().log_refusal(outcome));
+        Ok(receipt)
+    }
+
+    fn try_upsert(&self, name: &str, value: &[u8], options: WriteOptions) -> Result<u64> {
+        self.engine().check_fork()?;
+        let collection = self.collection(name)?;
+        let refuse = |reason, key: Option<&str>, text: String| {
+            let issue = Issue { path: String::new(), message: text.clone() };
+            Error::validation(reason, name, key, vec![issue], text)
+        };
+        let key = match json::key_of(value, &collection.primary_key) {
+            Ok(Key::Text(key)) => key,
+            Ok(Key::Missing) => {
+                let text = format!(
+                    "the primary key `{}` is missing",
+                    error::shown(&collection.primary_key)
+                );
+                return Err(refuse("invalid-key", None, text));
+            }
+            Ok(Key::NotAnObject) => {
+                let text = "the value is not an object".to_owned();
+                return Err(refuse("invalid-value", None, text));
+            }
+            Err(text) => {
+                let text = format!("the value is not one JSON value: {text}");
+                return Err(refuse("invalid-value", None, text));
+            }
+        };
+        collection.validate(name, &key, value)?;
+        let quoted = json::quote(&key);
+        let parts: [&[u8]; 5] = [
+            collection.prefix.as_bytes(),
+            quoted.as_bytes(),
+            b",\"value\":",
+            value.trim_ascii(),
+            b",\"headers\":{\"operation\":\"upsert\"}}",
+        ];
+        self.engine().accept_with(&parts, self.holder, options)
+    }
+
+    fn try_delete(&self, name: &str, key: &str, options: WriteOptions) -> Result<u64> {
+        self.engine().check_fork()?;
+        let collection = self.collection(name)?;
+        if key.is_empty() {
+            let text = "the key is empty".to_owned();
+            let issue = Issue { path: String::new(), message: text.clone() };
+            return Err(Error::validation("invalid-key", name, None, vec![issue], text));
+        }
+        let quoted = json::quote(key);
+        let parts: [&[u8]; 3] = [
+            collection.prefix.as_bytes(),
+            quoted.as_bytes(),
+            b",\"headers\":{\"operation\":\"delete\"}}",
+        ];
+        self.engine().accept_with(&parts, self.holder, options)
+    }
+
+    fn collection(&self, name: &str) -> Result<&Compiled> {
+        self.entry.schema.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.entry.schema.names().map(error::shown).collect();
+            let text = format!(
+                "there is no collection `{}`; the schema has {}",
+                error::shown(name),
+                known.join(", ")
+            );
+            Error::validation("invalid-entity", name, None, Vec::new(), text)
+        })
+    }
+
+    /// Waits for the outcome of an accepted write.
+    pub fn wait(&self, id: u64) -> Pending<Outcome> {
+        self.engine().wait(id)
+    }
+
+    /// Waits until everything accepted before this call is settled.
+    ///
+    /// # Errors
+    /// `Delivery`, as [`IdempotentProducer::flush`](crate::producer::IdempotentProducer::flush).
+    pub fn flush(&self) -> Pending<FlushReport> {
+        self.engine().flush()
+    }
+
+    /// Flushes, leaves the registry and lets go, for all holders. The stream itself goes on:
+    /// it outlives a deploy.
+    pub fn close(&self) -> Pending<FlushReport> {
+        let report = self.engine().flush();
+        self.begin_shutdown();
+        report
+    }
+
+    /// Flushes, then ends the *stream* for everybody, and closes the producer.
+    pub fn close_stream(&self) -> Pending<CloseResult> {
+        if let Err(error) = self.engine().check_fork() {
+            return Pending::ready(Err(error));
+        }
+        let (completer, result) = pending();
+        let entry = self.entry.clone();
+        close(self.engine(), Last::Nothing).on_complete(move |closed| {
+            if closed.is_ok() {
+                Registry::of_process().retire(&entry);
+            }
+            completer.complete(closed);
+        });
+        result
+    }
+
+    /// Takes no more writes from any holder, delivers the accepted ones and ends by itself:
+    /// what an abort signal does.
+    pub fn begin_shutdown(&self) {
+        if !self.engine().is_foreign() {
+            Registry::of_process().retire(&self.entry);
+            self.engine().begin_stop();
+        }
+    }
+
+    /// Ends now: pending writes settle as `cancelled` or `delivery-unknown`.
+    pub fn stop(&self) {
+        if !self.engine().is_foreign() {
+            Registry::of_process().retire(&self.entry);
+            self.engine().stop_now();
+        }
+    }
+
+    /// Waits until the stream was created or found and there is room in the buffer for the write
+    /// that last found none, or for any other.
+    ///
+    /// # Errors
+    /// What the producer ended with, if it did.
+    pub fn ready(&self) -> Pending<()> {
+        self.engine().ready()
+    }
+
+    /// Whether there is nothing to wait for before a write of so many bytes; if there is, `ready`
+    /// waits for it. For the bindings that wait for room themselves.
+    #[doc(hidden)]
+    pub fn finds_room(&self, size: usize) -> bool {
+        self.engine().finds_room(size)
+    }
+
+    /// Where the producer stands.
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine().snapshot()
+    }
+
+    /// Counters and gauges, in one consistent snapshot.
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// The id as it goes on the wire: with its suffix if `shared`.
+    pub fn producer_id(&self) -> &str {
+        self.engine().producer_id()
+    }
+
+    /// The stream's URL, without user info and query.
+    pub fn url(&self) -> &str {
+        self.engine().url()
+    }
+
+    /// Whether both are holders of the same producer.
+    pub fn is_same(&self, other: &StateProducer) -> bool {
+        Arc::ptr_eq(&self.entry, &other.entry)
+    }
+}
+
+impl Drop for StateProducer {
+    fn drop(&mut self) {
+        if !self.engine().is_foreign() {
+            Registry::of_process().let_go(&self.entry, self.holder);
+        }
+    }
+}
+
+impl std::fmt::Debug for StateProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StateProducer({} on {})", self.producer_id(), self.url())
+    }
+}

@@ -1,0 +1,148 @@
+//! Appending and ending, for whoever waits for the outcome of each.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::delivery::engine::accept::unserialisable;
+use crate::error::{Error, Result};
+use crate::outcome::{CloseResult, Outcome, Reason};
+use crate::runtime::pending::{Pending, pending};
+use crate::runtime::threads::lock_inherited;
+use crate::stream::handle::DurableStream;
+use crate::stream::plain_queue::PlainAppend;
+use crate::stream::writer::{Writer, Writers};
+
+impl DurableStream {
+    /// Appends one message and waits for its outcome: one JSON value on a JSON stream, bytes
+    /// on any other. Concurrent calls travel together. It is repeated through failures, and still
+    /// appended once, unless the option `idempotent` is off.
+    ///
+    /// # Errors
+    /// `Validation` for an empty message or broken JSON; else why it was not delivered:
+    /// [`definite`](Error::definite) says whether it is certainly not in the stream.
+    pub fn append(&self, message: impl AsRef<[u8]>) -> Pending<Outcome> {
+        self.append_as(message.as_ref(), None)
+    }
+
+    /// The same with a `Stream-Seq`: the server takes the message only if `seq` sorts after the
+    /// one of the last such message (PROTOCOL.md 5.2). It travels in a request of its own.
+    ///
+    /// # Errors
+    /// As `append`; `SequenceConflict` if `seq` is not above the last one, `InvalidArgument`
+    /// unless it is 1 to 256 visible ASCII characters.
+    pub fn append_with_seq(&self, message: impl AsRef<[u8]>, seq: &str) -> Pending<Outcome> {
+        self.append_as(message.as_ref(), Some(seq))
+    }
+
+    pub(super) fn append_as(&self, message: &[u8], seq: Option<&str>) -> Pending<Outcome> {
+        let writer = match self.writer() {
+            Ok(writer) => writer,
+            Err(error) => return Pending::ready(Err(error)),
+        };
+        let plain = || PlainAppend {
+            message: Bytes::copy_from_slice(message),
+            seq: seq.map(str::to_owned),
+        };
+        if !self.is_idempotent() {
+            return match writer.check_append(message, seq) {
+                Ok(()) => self.append_plainly(plain()),
+                Err(error) => Pending::ready(Err(error)),
+            };
+        }
+        // A server that has too many producers already takes appends without an identity.
+        match writer.append(message, seq) {
+            Ok(pending) if writer.is_known() => or_error(pending),
+            Ok(pending) => self.unless_delivered(plain(), or_error(pending)),
+            Err(error) if is_end(&error) && writer.producer_limit_reached() => {
+                self.append_plainly(plain())
+            }
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// The error of a message that could not be serialised. For the bindings, which have serialisers
+    /// of their own.
+    #[doc(hidden)]
+    pub fn unserialisable(&self, why: &str) -> Error {
+        unserialisable(why).with_url(self.target().url())
+    }
+
+    /// Waits until there is room for an append that found none.
+    pub(super) fn room(&self) -> Pending<()> {
+        match self.writer() {
+            Ok(writer) if self.is_idempotent() && !writer.producer_limit_reached() => {
+                writer.ready()
+            }
+            Ok(_) => self.shared.plain.room(),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Whether appends carry an identity, as long as the server takes it.
+    fn is_idempotent(&self) -> bool {
+        self.target().options.idempotent.unwrap_or(true)
+    }
+
+    /// Ends the stream: nothing can be appended any more. Messages appended before are
+    /// delivered first; a last `message` is appended in the same request.
+    ///
+    /// Without a message it may be repeated, by anybody.
+    pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
+        // Also where another handle ends it: that one's result is this one's, too.
+        match self.writer_if(|_, _| true) {
+            Ok(writer) if !self.is_idempotent() || writer.producer_limit_reached() => {
+                match writer.check_close(message) {
+                    Ok(()) => self.close_without_identity(message),
+                    Err(error) => Pending::ready(Err(error)),
+                }
+            }
+            Ok(writer) => {
+                let attempt = writer.close(message, self.shared.number);
+                self.unless_closed(message, writer, attempt)
+            }
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// This handle's writer, found or opened at first need, or where another handle ends the stream
+    /// through the one it had: what becomes of an append then is for the server to say.
+    pub(super) fn writer(&self) -> Result<Arc<Writer>> {
+        self.writer_if(Writer::is_open_to)
+    }
+
+    fn writer_if(&self, is_fit: fn(&Writer, u64) -> bool) -> Result<Arc<Writer>> {
+        // The parent's, in a forked child, refuses by itself; its locks are not to be touched.
+        let is_fit =
+            |writer: &Arc<Writer>| writer.is_foreign() || is_fit(writer, self.shared.number);
+        let shared = &self.shared;
+        let own = lock_inherited(&shared.writer, shared.target.generation)?.clone();
+        if let Some(own) = own.filter(is_fit) {
+            return Ok(own);
+        }
+        let found = Writers::of_process().of(self.target(), shared.number)?;
+        let mut own = lock_inherited(&shared.writer, shared.target.generation)?;
+        let writer = own.clone().filter(is_fit).unwrap_or_else(|| found.clone());
+        let before = own.replace(writer.clone());
+        drop(own);
+        drop((before, found)); // not under the lock: one may end
+        Ok(writer)
+    }
+}
+
+/// Whether a write was turned away for its producer's end, and not for its value.
+fn is_end(error: &Error) -> bool {
+    error.reason() == Some(Reason::ProducerFailed.as_str())
+}
+
+/// The outcome if it is `delivered`, else its error.
+fn or_error(outcome: Pending<Outcome>) -> Pending<Outcome> {
+    let (completer, result) = pending();
+    outcome.on_complete(move |outcome| {
+        completer.complete(outcome.and_then(|outcome| match outcome.error.clone() {
+            Some(error) => Err(error),
+            None => Ok(outcome),
+        }));
+    });
+    result
+}

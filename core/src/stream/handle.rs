@@ -1,0 +1,173 @@
+//! [`DurableStream`]: a stream by its URL.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::Method;
+
+use crate::error::Result;
+use crate::options::{Options, Scope};
+use crate::requests::operations::{Metadata, create, create_headers, delete, head};
+use crate::requests::retry::Retries;
+use crate::runtime::lifecycle;
+use crate::runtime::pending::Pending;
+use crate::stream::plain_queue::PlainQueue;
+use crate::stream::target::Target;
+use crate::stream::writer::{Writer, Writers};
+use crate::transport::endpoint::Endpoint;
+use crate::transport::network;
+use crate::transport::request::{Request, Transport};
+
+/// The content type of a stream that was created without one (PROTOCOL.md 5.1).
+const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// The number of the next handle.
+static NEXT_HANDLE: AtomicU64 = AtomicU64::new(1);
+
+/// A stream by its URL: create it, append to it, read it, end it, delete it.
+///
+/// Cheap to clone; any thread may use it. Appends carry a random identity, so that even they are
+/// not doubled by retries (PROTOCOL.md 5.2.1): one per process and stream, which handles with the
+/// same options share, unless they have header functions.
+#[derive(Clone)]
+pub struct DurableStream {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) target: Target,
+    pub(super) writer: Mutex<Option<Arc<Writer>>>,
+    /// Which handle this is of those that share the writer.
+    pub(super) number: u64,
+    /// The appends that carry no identity.
+    pub(super) plain: PlainQueue,
+}
+
+impl DurableStream {
+    /// A handle on a stream that exists or will exist. Sends nothing.
+    ///
+    /// `content_type` has to be the stream's own; without it bytes are assumed.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: an option is wrong, or there is no URL.
+    pub fn connect(options: Options) -> Result<Self> {
+        options.check(Scope::Stream)?;
+        let endpoint = Endpoint::resolve(&options)?;
+        let content_type = match options.content_type.as_deref().map(str::trim) {
+            None | Some("") => DEFAULT_CONTENT_TYPE.to_owned(),
+            Some(own) => own.to_owned(),
+        };
+        create_headers(&options, &content_type)?;
+        Ok(Self::new(Target::new(options, Arc::new(endpoint), content_type)))
+    }
+
+    fn new(target: Target) -> Self {
+        let number = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
+        let (writer, plain) = (Mutex::default(), PlainQueue::new());
+        DurableStream { shared: Arc::new(Shared { target, writer, number, plain }) }
+    }
+
+    /// Creates the stream (PROTOCOL.md 5.1) with `body` as its first content, which may be empty.
+    /// One with the same configuration that is there already is fine. Transient failures are
+    /// repeated up to `max_retries` times. With `closed` the stream is ended from the start; with
+    /// `fork_from` it begins with another stream's content (PROTOCOL.md 4.2).
+    ///
+    /// # Errors
+    /// `InvalidArgument` at once; else `StreamExists`, `Unauthorized`, `Transport`, ...
+    pub fn create(options: Options, body: impl Into<Bytes>) -> Pending<DurableStream> {
+        let had_type = options.content_type.is_some() || options.fork_from.is_none();
+        let prepared = Self::connect(options).and_then(|stream| {
+            let target = stream.target();
+            let headers = create_headers(&target.options, &target.content_type)?;
+            Ok((stream, headers, lifecycle::runtime()?))
+        });
+        let (stream, headers, runtime) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Pending::ready(Err(error)),
+        };
+        let request = Request {
+            headers: headers.into(),
+            body: body.into(),
+            ..stream.target().request(Method::PUT)
+        };
+        let (transport, retries) = (network::of(&runtime), stream.target().retries());
+        runtime.run(async move {
+            let answer = create(&*transport, request, &retries).await?;
+            if answer.status == 201 {
+                Writers::of_process().forget(stream.target());
+            }
+            // A fork's content type is its source's.
+            let stream = match answer.content_type {
+                Some(found) if !had_type => {
+                    let Target { options, endpoint, .. } = stream.target();
+                    Self::new(Target::new(options.clone(), endpoint.clone(), found))
+                }
+                _ => stream,
+            };
+            stream.target().set_tail(answer.next_offset);
+            Ok(stream)
+        })
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.shared.target
+    }
+
+    /// Runs a request that needs no body, on the hidden runtime.
+    fn plain<T, F>(&self, work: impl FnOnce(Arc<dyn Transport>, Retries) -> F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match lifecycle::runtime() {
+            Ok(runtime) => runtime.run(work(network::of(&runtime), self.target().retries())),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// The stream's URL, without user info and query.
+    pub fn url(&self) -> &str {
+        self.target().url()
+    }
+
+    /// The stream's content type, as given.
+    pub fn content_type(&self) -> &str {
+        &self.target().content_type
+    }
+
+    /// Whether messages are JSON values: the content type is `application/json`.
+    pub fn is_json(&self) -> bool {
+        self.target().is_json()
+    }
+
+    /// Asks whether the stream is there, what it is and where it ends. Repeated up to
+    /// `max_retries` times.
+    ///
+    /// # Errors
+    /// `StreamGone` where its URL is blocked, `Unauthorized`, `Protocol`, `Transport`, ...
+    pub fn head(&self) -> Pending<Metadata> {
+        let request = self.target().request(Method::HEAD);
+        self.plain(|transport, retries| async move { head(&*transport, request, &retries).await })
+    }
+
+    /// Deletes the stream with everything in it (PROTOCOL.md 5.4).
+    ///
+    /// # Errors
+    /// `StreamNotFound` if there is none, `NotSupported`, `Unauthorized`, `Transport`, ...
+    pub fn delete(&self) -> Pending<()> {
+        let request = self.target().request(Method::DELETE);
+        let stream = self.clone();
+        self.plain(|transport, retries| async move {
+            let deleted = delete(&*transport, request, &retries).await;
+            Writers::of_process().forget(stream.target());
+            deleted
+        })
+    }
+}
+
+impl std::fmt::Debug for DurableStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DurableStream({})", self.url())
+    }
+}

@@ -1,0 +1,81 @@
+//! What a handle is about: where its stream is, and how it is spoken to.
+
+use std::sync::{Arc, Mutex};
+
+use http::Method;
+
+use crate::delivery::config::Config;
+use crate::error::Result;
+use crate::options::{Options, Scope};
+use crate::protocol::json::is_json;
+use crate::requests::retry::{Retries, request_timeout, retries};
+use crate::runtime::fork::made_in;
+use crate::runtime::threads::{lock, lock_inherited};
+use crate::transport::endpoint::Endpoint;
+use crate::transport::request::Request;
+
+pub(crate) struct Target {
+    pub(super) options: Options,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) content_type: String,
+    /// The fork generation it was made in.
+    pub(super) generation: u64,
+    /// Where the stream ended when this handle created it, until a writer was told.
+    tail: Mutex<Option<Arc<str>>>,
+}
+
+impl Target {
+    pub(super) fn new(options: Options, endpoint: Arc<Endpoint>, content_type: String) -> Self {
+        let (generation, tail) = (made_in(), Mutex::default());
+        Target { options, endpoint, content_type, generation, tail }
+    }
+
+    /// The stream's URL, without user info and query.
+    pub(super) fn url(&self) -> &Arc<str> {
+        &self.endpoint.shown
+    }
+
+    /// Whether messages are JSON values.
+    pub(super) fn is_json(&self) -> bool {
+        is_json(&self.content_type)
+    }
+
+    /// A request without a body.
+    pub(super) fn request(&self, method: Method) -> Request {
+        Request::new(method, self.endpoint.clone(), request_timeout(&self.options))
+    }
+
+    pub(super) fn retries(&self) -> Retries {
+        retries(&self.options)
+    }
+
+    pub(super) fn set_tail(&self, tail: Option<Arc<str>>) {
+        *lock(&self.tail) = tail;
+    }
+
+    /// Where the stream ended when this handle created it: for the first writer that asks, since
+    /// the next one's stream holds what that one wrote.
+    pub(crate) fn take_tail(&self) -> Option<Arc<str>> {
+        // Unknown in a forked child whose parent was about to take it.
+        lock_inherited(&self.tail, self.generation).ok()?.take()
+    }
+
+    /// The settings of a producer on the stream: where `options` set no limits of their own, it has
+    /// those of the handle.
+    pub(crate) fn producer_config(&self, producer_id: &str, options: &Options) -> Result<Config> {
+        let options = options.clone().or_limits_of(&self.options);
+        let mut config = Config::new(Scope::Producer, &options, producer_id, &self.content_type)?;
+        config.retries.max_retries = self.retries().max_retries; // for `close`
+        Ok(config)
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Holds the lock, as a thread in the middle of an open does.
+    #[cfg(all(test, unix))]
+    pub(super) fn hold_tail(&self) -> impl Sized + '_ {
+        lock(&self.tail)
+    }
+}

@@ -1,0 +1,222 @@
+//! The writers of plain appends: one identity per process and stream, however many handles there
+//! are and however short they live. Servers remember every identity they see.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::HeaderMap;
+
+use crate::delivery::buffer::book::Stop;
+use crate::delivery::closing::{Last, close_by, is_closed};
+use crate::delivery::engine::Engine;
+use crate::delivery::engine::accept::check_seq;
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::outcome::{CloseResult, Outcome, Reason};
+use crate::runtime::fork::PerProcess;
+use crate::runtime::lifecycle::{Work, register};
+use crate::runtime::pending::Pending;
+use crate::runtime::threads::{lock, random};
+use crate::stream::target::Target;
+
+/// How many writers are kept for handles to come.
+const KEPT: usize = 256;
+
+static WRITERS: PerProcess<Arc<Writers>> = PerProcess::new(Arc::default);
+
+/// A producer under an identity of the library's own, all of whose writes are waited for. Dropped,
+/// it delivers what it has accepted and ends.
+pub(super) struct Writer {
+    engine: Arc<Engine>,
+    /// What a handle that may use it has; none for one that asks functions: those are their handle's
+    /// own.
+    key: Option<WriterKey>,
+}
+
+/// What makes no difference to appends is left out.
+#[derive(PartialEq)]
+struct WriterKey {
+    url: String,
+    headers: HeaderMap,
+    content_type: String,
+    options: Options,
+}
+
+impl WriterKey {
+    fn of(target: &Target) -> Option<Self> {
+        let endpoint = target.endpoint();
+        endpoint.functions.is_none().then(|| WriterKey {
+            url: endpoint.url.to_string(),
+            headers: endpoint.headers.clone(),
+            content_type: target.content_type.clone(),
+            options: target.options.clone().without_place(),
+        })
+    }
+}
+
+impl Writer {
+    /// Opens one that comes behind what another has accepted.
+    fn open(target: &Target, behind: Option<&Writer>, key: Option<WriterKey>) -> Result<Self> {
+        let id = format!("durstream-{:016x}", random());
+        let mut config = target.producer_config(&id, &Options::new())?;
+        (config.awaited, config.opened_at) = (true, target.take_tail());
+        let before = behind.map(|other| other.engine.clone());
+        let engine = Engine::start(target.endpoint().clone(), config, None, before)?;
+        Ok(Writer { engine, key })
+    }
+
+    /// Refuses an append that no server would take, with its `Stream-Seq` if it has one.
+    pub(super) fn check_append(&self, message: &[u8], seq: Option<&str>) -> Result<()> {
+        check_seq(seq)?;
+        self.engine.check_message(message)?;
+        self.engine.check_size(&[message], seq.map_or(0, str::len)).map(drop)
+    }
+
+    /// Refuses a last message that no server would take, and a handle that came through `fork`.
+    pub(super) fn check_close(&self, message: Option<&[u8]>) -> Result<()> {
+        match message {
+            Some(message) => self.check_append(message, None),
+            None => self.engine.check_fork(),
+        }
+    }
+
+    /// Appends a message, with a `Stream-Seq` if there is one.
+    pub(super) fn append(&self, message: &[u8], seq: Option<&str>) -> Result<Pending<Outcome>> {
+        self.check_append(message, seq)?;
+        if let Some(end) = self.engine.closes().result.clone() {
+            return Err(is_closed(&self.engine, end));
+        }
+        self.engine.accept_awaited(message, seq)
+    }
+
+    /// Ends the stream for a handle, by its number: without a message the request carries no
+    /// identity.
+    pub(super) fn close(&self, message: Option<&[u8]>, by: u64) -> Pending<CloseResult> {
+        let checked = match message {
+            Some(message) => self.engine.check_message(message),
+            None => self.engine.check_fork(),
+        };
+        if let Err(error) = checked {
+            return Pending::ready(Err(error));
+        }
+        let last = message.map_or(Last::Anybodys, |message| Last::Message(message.to_vec()));
+        close_by(by, &self.engine, last)
+    }
+
+    /// Waits until there is room for the write that last found none.
+    pub(super) fn ready(&self) -> Pending<()> {
+        self.engine.ready()
+    }
+
+    /// Whether it came through `fork`: its locks are not to be touched.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.engine.is_foreign()
+    }
+
+    /// Whether a handle, by its number, may write with it: no other ends the stream through it.
+    pub(super) fn is_open_to(&self, handle: u64) -> bool {
+        let closes = self.engine.closes();
+        closes.by == handle || (closes.result.is_none() && !self.engine.book().closing)
+    }
+
+    /// Whether the server has acknowledged anything of it: then it is not one too many.
+    pub(super) fn is_known(&self) -> bool {
+        self.engine.book().stats.delivered > 0
+    }
+
+    /// Whether it was told to take no more writes, as the library's end tells everybody.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.engine.book().stop != Stop::No
+    }
+
+    /// Whether it was told to end now.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.engine.book().stop == Stop::Now
+    }
+
+    /// Whether it failed because the server takes no further producers.
+    pub(super) fn producer_limit_reached(&self) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
+        let book = self.engine.book();
+        let reason = book.terminal.as_ref().and_then(Error::reason);
+        reason == Some(Reason::ProducerLimit.as_str())
+    }
+
+    #[cfg(all(test, unix))]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.engine.begin_stop();
+    }
+}
+
+/// The writers of this process, the last used at the end.
+#[derive(Default)]
+pub(super) struct Writers {
+    kept: Mutex<VecDeque<Arc<Writer>>>,
+    is_registered: AtomicBool,
+}
+
+/// At the library's end they are let go: what is opened afterwards starts afresh.
+impl Work for Writers {
+    fn begin_stop(&self) {
+        let kept = std::mem::take(&mut *lock(&self.kept));
+        drop(kept); // not under the lock: they end
+    }
+}
+
+impl Writers {
+    /// Those of this process.
+    pub(super) fn of_process() -> &'static Self {
+        let writers = WRITERS.get();
+        if !writers.is_registered.swap(true, Ordering::Relaxed) {
+            let work: std::sync::Weak<Self> = Arc::downgrade(writers);
+            register(work);
+        }
+        writers
+    }
+
+    /// The writer for a handle, by its number: the one that others like it have, while it takes
+    /// anything.
+    pub(super) fn of(&self, target: &Target, handle: u64) -> Result<Arc<Writer>> {
+        let mut kept = lock(&self.kept);
+        let key = WriterKey::of(target);
+        let known = kept.iter().position(|writer| key.is_some() && writer.key == key);
+        let known = known.and_then(|n| kept.remove(n));
+        let is_fit = |known: &Arc<Writer>| known.engine.takes_writes() && known.is_open_to(handle);
+        let (writer, unfit) = match known {
+            Some(known) if is_fit(&known) => {
+                // The next one's stream holds what this one writes, as if it had been told.
+                drop(target.take_tail());
+                (known, None)
+            }
+            // A handle that had the other one appends in the order of its calls.
+            known => (Arc::new(Writer::open(target, known.as_deref(), key)?), known),
+        };
+        if writer.key.is_some() {
+            kept.push_back(writer.clone());
+        }
+        let oldest = if kept.len() > KEPT { kept.pop_front() } else { None };
+        drop(kept);
+        drop((oldest, unfit)); // not under the lock: they end
+        Ok(writer)
+    }
+
+    /// Forgets those of a stream that begins anew: its server knows none of them.
+    pub(super) fn forget(&self, target: &Target) {
+        // Whatever credentials they have.
+        let is_its = |writer: &Arc<Writer>| writer.engine.url() == &**target.url();
+        let mut kept = lock(&self.kept);
+        let (its, others) = std::mem::take(&mut *kept).into_iter().partition(is_its);
+        *kept = others;
+        drop(kept);
+        drop::<VecDeque<_>>(its); // not under the lock: they end
+    }
+}

@@ -1,0 +1,293 @@
+//! HTTP on reqwest.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use reqwest::Client;
+use tokio::time::Instant;
+
+use crate::protocol::answer::Response;
+use crate::transport::departure::Departure;
+use crate::transport::gate::Gates;
+use crate::transport::lanes::{Lane, Lanes};
+use crate::transport::request::Sending;
+use crate::transport::request::{Keep, Request, SendError, Transport};
+
+/// How much of an answer's body is kept for an error text.
+const EXCERPT: usize = 16 * 1024;
+/// How long it is waited for, once status and headers are there.
+const EXCERPT_WAIT: Duration = Duration::from_secs(1);
+/// How much of a request's body is handed to the socket at a time: the grain of "progress".
+const CHUNK: usize = 64 * 1024;
+
+/// Sends over lanes, whose number the host's gate gives.
+#[derive(Default)]
+pub(crate) struct HttpTransport {
+    gates: Gates,
+    lanes: Arc<Lanes>,
+}
+
+impl HttpTransport {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: Request) -> Sending {
+        let origin = request.endpoint.url.origin().ascii_serialization();
+        let (gate, lanes) = (self.gates.of(&origin), self.lanes.clone());
+        Box::pin(async move {
+            let unsent =
+                |message| SendError { sent: false, late: false, unreachable: false, message };
+            let passage = gate.enter().await?;
+            let lane = lanes.of(&origin, passage.lane()).map_err(unsent)?;
+            let result = timed(&lane, &request).await;
+            match &result {
+                Err(failure) if failure.unreachable => passage.close(&failure.message),
+                _ => passage.open(),
+            }
+            result
+        })
+    }
+}
+
+/// One exchange, as long as it makes progress.
+async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
+    let progress = Arc::new(Progress::begin());
+    let attempt = exchange(&lane.client, request, progress.clone());
+    tokio::pin!(attempt);
+    loop {
+        let deadline = progress.last() + request.timeout;
+        tokio::select! {
+            outcome = &mut attempt => return outcome,
+            () = tokio::time::sleep_until(deadline) => {
+                // A head shows only when it is whole; that some of it came in, the socket knows.
+                let received = lane.socket.received_ago();
+                progress.was_made(received.and_then(|ago| Instant::now().checked_sub(ago)));
+                if progress.last() + request.timeout > deadline {
+                    continue;
+                }
+                let sent = !request.departure.withdraw();
+                let message = format!("no progress for {} ms", request.timeout.as_millis());
+                return Err(SendError { sent, late: sent, unreachable: !sent, message });
+            }
+        }
+    }
+}
+
+/// When an exchange last moved.
+struct Progress {
+    began: Instant,
+    /// In milliseconds since then.
+    last: AtomicU64,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Progress { began: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn made(&self) {
+        self.was_made(Some(Instant::now()));
+    }
+
+    fn was_made(&self, at: Option<Instant>) {
+        let since = at.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.began));
+        self.last.fetch_max(since.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+}
+
+async fn exchange(
+    client: &Client,
+    request: &Request,
+    progress: Arc<Progress>,
+) -> Result<Response, SendError> {
+    let mut headers = HeaderMap::clone(&request.headers);
+    for (name, value) in &request.endpoint.headers {
+        if !request.headers.contains_key(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    let mut call =
+        client.request(request.method.clone(), request.endpoint.url.clone()).headers(headers);
+    if !request.body.is_empty() {
+        let (rest, departure) = (request.body.clone(), request.departure.clone());
+        let body = TrackedBody { rest, departure, progress: progress.clone() };
+        call = call.body(reqwest::Body::wrap(body));
+    } else {
+        // A head alone leaves unseen: from here on it counts as on its way.
+        if !request.departure.leave() {
+            let message = Withdrawn.to_string();
+            return Err(SendError { sent: false, late: false, unreachable: false, message });
+        }
+        if request.method == http::Method::POST {
+            call = call.header(http::header::CONTENT_LENGTH, 0);
+        }
+    }
+    let failed = |e: reqwest::Error| SendError {
+        sent: !e.is_connect() && !e.is_builder() && !request.departure.withdraw(),
+        late: false,
+        unreachable: e.is_connect(),
+        message: reason(&e),
+    };
+    let mut response = call.send().await.map_err(failed)?;
+    progress.made();
+    let (cap, whole) = match request.keep {
+        Keep::Whole(cap) if response.status().is_success() => (cap, true),
+        _ => (EXCERPT, false),
+    };
+    let length = response.content_length();
+    // What is known to be too long is not waited for.
+    let beyond = whole && length.is_some_and(|length| length > cap as u64);
+    let mut body = Kept { bytes: Vec::new(), cap, cut: beyond };
+    if let (Some(length), false) = (length, beyond) {
+        body.expect(length)?;
+    }
+    let excerpt_until = Instant::now() + EXCERPT_WAIT.min(request.timeout / 2);
+    while !body.cut {
+        let chunk = match whole {
+            true => response.chunk().await,
+            false => match tokio::time::timeout_at(excerpt_until, response.chunk()).await {
+                Ok(chunk) => chunk,
+                Err(_) => break,
+            },
+        };
+        let chunk = match chunk {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(error) if whole => return Err(failed(error)),
+            // Status and headers are complete: a body cut short takes nothing from what they say.
+            Err(_) => break,
+        };
+        progress.made();
+        body.push(&chunk)?;
+    }
+    let cut = body.cut;
+    Ok(Response {
+        status: response.status().as_u16(),
+        headers: std::mem::take(response.headers_mut()),
+        body: body.complete(),
+        cut,
+    })
+}
+
+/// An answer's body on its way in, as far as it is to be kept.
+struct Kept {
+    bytes: Vec<u8>,
+    cap: usize,
+    cut: bool,
+}
+
+impl Kept {
+    /// Makes room for all of it: where room grows, what it holds may stand in memory twice.
+    fn expect(&mut self, length: u64) -> Result<(), SendError> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.cap);
+        self.bytes.try_reserve_exact(length).map_err(|_| no_memory(length))
+    }
+
+    fn push(&mut self, part: &[u8]) -> Result<(), SendError> {
+        let room = self.cap - self.bytes.len();
+        let kept = part.len().min(room);
+        self.bytes.try_reserve(kept).map_err(|_| no_memory(self.bytes.len() + kept))?;
+        self.bytes.extend_from_slice(&part[..kept]);
+        self.cut = part.len() > room;
+        Ok(())
+    }
+
+    /// Without room that it does not use.
+    fn complete(mut self) -> Bytes {
+        self.bytes.shrink_to_fit();
+        self.bytes.into()
+    }
+}
+
+/// An answer is never worth the end of the process.
+fn no_memory(bytes: usize) -> SendError {
+    let message = format!("there is no memory for the {bytes} bytes of an answer");
+    SendError { sent: true, late: false, unreachable: false, message }
+}
+
+/// The innermost cause: "Connection refused (os error 111)", not "error sending request".
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Why a body ends before its length: the server sees half a request, and stores none.
+#[derive(Debug)]
+struct Withdrawn;
+
+impl std::fmt::Display for Withdrawn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the request was given up before it left")
+    }
+}
+
+impl std::error::Error for Withdrawn {}
+
+/// A body of known length that counts what it hands over, and hands nothing over once its request
+/// was given up.
+struct TrackedBody {
+    rest: Bytes,
+    departure: Departure,
+    progress: Arc<Progress>,
+}
+
+impl Body for TrackedBody {
+    type Data = Bytes;
+    type Error = Withdrawn;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        if !self.departure.leave() {
+            return Poll::Ready(Some(Err(Withdrawn)));
+        }
+        let length = self.rest.len().min(CHUNK);
+        let chunk = self.rest.split_to(length);
+        self.progress.made();
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `request_timeout_ms` is counted from the last progress, not from the last look at it.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_without_progress_begins_with_the_last_one() {
+        let progress = Progress::begin();
+        tokio::time::advance(Duration::from_millis(70)).await;
+        assert_eq!(progress.last().elapsed(), Duration::from_millis(70));
+        progress.made();
+        tokio::time::advance(Duration::from_millis(30)).await;
+        assert_eq!(progress.last().elapsed(), Duration::from_millis(30));
+    }
+}

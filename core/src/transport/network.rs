@@ -1,0 +1,32 @@
+//! The transport of a runtime: HTTP, redirects around it, and header functions around those.
+
+use std::sync::Arc;
+
+use crate::runtime::io::Runtime;
+use crate::transport::authorize::Authorize;
+use crate::transport::http_client::HttpTransport;
+use crate::transport::redirects::Redirects;
+use crate::transport::request::Transport;
+
+/// What a runtime's requests travel over. Its connections end with the runtime.
+struct Network(Arc<dyn Transport>);
+
+impl Network {
+    fn over(inner: Arc<dyn Transport>, runtime: &Runtime) -> Self {
+        Network(Arc::new(Authorize::new(inner, runtime.header_dispatcher().clone())))
+    }
+}
+
+/// The transport of a runtime, made at first use.
+pub(crate) fn of(runtime: &Runtime) -> Arc<dyn Transport> {
+    let http = || Arc::new(Redirects::new(HttpTransport::new()));
+    runtime.attached(|| Network::over(http(), runtime)).0.clone()
+}
+
+/// A runtime over the test's own executor, and over a transport of the test's.
+#[cfg(test)]
+pub(crate) fn for_test(transport: Arc<dyn Transport>) -> Arc<Runtime> {
+    let runtime = Arc::new(Runtime::for_test());
+    runtime.attached(|| Network::over(transport, &runtime));
+    runtime
+}
