@@ -25,6 +25,19 @@
 //! ```
 #![deny(unsafe_code)]
 
+// The map. A module knows what is on floors below its own, and nothing else
+// (`tests/tests/layout.rs` reads this); `docs/reading.md` walks through it.
+//
+//   producer state     the faces: `IdempotentProducer`, `StateProducer` with its schemas and registry
+//   stream             `DurableStream`: create, append, read, end, delete; its plain appends
+//   delivery           the exactly-once machine: accept, send, decide, settle (a map in its `mod.rs`)
+//   requests           one operation of the protocol each: create, look, close, delete; repeats
+//   transport          one attempt, from endpoint to answer: redirects, header functions, HTTP
+//   options            the table of options and the builder
+//   protocol runtime   the wire's words, pure; threads, forks, results and the process's end
+//   outcome            what became of a write
+//   error stats        the one error; counters
+
 mod delivery;
 mod error;
 #[cfg(any(test, fuzzing))]

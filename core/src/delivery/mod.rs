@@ -1,6 +1,15 @@
 //! The exactly-once machine: what is accepted goes out in order, each write once, and every write
 //! gets its outcome.
 
+// The map, as in `lib.rs`. A write goes in at the engine, into the buffer, out with the task, and is
+// settled by the engine again.
+//
+//   handle open          what a producer shows; how it starts, restarts, and who comes first
+//   task closing         its owner, one loop over session and wire; the end of the stream
+//   engine               the half that handles and task share: accept, settle
+//   callbacks decide     reports to the host; what an answer means, pure
+//   buffer config        what is accepted and what became of it; settings, resolved once
+
 pub(crate) mod buffer;
 pub(crate) mod callbacks;
 pub(crate) mod closing;

@@ -17,7 +17,7 @@ use crate::transport::departure::Departure;
 use crate::transport::gate::Gates;
 use crate::transport::lanes::{Lane, Lanes};
 use crate::transport::request::Sending;
-use crate::transport::request::{Keep, Request, SendError, Transport};
+use crate::transport::request::{Keep, Request, SendError, Transport, innermost_cause};
 
 /// How much of an answer's body is kept for an error text.
 const EXCERPT: usize = 16 * 1024;
@@ -139,7 +139,7 @@ async fn exchange(
         sent: !e.is_connect() && !e.is_builder() && !request.departure.withdraw(),
         late: false,
         unreachable: e.is_connect(),
-        message: reason(&e),
+        message: innermost_cause(&e),
     };
     let mut response = call.send().await.map_err(failed)?;
     progress.made();
@@ -216,15 +216,6 @@ impl Kept {
 fn no_memory(bytes: usize) -> SendError {
     let message = format!("there is no memory for the {bytes} bytes of an answer");
     SendError { sent: true, late: false, unreachable: false, message }
-}
-
-/// The innermost cause: "Connection refused (os error 111)", not "error sending request".
-pub(super) fn reason(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// Why a body ends before its length: the server sees half a request, and stores none.

@@ -19,6 +19,7 @@ use tower_service::Service;
 use crate::runtime::fork::uncut;
 use crate::runtime::threads::lock;
 use crate::transport::names::Names;
+use crate::transport::request::innermost_cause;
 
 /// One request at a time, over one connection that is kept.
 pub(super) struct Lane {
@@ -64,7 +65,7 @@ impl Lanes {
             .pool_max_idle_per_host(1)
             .user_agent(concat!("durstream/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|e| crate::transport::http_client::reason(&e))?;
+            .map_err(|e| innermost_cause(&e))?;
         Ok(Lane { client, socket })
     }
 }

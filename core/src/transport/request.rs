@@ -76,6 +76,15 @@ impl SendError {
     }
 }
 
+/// The innermost cause: "Connection refused (os error 111)", not "error sending request".
+pub(super) fn innermost_cause(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send>>;
 
 /// Sends one request once: no retries, no redirects, no decisions.
