@@ -155,6 +155,21 @@ impl Outcome {
         Outcome { status, reason: Some(reason), error: Some(error), ..Outcome::delivered() }
     }
 
+    /// The truth about a write that is given up: where it is in doubt, not that it is not in the
+    /// stream.
+    pub(crate) fn undelivered(
+        in_doubt: bool,
+        status: Status,
+        reason: Reason,
+        error: Error,
+    ) -> Self {
+        let error = error.with_definite(!in_doubt);
+        match in_doubt {
+            true => Outcome::failed(Status::DeliveryUnknown, reason.in_doubt(), error),
+            false => Outcome::failed(status, reason, error),
+        }
+    }
+
     /// Whether the write is in the stream.
     pub fn is_delivered(&self) -> bool {
         self.status == Status::Delivered

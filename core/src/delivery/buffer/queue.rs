@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::time::Instant;
 
 use crate::delivery::buffer::batch::Batch;
+use crate::delivery::buffer::doubt::Doubt;
 
 /// A batch that waits to be sent, or to be sent again under another tuple.
 #[derive(Debug)]
@@ -16,21 +17,11 @@ pub(crate) struct Queued {
     pub(crate) born: Born,
     /// Ends the stream with this batch.
     pub(crate) closes: bool,
-    /// An earlier tuple of these bytes may have been stored.
-    pub(crate) maybe_duplicate: bool,
-    /// An attempt under an earlier tuple was not there when it was looked for, and may only be late.
-    pub(crate) maybe_late: bool,
+    pub(crate) doubt: Doubt,
     /// Requests it took so far, under all its tuples.
     pub(crate) attempts: u32,
     /// What may still be spent on the refused batch that this is a part of.
     pub(crate) splits: Option<Arc<SplitBudget>>,
-}
-
-impl Queued {
-    /// Whether its writes may be in the stream, or still come there, under an earlier tuple.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.maybe_duplicate || self.maybe_late
-    }
 }
 
 /// How many requests taking one refused batch apart may cost with nothing accepted in between:
@@ -97,8 +88,7 @@ impl Queue {
             batch,
             born,
             closes: false,
-            maybe_duplicate: false,
-            maybe_late: false,
+            doubt: Doubt::default(),
             attempts: 0,
             splits: None,
         });

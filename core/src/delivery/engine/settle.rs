@@ -53,26 +53,16 @@ impl Engine {
         due.complete();
     }
 
-    /// The truth about a failure where `unsure`: not that it is not in the stream.
-    pub(crate) fn doubt(unsure: bool, status: Status, error: Error) -> (Status, Error) {
-        match unsure {
-            true => (Status::DeliveryUnknown, error.with_definite(false)),
-            false => (status, error.with_definite(true)),
-        }
-    }
-
-    /// Fails everything in `batch` with an outcome that tells the truth about `unsure`.
+    /// Fails everything in a batch that is given up.
     pub(crate) fn give_up(
         self: &Arc<Self>,
         batch: &Batch,
-        unsure: bool,
+        in_doubt: bool,
         status: Status,
         reason: Reason,
         error: Error,
     ) {
-        let reason = if unsure { reason.in_doubt() } else { reason };
-        let (status, error) = Self::doubt(unsure, status, error);
-        self.settle(batch, Outcome::failed(status, reason, error), Room::Released);
+        self.settle(batch, Outcome::undelivered(in_doubt, status, reason, error), Room::Released);
     }
 
     /// Gives room back to writers.

@@ -52,7 +52,7 @@ impl Task {
             Opened::Ready(tail) => {
                 self.unopened = false;
                 // What may be stored already is looked for from where the stream ended before.
-                if !self.window.iter().any(|slot| slot.maybe_stored) {
+                if !self.window.iter().any(|slot| slot.doubt().maybe_stored()) {
                     self.base = tail;
                 }
                 self.on_contact();
@@ -98,7 +98,7 @@ impl Task {
         let end = slot.queued.batch.is_end();
         let attempt = Attempt {
             seq: slot.seq,
-            maybe_stored: slot.maybe_stored || (end && slot.unsure()),
+            maybe_stored: slot.doubt().maybe_stored() || (end && slot.doubt().is_open()),
             acked: slot.acked,
             end,
             ordered: slot.queued.batch.stream_seq.is_some(),
@@ -125,7 +125,9 @@ impl Task {
                 self.on_delivered(up_to, duplicate, answer);
             }
             Decision::Repeat { maybe_stored } => {
-                self.window[n].maybe_stored |= maybe_stored && !self.is_dead(n);
+                if maybe_stored && !self.is_dead(n) {
+                    self.window[n].queued.doubt.answered_unclearly();
+                }
                 if answer.is_gateways() {
                     self.on_unanswered(n, answer.status == 504);
                 }
@@ -154,7 +156,7 @@ impl Task {
             Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
             Decision::NewSession => self.renew(n, error()),
             Decision::Undecided => {
-                self.window[n].maybe_stored = true;
+                self.window[n].queued.doubt.answered_unclearly();
                 // A session somebody else writes in decides nothing about the batches before.
                 self.turn_next(n, false);
                 self.pause(error(), None);
@@ -176,7 +178,7 @@ impl Task {
                 self.end(ProducerState::Failed, Some(n), reason, rest, error());
             }
             Decision::NotAProducerServer => {
-                self.window[n].maybe_stored = true;
+                self.window[n].queued.doubt.answered_unclearly();
                 let text = "the server does not echo Producer-Epoch and Producer-Seq: it does not \
                             deduplicate, so nothing is sent again";
                 let error = Error::new(ErrorKind::Protocol, text)
@@ -212,10 +214,10 @@ impl Task {
             }
             // A server that forgot takes the first batch of a session again; every unanswered
             // attempt beyond what its answer explains may have been stored as well.
-            let again = slot.seq == 0 && slot.unanswered > u32::from(duplicate);
+            let again = slot.seq == 0 && slot.doubt().exceeds(u32::from(duplicate));
             let outcome = Outcome {
                 duplicate,
-                maybe_duplicate: slot.queued.is_in_doubt() || again || self.after_replay,
+                maybe_duplicate: slot.doubt().is_from_before() || again || self.after_replay,
                 attempts: slot.queued.attempts,
                 // Where the stream ends now, not where it ended after those before it.
                 offset: answer.next_offset.clone().filter(|_| slot.seq == up_to),
@@ -229,7 +231,7 @@ impl Task {
     /// them one whose repeat was refused, which then was stored.
     fn acknowledged(&self, up_to: u64) -> usize {
         let last = self.window.iter().rposition(|slot| slot.seq <= up_to);
-        let stands = |slot: &Slot| slot.seq != NO_TUPLE || slot.maybe_stored;
+        let stands = |slot: &Slot| slot.seq != NO_TUPLE || slot.doubt().maybe_stored();
         let count = self.window.iter().take_while(|slot| stands(slot)).count();
         last.map_or(0, |last| count.min(last + 1))
     }
@@ -342,14 +344,12 @@ impl Task {
         let seq = self.window[n].seq;
         self.turn_session(n);
         let slot = &self.window[n];
-        if slot.maybe_stored {
+        if slot.doubt().maybe_stored() {
             return; // no refusal makes it certain that an earlier attempt was not stored
         }
-        // Nothing behind it can be stored either, now or ever, under this session.
+        // Neither it nor what is behind it can be stored, now or ever, under this session.
         self.refused = Some(self.refused.unwrap_or(seq).min(seq));
-        for behind in self.window.iter_mut().skip(n + 1) {
-            (behind.maybe_stored, behind.unanswered, behind.late) = (false, 0, 0);
-        }
+        self.window.iter_mut().skip(n).for_each(|slot| slot.queued.doubt.ruled_out());
         let slot = &mut self.window[n];
         let groups = slot.queued.batch.group_count();
         let budget = slot.queued.splits.get_or_insert_with(|| Arc::new(SplitBudget::new(groups)));
@@ -373,8 +373,8 @@ impl Task {
         if slot.expired {
             return self.leave(&slot);
         }
-        let unsure = slot.queued.is_in_doubt();
+        let in_doubt = slot.doubt().is_from_before();
         let batch = &slot.queued.batch;
-        self.engine.give_up(batch, unsure, Status::Rejected, reason, error);
+        self.engine.give_up(batch, in_doubt, Status::Rejected, reason, error);
     }
 }

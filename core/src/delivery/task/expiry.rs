@@ -40,7 +40,7 @@ impl Task {
             let queued = book.queue.pop().expect("something is old");
             let error = expiry(&engine, book.last_error.clone(), limit);
             drop(book);
-            self.cancel(&queued.batch, queued.is_in_doubt(), Reason::Expired, &error);
+            self.cancel(&queued.batch, queued.doubt.is_open(), Reason::Expired, &error);
             self.leave_replay();
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
@@ -71,14 +71,14 @@ impl Task {
             let error = expiry(&self.engine, self.engine.book().last_error.clone(), limit);
             slot.expired = true;
             // What may be stored goes on; anything else is given up, if it has not left by now.
-            let stays = slot.maybe_stored || !slot.withdraw();
-            let unsure = stays || slot.queued.is_in_doubt();
+            let stays = slot.doubt().maybe_stored() || !slot.withdraw();
+            let in_doubt = stays || slot.doubt().is_open();
             if let (Some((flight, _)), false) = (&slot.flight, stays) {
                 flight.abort();
             }
-            self.end_unsure |= unsure && slot.queued.closes;
-            let (status, error) = Engine::doubt(unsure, Status::Cancelled, error);
-            let outcome = Outcome::failed(status, Reason::Expired, error);
+            self.end_in_doubt |= in_doubt && slot.queued.closes;
+            let (status, reason) = (Status::Cancelled, Reason::Expired);
+            let outcome = Outcome::undelivered(in_doubt, status, reason, error);
             // The bytes of a batch that stays are held, and so they stay counted.
             let room = if stays { Room::Kept } else { Room::Released };
             self.engine.settle(&slot.queued.batch, outcome, room);

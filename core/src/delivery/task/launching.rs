@@ -99,7 +99,9 @@ impl Task {
         }
         while self.can_take() {
             let Some(mut queued) = self.take() else { break };
-            queued.maybe_duplicate |= queued.batch.is_end() && self.end_unsure;
+            if queued.batch.is_end() && self.end_in_doubt {
+                queued.doubt.stored_elsewhere();
+            }
             if self.window.is_empty() {
                 self.forget_failures();
             }

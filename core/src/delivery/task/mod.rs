@@ -78,7 +78,7 @@ pub(crate) struct Task {
     /// Looks in a row that were answered by no answer.
     failed_looks: u32,
     /// An end of ours may have been stored before it was given up: closed then means closed.
-    end_unsure: bool,
+    end_in_doubt: bool,
     /// The server forgot a replay half way: what goes out from here on may be there already.
     after_replay: bool,
     /// Above this sequence number nothing can be stored any more in this session: the server
@@ -136,7 +136,7 @@ impl Task {
             pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
             looking: Looking::No,
             failed_looks: 0,
-            end_unsure: false,
+            end_in_doubt: false,
             after_replay: false,
             refused: None,
             restarting: false,
@@ -269,21 +269,21 @@ impl Task {
                 self.leave(&slot);
                 continue;
             }
-            let unsure = !slot.withdraw() || slot.unsure();
-            self.end_unsure |= unsure && slot.queued.closes;
-            self.cancel(&slot.queued.batch, unsure, reason, error);
+            let in_doubt = !slot.withdraw() || slot.doubt().is_open();
+            self.end_in_doubt |= in_doubt && slot.queued.closes;
+            self.cancel(&slot.queued.batch, in_doubt, reason, error);
         }
         loop {
             let mut book = self.engine.book();
             book.seal();
             let Some(queued) = book.queue.pop() else { break };
             drop(book);
-            self.cancel(&queued.batch, queued.is_in_doubt(), reason, error);
+            self.cancel(&queued.batch, queued.doubt.is_open(), reason, error);
         }
     }
 
-    fn cancel(&self, batch: &Batch, unsure: bool, reason: Reason, error: &Error) {
-        self.engine.give_up(batch, unsure, Status::Cancelled, reason, error.clone());
+    fn cancel(&self, batch: &Batch, in_doubt: bool, reason: Reason, error: &Error) {
+        self.engine.give_up(batch, in_doubt, Status::Cancelled, reason, error.clone());
     }
 }
 

@@ -23,9 +23,7 @@ impl Task {
         if self.is_dead(n) {
             return;
         }
-        self.window[n].maybe_stored = true;
-        self.window[n].unanswered += 1;
-        self.window[n].late += u32::from(late);
+        self.window[n].queued.doubt.unanswered(late);
         self.looking = self.if_possible();
     }
 
@@ -40,8 +38,9 @@ impl Task {
     /// Whether nothing goes on before a look; one that was wanted for what is settled by now is
     /// not.
     pub(super) fn must_look(&mut self) -> bool {
-        let is_open =
-            |slot: &Slot| slot.maybe_stored && !slot.expired && !slot.queued.batch.is_end();
+        let is_open = |slot: &Slot| {
+            slot.doubt().maybe_stored() && !slot.expired && !slot.queued.batch.is_end()
+        };
         let open = self.window.iter().any(is_open);
         if self.looking == Looking::Wanted && (!open || self.base.is_none()) {
             self.looking = Looking::No;
@@ -97,7 +96,7 @@ impl Task {
             Verdict::Stored(stored) => stored,
             Verdict::Undecided => return,
         };
-        if self.window.iter().take(stored).any(|slot| !slot.maybe_stored) {
+        if self.window.iter().take(stored).any(|slot| !slot.doubt().maybe_stored()) {
             return; // somebody else wrote the very same
         }
         let mut ended = false;
@@ -110,7 +109,7 @@ impl Task {
                 continue;
             }
             let outcome = Outcome {
-                maybe_duplicate: slot.queued.maybe_duplicate,
+                maybe_duplicate: slot.doubt().is_from_before(),
                 attempts: slot.queued.attempts,
                 offset: look.tail.clone().filter(|_| n + 1 == stored),
                 ..Outcome::delivered()
@@ -127,9 +126,7 @@ impl Task {
             Some(Turn::End { .. }) => u64::MAX,
         };
         for slot in &mut self.window {
-            slot.unanswered = slot.late;
-            slot.queued.maybe_late |= slot.late > 0 && slot.seq >= known_below;
-            slot.maybe_stored &= slot.seq < known_below;
+            slot.queued.doubt.not_found(slot.seq < known_below);
         }
         if stored > 0 {
             self.base = look.tail;

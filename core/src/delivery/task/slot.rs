@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::delivery::buffer::doubt::Doubt;
 use crate::delivery::buffer::lifecycle::ProducerState;
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::decide::session::Session;
@@ -27,12 +28,6 @@ pub(super) struct Slot {
     pub(super) flying: bool,
     /// Waits until it is the first of the window.
     pub(super) after_predecessor: bool,
-    pub(super) maybe_stored: bool,
-    /// Attempts that ended without a word of the server itself, which may have stored the batch,
-    /// crashed and forgotten, since a look last said that nothing of it is there.
-    pub(super) unanswered: u32,
-    /// Of these, the ones we gave up ourselves: a look does not see what is still on its way.
-    pub(super) late: u32,
     /// When the last attempt started.
     pub(super) started: Option<Instant>,
     /// The last attempt's task, and whether its request has left.
@@ -52,9 +47,6 @@ impl Slot {
             queued,
             flying: false,
             after_predecessor: false,
-            maybe_stored: false,
-            unanswered: 0,
-            late: 0,
             started: None,
             flight: None,
             acked: None,
@@ -63,9 +55,9 @@ impl Slot {
         }
     }
 
-    /// Whether its writes may be in the stream, under this tuple or an earlier one.
-    pub(super) fn unsure(&self) -> bool {
-        self.maybe_stored || self.queued.is_in_doubt()
+    /// What is open about its batch.
+    pub(super) fn doubt(&self) -> Doubt {
+        self.queued.doubt
     }
 
     /// Keeps the attempt under way back if it still waits for its turn; whether none of it is, or

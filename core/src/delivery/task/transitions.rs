@@ -80,7 +80,9 @@ impl Task {
     /// Whether the turn has to wait for the first batch to be settled under the old session.
     pub(super) fn unsettled(&self) -> bool {
         let Some(Turn::Session { settle_below, .. }) = self.turn else { return false };
-        self.window.front().is_some_and(|slot| slot.maybe_stored && slot.seq < settle_below)
+        self.window
+            .front()
+            .is_some_and(|slot| slot.doubt().maybe_stored() && slot.seq < settle_below)
     }
 
     fn begin(&mut self, session: Session) {
@@ -94,7 +96,7 @@ impl Task {
                 self.leave(&slot);
                 continue;
             }
-            if slot.maybe_stored && !resend && !slot.queued.batch.is_end() {
+            if slot.doubt().maybe_stored() && !resend && !slot.queued.batch.is_end() {
                 let text = "the server lost the session, and only it could tell whether this \
                             was stored";
                 let error =
@@ -103,7 +105,7 @@ impl Task {
                 self.engine.give_up(&slot.queued.batch, true, unknown, reason, error);
                 continue;
             }
-            slot.queued.maybe_duplicate |= slot.maybe_stored;
+            slot.queued.doubt.new_tuple();
             again.push(slot.queued);
         }
         let mut book = self.engine.book();
@@ -127,15 +129,15 @@ impl Task {
     fn finish_one(&mut self, about: Option<u64>, reason: Reason, error: Error) {
         let is_it = |slot: &Slot| about.is_none_or(|id| slot.queued.batch.first_id == id);
         let found = self.window.iter().position(is_it);
-        let (batch, unsure) = match found.and_then(|n| self.window.remove(n)) {
+        let (batch, in_doubt) = match found.and_then(|n| self.window.remove(n)) {
             Some(slot) if slot.expired => return self.leave(&slot),
-            Some(slot) => (slot.queued.batch.clone(), slot.unsure()),
+            Some(slot) => (slot.queued.batch.clone(), slot.doubt().is_open()),
             None if about.is_some() => return, // it is settled
             None => {
                 let mut book = self.engine.book();
                 book.seal();
                 match book.queue.pop() {
-                    Some(queued) => (queued.batch.clone(), queued.is_in_doubt()),
+                    Some(queued) => (queued.batch.clone(), queued.doubt.is_open()),
                     None => return,
                 }
             }
@@ -146,6 +148,6 @@ impl Task {
             }
             _ => Status::Cancelled,
         };
-        self.engine.give_up(&batch, unsure, status, reason, error);
+        self.engine.give_up(&batch, in_doubt, status, reason, error);
     }
 }

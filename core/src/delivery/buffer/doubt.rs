@@ -1,0 +1,201 @@
+//! Whether a batch may be in the stream although nothing has said so. Pure.
+
+/// What is open about one batch, over all the attempts at it. It begins with nothing open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// An attempt under the present tuple may have been stored.
+    maybe_stored: bool,
+    /// Attempts under the present tuple that ended without a word of the server itself, which may
+    /// have stored the batch, crashed and forgotten, since the stream last showed nothing of it.
+    unanswered: u32,
+    /// Of these, the ones we gave up ourselves: the stream does not show what is still on its way.
+    late: u32,
+    /// An attempt under an earlier tuple may have been stored.
+    stored_before: bool,
+    /// An attempt under an earlier tuple was not in the stream, and may only be late.
+    late_before: bool,
+}
+
+impl Doubt {
+    /// An attempt ended without a word of the server; it was given up, and is `late` if it still
+    /// arrives.
+    pub(crate) fn unanswered(&mut self, late: bool) {
+        self.maybe_stored = true;
+        self.unanswered += 1;
+        self.late += u32::from(late);
+    }
+
+    /// An answer left open whether the batch is stored.
+    pub(crate) fn answered_unclearly(&mut self) {
+        self.maybe_stored = true;
+    }
+
+    /// The server refuses everything that could be stored under the present tuple, now and later.
+    pub(crate) fn ruled_out(&mut self) {
+        (self.maybe_stored, self.unanswered, self.late) = (false, 0, 0);
+    }
+
+    /// The stream shows nothing of the batch. What is late may still come: a server that knows the
+    /// tuple when it does, `is_known`, will tell it from a repeat.
+    pub(crate) fn not_found(&mut self, is_known: bool) {
+        self.unanswered = self.late;
+        if !is_known {
+            self.late_before |= self.late > 0;
+            self.maybe_stored = false;
+        }
+    }
+
+    /// The batch goes out under another tuple.
+    pub(crate) fn new_tuple(&mut self) {
+        self.stored_before |= self.maybe_stored;
+        self.ruled_out();
+    }
+
+    /// The batch may have been stored by an attempt that is known of from elsewhere.
+    pub(crate) fn stored_elsewhere(&mut self) {
+        self.stored_before = true;
+    }
+
+    /// Whether it may have been stored under the present tuple.
+    pub(crate) fn maybe_stored(self) -> bool {
+        self.maybe_stored
+    }
+
+    /// Whether it may be in the stream, or still come there, under an earlier tuple: an
+    /// acknowledgement of the present one does not say that it is there once.
+    pub(crate) fn is_from_before(self) -> bool {
+        self.stored_before || self.late_before
+    }
+
+    /// Whether it may be in the stream, or still come there.
+    pub(crate) fn is_open(self) -> bool {
+        self.maybe_stored || self.is_from_before()
+    }
+
+    /// Whether a server that may forget could have stored it more than once under the present tuple,
+    /// although its answer explains `explained` of the attempts.
+    pub(crate) fn exceeds(self, explained: u32) -> bool {
+        self.unanswered > explained
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What really happened, which the events only hint at.
+    #[derive(Debug, Default)]
+    struct Truth {
+        stored: bool,
+        /// Given up, and still on their way.
+        under_way: bool,
+        stored_before: bool,
+        under_way_before: bool,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        /// An attempt gets lost: whether it was stored, and whether it is given up on its way.
+        Lost {
+            stored: bool,
+            late: bool,
+        },
+        /// What is on its way arrives.
+        Arrives,
+        Unclear {
+            stored: bool,
+        },
+        RuledOut,
+        NotFound {
+            is_known: bool,
+        },
+        NewTuple,
+    }
+
+    impl Truth {
+        /// What happens, and what is known of it; nothing where it could not happen so.
+        fn take(&mut self, event: Event, doubt: &mut Doubt) {
+            match event {
+                Event::Lost { stored, late } => {
+                    self.stored |= stored;
+                    self.under_way |= late && !stored;
+                    doubt.unanswered(late);
+                }
+                Event::Arrives => {
+                    self.stored |= std::mem::take(&mut self.under_way);
+                    self.stored_before |= std::mem::take(&mut self.under_way_before);
+                }
+                Event::Unclear { stored } => {
+                    self.stored |= stored;
+                    doubt.answered_unclearly();
+                }
+                Event::RuledOut if !self.stored => {
+                    self.under_way = false;
+                    doubt.ruled_out();
+                }
+                Event::NotFound { is_known } if !self.stored && !self.stored_before => {
+                    doubt.not_found(is_known);
+                }
+                Event::NewTuple => {
+                    self.stored_before |= std::mem::take(&mut self.stored);
+                    self.under_way_before |= std::mem::take(&mut self.under_way);
+                    doubt.new_tuple();
+                }
+                Event::RuledOut | Event::NotFound { .. } => {}
+            }
+        }
+
+        fn is_or_comes(&self) -> bool {
+            self.stored || self.under_way || self.stored_before || self.under_way_before
+        }
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let one = prop_oneof![
+            (any::<bool>(), any::<bool>()).prop_map(|(stored, late)| Event::Lost { stored, late }),
+            Just(Event::Arrives),
+            any::<bool>().prop_map(|stored| Event::Unclear { stored }),
+            Just(Event::RuledOut),
+            any::<bool>().prop_map(|is_known| Event::NotFound { is_known }),
+            Just(Event::NewTuple),
+        ];
+        prop::collection::vec(one, 0..24)
+    }
+
+    proptest! {
+        /// Whatever happened, what is in the stream or comes there is never taken for absent.
+        #[test]
+        fn what_may_be_there_is_in_doubt(events in events()) {
+            let (mut truth, mut doubt) = (Truth::default(), Doubt::default());
+            for event in events {
+                truth.take(event, &mut doubt);
+                prop_assert!(!truth.is_or_comes() || doubt.is_open(), "{truth:?} {doubt:?}");
+                let earlier = truth.stored_before || truth.under_way_before;
+                prop_assert!(!earlier || doubt.is_from_before(), "{truth:?} {doubt:?}");
+            }
+        }
+
+        /// And what the server or the stream denied, with nothing on its way, is not in doubt.
+        #[test]
+        fn what_was_ruled_out_is_not(lost in 1u32..4, late in any::<bool>(), looked in any::<bool>()) {
+            let mut doubt = Doubt::default();
+            (0..lost).for_each(|_| doubt.unanswered(late && !looked));
+            if looked { doubt.not_found(false) } else { doubt.ruled_out() }
+            prop_assert_eq!(doubt, Doubt::default());
+            doubt.new_tuple();
+            prop_assert_eq!(doubt, Doubt::default());
+        }
+    }
+
+    #[test]
+    fn an_answer_explains_one_attempt_at_most() {
+        let mut doubt = Doubt::default();
+        assert!(!doubt.exceeds(0));
+        doubt.unanswered(false);
+        assert!(doubt.exceeds(0) && !doubt.exceeds(1));
+        doubt.not_found(true);
+        assert!(!doubt.exceeds(0) && doubt.maybe_stored(), "the tuple still decides");
+    }
+}
