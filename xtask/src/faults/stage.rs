@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(2);
 pub(crate) struct Stage<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) seed: u64,
-    pub(crate) writer: PathBuf,
+    writer: PathBuf,
     /// Where a row keeps what is its own.
     pub(crate) folder: PathBuf,
     server: PathBuf,
@@ -77,8 +77,8 @@ impl<'a> Stage<'a> {
         Proxy::start_with(server, settings)
     }
 
-    pub(crate) fn start(&self, jobs: &[Job]) -> Result<Vec<Writer>> {
-        jobs.iter().map(|job| Writer::start(self, job.clone())).collect()
+    pub(crate) fn start(&self, job: Job) -> Result<Writer> {
+        Writer::start(&self.writer, &self.folder, job)
     }
 
     /// Waits until something holds.
@@ -94,12 +94,14 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Runs writers to their end, calling `tick` with how many writes are settled.
+    /// Runs a writer for each job to its end, calling `tick` with how many writes are settled.
     pub(crate) fn run(
         &self,
-        mut writers: Vec<Writer>,
+        jobs: &[Job],
         mut tick: impl FnMut(usize) -> Result,
     ) -> Result<Vec<Told>> {
+        let start = |job: &Job| self.start(job.clone());
+        let mut writers = jobs.iter().map(start).collect::<Result<Vec<Writer>>>()?;
         let started = Instant::now();
         loop {
             signals::check()?;

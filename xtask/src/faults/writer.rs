@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::judge::End;
-use super::stage::Stage;
 use crate::process::{self, Guarded};
 use crate::signals;
 use durstream_tests::failure::{Context, Result};
@@ -134,10 +133,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(stage: &Stage<'_>, job: Job) -> Result<Self> {
-        let errors = stage.folder.join(format!("{}.err", job.writer));
+    /// Starts the program; what it says on standard error is kept in the folder.
+    pub(crate) fn start(program: &Path, folder: &Path, job: Job) -> Result<Self> {
+        let errors = folder.join(format!("{}.err", job.writer));
         let log = File::create(&errors).context(errors.display())?;
-        let mut command = Command::new(&stage.writer);
+        let mut command = Command::new(program);
         command.arg(job.to_json()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         signals::own_group(signals::die_with_us(&mut command));
         let mut process = Guarded::spawn(&mut command)?;

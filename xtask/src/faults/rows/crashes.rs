@@ -75,7 +75,7 @@ fn crash(
     let mut server = stage.server(Durability::Disk)?;
     let jobs: Vec<Job> = jobs.iter().map(|job| Job { url: server.url(), ..job.clone() }).collect();
     let mut moments = moments(stage.seed, jobs.iter().map(|job| job.writes).sum());
-    let told = stage.run(stage.start(&jobs)?, |settled| {
+    let told = stage.run(&jobs, |settled| {
         if moments.next_if(|moment| settled >= *moment).is_some() {
             end(&mut server)?;
         }
@@ -108,7 +108,7 @@ fn polite_stop(stage: &Stage<'_>) -> Result<Ran> {
     let proxy = stage.proxy(server.address())?;
     let job = Job { url: proxy.url(), ..job(Kind::Json) };
     let (mut moments, mut killed) = (moments(stage.seed, job.writes), 0);
-    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |settled| {
+    let told = stage.run(std::slice::from_ref(&job), |settled| {
         if moments.next_if(|moment| settled >= *moment).is_some() {
             let closed = proxy.add_json(&json!({ "fault": "closed" }))?;
             killed += u64::from(!server.stop_and_restart(LONG_GRACE)?);

@@ -37,7 +37,7 @@ fn closed(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
     let job = Job::new(kind, server.url());
     let path = path(&job);
     let mut injected = 0;
-    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |settled| {
+    let told = stage.run(std::slice::from_ref(&job), |settled| {
         if settled >= WRITTEN && injected == 0 {
             injected = 1;
             let headers = [("Stream-Closed", "true"), ("Content-Type", kind.content_type())];
@@ -56,7 +56,7 @@ fn deleted(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
     let job = Job { max_pending: usize::MAX, ..Job::new(kind, proxy.url()) };
     let path = path(&job);
     let mut last = None;
-    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |settled| {
+    let told = stage.run(std::slice::from_ref(&job), |settled| {
         if settled >= WRITTEN && last.is_none() {
             let hold = proxy.add_json(&json!({ "fault": "hold", "name": "writes", "times": 0 }))?;
             std::thread::sleep(SETTLING);

@@ -51,7 +51,7 @@ impl Proxied {
         let mut job = Job::new(self.kind, proxy.url());
         job.options = self.options.iter().map(|(name, ms)| (*name, ms.to_string())).collect();
         let (mut counted, mut period, mut last) = (0, 0, Instant::now());
-        let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| {
+        let told = stage.run(std::slice::from_ref(&job), |_| {
             if last.elapsed() >= PERIOD {
                 last = Instant::now();
                 counted += (self.each_period)(&proxy, period)?;

@@ -126,7 +126,7 @@ fn inject(stage: &Stage<'_>, kind: Kind, fault: &Value) -> Result<Ran> {
         ("POST".into(), PROBABILITY.into(), TIMES.into());
     let server = Reference::start(stage, None, Some(fault))?;
     let job = Job::new(kind, server.url());
-    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| Ok(()))?;
+    let told = stage.run(std::slice::from_ref(&job), |_| Ok(()))?;
     let stream = stage::read(server.address, kind, &job.stream_path)?;
     Ok(Ran { injected: server.injected.load(Ordering::Relaxed), told, stream, ..Ran::default() })
 }
@@ -136,7 +136,7 @@ fn crash(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
     let job = Job { per_second: 1500, ..Job::new(kind, server.url()) };
     let mut moments = moments(stage.seed, job.writes);
     let mut injected = 0;
-    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |settled| {
+    let told = stage.run(std::slice::from_ref(&job), |settled| {
         if moments.next_if(|moment| settled >= *moment).is_some() {
             server.kill_and_restart()?;
             injected += 1;

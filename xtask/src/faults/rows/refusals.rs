@@ -50,7 +50,7 @@ fn run(stage: &Stage<'_>, rule: &serde_json::Value, job: Job) -> Result<Ran> {
     let proxy = stage.proxy(server.address())?;
     proxy.add_json(rule)?;
     let job = Job { url: proxy.url(), ..job };
-    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| Ok(()))?;
+    let told = stage.run(std::slice::from_ref(&job), |_| Ok(()))?;
     let stream = stage::read(server.address(), job.kind, &job.stream_path)?;
     Ok(Ran { injected: proxy.fired(), told, stream, ..Ran::default() })
 }
@@ -80,7 +80,7 @@ fn tokens(stage: &Stage<'_>) -> Result<Ran> {
     issue(&file, number)?;
     let mut job = Job::new(Kind::Json, proxy.url());
     job.token_file = Some(file.clone());
-    let told = stage.run(stage.start(std::slice::from_ref(&job))?, |_| {
+    let told = stage.run(std::slice::from_ref(&job), |_| {
         if revoked.is_none() && issued.elapsed() >= TOKEN_LIFE {
             revoke(&proxy, number)?;
             revoked = Some(Instant::now());

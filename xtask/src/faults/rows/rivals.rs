@@ -42,7 +42,7 @@ pub(super) fn rows() -> Vec<Row> {
 fn restarts(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
     let server = stage.server(Durability::Memory)?;
     let job = Job { writes: 500, ..Job::new(kind, server.url()).in_bulk() };
-    let lives = NAMES.iter().map(|name| Writer::start(stage, job.of(name))?.finish(ROW_LIMIT));
+    let lives = NAMES.iter().map(|name| stage.start(job.of(name))?.finish(ROW_LIMIT));
     let told = lives.collect::<Result<Vec<Told>>>()?;
     let stream = stage::read(server.address(), kind, &job.stream_path)?;
     Ok(Ran { injected: told.len() as u64 - 1, told, stream, ..Ran::default() })
@@ -54,7 +54,7 @@ fn rivals(stage: &Stage<'_>, kind: Kind, names: &[&str]) -> Result<Ran> {
     let job = Job { writes: 2000, per_second: 1500, ..Job::new(kind, server.url()) };
     let mut writers: Vec<Writer> = Vec::new();
     for name in names {
-        writers.push(Writer::start(stage, job.of(name))?);
+        writers.push(stage.start(job.of(name))?);
         stage.wait(|| Ok(writers.last().is_some_and(|writer| writer.settled() > 0)))?;
     }
     let told = writers.into_iter().map(|writer| writer.finish(ROW_LIMIT));
@@ -77,7 +77,7 @@ fn side_by_side(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
     }))?;
     let job = Job { writes: 1500, per_second: 750, ..Job::new(kind, proxy.url()) };
     let job = job.option("shared", true);
-    let told = stage.run(stage.start(&NAMES.map(|name| job.of(name)))?, |_| Ok(()))?;
+    let told = stage.run(&NAMES.map(|name| job.of(name)), |_| Ok(()))?;
     let stream = stage::read(server.address(), kind, &job.stream_path)?;
     Ok(Ran { injected: proxy.fired(), told, stream, ..Ran::default() })
 }
