@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{NAMES, Row};
+use super::row::{NAMES, Row};
 use crate::faults::expect::Expect;
 use crate::faults::stage::{self, Ran, Stage};
 use crate::faults::writer::Job;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Row;
+use super::row::Row;
 use crate::faults::expect::Expect;
 use crate::faults::stage::{self, Ran, Stage};
 use crate::faults::writer::Job;

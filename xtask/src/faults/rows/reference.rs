@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Row;
 use super::crashes::{AT_LEAST, moments};
+use super::row::Row;
 use crate::faults::expect::Expect;
 use crate::faults::stage::{self, Ran, Stage};
 use crate::faults::writer::Job;

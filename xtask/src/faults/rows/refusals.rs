@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::Row;
+use super::row::Row;
 use crate::faults::expect::Expect;
 use crate::faults::judge::End;
 use crate::faults::stage::{self, Ran, Stage};

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{NAMES, Row};
+use super::row::{NAMES, Row};
 use crate::faults::expect::Expect;
 use crate::faults::judge::End;
 use crate::faults::stage::{self, ROW_LIMIT, Ran, Stage};
