@@ -9,6 +9,7 @@ mod console;
 mod demo;
 mod faults;
 mod process;
+mod runner;
 mod server;
 mod signals;
 mod simulate;

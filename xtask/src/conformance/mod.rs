@@ -18,9 +18,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::console;
+use crate::runner::Suite;
 use crate::server::Server;
 use crate::signals;
-use crate::suites::Suite;
 use crate::toolchain;
 use crate::tree::Tree;
 use adapter::Program;

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::console;
+use crate::runner::Suite;
 use crate::signals;
-use crate::suites::Suite;
 use crate::toolchain::{self, Languages};
 use crate::tree::Tree;
 use durstream_tests::failure::{Context, Result};

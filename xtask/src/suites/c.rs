@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::runner::Suite;
 use super::writing;
 use crate::artefacts;
 use crate::console;
+use crate::runner::Suite;
 use crate::stage::{self, Linkage};
 use crate::step::step;
 use crate::tree::Tree;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::runner::Suite;
 use crate::console;
+use crate::runner::Suite;
 use crate::step::step;
 use crate::tool::Tool;
 use crate::toolchain;

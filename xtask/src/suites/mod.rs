@@ -3,7 +3,6 @@
 mod c;
 mod fuzz;
 mod readme;
-mod runner;
 mod sanitizers;
 mod writing;
 
@@ -16,14 +15,13 @@ use crate::conformance;
 use crate::console;
 use crate::faults;
 use crate::process;
+use crate::runner::{Runner, Suite};
 use crate::server::Server;
 use crate::signals;
 use crate::simulate;
 use crate::toolchain::{self, Languages};
 use crate::tree::Tree;
 use durstream_tests::failure::Result;
-use runner::Runner;
-pub(crate) use runner::Suite;
 
 type Body = fn(&mut Suite<'_>);
 

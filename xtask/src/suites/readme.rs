@@ -9,8 +9,8 @@ use durstream_tests::failure::{Context, Result};
 use durstream_tests::readback::read_stream;
 use serde_json::json;
 
-use super::runner::Suite;
 use crate::artefacts;
+use crate::runner::Suite;
 use crate::stage::{self, Linkage};
 use crate::step::step;
 use crate::tree::Tree;

@@ -10,11 +10,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::c::{self, PROGRAM_LIMIT};
-use super::runner::Suite;
 use super::writing;
 use crate::conformance;
 use crate::console;
 use crate::process::{self, Guarded};
+use crate::runner::Suite;
 use crate::stage::{self, Linkage};
 use crate::step::step;
 use crate::toolchain;
