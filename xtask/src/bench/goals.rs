@@ -3,7 +3,7 @@
 use super::contestant::Id;
 use super::machine;
 use super::messages::Kind;
-use super::report::Row;
+use super::row::Row;
 use super::summary::Spread;
 
 const LEAST_OF_CEILING: f64 = 0.5;

@@ -6,6 +6,7 @@ mod goals;
 mod machine;
 mod messages;
 mod report;
+mod row;
 mod run;
 mod summary;
 mod sweep;
@@ -21,7 +22,7 @@ use crate::tree::Tree;
 use contestant::{Contestant, Id};
 use durstream_tests::failure::{Context, Result};
 use messages::{Kind, Messages};
-use report::Row;
+use row::Row;
 use run::{Job, Measurement, Place};
 
 const QUICK_ROUNDS: usize = 5;
