@@ -5,77 +5,25 @@
 //! the end `report` with one JSON object.
 #![allow(clippy::print_stdout, reason = "its output is what it is run for")]
 
+mod job;
 mod producer;
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use durstream_core::{Outcome, Receipt, Stats, Status};
-use durstream_tests::numbered::Kind;
+use job::{Job, Result};
 use producer::Producer;
 use serde_json::{Value, json};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// How often what happened is looked at.
 const TICK: Duration = Duration::from_millis(1);
 /// How many writes are made at most before the next look.
 const BETWEEN_LOOKS: usize = 500;
 const FLUSH_LIMIT: Duration = Duration::from_secs(60);
-
-/// What to write, and where.
-struct Job {
-    writer: String,
-    kind: Kind,
-    url: String,
-    stream_path: String,
-    producer_id: String,
-    writes: usize,
-    /// 0 is as fast as the calls return.
-    per_second: usize,
-    /// Beyond so many without an outcome it waits.
-    max_pending: usize,
-    options: BTreeMap<String, String>,
-    /// Holds the token for every request; somebody else renews it.
-    token_file: Option<PathBuf>,
-}
-
-impl Job {
-    fn parse(text: &str) -> Result<Self> {
-        let value: Value = serde_json::from_str(text)?;
-        let word = |name: &str| {
-            value[name].as_str().map(str::to_owned).ok_or_else(|| format!("`{name}` is no text"))
-        };
-        let number = |name: &str| {
-            let number = value[name].as_u64().and_then(|number| usize::try_from(number).ok());
-            number.ok_or_else(|| format!("`{name}` is no number"))
-        };
-        Ok(Self {
-            writer: word("writer")?,
-            kind: Kind::from_name(&word("kind")?).map_err(|failure| failure.to_string())?,
-            url: word("url")?,
-            stream_path: word("stream_path")?,
-            producer_id: word("producer_id")?,
-            writes: number("writes")?,
-            per_second: number("per_second")?,
-            max_pending: number("max_pending")?,
-            options: serde_json::from_value(value["options"].clone())?,
-            token_file: value["token_file"].as_str().map(PathBuf::from),
-        })
-    }
-
-    /// How many writes should have been called by then, of which so many have an outcome.
-    fn due(&self, elapsed: Duration, settled: usize) -> usize {
-        let due = elapsed.as_secs_f64() * self.per_second as f64;
-        let due = if self.per_second == 0 { self.writes } else { due as usize };
-        self.writes.min(due).min(settled.saturating_add(self.max_pending))
-    }
-}
 
 fn main() -> ExitCode {
     match run() {

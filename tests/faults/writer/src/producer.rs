@@ -9,7 +9,7 @@ use durstream_core::{
 };
 use durstream_tests::numbered::{self, Kind};
 
-use super::{Job, Result};
+use crate::job::{Job, Result};
 
 /// The producer of a job.
 pub(crate) enum Producer {
