@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::{Answer, Entry};
+use super::link::{Link, reset};
 use super::rule::{Cut, Fault, Moment, Plan};
+use super::shared::Shared;
 use super::wire::{Body, Head, Tally, has_no_body};
-use super::{Link, Shared, reset};
 
 /// What is copied at a time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -119,7 +120,7 @@ impl Connection {
             return Ok(End::Close);
         }
         let Some(head) = Head::read(&mut self.reader)? else { return Ok(End::Close) };
-        let mut request = Request::new(head, self.shared.settings.max_body_bytes)?;
+        let mut request = Request::new(head, self.shared.max_body_bytes)?;
         if self.shared.rules().ask_for_bodies() {
             request.read_whole(&self.client, &mut self.reader)?;
         }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::link::reset;
 use crate::failure::{Context, Result};
 
 /// Pause after an accept that failed, e.g. for want of file descriptors.
@@ -105,7 +106,7 @@ impl Door {
             }
             if let Some(until) = state.closed {
                 if let Some(Ok((socket, _))) = accepted {
-                    super::reset(&socket);
+                    reset(&socket);
                 }
                 listener = None;
                 state.listening = false;

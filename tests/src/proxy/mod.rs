@@ -35,16 +35,18 @@
 //! also ends those there are, each after the request it is busy with: the next one needs a new one.
 
 mod connection;
+mod connections;
 pub mod control;
 mod door;
 mod journal;
+mod link;
 mod rule;
+mod shared;
 mod waits;
 mod wire;
 
-use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -54,14 +56,11 @@ pub use journal::{Answer, Entry};
 pub use rule::{Cut, Fault, Moment, Rule, RuleId};
 
 use crate::failure::{Context, Result};
-use connection::Connection;
+use connections::Connections;
 use door::Door;
 use journal::Journal;
 use rule::Rules;
-use waits::Waits;
-
-/// One thread per connection, so a small one.
-const STACK_BYTES: usize = 256 * 1024;
+use shared::Shared;
 
 /// Limits and the seed.
 #[derive(Debug, Clone)]
@@ -86,122 +85,9 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
+    connections: Arc<Connections>,
+    door: Arc<Door>,
     acceptor: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    settings: Settings,
-    door: Door,
-    waits: Waits,
-    upstream: Mutex<SocketAddr>,
-    rules: Mutex<Rules>,
-    journal: Mutex<Journal>,
-    connections: Mutex<Connections>,
-}
-
-#[derive(Debug, Default)]
-struct Connections {
-    accepted: u64,
-    open: HashMap<u64, (Arc<Link>, JoinHandle<()>)>,
-}
-
-/// A connection as others see it. Weak, so that its thread alone decides when it ends.
-#[derive(Debug)]
-struct Link {
-    client: Weak<TcpStream>,
-    state: Mutex<LinkState>,
-}
-
-#[derive(Debug, Default)]
-struct LinkState {
-    upstream: Weak<TcpStream>,
-    idle: bool,
-    ended: bool,
-}
-
-impl Link {
-    fn lock(&self) -> MutexGuard<'_, LinkState> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Whether it waits for a request; `false` if it was ended meanwhile.
-    fn set_idle(&self, idle: bool) -> bool {
-        let mut state = self.lock();
-        state.idle = idle;
-        !state.ended
-    }
-
-    fn set_upstream(&self, socket: &Arc<TcpStream>) {
-        self.lock().upstream = Arc::downgrade(socket);
-    }
-
-    /// Ends it at once, or after the request it is busy with.
-    fn end(&self, now: bool) {
-        let mut state = self.lock();
-        state.ended = true;
-        if !now && !state.idle {
-            return;
-        }
-        for socket in [self.client.upgrade(), state.upstream.upgrade()].into_iter().flatten() {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Makes the end of a connection a reset.
-fn reset(socket: &TcpStream) {
-    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
-}
-
-impl Shared {
-    fn rules(&self) -> MutexGuard<'_, Rules> {
-        lock(&self.rules)
-    }
-
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        lock(&self.journal)
-    }
-
-    fn upstream(&self) -> SocketAddr {
-        *lock(&self.upstream)
-    }
-
-    fn admit(self: &Arc<Self>, socket: TcpStream) {
-        let mut connections = lock(&self.connections);
-        connections.open.retain(|_, (_, thread)| !thread.is_finished());
-        connections.accepted += 1;
-        let number = connections.accepted;
-        let plan = self.rules().decide(None, b"");
-        if plan.fault.is_some() {
-            let entry = Entry { connection: number, rules: plan.fired, ..Entry::default() };
-            self.journal().push(entry);
-            return reset(&socket);
-        }
-        let _ = socket.set_nodelay(true);
-        let socket = Arc::new(socket);
-        let client = Arc::downgrade(&socket);
-        let link = Arc::new(Link { client, state: Mutex::default() });
-        let connection = Connection::new(number, self.clone(), link.clone(), socket);
-        let thread = std::thread::Builder::new()
-            .name(format!("proxy-{number}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || connection.run());
-        if let Ok(thread) = thread {
-            connections.open.insert(number, (link, thread));
-        }
-    }
-
-    /// Ends the connections there are, each after the request it is busy with.
-    fn end_connections(&self) {
-        for (link, _) in lock(&self.connections).open.values() {
-            link.end(false);
-        }
-    }
 }
 
 impl Proxy {
@@ -218,26 +104,22 @@ impl Proxy {
     /// The same with all settings.
     pub fn start_with(upstream: SocketAddr, settings: Settings) -> Result<Self> {
         let (door, listener) = Door::open()?;
-        let shared = Arc::new(Shared {
-            door,
-            waits: Waits::default(),
-            upstream: Mutex::new(upstream),
-            rules: Mutex::new(Rules::new(settings.seed)),
-            journal: Mutex::new(Journal::new(settings.max_entries, settings.max_log_bytes)),
-            connections: Mutex::default(),
-            settings,
-        });
-        let own = shared.clone();
+        let rules = Rules::new(settings.seed);
+        let journal = Journal::new(settings.max_entries, settings.max_log_bytes);
+        let shared = Arc::new(Shared::new(settings.max_body_bytes, upstream, rules, journal));
+        let connections = Arc::new(Connections::new(shared.clone()));
+        let door = Arc::new(door);
+        let (own_door, admitting) = (door.clone(), connections.clone());
         let acceptor = std::thread::Builder::new()
             .name("proxy-accept".to_owned())
-            .spawn(move || own.door.run(listener, |socket| own.admit(socket)))
+            .spawn(move || own_door.run(listener, |socket| admitting.admit(socket)))
             .context("starting the proxy")?;
-        Ok(Self { shared, acceptor: Some(acceptor) })
+        Ok(Self { shared, connections, door, acceptor: Some(acceptor) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.shared.door.address
+        self.door.address
     }
 
     /// The same as a base URL.
@@ -251,10 +133,10 @@ impl Proxy {
         let fault = rule.fault.clone();
         let id = self.shared.rules().add(rule);
         if let Fault::Closed { for_ms } = fault {
-            self.shared.door.close(for_ms.map(Duration::from_millis));
+            self.door.close(for_ms.map(Duration::from_millis));
         }
         if fault.is_for_connections() {
-            self.shared.end_connections();
+            self.connections.end();
         }
         Ok(id)
     }
@@ -268,7 +150,7 @@ impl Proxy {
     pub fn remove(&self, id: RuleId) -> bool {
         let removed = self.shared.rules().remove(id);
         if matches!(&removed, Some(Rule { fault: Fault::Closed { .. }, .. })) {
-            self.shared.door.reopen();
+            self.door.reopen();
         }
         removed.is_some()
     }
@@ -277,7 +159,7 @@ impl Proxy {
     pub fn clear(&self) {
         self.shared.rules().clear();
         self.shared.waits.release_all();
-        self.shared.door.reopen();
+        self.door.reopen();
     }
 
     /// Lets the requests go that are held under a name, and says how many.
@@ -317,7 +199,7 @@ impl Proxy {
 
     /// Sends the requests to come to another server.
     pub fn set_upstream(&self, upstream: SocketAddr) {
-        *lock(&self.shared.upstream) = upstream;
+        self.shared.set_upstream(upstream);
     }
 
     /// Closes everything and waits for its threads, as dropping does.
@@ -327,16 +209,10 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.waits.stop();
-        self.shared.door.stop();
+        self.door.stop();
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
-        let open = std::mem::take(&mut lock(&self.shared.connections).open);
-        for (link, _) in open.values() {
-            link.end(true);
-        }
-        for (_, (_, thread)) in open {
-            let _ = thread.join();
-        }
+        self.connections.stop();
     }
 }
