@@ -1,10 +1,9 @@
-//! What comes in from C and goes out to it: pointers, texts, bytes, time limits.
+//! What comes in from C: handles, texts, bytes, time limits, places for results.
 
-use std::ffi::{CStr, CString, c_char};
-use std::ptr;
+use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
-use crate::error::Problem;
+use crate::problem::Problem;
 
 /// A handle.
 ///
@@ -114,36 +113,6 @@ impl<T> Out<T> {
 /// A time limit in milliseconds; below 0 there is none.
 pub(crate) fn limit(timeout_ms: i64) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().map(Duration::from_millis)
-}
-
-/// A C string of a text that is not ours, where NUL may be: it is replaced.
-pub(crate) fn c_string(text: &str) -> CString {
-    let clean = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() };
-    CString::new(clean).unwrap_or_default()
-}
-
-/// The pointer of a text that may not be there.
-pub(crate) fn pointer(text: Option<&CString>) -> *const c_char {
-    text.map_or(ptr::null(), |text| text.as_ptr())
-}
-
-/// A text that becomes the caller's, for `durstream_string_free`.
-pub(crate) fn given(text: Option<&str>) -> *mut c_char {
-    text.map_or(ptr::null_mut(), |text| c_string(text).into_raw())
-}
-
-/// Gives an object to the caller.
-pub(crate) fn give<T>(value: T) -> *mut T {
-    Box::into_raw(Box::new(value))
-}
-
-/// Takes an object back.
-///
-/// # Safety
-/// `pointer` is NULL or came from [`give`], and is used no more.
-pub(crate) unsafe fn take<T>(pointer: *mut T) -> Option<Box<T>> {
-    // SAFETY: the caller's promise.
-    (!pointer.is_null()).then(|| unsafe { Box::from_raw(pointer) })
 }
 
 /// The process a handle was made in. In a forked child the parent's locks may be held by

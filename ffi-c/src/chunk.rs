@@ -5,9 +5,10 @@ use std::ptr;
 
 use durstream_core::Chunk;
 
-use crate::args::{c_string, handle, optional_out, out, take};
+use crate::args::{handle, optional_out, out};
 use crate::doorway::{call, get};
-use crate::error::{durstream_code, durstream_error};
+use crate::given::{c_string, take};
+use crate::problem::{durstream_code, durstream_error};
 
 /// A part of a stream, as one answer brought it. Never empty. Immutable; any thread may read it.
 pub struct durstream_chunk {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{Problem, durstream_code, durstream_error};
+use crate::problem::{Problem, durstream_code, durstream_error};
 
 /// Runs a fallible call: its code, and where asked for its error.
 ///

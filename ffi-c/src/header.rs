@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use durstream_core::{HeaderAnswer, HeaderFn};
 
-use crate::args::{Home, give, handle, take, text};
+use crate::args::{Home, handle, text};
 use crate::doorway::{call, get};
-use crate::error::{Problem, durstream_code, durstream_error};
+use crate::given::{give, take};
 use crate::options::{UserData, durstream_destroy_callback, durstream_options};
+use crate::problem::{Problem, durstream_code, durstream_error};
 
 /// Where a header function puts the value for one request. It is to be answered exactly once, by
 /// `durstream_header_answer_give` or `durstream_header_answer_fail`, which consume it: at once or

@@ -5,8 +5,9 @@ use std::ptr;
 
 use durstream_core::Metadata;
 
-use crate::args::{c_string, optional_out, pointer, take};
+use crate::args::optional_out;
 use crate::doorway::get;
+use crate::given::{c_string, pointer, take};
 
 /// What a stream is, and where it ends. Immutable; any thread may read it.
 pub struct durstream_metadata {

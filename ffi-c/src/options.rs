@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use durstream_core::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 use durstream_core::{HeaderFn, Options};
 
-use crate::args::{give, handle, take, text};
+use crate::args::{handle, text};
 use crate::delivery::durstream_delivery;
 use crate::doorway::{call, get};
-use crate::error::{Problem, durstream_code, durstream_error};
+use crate::given::{give, take};
 use crate::outcome::durstream_failure;
+use crate::problem::{Problem, durstream_code, durstream_error};
 
 /// Options for a stream, a producer or a state producer. Copied by whatever is made with them:
 /// they may be changed, used again and freed afterwards.

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 use durstream_core::{Failure, Outcome, Reason, Status, uncut};
 
-use crate::args::{c_string, pointer, take};
 use crate::doorway::get;
-use crate::error::{Problem, durstream_error};
+use crate::given::{c_string, pointer, take};
+use crate::problem::{Problem, durstream_error};
 
 /// What finally became of a write. The numbers are fixed; a later version may add some.
 #[repr(i32)]

@@ -3,9 +3,10 @@
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
-use crate::args::{c_string, limit};
+use crate::args::limit;
 use crate::doorway::{call, get};
-use crate::error::{durstream_code, durstream_error};
+use crate::given::c_string;
+use crate::problem::{durstream_code, durstream_error};
 
 /// "No limit" for calls of the core that need one.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

@@ -5,14 +5,12 @@ use std::ptr;
 
 use durstream_core::{IdempotentProducer, Outcome, Pending, Receipt, WriteOptions};
 
-use crate::args::{
-    Home, Out, bytes, c_string, give, given, handle, limit, optional_bytes, optional_out, out,
-    take, text,
-};
+use crate::args::{Home, Out, bytes, handle, limit, optional_bytes, optional_out, out, text};
 use crate::doorway::{call, get};
-use crate::error::{Problem, durstream_code, durstream_error};
+use crate::given::{c_string, give, given, take};
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
+use crate::problem::{Problem, durstream_code, durstream_error};
 use crate::stats::{
     SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats, lifecycle_of,
 };

@@ -5,10 +5,11 @@ use std::ptr;
 
 use durstream_core::StreamReader;
 
-use crate::args::{Home, give, given, handle, limit, out, take};
+use crate::args::{Home, handle, limit, out};
 use crate::chunk::durstream_chunk;
 use crate::doorway::{call, get};
-use crate::error::{durstream_code, durstream_error};
+use crate::given::{give, given, take};
+use crate::problem::{durstream_code, durstream_error};
 
 /// Reads a stream from an offset to its present end, a chunk at a time.
 pub struct durstream_reader {

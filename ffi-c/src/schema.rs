@@ -5,9 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use durstream_core::{Collection, StreamSchema, Validator};
 
-use crate::args::{give, handle, optional_text, take, text};
+use crate::args::{handle, optional_text, text};
 use crate::doorway::{call, get};
-use crate::error::{Problem, durstream_code, durstream_error};
+use crate::given::{give, take};
+use crate::problem::{Problem, durstream_code, durstream_error};
 
 /// The collections of a stream of entity state, by name. Copied by whatever is opened with it.
 pub struct durstream_schema {

@@ -5,13 +5,12 @@ use std::ptr;
 
 use durstream_core::{StateProducer, WriteOptions, create_durable_stream_with};
 
-use crate::args::{
-    Home, bytes, c_string, give, given, handle, limit, optional_out, out, take, text,
-};
+use crate::args::{Home, bytes, handle, limit, optional_out, out, text};
 use crate::doorway::{call, get};
-use crate::error::{Problem, durstream_code, durstream_error};
+use crate::given::{c_string, give, given, take};
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
+use crate::problem::{Problem, durstream_code, durstream_error};
 use crate::producer::{accepted, settled};
 use crate::schema::durstream_schema;
 use crate::stats::{

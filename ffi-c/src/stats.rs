@@ -5,7 +5,7 @@ use std::mem::size_of;
 use durstream_core::{FlushReport, ProducerState, Stats};
 
 use crate::doorway::get;
-use crate::error::Problem;
+use crate::problem::Problem;
 
 /// The largest size a caller may state: beyond it, the field was never set.
 const MAX_SIZE: usize = 4096;

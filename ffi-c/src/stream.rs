@@ -6,14 +6,14 @@ use std::ptr;
 use durstream_core::DurableStream;
 
 use crate::args::{
-    Home, bytes, c_string, give, given, handle, limit, optional_bytes, optional_out, optional_text,
-    out, take, text,
+    Home, bytes, handle, limit, optional_bytes, optional_out, optional_text, out, text,
 };
 use crate::doorway::{call, get};
-use crate::error::{Problem, durstream_code, durstream_error};
+use crate::given::{c_string, give, given, take};
 use crate::metadata::durstream_metadata;
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
+use crate::problem::{Problem, durstream_code, durstream_error};
 use crate::reader::durstream_reader;
 
 /// A stream by its URL.

@@ -23,6 +23,9 @@ const NOUNS: [(&str, &str, &str); 16] = [
     ("process", "durstream_version(", "The process"),
 ];
 
+/// The file of the codes and of the error that every noun answers with: types, and no function.
+const ANSWERS: &str = "problem";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -32,6 +35,7 @@ fn generated() -> String {
     let config = cbindgen::Config::from_file(ffi.join("cbindgen.toml")).unwrap();
     let mut files: Vec<&str> = NOUNS.iter().map(|(file, ..)| *file).collect();
     files.dedup();
+    files.push(ANSWERS);
     let builder =
         files.iter().fold(cbindgen::Builder::new().with_config(config), |builder, file| {
             builder.with_src(ffi.join(format!("src/{file}.rs")))
