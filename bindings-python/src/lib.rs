@@ -14,6 +14,7 @@ mod gil;
 mod headers;
 mod imported;
 mod json;
+mod limit;
 mod log;
 mod options;
 mod payload;

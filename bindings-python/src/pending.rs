@@ -14,7 +14,7 @@ use crate::callable::Callables;
 use crate::dispatcher;
 use crate::errors::raised;
 use crate::gil::{self, Inside};
-use crate::process::limit;
+use crate::limit::limit;
 
 /// How often a wait looks whether Ctrl-C was pressed.
 pub(crate) const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);

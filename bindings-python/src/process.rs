@@ -5,24 +5,11 @@ use std::time::Duration;
 use durstream_core::ErrorKind;
 use pyo3::prelude::*;
 
-use crate::errors::{invalid, raised};
+use crate::errors::raised;
 use crate::gil::{self, Inside};
+use crate::limit::limit_or_longest;
 use crate::pending::Pending;
 use crate::{dispatcher, fork, log};
-
-/// The longest limit in seconds; a longer one is none.
-const LONGEST: f64 = 1e9;
-
-/// A limit in seconds as Python gives it; none for `None` and infinity.
-pub(crate) fn limit(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Duration>> {
-    match seconds {
-        None => Ok(None),
-        Some(seconds) if seconds >= LONGEST => Ok(None),
-        Some(seconds) => Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| {
-            invalid(py, "timeout", format!("`timeout` takes seconds from 0 on, not {seconds}"))
-        }),
-    }
-}
 
 /// What has to be there before the first open: the way of the core's warnings.
 #[pyfunction]
@@ -35,7 +22,7 @@ pub(crate) fn start() {
 #[pyfunction]
 pub(crate) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let _inside = Inside::enter(py);
-    let limit = limit(py, Some(timeout))?.unwrap_or(Duration::from_secs(LONGEST as u64));
+    let limit = limit_or_longest(py, timeout)?;
     let stopped = gil::detach(py, || durstream_core::shutdown(limit));
     stopped.map_err(|error| raised(py, &error))
 }
@@ -49,7 +36,7 @@ pub(crate) fn end(py: Python<'_>) {
 /// Waits until every write of this process is settled.
 #[pyfunction]
 pub(crate) fn flush_all(py: Python<'_>, timeout: f64) -> PyResult<Pending> {
-    let limit = limit(py, Some(timeout))?.unwrap_or(Duration::from_secs(LONGEST as u64));
+    let limit = limit_or_longest(py, timeout)?;
     Ok(Pending::new("flush_all", durstream_core::flush_all(limit), |py, ()| Ok(py.None())))
 }
 
