@@ -40,13 +40,13 @@ macro_rules! imported {
 imported! {
     ENCODE = "durstream._json" "encode";
     ERROR_FROM_JSON = "durstream._errors" "from_json";
+    FAILURE = "durstream._errors" "Failure";
     INVALID = "durstream._errors" "invalid";
+    OUTCOME = "durstream._errors" "Outcome";
     WARN = "durstream._log" "warn";
     CLOSE_RESULT = "durstream._types" "CloseResult";
-    FAILURE = "durstream._types" "Failure";
     FLUSH_REPORT = "durstream._types" "FlushReport";
     METADATA = "durstream._types" "Metadata";
-    OUTCOME = "durstream._types" "Outcome";
     IN_EVENT_LOOP = "durstream._wait" "in_event_loop";
     SETTLED = "durstream._wait" "settled";
     JSON_LOADS = "json" "loads";

@@ -16,10 +16,13 @@ from ._errors import (
     ConflictError,
     DeliveryError,
     DurstreamError,
+    Failure,
     ForkedError,
     InternalError,
     InvalidArgumentError,
+    Issue,
     NotSupportedError,
+    Outcome,
     ProducerClosedError,
     ProtocolError,
     SequenceConflictError,
@@ -41,7 +44,7 @@ from ._reader import StreamReader
 from ._schema import StreamSchema, define_stream_schema
 from ._state import StateProducer, create_durable_stream
 from ._stream import DurableStream
-from ._types import CloseResult, Failure, FlushReport, Issue, Metadata, Outcome, Stats
+from ._types import CloseResult, FlushReport, Metadata, Stats
 
 __all__ = [
     "BufferFullError",

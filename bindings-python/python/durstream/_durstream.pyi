@@ -14,8 +14,8 @@ from typing import (
 
 from typing_extensions import Self, disjoint_base
 
-from ._errors import DurstreamError
-from ._types import CloseResult, FlushReport, Metadata, Outcome, Stats
+from ._errors import DurstreamError, Outcome
+from ._types import CloseResult, FlushReport, Metadata, Stats
 
 __all__ = [
     "__version__",

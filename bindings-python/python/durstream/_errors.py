@@ -1,20 +1,30 @@
-"""The errors, one class per kind. Each is built from what the core says about itself."""
+"""The errors, one class per kind, and what became of the writes they are about.
+
+Each error is built from what the core says about itself.
+"""
 
 from __future__ import annotations
 
 import builtins
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Type
-
-from ._types import Issue
 
 if TYPE_CHECKING:
     from ._durstream import Receipt
-    from ._types import Failure
-
 
 #: How many characters a text of an error has, whatever name is in it.
 _MAX_TEXT = 600
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One finding of a validator."""
+
+    #: Where in the value, as a JSON Pointer (``/address/city``); empty for the whole value.
+    path: str
+    #: What is wrong there.
+    message: str
 
 
 class DurstreamError(Exception):
@@ -57,6 +67,43 @@ class DurstreamError(Exception):
 
 def _rebuilt(kind: Type[DurstreamError], message: str, details: Dict[str, Any]) -> DurstreamError:
     return kind(message, **details)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The settled fate of one write."""
+
+    #: ``delivered``, ``delivery-unknown``, ``rejected``, ``cancelled`` or ``forgotten``.
+    status: str
+    #: Why, where it was not delivered, e.g. ``invalid-key`` or ``expired``.
+    reason: Optional[str] = None
+    #: Delivered, and the server said it had it already.
+    duplicate: bool = False
+    #: Delivered, and possibly twice: see ``on_uncertain``.
+    maybe_duplicate: bool = False
+    #: Requests it took; 0 where nobody asked before it settled.
+    attempts: int = 0
+    #: The stream's offset after its batch, where somebody asked before it settled.
+    offset: Optional[str] = None
+    #: The error, where it was not delivered.
+    error: Optional[DurstreamError] = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the write is in the stream."""
+        return self.status == "delivered"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A write that was not delivered, as ``error.failure`` in ``on_error``."""
+
+    #: The write's receipt id; 0 for failures that are not about one write.
+    id: int
+    #: Its bytes as they would have gone out.
+    payload: bytes
+    #: What became of it.
+    outcome: Outcome
 
 
 class InvalidArgumentError(DurstreamError, ValueError):

@@ -6,8 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Mapping, Optional, Type
 
 from . import _options, _wait
-from ._errors import DurstreamError
-from ._types import FlushReport, Outcome
+from ._errors import DurstreamError, Outcome
+from ._types import FlushReport
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, AsyncIterable, Iterable, Optional, Tuple, Union
 
 from . import _durstream, _feed, _options, _process, _wait
+from ._errors import Outcome
 from ._reader import StreamReader
-from ._types import CloseResult, FlushReport, Metadata, Outcome
+from ._types import CloseResult, FlushReport, Metadata
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

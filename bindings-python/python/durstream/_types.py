@@ -3,20 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, TypedDict
-
-if TYPE_CHECKING:
-    from ._errors import DurstreamError
-
-
-@dataclass(frozen=True)
-class Issue:
-    """One finding of a validator."""
-
-    #: Where in the value, as a JSON Pointer (``/address/city``); empty for the whole value.
-    path: str
-    #: What is wrong there.
-    message: str
+from typing import Optional, TypedDict
 
 
 @dataclass(frozen=True)
@@ -38,31 +25,6 @@ class Metadata:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The settled fate of one write."""
-
-    #: ``delivered``, ``delivery-unknown``, ``rejected``, ``cancelled`` or ``forgotten``.
-    status: str
-    #: Why, where it was not delivered, e.g. ``invalid-key`` or ``expired``.
-    reason: Optional[str] = None
-    #: Delivered, and the server said it had it already.
-    duplicate: bool = False
-    #: Delivered, and possibly twice: see ``on_uncertain``.
-    maybe_duplicate: bool = False
-    #: Requests it took; 0 where nobody asked before it settled.
-    attempts: int = 0
-    #: The stream's offset after its batch, where somebody asked before it settled.
-    offset: Optional[str] = None
-    #: The error, where it was not delivered.
-    error: Optional[DurstreamError] = None
-
-    @property
-    def delivered(self) -> bool:
-        """Whether the write is in the stream."""
-        return self.status == "delivered"
-
-
-@dataclass(frozen=True)
 class FlushReport:
     """What a flush found."""
 
@@ -80,18 +42,6 @@ class CloseResult:
 
     #: The stream's final offset, where the server said it.
     final_offset: Optional[str] = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A write that was not delivered, as ``error.failure`` in ``on_error``."""
-
-    #: The write's receipt id; 0 for failures that are not about one write.
-    id: int
-    #: Its bytes as they would have gone out.
-    payload: bytes
-    #: What became of it.
-    outcome: Outcome
 
 
 class Stats(TypedDict):

@@ -6,13 +6,12 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple, TypeVar
 
-from ._errors import DurstreamError, invalid
+from ._errors import DurstreamError, Outcome, invalid
 
 if TYPE_CHECKING:
     import asyncio
 
     from ._durstream import Pending
-    from ._types import Outcome
 
 T = TypeVar("T")
 
