@@ -219,7 +219,7 @@ export class DurableStream {
    * and ends the stream, for everybody; aborting it flushes and leaves the stream open.
    */
   writable(options: WritableOptions = {}): WritableStream<Message> {
-    return writableOf(this, { signal: this.#signal, ...optionsOf(options) });
+    return writableOf(this.#native, { signal: this.#signal, ...optionsOf(options) });
   }
 
   /** Ends the stream: what was appended before is delivered first. */

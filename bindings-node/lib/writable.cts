@@ -5,14 +5,13 @@ import { WritableStream } from "node:stream/web";
 
 import { serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
-import type { Payload } from "./native.cjs";
-import { IdempotentProducer } from "./producer.cjs";
-import type { IdempotentProducerOptions } from "./producer.cjs";
+import type { NativeStream, Payload } from "./native.cjs";
+import type { WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
-import { DurableStream } from "./stream.cjs";
+import { Writer } from "./writer.cjs";
 
 /** How what is piped is written: the options of a producer, and its id, random if not given. */
-export interface WritableOptions extends IdempotentProducerOptions {
+export interface WritableOptions extends WriterOptions {
   producerId?: string | undefined;
 }
 
@@ -36,7 +35,7 @@ class Parts {
   #older = nothing();
   #newer = nothing();
 
-  constructor({ maxBufferBytes, maxBufferItems }: IdempotentProducerOptions) {
+  constructor({ maxBufferBytes, maxBufferItems }: WriterOptions) {
     this.#maxBytes = Math.min(MAX_BYTES, Number(maxBufferBytes ?? MAX_BYTES));
     this.#maxMessages = Math.min(MAX_MESSAGES, Number(maxBufferItems ?? 0) || MAX_MESSAGES);
   }
@@ -45,12 +44,12 @@ class Parts {
    * Waits until a message of so many bytes fits in, which whatever is alone does. Others may have
    * filled the process.
    */
-  async room(size: number, producer: IdempotentProducer): Promise<void> {
+  async room(size: number, writer: Writer): Promise<void> {
     for (;;) {
       const bytes = this.#older.bytes + this.#newer.bytes + size + OVERHEAD;
       const messages = this.#older.messages + this.#newer.messages;
       const fits = bytes <= this.#maxBytes && messages < this.#maxMessages;
-      if (messages === 0 || (fits && producer.findsRoom(size))) return;
+      if (messages === 0 || (fits && writer.findsRoom(size))) return;
       await this.#older.last?.completion;
       [this.#older, this.#newer] = [this.#newer, nothing()];
     }
@@ -73,27 +72,27 @@ function nothing(): Part {
 
 /** @internal */
 export function writableOf(
-  stream: DurableStream,
+  target: NativeStream,
   options: WritableOptions,
 ): WritableStream<Message> {
   const { producerId = `writable-${randomUUID()}`, ...own } = options;
-  const producer = new IdempotentProducer(stream, producerId, own);
-  const { isJson } = DurableStream.native(stream);
+  const writer = new Writer(target, producerId, own);
+  const { isJson } = target;
   const parts = new Parts(own);
   return new WritableStream<Message>({
     async write(message) {
       const payload = payloadOf(message, isJson);
-      if (payload === undefined) return void producer.append(message); // it says why not
+      if (payload === undefined) return void writer.append(message); // it says why not
       if (!isJson && payload.length === 0) return;
       const size = Buffer.byteLength(payload);
-      await parts.room(size, producer);
-      parts.add(size, producer.append(payload));
+      await parts.room(size, writer);
+      parts.add(size, writer.append(payload));
     },
     async close() {
-      await producer.close();
+      await writer.close();
     },
     async abort() {
-      await producer.detach();
+      await writer.detach();
     },
   });
 }
