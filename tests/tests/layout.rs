@@ -229,3 +229,17 @@ fn the_core_has_one_direction() {
     core.keeps_to_the_map_of(&[]);
     core.keeps_to_the_map_of(&["delivery"]);
 }
+
+#[test]
+fn no_files_of_the_other_crates_import_each_other() {
+    for root in [
+        "ffi-c/src/lib.rs",
+        "bindings-python/src/lib.rs",
+        "bindings-node/src/lib.rs",
+        "tests/src/lib.rs",
+        "tests/faults/writer/src/main.rs",
+        "xtask/src/main.rs",
+    ] {
+        Crate::read(root).has_no_circles();
+    }
+}
