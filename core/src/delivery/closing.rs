@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::delivery::buffer::book::Stop;
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::End;
+use crate::delivery::buffer::lifecycle::Stop;
 use crate::delivery::engine::Engine;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::outcome::CloseResult;
@@ -50,11 +50,11 @@ pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: Last) -> Pending<Clo
         }
         closes.waiters.push(completer);
         let mut book = engine.book();
-        if book.closing {
+        if book.lifecycle.is_closing() {
             drop((book, closes));
             return if is_others { close_behind(result, by, engine, last) } else { result };
         }
-        book.closing = true;
+        book.lifecycle.begin_close();
         closes.by = by;
     }
     let runtime = engine.runtime().clone();
@@ -104,7 +104,7 @@ impl Closing {
             if let Ok(done) = &outcome {
                 closes.result = Some(done.clone());
             }
-            engine.book().closing = false; // under `closes`: who comes now starts a close anew
+            engine.book().lifecycle.end_close(); // under `closes`: who comes now starts a close anew
             std::mem::take(&mut closes.waiters)
         };
         if outcome.is_ok() {
@@ -128,12 +128,11 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
         true => engine.flush_the_rest().await?,
         false => engine.flush().await?,
     };
-    let (terminal, state) = {
-        let book = engine.book();
-        (book.terminal.clone(), book.state)
-    };
     // The stream is not ours to end any more: a fenced producer's successor writes to it.
-    if let (Some(error), ProducerState::Failed | ProducerState::Fenced) = (terminal, state) {
+    if let (Some(End::Failed | End::Fenced), Some(error)) = {
+        let book = engine.book();
+        (book.lifecycle.end(), book.lifecycle.error().cloned())
+    } {
         return Err(error);
     }
     let final_offset = match last {
@@ -155,7 +154,7 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
             // Drained before it was closed, as after an abort: its identity went with its task.
             Err(error)
                 if error.kind() == ErrorKind::ProducerClosed
-                    && engine.book().stop == Stop::Drain =>
+                    && engine.book().lifecycle.stop() == Stop::Drain =>
             {
                 end_plainly(engine).await?
             }

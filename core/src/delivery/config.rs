@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::delivery::buffer::book::Bounds;
 use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
 use crate::requests::retry::Retries;
@@ -102,6 +103,20 @@ impl Config {
             opened_at: None,
             create: None,
         })
+    }
+}
+
+impl Config {
+    /// What may gather and wait.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            json: self.json,
+            batch_bytes: self.max_batch_bytes,
+            batch_items: self.max_batch_items,
+            buffer_bytes: self.max_buffer_bytes,
+            buffer_items: self.max_buffer_items,
+            is_replay: self.is_replay,
+        }
     }
 }
 

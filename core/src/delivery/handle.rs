@@ -54,11 +54,11 @@ impl Engine {
         }
         let book = self.book();
         Snapshot {
-            state: book.state,
+            state: book.lifecycle.state(),
             attempt: book.gauges.attempt,
-            buffered_writes: book.stats.pending,
-            buffered_bytes: book.reserved.bytes(),
-            last_error: book.last_error.clone(),
+            buffered_writes: book.pending(),
+            buffered_bytes: book.buffered_bytes(),
+            last_error: book.last_error().cloned(),
             epoch: book.gauges.epoch,
             next_seq: book.gauges.next_seq,
             in_flight: book.gauges.in_flight,

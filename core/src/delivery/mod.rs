@@ -7,8 +7,8 @@
 //   handle open          what a producer shows; how it starts, restarts, and who comes first
 //   task closing         its owner, one loop over session and wire; the end of the stream
 //   engine               the half that handles and task share: accept, settle
-//   callbacks decide     reports to the host; what an answer means, pure
-//   buffer config        what is accepted and what became of it; settings, resolved once
+//   callbacks decide config   reports to the host; what an answer means, pure; settings
+//   buffer               what is accepted and what became of it
 
 pub(crate) mod buffer;
 pub(crate) mod callbacks;

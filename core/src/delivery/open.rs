@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::delivery::buffer::book::Stop;
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::End;
+use crate::delivery::buffer::lifecycle::Stop;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::config::Config;
 use crate::delivery::engine::Engine;
@@ -82,7 +82,9 @@ impl Engine {
     /// comes next waits for it, so that a process never fences itself.
     pub(crate) fn ending(live: &[Arc<Self>], endpoint: &Endpoint) -> Option<Arc<Self>> {
         let is_one = |engine: &&Arc<Engine>| {
-            !engine.has_ended() && engine.book().stop != Stop::No && engine.comes_before(endpoint)
+            !engine.has_ended()
+                && engine.book().lifecycle.stop() != Stop::No
+                && engine.comes_before(endpoint)
         };
         live.iter().rfind(is_one).cloned()
     }
@@ -129,20 +131,15 @@ impl Engine {
         let engine = self.clone();
         self.runtime().run(async move {
             engine.settled().await;
-            if engine.book().state == ProducerState::Fenced {
+            if engine.book().lifecycle.end() == Some(End::Fenced) {
                 engine.ended().await;
                 return engine.revive();
             }
             let (completer, begun) = pending();
             {
                 let mut book = engine.book();
-                if let Some(error) = &book.terminal {
-                    return Err(error.clone());
-                }
-                if book.stop != Stop::No || book.closing {
-                    return Err(Error::closed());
-                }
-                book.restarts.push(completer);
+                book.lifecycle.check_open().map_err(|(error, _)| error)?;
+                book.wait_for_restart(completer);
             }
             engine.wake.notify_one();
             begun.await
@@ -154,15 +151,15 @@ impl Engine {
         let session;
         {
             let mut book = self.book();
-            if book.stop != Stop::No || book.closing {
+            if book.lifecycle.is_ending() {
                 return Err(Error::closed());
             }
-            if book.state != ProducerState::Fenced {
+            if book.lifecycle.end() != Some(End::Fenced) {
                 return Ok(());
             }
-            let acked = book.stats.delivered > 0;
+            let acked = book.has_delivered();
             session = another(&self.config, book.gauges.epoch, acked, book.gauges.echoed)?;
-            book.reopen();
+            book.lifecycle.restart();
             self.set_running();
         }
         let task = Task::resumed(self.clone(), self.transport(), session);
@@ -173,7 +170,7 @@ impl Engine {
 
 impl Work for Engine {
     fn pending(&self) -> u64 {
-        if self.is_foreign() { 0 } else { self.book().stats.pending }
+        if self.is_foreign() { 0 } else { self.book().pending() }
     }
 
     fn when_settled(self: Arc<Self>) -> Waiting {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 
-use crate::delivery::buffer::book::Stop;
+use crate::delivery::buffer::lifecycle::Stop;
 use crate::delivery::closing::{Last, close_by, is_closed};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::check_seq;
@@ -117,22 +117,23 @@ impl Writer {
     /// Whether a handle, by its number, may write with it: no other ends the stream through it.
     pub(super) fn is_open_to(&self, handle: u64) -> bool {
         let closes = self.engine.closes();
-        closes.by == handle || (closes.result.is_none() && !self.engine.book().closing)
+        closes.by == handle
+            || (closes.result.is_none() && !self.engine.book().lifecycle.is_closing())
     }
 
     /// Whether the server has acknowledged anything of it: then it is not one too many.
     pub(super) fn is_known(&self) -> bool {
-        self.engine.book().stats.delivered > 0
+        self.engine.book().has_delivered()
     }
 
     /// Whether it was told to take no more writes, as the library's end tells everybody.
     pub(super) fn is_stopping(&self) -> bool {
-        self.engine.book().stop != Stop::No
+        self.engine.book().lifecycle.stop() != Stop::No
     }
 
     /// Whether it was told to end now.
     pub(super) fn is_stopped(&self) -> bool {
-        self.engine.book().stop == Stop::Now
+        self.engine.book().lifecycle.stop() == Stop::Now
     }
 
     /// Whether it failed because the server takes no further producers.
@@ -141,7 +142,7 @@ impl Writer {
             return false;
         }
         let book = self.engine.book();
-        let reason = book.terminal.as_ref().and_then(Error::reason);
+        let reason = book.lifecycle.error().and_then(Error::reason);
         reason == Some(Reason::ProducerLimit.as_str())
     }
 

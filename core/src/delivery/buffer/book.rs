@@ -1,52 +1,31 @@
-//! The accounts behind one producer's lock: what was accepted, what became of it, and who waits.
+//! The book of one producer: what was accepted, what became of it, and who waits. Handles and the
+//! owner task share it under one short lock, under which nothing waits and nothing of the host's
+//! runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::delivery::buffer::batch::{BATCH_OVERHEAD, Batch, Builder};
+use crate::delivery::buffer::batch::{BATCH_OVERHEAD, Batch, OVERHEAD, Tag};
 use crate::delivery::buffer::budget::{Budget, Reserved};
-use crate::delivery::buffer::lifecycle::ProducerState;
-use crate::delivery::buffer::queue::Queue;
+use crate::delivery::buffer::flushes::{DueFlush, FlushKind, Flushes, Totals};
+use crate::delivery::buffer::lifecycle::{End, Lifecycle, Stop};
+use crate::delivery::buffer::queue::{Queue, Queued};
 use crate::delivery::buffer::receipts::Ledger;
-use crate::error::{Detail, Error, ErrorKind, Result};
-use crate::outcome::FlushReport;
-use crate::outcome::{Outcome, Status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::outcome::{FlushReport, Outcome, Reason, Status};
 use crate::runtime::pending::Completer;
 use crate::stats::Stats;
 
-/// Running totals a flush is the difference of.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Totals {
-    report: FlushReport,
-    undelivered: u64,
-}
-
-impl Totals {
-    /// The earlier of two.
-    fn min(self, other: Totals) -> Totals {
-        let of = |totals: &Totals| (totals.report.delivered, totals.undelivered);
-        if of(&other) <= of(&self) { other } else { self }
-    }
-}
-
-/// Somebody waiting for everything up to an id.
-pub(crate) struct Flush {
-    up_to: u64,
-    since: Totals,
-    cause: Option<Error>,
-    /// The report is a user's, so the next flush starts after it; whether nobody else's as well.
-    only: Option<Arc<AtomicBool>>,
-    completer: Completer<FlushReport>,
-}
-
-/// How a stop was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(crate) enum Stop {
-    No,
-    /// Deliver what was accepted, then end.
-    Drain,
-    /// End now.
-    Now,
+/// What may gather in one batch, and what may be buffered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) json: bool,
+    pub(crate) batch_bytes: usize,
+    pub(crate) batch_items: u64,
+    pub(crate) buffer_bytes: u64,
+    /// 0 for none.
+    pub(crate) buffer_items: u64,
+    /// Batches are cut where a replay cuts them too: not for what else takes the room.
+    pub(crate) is_replay: bool,
 }
 
 /// What is worth waking the task for.
@@ -60,59 +39,25 @@ pub(crate) enum Wants {
     FullBatch,
 }
 
-/// What the handle and the owner task share, under one short lock.
-pub(crate) struct Book {
-    pub(crate) state: ProducerState,
-    /// Why no more writes are taken, once that is so.
-    pub(crate) terminal: Option<Error>,
-    pub(crate) stop: Stop,
-    /// A close is under way: no new writes until it succeeded or failed.
-    pub(crate) closing: bool,
-    pub(crate) wants: Wants,
-    pub(crate) open: Builder,
-    pub(crate) queue: Queue,
-    pub(crate) next_id: u64,
-    pub(crate) ledger: Ledger,
-    /// All but the bytes; see [`Book::stats`].
-    pub(crate) stats: Stats,
-    /// What its writes hold, overhead included.
-    pub(crate) reserved: Reserved,
-    budget: Arc<Budget>,
-    pub(crate) last_error: Option<Error>,
-    pub(crate) gauges: Gauges,
-    totals: Totals,
-    reported: Totals,
-    first_cause: Option<Error>,
-    flushes: Vec<Flush>,
-    /// Whether the stream is known to be there, where that is asked first.
-    pub(crate) opened: bool,
-    /// The size of the write that last found no room.
-    pub(crate) wanted: usize,
-    /// How many threads sleep until there is room.
-    pub(crate) blocked: usize,
-    /// Who waits for room.
-    pub(crate) ready: Vec<Completer<()>>,
-    /// Who waits for a fresh session.
-    pub(crate) restarts: Vec<Completer<()>>,
-}
-
 /// What the task shows of itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gauges {
     pub(crate) epoch: u64,
     pub(crate) next_seq: u64,
     pub(crate) in_flight: usize,
+    /// Failed attempts in a row.
     pub(crate) attempt: u32,
     /// Whether its server is known to echo a producer's tuple.
     pub(crate) echoed: bool,
-    pub(crate) last_offset: Option<std::sync::Arc<str>>,
+    pub(crate) last_offset: Option<Arc<str>>,
 }
 
 /// Completions to run once the lock is released.
 #[derive(Default)]
+#[must_use = "whoever waits is told once the lock is released"]
 pub(crate) struct Due {
     waiters: Vec<(Completer<Outcome>, Outcome)>,
-    flushes: Vec<(Completer<FlushReport>, Result<FlushReport>)>,
+    flushes: Vec<DueFlush>,
 }
 
 impl Due {
@@ -126,28 +71,52 @@ impl Due {
     }
 }
 
+pub(crate) struct Book {
+    /// Its own verbs keep it right.
+    pub(crate) lifecycle: Lifecycle,
+    /// Written by the task alone.
+    pub(crate) gauges: Gauges,
+    bounds: Bounds,
+    wants: Wants,
+    queue: Queue,
+    next_id: u64,
+    ledger: Ledger,
+    flushes: Flushes,
+    /// All but the bytes; see [`Book::stats`].
+    stats: Stats,
+    /// What its writes hold, overhead included.
+    reserved: Reserved,
+    budget: Arc<Budget>,
+    last_error: Option<Error>,
+    /// Whether the stream is known to be there, where that is asked first.
+    is_opened: bool,
+    /// The size of the write that last found no room.
+    wanted: usize,
+    /// How many threads sleep until there is room.
+    blocked: usize,
+    /// Who waits for room.
+    ready: Vec<Completer<()>>,
+    /// Who waits for a fresh session.
+    restarts: Vec<Completer<()>>,
+}
+
+/// Accepting.
 impl Book {
-    pub(crate) fn new(json: bool, opened: bool, share: u64, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(bounds: Bounds, is_opened: bool, budget: Arc<Budget>) -> Self {
         Book {
-            state: ProducerState::Connecting,
-            terminal: None,
-            stop: Stop::No,
-            closing: false,
+            lifecycle: Lifecycle::default(),
+            gauges: Gauges::default(),
+            bounds,
             wants: Wants::Nothing,
-            open: Builder::new(json),
-            queue: Queue::default(),
+            queue: Queue::new(bounds.json),
             next_id: 1,
             ledger: Ledger::default(),
+            flushes: Flushes::default(),
             stats: Stats::default(),
-            reserved: Reserved::new(share),
+            reserved: Reserved::new(bounds.batch_bytes as u64),
             budget,
             last_error: None,
-            gauges: Gauges::default(),
-            totals: Totals::default(),
-            reported: Totals::default(),
-            first_cause: None,
-            flushes: Vec::new(),
-            opened,
+            is_opened,
             wanted: 0,
             blocked: 0,
             ready: Vec::new(),
@@ -155,35 +124,324 @@ impl Book {
         }
     }
 
-    /// Steps to another state where that is legal; whatever ends a producer is kept.
-    pub(crate) fn set_state(&mut self, next: ProducerState) {
-        if self.state != next && self.state.may_become(next) {
-            self.state = next;
-        }
+    /// Whether this producer's own bounds have room.
+    pub(crate) fn fits(&self, size: usize) -> Result<(), Reason> {
+        self.fits_cost(size as u64 + OVERHEAD)
     }
 
-    /// Out of its end and back to the beginning, for another session.
-    pub(crate) fn reopen(&mut self) {
-        (self.state, self.terminal, self.stop) = (ProducerState::Connecting, None, Stop::No);
+    fn fits_cost(&self, cost: u64) -> Result<(), Reason> {
+        if self.bounds.buffer_items > 0 && self.stats.pending >= self.bounds.buffer_items {
+            return Err(Reason::BufferCountExceeded);
+        }
+        if self.reserved.bytes() + cost > self.bounds.buffer_bytes {
+            return Err(Reason::BufferBytesExceeded);
+        }
+        Ok(())
+    }
+
+    /// Reserves room for a write of so many bytes, or says which bound has none.
+    pub(crate) fn reserve(&mut self, size: usize) -> Result<(), Reason> {
+        let cost = size as u64 + OVERHEAD;
+        self.fits_cost(cost)?;
+        if !self.reserved.add(cost, &self.budget) {
+            return Err(Reason::BufferBytesExceeded);
+        }
+        if size >= self.wanted {
+            self.wanted = 0;
+        }
+        Ok(())
+    }
+
+    /// Whether a write of so many bytes finds room; one that never will finds an empty buffer.
+    fn has_room(&self, size: usize) -> bool {
+        let cost = (size as u64 + OVERHEAD).min(self.bounds.buffer_bytes);
+        self.fits_cost(cost).is_ok() && self.reserved.could_add(cost, &self.budget)
+    }
+
+    /// Whether there is nothing to wait for before a write of so many bytes: it finds room, or will
+    /// be refused whatever room there is.
+    pub(crate) fn needs_no_wait(&self, size: usize) -> bool {
+        self.lifecycle.check_alive().is_err() || self.has_room(size)
+    }
+
+    /// A write found no room, and its writer may wait for it.
+    pub(crate) fn want(&mut self, size: usize) {
+        self.wanted = size;
+    }
+
+    /// Seals what gathers, since there is no room for more; whether there is something to send. A
+    /// replay waits for what else takes the room: that it is still there is another story each time.
+    #[must_use = "the task is to be woken for it"]
+    pub(crate) fn make_room(&mut self) -> bool {
+        let alone = self.stats.pending == self.queue.open_items();
+        let seals = self.queue.open_items() > 0 && (alone || !self.bounds.is_replay);
+        if seals {
+            self.seal();
+        }
+        seals
+    }
+
+    /// Accepts a write that room was reserved for: its id, and whether the task is to be woken.
+    pub(crate) fn accept(&mut self, parts: &[&[u8]], size: usize, tag: Tag) -> (u64, bool) {
+        let id = self.put(parts, size);
+        self.queue.tag(tag);
+        let is_full = self.queue.open_bytes() >= self.bounds.batch_bytes
+            || self.queue.open_items() >= self.bounds.batch_items;
+        if is_full {
+            self.seal();
+        }
+        let wakes = match self.wants {
+            Wants::Nothing => false,
+            Wants::Data => true,
+            Wants::FullBatch => self.is_awaited() || !self.queue.is_empty(),
+        };
+        if wakes {
+            self.wants = Wants::Nothing;
+        }
+        (id, wakes)
+    }
+
+    /// Accepts a write that travels alone with its `Stream-Seq`, and is waited for.
+    pub(crate) fn accept_alone(&mut self, message: &[u8], seq: &str, waiter: Completer<Outcome>) {
+        self.seal();
+        self.wait_for_next(waiter);
+        self.put(&[message], message.len());
+        self.seal();
+        self.queue.set_stream_seq(seq);
+    }
+
+    /// Accepts the stream's last message, whatever room there is, to be sent alone and with the end
+    /// of the stream.
+    pub(crate) fn accept_last(&mut self, message: &[u8]) -> u64 {
+        self.seal();
+        self.reserve_anyway(message.len() as u64 + OVERHEAD);
+        let id = self.put(&[message], message.len());
+        self.seal();
+        self.queue.close_with_last();
+        id
+    }
+
+    /// Accepts the end of the stream alone.
+    pub(crate) fn accept_end(&mut self) {
+        self.seal();
+        self.queue.push_back(Batch::end(self.bounds.json, self.next_id));
+        self.queue.close_with_last();
+    }
+
+    /// Copies a write into the open batch, whose predecessor is sealed if it does not fit.
+    fn put(&mut self, parts: &[&[u8]], size: usize) -> u64 {
+        if self.queue.open_bytes() + size + 2 > self.bounds.batch_bytes {
+            self.seal();
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.queue.gather(id, parts);
+        self.stats.accepted += 1;
+        self.stats.pending += 1;
+        id
     }
 
     /// Moves the open batch to the queue.
     pub(crate) fn seal(&mut self) {
-        if let Some(batch) = self.open.seal() {
+        if self.queue.seal() {
             self.reserve_anyway(BATCH_OVERHEAD);
-            self.queue.push_back(batch);
         }
+    }
+
+    /// Counts a call that was turned away.
+    pub(crate) fn count_refused(&mut self) {
+        self.stats.refused += 1;
+    }
+
+    /// Counts a call that was turned away for its value: a skip, which flush does not report.
+    pub(crate) fn count_invalid(&mut self) {
+        self.stats.refused_invalid += 1;
+    }
+
+    /// Counts a write that a flush has to report as undelivered.
+    pub(crate) fn count_failed(&mut self, error: &Error) {
+        self.flushes.count_failed(1, error);
+    }
+}
+
+/// Waiting.
+impl Book {
+    /// The outcome of a write, if it is settled.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id that was never given out.
+    pub(crate) fn outcome(&self, id: u64) -> Result<Option<Outcome>> {
+        if id == 0 || id >= self.next_id {
+            return Err(Error::option("id", format!("there is no write with receipt id {id}")));
+        }
+        Ok(self.ledger.outcome(id))
+    }
+
+    /// Waits for the outcome of a write that is not settled; whether the task is to be woken.
+    pub(crate) fn wait(&mut self, id: u64, waiter: Completer<Outcome>) -> bool {
+        self.ledger.wait(id, waiter);
+        if !self.is_awaited() {
+            return false;
+        }
+        if self.bounds.is_replay {
+            self.seal(); // who waits for it wants it sent
+        }
+        self.wants == Wants::FullBatch
+    }
+
+    /// Waits for the outcome of the write that comes next: what settles sooner than somebody waits
+    /// for it is remembered by status only.
+    pub(crate) fn wait_for_next(&mut self, waiter: Completer<Outcome>) {
+        self.ledger.wait(self.next_id, waiter);
     }
 
     /// Whether somebody waits for a write that still gathers.
     pub(crate) fn is_awaited(&self) -> bool {
-        !self.open.is_empty() && self.ledger.last_awaited() >= Some(self.open.first_id())
+        self.queue.first_open_id().is_some_and(|id| self.ledger.last_awaited() >= Some(id))
+    }
+
+    /// Registers a flush of everything accepted so far.
+    pub(crate) fn flush(&mut self, kind: FlushKind, waiter: Completer<FlushReport>) -> Due {
+        self.seal(); // what is waited for gathers no more
+        self.flushes.add(kind, self.next_id - 1, waiter);
+        Due { waiters: Vec::new(), flushes: self.due_flushes() }
+    }
+
+    fn due_flushes(&mut self) -> Vec<DueFlush> {
+        self.flushes.due(self.ledger.settled_to())
+    }
+
+    /// What the last flush reported.
+    pub(crate) fn reported(&self) -> Totals {
+        self.flushes.reported()
+    }
+
+    /// A report about everything since then reached nobody: the next flush makes it again.
+    pub(crate) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
+        self.flushes.take_back(since, report);
+    }
+
+    /// Waits for room.
+    pub(crate) fn wait_for_room(&mut self, waiter: Completer<()>) {
+        self.ready.retain(|waiter| !waiter.is_abandoned());
+        self.ready.push(waiter);
+    }
+
+    /// Counts a thread that sleeps until there is room, and one that does not any more.
+    pub(crate) fn block(&mut self) {
+        self.blocked += 1;
+    }
+
+    pub(crate) fn unblock(&mut self) {
+        self.blocked -= 1;
+    }
+
+    /// Whether a thread sleeps until there is room.
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.blocked > 0
+    }
+
+    /// Those who wait for room and have an answer now.
+    pub(crate) fn take_ready(&mut self) -> Option<(Vec<Completer<()>>, Result<()>)> {
+        if self.ready.is_empty() {
+            return None;
+        }
+        let alive = self.lifecycle.check_alive();
+        let is_answered = alive.is_err() || (self.is_opened && self.has_room(self.wanted));
+        is_answered.then(|| (std::mem::take(&mut self.ready), alive))
+    }
+
+    /// Waits for a fresh session.
+    pub(crate) fn wait_for_restart(&mut self, waiter: Completer<()>) {
+        self.restarts.push(waiter);
+    }
+
+    pub(crate) fn has_restarts(&self) -> bool {
+        !self.restarts.is_empty()
+    }
+
+    pub(crate) fn take_restarts(&mut self) -> Vec<Completer<()>> {
+        std::mem::take(&mut self.restarts)
     }
 
     /// How many waits are kept.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
-        self.flushes.len() + self.ledger.waiting()
+        self.flushes.waiting() + self.ledger.waiting()
+    }
+}
+
+/// For the task.
+impl Book {
+    /// Sealed batches and the open one.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The next batch, if one is sealed.
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        self.queue.pop()
+    }
+
+    /// The next batch, be it sealed or still open.
+    pub(crate) fn pop_any(&mut self) -> Option<Queued> {
+        if self.queue.is_empty() {
+            self.seal();
+        }
+        self.queue.pop()
+    }
+
+    /// Puts batches back, ahead of all others, in their order.
+    pub(crate) fn put_back(&mut self, batches: impl DoubleEndedIterator<Item = Queued>) {
+        self.queue.put_back(batches);
+    }
+
+    /// Makes everything younger that was accepted before then, once.
+    pub(crate) fn born_not_before(&mut self, then: tokio::time::Instant) {
+        self.queue.born_not_before(then);
+    }
+
+    /// Says what is worth a wake-up from here on.
+    pub(crate) fn set_wants(&mut self, wants: Wants) {
+        self.wants = wants;
+    }
+
+    /// The stream is there.
+    pub(crate) fn set_opened(&mut self) {
+        self.is_opened = true;
+    }
+
+    /// Counts a request.
+    pub(crate) fn count_request(&mut self) {
+        self.stats.requests += 1;
+    }
+
+    /// Counts a request that repeats a batch.
+    pub(crate) fn count_retry(&mut self) {
+        self.stats.retries += 1;
+    }
+
+    pub(crate) fn count_session(&mut self) {
+        self.stats.sessions += 1;
+    }
+
+    pub(crate) fn note_error(&mut self, error: Error) {
+        self.last_error = Some(error);
+    }
+
+    /// Comes to an end that no call asked for.
+    pub(crate) fn fail(&mut self, end: End, error: Error) {
+        self.note_error(error.clone());
+        self.lifecycle.end_with(end, error);
+    }
+
+    /// Reserves room for what is taken in any case.
+    pub(crate) fn reserve_anyway(&mut self, cost: u64) {
+        self.reserved.force(cost, &self.budget);
+    }
+
+    pub(crate) fn release(&mut self, cost: u64) {
+        self.reserved.subtract(cost, &self.budget);
     }
 
     /// Books the end of a batch's writes; `release` gives their room back.
@@ -193,19 +451,16 @@ impl Book {
         match outcome.status {
             Status::Delivered => {
                 self.stats.delivered += count;
-                self.totals.report.delivered += count;
-                let flagged = |flag: bool| if flag { count } else { 0 };
-                self.stats.duplicates += flagged(outcome.duplicate);
-                self.totals.report.duplicates += flagged(outcome.duplicate);
-                self.stats.uncertain += flagged(outcome.maybe_duplicate);
-                self.totals.report.uncertain += flagged(outcome.maybe_duplicate);
+                self.stats.duplicates += if outcome.duplicate { count } else { 0 };
+                self.stats.uncertain += if outcome.maybe_duplicate { count } else { 0 };
+                self.flushes.count_delivered(count, &outcome);
             }
             Status::Rejected => self.stats.rejected += count,
             Status::Cancelled => self.stats.cancelled += count,
             Status::DeliveryUnknown | Status::Forgotten => self.stats.unknown += count,
         }
         if let Some(error) = &outcome.error {
-            self.count_failure(count, error);
+            self.flushes.count_failed(count, error);
         }
         if release {
             self.release(batch.cost());
@@ -214,37 +469,32 @@ impl Book {
         let waiters = waiters.into_iter().map(|w| (w, outcome.clone())).collect();
         Due { waiters, flushes: self.due_flushes() }
     }
+}
 
+/// What is shown.
+impl Book {
     /// Counters and gauges, as they are now.
     pub(crate) fn stats(&self) -> Stats {
         Stats { buffered_bytes: self.reserved.bytes(), ..self.stats }
     }
 
-    /// Reserves room for a write; whether the process's budget allowed it.
-    pub(crate) fn reserve(&mut self, cost: u64) -> bool {
-        self.reserved.add(cost, &self.budget)
+    /// Writes accepted and not settled.
+    pub(crate) fn pending(&self) -> u64 {
+        self.stats.pending
     }
 
-    /// The same for a write that is taken in any case.
-    pub(crate) fn reserve_anyway(&mut self, cost: u64) {
-        self.reserved.force(cost, &self.budget);
+    /// What they hold, overhead included.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.reserved.bytes()
     }
 
-    pub(crate) fn could_reserve(&self, cost: u64) -> bool {
-        self.reserved.could_add(cost, &self.budget)
+    /// Whether anything was acknowledged.
+    pub(crate) fn has_delivered(&self) -> bool {
+        self.stats.delivered > 0
     }
 
-    pub(crate) fn release(&mut self, cost: u64) {
-        self.reserved.subtract(cost, &self.budget);
-    }
-
-    /// Counts writes a flush has to report as undelivered.
-    pub(crate) fn count_failure(&mut self, count: u64, error: &Error) {
-        self.totals.undelivered += count;
-        self.first_cause.get_or_insert_with(|| error.clone());
-        for flush in &mut self.flushes {
-            flush.cause.get_or_insert_with(|| error.clone());
-        }
+    pub(crate) fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
     }
 
     /// Whether the server refuses its credentials now.
@@ -253,130 +503,38 @@ impl Book {
         self.gauges.attempt > 0 && self.last_error.as_ref().is_some_and(refused)
     }
 
-    /// What the last flush reported.
-    pub(crate) fn reported(&self) -> Totals {
-        self.reported
+    /// Whether it was drained as it was asked to.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.lifecycle.stop() == Stop::Drain
+            && !self.lifecycle.is_closing()
+            && self.queue.is_all_empty()
     }
-
-    /// A report about everything since then reached nobody: the next flush makes it again.
-    pub(crate) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
-        let cause = match report.as_ref().err().and_then(Error::detail) {
-            Some(Detail::Delivery { cause, .. }) => Some(cause.clone()),
-            _ => None,
-        };
-        self.reported = self.reported.min(since);
-        self.first_cause = cause.clone().or(self.first_cause.take());
-        for flush in &mut self.flushes {
-            flush.since = flush.since.min(since);
-            flush.cause = cause.clone().or(flush.cause.take());
-        }
-    }
-
-    /// Registers a flush of everything accepted so far.
-    /// `only` becomes false where others get the same report.
-    pub(crate) fn flush(
-        &mut self,
-        completer: Completer<FlushReport>,
-        only: Arc<AtomicBool>,
-    ) -> Due {
-        self.wait_for_all(self.reported, self.first_cause.clone(), completer, Some(only))
-    }
-
-    /// The same for a caller who was told what failed before, write by write.
-    pub(crate) fn flush_the_rest(&mut self, completer: Completer<FlushReport>) -> Due {
-        self.wait_for_all(self.totals, None, completer, Some(Arc::default()))
-    }
-
-    /// The same without taking anything from what the next flush reports.
-    pub(crate) fn watch(&mut self, completer: Completer<FlushReport>) -> Due {
-        self.wait_for_all(self.reported, self.first_cause.clone(), completer, None)
-    }
-
-    fn wait_for_all(
-        &mut self,
-        since: Totals,
-        cause: Option<Error>,
-        completer: Completer<FlushReport>,
-        only: Option<Arc<AtomicBool>>,
-    ) -> Due {
-        self.seal(); // what is waited for gathers no more
-        self.flushes.retain(|flush| !flush.completer.is_abandoned());
-        self.flushes.push(Flush { up_to: self.next_id - 1, since, cause, only, completer });
-        Due { waiters: Vec::new(), flushes: self.due_flushes() }
-    }
-
-    fn due_flushes(&mut self) -> Vec<(Completer<FlushReport>, Result<FlushReport>)> {
-        let settled_to = self.ledger.settled_to();
-        let (mut due, mut users) = (Vec::new(), Vec::new());
-        for n in (0..self.flushes.len()).rev() {
-            if self.flushes[n].up_to > settled_to {
-                continue;
-            }
-            let flush = self.flushes.swap_remove(n);
-            // A flush nobody waits for any more consumes nothing: the next one reports it.
-            if flush.completer.is_abandoned() {
-                continue;
-            }
-            due.push((flush.completer, report(&flush.since, &self.totals, flush.cause)));
-            users.extend(flush.only);
-        }
-        if users.len() > 1 {
-            users.iter().for_each(|only| only.store(false, Ordering::Relaxed));
-        }
-        if !users.is_empty() {
-            self.reported = self.totals;
-            self.first_cause = None;
-        }
-        due
-    }
-}
-
-fn report(since: &Totals, now: &Totals, cause: Option<Error>) -> Result<FlushReport> {
-    let delivered = now.report.delivered - since.report.delivered;
-    let undelivered = now.undelivered - since.undelivered;
-    if undelivered == 0 {
-        return Ok(FlushReport {
-            delivered,
-            duplicates: now.report.duplicates - since.report.duplicates,
-            uncertain: now.report.uncertain - since.report.uncertain,
-        });
-    }
-    let cause = cause.unwrap_or_else(|| Error::new(ErrorKind::Internal, "the cause was lost"));
-    let text = format!(
-        "{undelivered} of {} writes were not delivered: {}",
-        delivered + undelivered,
-        cause.message()
-    );
-    let mut error = Error::new(ErrorKind::Delivery, text);
-    if let Some(url) = cause.url() {
-        error = error.with_url(&url.into());
-    }
-    if let Some(status) = cause.status() {
-        error = error.with_status(status);
-    }
-    Err(error.with_detail(Detail::Delivery { delivered, undelivered, cause }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Reason;
+    use crate::error::Detail;
     use crate::runtime::pending::pending;
 
     fn book() -> Book {
-        Book::new(false, true, 0, Arc::new(Budget::new(0)))
+        let bounds = Bounds {
+            json: false,
+            batch_bytes: 1000,
+            batch_items: 100,
+            buffer_bytes: 1000,
+            buffer_items: 0,
+            is_replay: false,
+        };
+        Book::new(bounds, true, Arc::new(Budget::new(0)))
     }
 
     fn accept(book: &mut Book, count: u64) -> Batch {
         for _ in 0..count {
-            book.open.push(book.next_id, &[b"x"]);
-            book.next_id += 1;
-            book.stats.accepted += 1;
-            book.stats.pending += 1;
-            book.reserve_anyway(1 + crate::delivery::buffer::batch::OVERHEAD);
+            book.reserve_anyway(1 + OVERHEAD);
+            book.put(&[b"x"], 1);
         }
-        book.seal();
-        book.queue.pop().unwrap().batch
+        book.pop_any().unwrap().batch
     }
 
     fn refused() -> Outcome {
@@ -385,7 +543,7 @@ mod tests {
 
     fn flush(book: &mut Book) -> crate::Pending<FlushReport> {
         let (completer, waiting) = pending();
-        book.flush(completer, Arc::default()).complete();
+        book.flush(FlushKind::Report(Arc::default()), completer).complete();
         waiting
     }
 
@@ -420,20 +578,5 @@ mod tests {
         let _later = accept(&mut book, 1);
         book.settle(&first, Outcome::delivered(), true).complete();
         assert_eq!(waiting.wait().unwrap().delivered, 1);
-    }
-
-    #[test]
-    fn what_ended_a_producer_stays() {
-        let mut book = book();
-        for (next, expected) in [
-            (ProducerState::Ready, ProducerState::Ready),
-            (ProducerState::Stopping, ProducerState::Stopping),
-            (ProducerState::Ready, ProducerState::Stopping),
-            (ProducerState::Fenced, ProducerState::Fenced),
-            (ProducerState::Stopped, ProducerState::Fenced),
-        ] {
-            book.set_state(next);
-            assert_eq!(book.state, expected);
-        }
     }
 }

@@ -1,4 +1,7 @@
-//! Where a producer stands.
+//! Where a producer stands: its contact with the server, how it was asked to end, and its end.
+
+use crate::error::{Error, Result};
+use crate::outcome::Reason;
 
 /// Where a producer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,13 +40,246 @@ impl ProducerState {
             ProducerState::Fenced => "fenced",
         }
     }
+}
 
-    pub(super) fn is_final(self) -> bool {
-        matches!(self, ProducerState::Stopped | ProducerState::Failed | ProducerState::Fenced)
+/// How a stop was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Stop {
+    No,
+    /// Deliver what was accepted, then end.
+    Drain,
+    /// End now.
+    Now,
+}
+
+/// Why a producer takes no more writes, for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was asked to.
+    Stopped,
+    /// For a reason that will not go away.
+    Failed,
+    /// Another producer with the same id took over.
+    Fenced,
+}
+
+/// What happens to a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The server answered.
+    Contact,
+    /// It did not, or asked for a pause.
+    ContactLost,
+    /// Somebody wants it to stop.
+    Asked(Stop),
+    /// The end of the stream was asked for.
+    CloseBegan,
+    /// The stream was ended, or could not be.
+    CloseOver,
+    /// No more writes are taken, for good.
+    Ended(End),
+    /// Its task is gone, and everything is settled.
+    TaskOver,
+    /// Out of the end of a fenced one: another task begins.
+    Restarted,
+}
+
+/// The steps a producer takes, and where they have led it. A step that nothing allows is refused; in
+/// a test it fails the test.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    /// One of the first four.
+    contact: ProducerState,
+    stop: Stop,
+    is_closing: bool,
+    end: Option<(End, Error)>,
+    is_task_over: bool,
+    #[cfg(test)]
+    trace: Vec<Step>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Lifecycle {
+            contact: ProducerState::Connecting,
+            stop: Stop::No,
+            is_closing: false,
+            end: None,
+            is_task_over: false,
+            #[cfg(test)]
+            trace: Vec::new(),
+        }
+    }
+}
+
+impl Lifecycle {
+    /// The state that is shown: whatever ended a producer is kept, and one that was asked to end
+    /// only ends.
+    pub(crate) fn state(&self) -> ProducerState {
+        match self.end {
+            Some((End::Failed, _)) => ProducerState::Failed,
+            Some((End::Fenced, _)) => ProducerState::Fenced,
+            _ if self.is_task_over => ProducerState::Stopped,
+            _ if self.stop != Stop::No => ProducerState::Stopping,
+            _ => self.contact,
+        }
     }
 
-    pub(super) fn may_become(self, next: ProducerState) -> bool {
-        // A failed or fenced producer stays so; a stopping one only ends.
-        !self.is_final() && (self != ProducerState::Stopping || next.is_final())
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// A close is under way: no new writes until it succeeded or failed.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end.as_ref().map(|(end, _)| *end)
+    }
+
+    /// Why no more writes are taken, once that is so for good.
+    pub(crate) fn error(&self) -> Option<&Error> {
+        self.end.as_ref().map(|(_, error)| error)
+    }
+
+    /// Refuses where writes are taken no more, or not while a close is under way; why.
+    pub(crate) fn check_open(&self) -> std::result::Result<(), (Error, Reason)> {
+        match &self.end {
+            Some((End::Stopped, error)) => Err((error.clone(), Reason::ProducerStopped)),
+            Some((_, error)) => Err((error.clone(), Reason::ProducerFailed)),
+            None if self.is_ending() => Err((Error::closed(), Reason::ProducerStopping)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses where no write will be taken any more, whatever becomes of a close.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        match self.error() {
+            Some(error) => Err(error.clone()),
+            None if self.stop != Stop::No => Err(Error::closed()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether somebody wants it, or its stream, to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stop != Stop::No || self.is_closing
+    }
+
+    pub(crate) fn contact(&mut self) {
+        if self.step(Step::Contact) {
+            self.contact = ProducerState::Ready;
+        }
+    }
+
+    pub(crate) fn contact_lost(&mut self) {
+        if self.step(Step::ContactLost) {
+            self.contact = match self.contact {
+                ProducerState::Connecting | ProducerState::Backoff => ProducerState::Backoff,
+                _ => ProducerState::Reconnecting,
+            };
+        }
+    }
+
+    /// A weaker wish than an earlier one changes nothing.
+    pub(crate) fn ask(&mut self, stop: Stop) {
+        if stop > self.stop && self.step(Step::Asked(stop)) {
+            self.stop = stop;
+        }
+    }
+
+    pub(crate) fn begin_close(&mut self) {
+        self.is_closing |= self.step(Step::CloseBegan);
+    }
+
+    pub(crate) fn end_close(&mut self) {
+        self.is_closing &= !self.step(Step::CloseOver);
+    }
+
+    /// Comes to its end; the first reason stays.
+    pub(crate) fn end_with(&mut self, end: End, error: Error) {
+        if self.step(Step::Ended(end)) {
+            self.end.get_or_insert((end, error));
+        }
+    }
+
+    pub(crate) fn task_over(&mut self) {
+        self.is_task_over |= self.step(Step::TaskOver);
+    }
+
+    pub(crate) fn restart(&mut self) {
+        if self.step(Step::Restarted) {
+            (self.contact, self.stop) = (ProducerState::Connecting, Stop::No);
+            (self.end, self.is_task_over) = (None, false);
+        }
+    }
+
+    /// The one place every step comes by; whether it may be taken.
+    fn step(&mut self, step: Step) -> bool {
+        let is_legal = match step {
+            Step::Contact | Step::ContactLost => self.end.is_none() && !self.is_task_over,
+            Step::Asked(_) => true,
+            Step::CloseBegan => !self.is_closing,
+            Step::CloseOver => self.is_closing,
+            // The end of its task finds most of them at their end already.
+            Step::Ended(end) => !self.is_task_over && (self.end.is_none() || end == End::Stopped),
+            Step::TaskOver => self.end.is_some() && !self.is_task_over,
+            Step::Restarted => self.end() == Some(End::Fenced) && self.is_task_over,
+        };
+        debug_assert!(is_legal, "{step:?} is no step of {self:?}");
+        #[cfg(test)]
+        self.trace.push(step);
+        is_legal
+    }
+
+    /// Every step so far.
+    #[cfg(test)]
+    pub(crate) fn trace(&self) -> &[Step] {
+        &self.trace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_a_producer_stays() {
+        let mut lifecycle = Lifecycle::default();
+        let at = |lifecycle: &Lifecycle, state| assert_eq!(lifecycle.state(), state);
+        lifecycle.contact();
+        at(&lifecycle, ProducerState::Ready);
+        lifecycle.ask(Stop::Drain);
+        lifecycle.contact_lost();
+        at(&lifecycle, ProducerState::Stopping);
+        lifecycle.end_with(End::Fenced, Error::closed());
+        lifecycle.end_with(End::Stopped, Error::closed());
+        lifecycle.task_over();
+        at(&lifecycle, ProducerState::Fenced);
+        lifecycle.restart();
+        at(&lifecycle, ProducerState::Connecting);
+        assert!(lifecycle.check_open().is_ok());
+        assert_eq!(lifecycle.trace().len(), 7);
+    }
+
+    #[test]
+    fn steps_that_nothing_allows_fail_a_test() {
+        fn fails(steps: &[fn(&mut Lifecycle)]) -> bool {
+            let take = || {
+                let mut lifecycle = Lifecycle::default();
+                steps.iter().for_each(|step| step(&mut lifecycle));
+            };
+            std::panic::catch_unwind(take).is_err()
+        }
+        let end = |lifecycle: &mut Lifecycle| lifecycle.end_with(End::Failed, Error::closed());
+        assert!(fails(&[end, Lifecycle::contact]), "contact behind the end");
+        assert!(fails(&[end, end]), "two reasons");
+        assert!(fails(&[Lifecycle::task_over]), "gone without a reason");
+        assert!(fails(&[end, Lifecycle::task_over, Lifecycle::task_over]));
+        assert!(fails(&[end, Lifecycle::task_over, Lifecycle::restart]), "it had failed");
+        assert!(fails(&[Lifecycle::end_close]), "a close that never began");
+        assert!(fails(&[Lifecycle::begin_close, Lifecycle::begin_close]), "two at once");
+        assert!(!fails(&[Lifecycle::begin_close, Lifecycle::end_close, Lifecycle::begin_close]));
     }
 }

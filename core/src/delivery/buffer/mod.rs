@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod book;
 pub(crate) mod budget;
 pub(crate) mod doubt;
+pub(crate) mod flushes;
 pub(crate) mod lifecycle;
 pub(crate) mod queue;
 pub(crate) mod receipts;

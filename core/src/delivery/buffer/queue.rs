@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 
-use crate::delivery::buffer::batch::Batch;
+use crate::delivery::buffer::batch::{Batch, Builder, Tag};
 use crate::delivery::buffer::doubt::Doubt;
 
 /// A batch that waits to be sent, or to be sent again under another tuple.
@@ -74,17 +74,43 @@ impl Born {
     }
 }
 
-#[derive(Default)]
+/// The batches of a producer: the open one, which writes gather in, and those that are sealed.
 pub(crate) struct Queue {
-    batches: VecDeque<Queued>,
+    open: Builder,
     /// When the first write of the open batch was accepted.
-    open: Option<Born>,
+    open_since: Option<Born>,
+    sealed: VecDeque<Queued>,
 }
 
 impl Queue {
-    pub(crate) fn push_back(&mut self, batch: Batch) {
-        let born = self.open.take().unwrap_or_else(Born::now);
-        self.batches.push_back(Queued {
+    pub(super) fn new(json: bool) -> Self {
+        Queue { open: Builder::new(json), open_since: None, sealed: VecDeque::new() }
+    }
+
+    /// Copies a write into the open batch.
+    pub(super) fn gather(&mut self, id: u64, parts: &[&[u8]]) {
+        if self.open.is_empty() {
+            self.open_since = Some(Born::now());
+        }
+        self.open.push(id, parts);
+    }
+
+    /// Tags the write that was gathered last.
+    pub(super) fn tag(&mut self, tag: Tag) {
+        self.open.tag(tag);
+    }
+
+    /// Seals the open batch; whether there was one.
+    pub(super) fn seal(&mut self) -> bool {
+        let batch = self.open.seal();
+        let seals = batch.is_some();
+        batch.into_iter().for_each(|batch| self.push_back(batch));
+        seals
+    }
+
+    pub(super) fn push_back(&mut self, batch: Batch) {
+        let born = self.open_since.take().unwrap_or_else(Born::now);
+        self.sealed.push_back(Queued {
             batch,
             born,
             closes: false,
@@ -95,47 +121,64 @@ impl Queue {
     }
 
     /// Ends the stream with the last batch, which holds the final message alone, or nothing.
-    pub(crate) fn close_with_last(&mut self) {
-        if let Some(last) = self.batches.back_mut() {
+    pub(super) fn close_with_last(&mut self) {
+        if let Some(last) = self.sealed.back_mut() {
             last.closes = true;
         }
     }
 
-    /// The batch sealed last.
-    pub(crate) fn last(&mut self) -> Option<&mut Batch> {
-        self.batches.back_mut().map(|queued| &mut queued.batch)
-    }
-
-    /// The first write of the open batch is accepted now.
-    pub(crate) fn begin(&mut self) {
-        self.open = Some(Born::now());
+    /// Gives the batch sealed last a `Stream-Seq`.
+    pub(super) fn set_stream_seq(&mut self, seq: &str) {
+        if let Some(last) = self.sealed.back_mut() {
+            last.batch.stream_seq = Some(seq.into());
+        }
     }
 
     /// When the first write of the open batch was accepted.
     pub(crate) fn open_since(&self) -> Option<Instant> {
-        self.open.map(|born| born.at)
+        self.open_since.map(|born| born.at)
     }
 
     /// Makes everything younger that was accepted before then, once.
-    pub(crate) fn born_not_before(&mut self, then: Instant) {
-        self.batches.iter_mut().for_each(|queued| queued.born.not_before(then));
-        self.open.iter_mut().for_each(|born| born.not_before(then));
+    pub(super) fn born_not_before(&mut self, then: Instant) {
+        self.sealed.iter_mut().for_each(|queued| queued.born.not_before(then));
+        self.open_since.iter_mut().for_each(|born| born.not_before(then));
     }
 
     /// Puts batches back, ahead of all others, in their order.
-    pub(crate) fn put_back(&mut self, batches: impl DoubleEndedIterator<Item = Queued>) {
-        batches.rev().for_each(|queued| self.batches.push_front(queued));
+    pub(super) fn put_back(&mut self, batches: impl DoubleEndedIterator<Item = Queued>) {
+        batches.rev().for_each(|queued| self.sealed.push_front(queued));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Queued> {
-        self.batches.pop_front()
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        self.sealed.pop_front()
     }
 
+    /// Whether nothing is sealed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.sealed.is_empty()
+    }
+
+    /// Whether nothing is sealed, and nothing gathers.
+    pub(crate) fn is_all_empty(&self) -> bool {
+        self.sealed.is_empty() && self.open.is_empty()
+    }
+
+    /// How many writes gather.
+    pub(super) fn open_items(&self) -> u64 {
+        self.open.items()
+    }
+
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open.bytes()
+    }
+
+    /// The first write that gathers, if any does.
+    pub(super) fn first_open_id(&self) -> Option<u64> {
+        (!self.open.is_empty()).then(|| self.open.first_id())
     }
 
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.batches.front().map(|queued| queued.born.at).or(self.open_since())
+        self.sealed.front().map(|queued| queued.born.at).or(self.open_since())
     }
 }

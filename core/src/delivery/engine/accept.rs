@@ -3,9 +3,8 @@
 
 use std::sync::MutexGuard;
 
-use crate::delivery::buffer::batch::{Batch, OVERHEAD, Tag};
-use crate::delivery::buffer::book::{Book, Stop, Wants};
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::batch::{OVERHEAD, Tag};
+use crate::delivery::buffer::book::Book;
 use crate::delivery::engine::Engine;
 use crate::error::Issue;
 use crate::error::{Error, ErrorKind, Result};
@@ -73,7 +72,7 @@ impl Engine {
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.reserve(&mut book, size + tag.cost())?;
-        Ok(self.push(book, parts, size, tag))
+        Ok(self.put(book, parts, size, tag))
     }
 
     /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
@@ -88,20 +87,13 @@ impl Engine {
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.reserve(&mut book, size + extra)?;
-        if seq.is_some() {
-            book.seal();
-        }
-        // Waited for before the lock is let go: what settles sooner is remembered by status only.
-        let id = book.next_id;
-        book.ledger.wait(id, completer);
         match seq {
-            None => drop(self.push(book, &[message], size, Tag::default())),
+            None => {
+                book.wait_for_next(completer);
+                self.put(book, &[message], size, Tag::default());
+            }
             Some(seq) => {
-                self.put(&mut book, &[message], size);
-                book.seal();
-                if let Some(batch) = book.queue.last() {
-                    batch.stream_seq = Some(seq.into());
-                }
+                book.accept_alone(message, seq, completer);
                 drop(book);
                 self.wake.notify_one();
             }
@@ -109,39 +101,39 @@ impl Engine {
         Ok(waiting)
     }
 
-    /// The same, waiting up to `max_block_ms` for room.
+    /// Accepts one write, and waits up to `max_block_ms` for room.
     fn accept_blocking(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut deadline = None; // only who waits looks at the clock
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
-            if self.try_reserve(&mut book, size + tag.cost()).is_ok() {
-                return Ok(self.push(book, parts, size, tag));
+            if book.reserve(size + tag.cost()).is_ok() {
+                return Ok(self.put(book, parts, size, tag));
             }
             let now = std::time::Instant::now();
             let deadline = *deadline.get_or_insert_with(|| now + self.config.max_block);
             let left = deadline.saturating_duration_since(now);
-            self.hurry(&mut book);
+            self.make_room(&mut book);
             if left.is_zero() || on_own_thread() {
                 break;
             }
-            book.blocked += 1;
+            book.block();
             book = match self.room.wait_timeout(book, left) {
                 Ok((book, _)) => book,
                 Err(poisoned) => poisoned.into_inner().0,
             };
-            book.blocked -= 1;
+            book.unblock();
         }
         self.reserve(&mut book, size + tag.cost())?;
-        Ok(self.push(book, parts, size, tag))
+        Ok(self.put(book, parts, size, tag))
     }
 
     /// Refuses what can never fit, with the `extra` bytes that travel with it or stay here.
     pub(crate) fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.measure(parts, extra).inspect_err(|error| {
             if !self.is_foreign() {
-                self.book().count_failure(1, error);
+                self.book().count_failed(error);
             }
         })
     }
@@ -160,90 +152,54 @@ impl Engine {
     }
 
     fn check_open(&self, book: &mut Book) -> Result<()> {
-        let stopping = book.stop != Stop::No || book.closing;
-        let (error, reason) = match (&book.terminal, book.state) {
-            (Some(error), ProducerState::Stopped) => (error.clone(), Reason::ProducerStopped),
-            (Some(error), _) => (error.clone(), Reason::ProducerFailed),
-            (None, _) if stopping => (Error::closed(), Reason::ProducerStopping),
-            (None, _) => return Ok(()),
-        };
+        let Err((error, reason)) = book.lifecycle.check_open() else { return Ok(()) };
         let error = self.refuse(book, error, reason);
         // A call that comes during a close knows from its error; the close must not fail of it.
-        if !book.closing {
-            book.count_failure(1, &error);
+        if !book.lifecycle.is_closing() {
+            book.count_failed(&error);
         }
         Err(error)
-    }
-
-    /// Whether this producer's own bounds have room.
-    fn fits(&self, book: &Book, cost: u64) -> Result<(), Reason> {
-        let config = &self.config;
-        if config.max_buffer_items > 0 && book.stats.pending >= config.max_buffer_items {
-            return Err(Reason::BufferCountExceeded);
-        }
-        if book.reserved.bytes() + cost > config.max_buffer_bytes {
-            return Err(Reason::BufferBytesExceeded);
-        }
-        Ok(())
-    }
-
-    fn try_reserve(&self, book: &mut Book, size: usize) -> Result<(), Reason> {
-        let cost = size as u64 + OVERHEAD;
-        self.fits(book, cost)?;
-        if !book.reserve(cost) {
-            return Err(Reason::BufferBytesExceeded);
-        }
-        if size >= book.wanted {
-            book.wanted = 0;
-        }
-        Ok(())
     }
 
     fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
-        let Err(reason) = self.try_reserve(book, size) else { return Ok(()) };
-        self.hurry(book);
-        book.wanted = size;
+        let Err(reason) = book.reserve(size) else { return Ok(()) };
+        self.make_room(book);
+        book.want(size);
         let text = match reason {
             Reason::BufferCountExceeded => {
-                format!("the buffer is full: {} writes are pending", book.stats.pending)
+                format!("the buffer is full: {} writes are pending", book.pending())
             }
-            _ if self.fits(book, size as u64 + OVERHEAD).is_ok() => PROCESS_FULL.to_owned(),
-            _ => format!("the buffer is full: {} bytes are pending", book.reserved.bytes()),
+            _ if book.fits(size).is_ok() => PROCESS_FULL.to_owned(),
+            _ => format!("the buffer is full: {} bytes are pending", book.buffered_bytes()),
         };
         let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
-        book.count_failure(1, &error);
+        book.count_failed(&error);
         Err(error)
     }
 
-    /// Whether there is nothing to wait for before a write of so many bytes: it finds room, or will
-    /// be refused whatever room there is. If there is, what gathers goes out to make some, and
-    /// `ready` waits for it.
+    /// Whether there is nothing to wait for before a write of so many bytes. If there is, what
+    /// gathers goes out to make room, and `ready` waits for it.
     pub(crate) fn finds_room(&self, size: usize) -> bool {
         if self.is_foreign() {
             return true;
         }
         let mut book = self.book();
-        let is_over = book.terminal.is_some() || book.stop != Stop::No;
-        let found = is_over || self.has_room(&book, size);
+        let found = book.needs_no_wait(size);
         if !found {
-            book.wanted = size;
-            self.hurry(&mut book);
+            book.want(size);
+            self.make_room(&mut book);
         }
         found
     }
 
-    /// There is no room for more to gather. A replay waits for what else takes the room: that it
-    /// is still there is another story each time.
-    fn hurry(&self, book: &mut Book) {
-        let alone = book.stats.pending == book.open.items();
-        if !book.open.is_empty() && (alone || !self.config.is_replay) {
-            book.seal();
+    fn make_room(&self, book: &mut Book) {
+        if book.make_room() {
             self.wake.notify_one();
         }
     }
 
     fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {
-        book.stats.refused += 1;
+        book.count_refused();
         error.with_reason(reason.as_str()).with_url(&self.endpoint.shown)
     }
 
@@ -251,14 +207,10 @@ impl Engine {
     pub(crate) fn accept_last(&self, message: &[u8]) -> Result<u64> {
         self.measure(&[message], 0)?; // `close` itself tells, and no flush after it
         let mut book = self.book();
-        if let Some(error) = &book.terminal {
+        if let Some(error) = book.lifecycle.error() {
             return Err(error.clone());
         }
-        book.seal();
-        book.reserve_anyway(message.len() as u64 + OVERHEAD);
-        let id = self.put(&mut book, &[message], message.len());
-        book.seal();
-        book.queue.close_with_last();
+        let id = book.accept_last(message);
         drop(book);
         self.wake.notify_one();
         Ok(id)
@@ -269,14 +221,11 @@ impl Engine {
         let (completer, ended) = pending();
         let mut closes = self.closes();
         let mut book = self.book();
-        if let Some(error) = &book.terminal {
+        if let Some(error) = book.lifecycle.error() {
             return Err(error.clone());
         }
         closes.end = Some(completer);
-        book.seal();
-        let end = Batch::end(self.config.json, book.next_id);
-        book.queue.push_back(end);
-        book.queue.close_with_last();
+        book.accept_end();
         drop((book, closes));
         self.wake.notify_one();
         Ok(ended)
@@ -285,46 +234,16 @@ impl Engine {
     /// Counts a call that was turned away for its value: a skip, which flush does not report.
     pub(crate) fn count_invalid(&self) {
         if !self.is_foreign() {
-            self.book().stats.refused_invalid += 1;
+            self.book().count_invalid();
         }
     }
 
-    fn push(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize, tag: Tag) -> u64 {
-        let id = self.put(&mut book, parts, size);
-        book.open.tag(tag);
-        let full = book.open.bytes() >= self.config.max_batch_bytes
-            || book.open.items() >= self.config.max_batch_items;
-        if full {
-            book.seal();
-        }
-        let worth = match book.wants {
-            Wants::Nothing => false,
-            Wants::Data => true,
-            Wants::FullBatch => book.is_awaited() || !book.queue.is_empty(),
-        };
-        if worth {
-            book.wants = Wants::Nothing;
-        }
+    fn put(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize, tag: Tag) -> u64 {
+        let (id, wakes) = book.accept(parts, size, tag);
         drop(book);
-        if worth {
+        if wakes {
             self.wake.notify_one();
         }
-        id
-    }
-
-    /// Copies a write into the open batch, whose predecessor is sealed if it does not fit.
-    fn put(&self, book: &mut Book, parts: &[&[u8]], size: usize) -> u64 {
-        if book.open.bytes() + size + 2 > self.config.max_batch_bytes {
-            book.seal();
-        }
-        if book.open.is_empty() {
-            book.queue.begin();
-        }
-        let id = book.next_id;
-        book.next_id += 1;
-        book.open.push(id, parts);
-        book.stats.accepted += 1;
-        book.stats.pending += 1;
         id
     }
 
@@ -334,19 +253,9 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let (completer, waiting) = pending();
-        {
-            let mut book = self.book();
-            book.ready.retain(|waiter| !waiter.is_abandoned());
-            book.ready.push(completer);
-        }
+        self.book().wait_for_room(completer);
         self.announce();
         waiting
-    }
-
-    /// Whether a write of so many bytes finds room; one that never will finds an empty buffer.
-    pub(super) fn has_room(&self, book: &Book, size: usize) -> bool {
-        let cost = (size as u64 + OVERHEAD).min(self.config.max_buffer_bytes);
-        self.fits(book, cost).is_ok() && book.could_reserve(cost)
     }
 }
 

@@ -7,9 +7,11 @@ pub(crate) mod settle;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::delivery::buffer::book::{Book, Due, Stop, Wants};
+use crate::delivery::buffer::book::Book;
 use crate::delivery::buffer::budget::Budget;
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::flushes::FlushKind;
+use crate::delivery::buffer::lifecycle::End;
+use crate::delivery::buffer::lifecycle::Stop;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::callbacks::Listeners;
 use crate::delivery::config::Config;
@@ -60,11 +62,10 @@ impl Engine {
         callbacks: Option<Callbacks>,
         runtime: Arc<Runtime>,
     ) -> Self {
-        let share = config.max_batch_bytes as u64;
         let budget = Budget::of_process().clone();
         let listeners = Listeners::default();
         callbacks.into_iter().for_each(|callbacks| listeners.add(0, callbacks));
-        let book = Book::new(config.json, config.create.is_none(), share, budget);
+        let book = Book::new(config.bounds(), config.create.is_none(), budget);
         Engine {
             endpoint: Arc::new(endpoint),
             generation: made_in(),
@@ -111,23 +112,14 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let mut book = self.book();
-        if id == 0 || id >= book.next_id {
-            let text = format!("there is no write with receipt id {id}");
-            return Pending::ready(Err(Error::option("id", text)));
-        }
-        if let Some(outcome) = book.ledger.outcome(id) {
-            return Pending::ready(Ok(outcome));
+        if let Some(known) = book.outcome(id).transpose() {
+            return Pending::ready(known);
         }
         let (completer, waiting) = pending();
-        book.ledger.wait(id, completer);
-        if book.is_awaited() {
-            if self.config.is_replay {
-                book.seal(); // who waits for it wants it sent
-            }
-            if book.wants == Wants::FullBatch {
-                drop(book);
-                self.wake.notify_one();
-            }
+        let wakes = book.wait(id, completer);
+        drop(book);
+        if wakes {
+            self.wake.notify_one();
         }
         waiting
     }
@@ -147,7 +139,7 @@ impl Engine {
                 engine.book().take_back(since, &report);
             }
         });
-        let due: Due = book.flush(completer, only);
+        let due = book.flush(FlushKind::Report(only), completer);
         drop(book);
         due.complete();
         self.wake.notify_one();
@@ -157,7 +149,7 @@ impl Engine {
     /// Waits for what is under way, and reports only that.
     pub(crate) fn flush_the_rest(&self) -> Pending<FlushReport> {
         let (completer, waiting) = pending();
-        self.book().flush_the_rest(completer).complete();
+        self.book().flush(FlushKind::Rest, completer).complete();
         self.wake.notify_one();
         waiting
     }
@@ -187,18 +179,14 @@ impl Engine {
     }
 
     fn mark(&self, stop: Stop) {
-        let mut book = self.book();
-        if stop > book.stop {
-            book.stop = stop;
-        }
-        book.set_state(ProducerState::Stopping);
+        self.book().lifecycle.ask(stop);
     }
 
     /// The end of the task: nothing is settled or sent after it.
     pub(crate) fn set_ended(&self) {
         {
             let mut book = self.book();
-            book.set_state(ProducerState::Stopped);
+            book.lifecycle.task_over();
             book.gauges.in_flight = 0;
         }
         self.announce();
@@ -206,15 +194,15 @@ impl Engine {
     }
 
     /// Takes no more writes from here on; why.
-    pub(crate) fn close_books(&self) -> Error {
+    pub(crate) fn accept_no_more(&self) -> Error {
         let mut book = self.book();
-        book.terminal.get_or_insert_with(Error::closed).clone()
+        book.lifecycle.end_with(End::Stopped, Error::closed());
+        book.lifecycle.error().cloned().unwrap_or_else(Error::closed)
     }
 
     /// Whether writes are taken, now or after a close that is under way failed.
     pub(crate) fn takes_writes(&self) -> bool {
-        let book = self.book();
-        book.terminal.is_none() && book.stop == Stop::No
+        self.book().lifecycle.check_alive().is_ok()
     }
 
     /// Its task has ended, and nothing was begun since.
@@ -235,7 +223,7 @@ impl Engine {
     /// Waits until everything accepted so far is settled; consumes no flush report.
     pub(crate) async fn settled(&self) {
         let (completer, waiting) = pending();
-        let due = self.book().watch(completer);
+        let due = self.book().flush(FlushKind::Watch, completer);
         due.complete();
         self.wake.notify_one();
         let _ = waiting.await;
@@ -250,7 +238,7 @@ impl Engine {
         let (completer, waiting) = pending();
         {
             let mut closes = self.closes();
-            if !self.book().closing {
+            if !self.book().lifecycle.is_closing() {
                 return;
             }
             closes.waiters.push(completer);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::delivery::buffer::batch::Batch;
-use crate::delivery::buffer::book::Stop;
 use crate::delivery::buffer::budget::Budget;
 use crate::delivery::callbacks::Report;
 use crate::delivery::engine::Engine;
@@ -90,24 +89,16 @@ impl Engine {
 
     /// Tells those who wait for this one.
     pub(crate) fn announce_own(&self) {
-        let (waiters, result) = {
+        let due = {
             let mut book = self.book();
             // Whoever found no room under the lock sleeps by the time it can be taken. Nobody
             // there is the rule, and waking nobody a system call.
-            if book.blocked > 0 {
+            if book.is_blocking() {
                 self.room.notify_all();
             }
-            if book.ready.is_empty() {
-                return;
-            }
-            let result = match &book.terminal {
-                Some(error) => Err(error.clone()),
-                None if book.stop != Stop::No => Err(Error::closed()),
-                None if book.opened && self.has_room(&book, book.wanted) => Ok(()),
-                None => return,
-            };
-            (std::mem::take(&mut book.ready), result)
+            book.take_ready()
         };
+        let Some((waiters, result)) = due else { return };
         waiters.into_iter().for_each(|waiter| waiter.complete(result.clone()));
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::delivery::buffer::batch::BATCH_OVERHEAD;
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::buffer::queue::{Queued, SplitBudget};
 use crate::delivery::decide::session::{Attempt, Decision};
 use crate::delivery::engine::settle::Room;
@@ -56,7 +56,7 @@ impl Task {
                     self.base = tail;
                 }
                 self.on_contact();
-                self.engine.book().opened = true;
+                self.engine.book().set_opened();
                 self.engine.announce();
             }
             Opened::Later(error, retry_after) => self.pause(error, retry_after),
@@ -68,7 +68,7 @@ impl Task {
                     ErrorKind::StreamGone => Reason::Gone,
                     _ => Reason::Conflict,
                 };
-                self.end(ProducerState::Failed, None, reason, Reason::ProducerFailed, error);
+                self.end(End::Failed, None, reason, Reason::ProducerFailed, error);
             }
         }
     }
@@ -175,7 +175,7 @@ impl Task {
                     Reason::StreamClosed => Reason::StreamClosed,
                     _ => Reason::ProducerFailed,
                 };
-                self.end(ProducerState::Failed, Some(n), reason, rest, error());
+                self.end(End::Failed, Some(n), reason, rest, error());
             }
             Decision::NotAProducerServer => {
                 self.window[n].queued.doubt.answered_unclearly();
@@ -185,7 +185,7 @@ impl Task {
                     .with_url(&self.engine.endpoint.shown)
                     .with_status(answer.status);
                 let failed = Reason::ProducerFailed;
-                self.end(ProducerState::Failed, Some(n), failed, failed, error);
+                self.end(End::Failed, Some(n), failed, failed, error);
             }
         }
     }
@@ -246,7 +246,7 @@ impl Task {
         self.failures = 0;
         // A pause the server asked for stays one, whatever else it answers meanwhile.
         self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
-        self.engine.book().set_state(ProducerState::Ready);
+        self.engine.book().lifecycle.contact();
     }
 
     /// A transient failure: nothing new starts until the pause is over.
@@ -266,12 +266,8 @@ impl Task {
         self.failed_at = Some(Instant::now());
         self.paused_until = self.paused_until.max(Some(until));
         let mut book = self.engine.book();
-        let next = match book.state {
-            ProducerState::Connecting | ProducerState::Backoff => ProducerState::Backoff,
-            _ => ProducerState::Reconnecting,
-        };
-        book.set_state(next);
-        book.last_error = Some(error);
+        book.lifecycle.contact_lost();
+        book.note_error(error);
     }
 
     /// Goes on in another session, after a pause: a server that answers so every time must not
@@ -291,7 +287,7 @@ impl Task {
             .with_url(&self.engine.endpoint.shown)
             .with_status(answer.status)
             .with_detail(Detail::StaleEpoch { current_epoch: current });
-        self.end(ProducerState::Fenced, Some(n), Reason::Fenced, Reason::Fenced, error);
+        self.end(End::Fenced, Some(n), Reason::Fenced, Reason::Fenced, error);
     }
 
     fn on_vanished(&mut self, n: usize, reason: Reason, error: Error) {
@@ -299,7 +295,7 @@ impl Task {
         if since.elapsed() < PERSISTS {
             return self.pause(error, None);
         }
-        self.end(ProducerState::Failed, Some(n), reason, Reason::Gone, error);
+        self.end(End::Failed, Some(n), reason, Reason::Gone, error);
     }
 
     /// Something in between answered in place of the server, which may have stored the batch.
@@ -320,7 +316,7 @@ impl Task {
             .with_url(&self.engine.endpoint.shown)
             .with_status(status);
         let failed = Reason::ProducerFailed;
-        self.end(ProducerState::Failed, Some(n), failed, failed, error);
+        self.end(End::Failed, Some(n), failed, failed, error);
     }
 
     fn on_limited(&mut self, n: usize, error: Error) {
@@ -334,7 +330,7 @@ impl Task {
             .with_url(&self.engine.endpoint.shown)
             .with_status(429);
         let (reason, rest) = (Reason::ProducerLimit, Reason::ProducerFailed);
-        self.end(ProducerState::Failed, Some(n), reason, rest, error);
+        self.end(End::Failed, Some(n), reason, rest, error);
     }
 
     /// The server refuses these bytes for good: the bad group is rejected, its neighbours and

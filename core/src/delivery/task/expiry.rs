@@ -26,19 +26,17 @@ impl Task {
         self.expire_sent(now, limit);
         loop {
             let mut book = engine.book();
-            if book.queue.open_since().is_some_and(|since| now >= since + self.age_limit(limit))
+            if book.queue().open_since().is_some_and(|since| now >= since + self.age_limit(limit))
                 && !self.can_take()
             {
                 book.seal();
             }
-            if book.queue.oldest().is_none_or(|born| now < born + limit) {
+            if book.queue().oldest().is_none_or(|born| now < born + limit) {
                 break;
             }
-            if book.queue.is_empty() {
-                book.seal(); // not while something older leaves: what gathers is cut elsewhere
-            }
-            let queued = book.queue.pop().expect("something is old");
-            let error = expiry(&engine, book.last_error.clone(), limit);
+            // Not sealed while something older leaves: what gathers is cut elsewhere.
+            let queued = book.pop_any().expect("something is old");
+            let error = expiry(&engine, book.last_error(), limit);
             drop(book);
             self.cancel(&queued.batch, queued.doubt.is_open(), Reason::Expired, &error);
             self.leave_replay();
@@ -68,7 +66,7 @@ impl Task {
                 n += 1;
                 continue;
             }
-            let error = expiry(&self.engine, self.engine.book().last_error.clone(), limit);
+            let error = expiry(&self.engine, self.engine.book().last_error(), limit);
             slot.expired = true;
             // What may be stored goes on; anything else is given up, if it has not left by now.
             let stays = slot.doubt().maybe_stored() || !slot.withdraw();
@@ -108,7 +106,7 @@ impl Task {
         let late = timer.is_some_and(|at| now > at + OVERSLEPT);
         if let (true, Some(earliest)) = (late, now.checked_sub(before)) {
             self.window.iter_mut().for_each(|slot| slot.queued.born.not_before(earliest));
-            self.engine.book().queue.born_not_before(earliest);
+            self.engine.book().born_not_before(earliest);
         }
     }
 
@@ -119,8 +117,8 @@ impl Task {
         if let Some(limit) = config.delivery_timeout {
             let slots = self.window.iter().filter(|slot| !slot.expired);
             timers[1] = slots.map(|slot| slot.queued.born.at + limit).min();
-            timers[2] = book.queue.oldest().map(|born| born + limit);
-            if let (Some(since), false) = (book.queue.open_since(), self.can_take()) {
+            timers[2] = book.queue().oldest().map(|born| born + limit);
+            if let (Some(since), false) = (book.queue().open_since(), self.can_take()) {
                 timers[2] = timers[2].min(Some(since + self.age_limit(limit)));
             }
         }
@@ -130,7 +128,7 @@ impl Task {
 }
 
 /// Why a write expired: the failure that kept it from being delivered, if there was one.
-fn expiry(engine: &Engine, cause: Option<Error>, limit: Duration) -> Error {
+fn expiry(engine: &Engine, cause: Option<&Error>, limit: Duration) -> Error {
     let text = format!("not delivered within {} ms", limit.as_millis());
     match cause {
         Some(cause) => {

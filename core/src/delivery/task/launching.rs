@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::time::Instant;
 
-use crate::delivery::buffer::book::{Book, Stop, Wants};
+use crate::delivery::buffer::book::{Book, Wants};
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::Slot;
@@ -23,21 +23,21 @@ impl Task {
 
     /// When the next batch may be taken, where there is one and a place for it.
     pub(super) fn takes_at(&self, book: &Book) -> Option<Instant> {
-        if !self.has_place() || (book.queue.is_empty() && book.open.is_empty()) {
+        if !self.has_place() || book.queue().is_all_empty() {
             return None;
         }
-        let gathered = self.gathers_until(book).filter(|_| book.queue.is_empty());
+        let gathered = self.gathers_until(book).filter(|_| book.queue().is_empty());
         Some(gathered.max(self.too_close_until()).unwrap_or_else(Instant::now))
     }
 
     /// Until when the open batch waits for more writes; `None` if it does not.
     fn gathers_until(&self, book: &Book) -> Option<Instant> {
         let config = &self.engine.config;
-        if book.stop != Stop::No || book.closing {
+        if book.lifecycle.is_ending() {
             return None;
         }
         let may_linger = config.is_replay || self.window.is_empty();
-        let since = book.queue.open_since().filter(|_| may_linger);
+        let since = book.queue().open_since().filter(|_| may_linger);
         let may_be_held = !config.is_replay && !book.is_awaited();
         let held = self.pacing.held_until().filter(|_| may_be_held);
         since.map(|since| since + config.linger).max(held).filter(|at| *at > Instant::now())
@@ -127,14 +127,14 @@ impl Task {
     /// The next batch to send, unless it still gathers.
     fn take(&self) -> Option<Queued> {
         let mut book = self.engine.book();
-        if let Some(queued) = book.queue.pop() {
+        if let Some(queued) = book.pop() {
             return Some(queued);
         }
         if self.gathers_until(&book).is_some() {
             return None;
         }
         book.seal();
-        book.queue.pop()
+        book.pop()
     }
 
     fn fly(&mut self, n: usize) {
@@ -149,8 +149,10 @@ impl Task {
         self.sent += 1;
         {
             let mut book = self.engine.book();
-            book.stats.requests += 1;
-            book.stats.retries += u64::from(slot.queued.attempts > 1);
+            book.count_request();
+            if slot.queued.attempts > 1 {
+                book.count_retry();
+            }
         }
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
@@ -199,7 +201,7 @@ impl Task {
         let Some(headers) = self.engine.config.create.clone() else { return };
         let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
-        self.engine.book().stats.requests += 1;
+        self.engine.book().count_request();
         self.flights.spawn(async move {
             let request =
                 Request { headers: headers.into(), ..Request::new(Method::PUT, endpoint, timeout) };
@@ -221,16 +223,17 @@ impl Task {
         book.gauges.next_seq = self.session.next_seq;
         book.gauges.echoed = self.session.was_echoed();
         book.gauges.attempt = self.failures;
-        let idle = book.open.is_empty() && book.queue.is_empty();
-        book.wants = match self.takes_at(&book) {
+        let idle = book.queue().is_all_empty();
+        let wants = match self.takes_at(&book) {
             None if idle && self.has_place() => Wants::Data,
             None => Wants::Nothing,
             Some(at) if at <= Instant::now() => {
                 self.engine.wake.notify_one();
                 Wants::Nothing
             }
-            Some(_) if book.queue.is_empty() => Wants::FullBatch,
+            Some(_) if book.queue().is_empty() => Wants::FullBatch,
             Some(_) => Wants::Nothing, // a timer is set
         };
+        book.set_wants(wants);
     }
 }

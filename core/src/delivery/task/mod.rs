@@ -12,8 +12,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::delivery::buffer::batch::Batch;
-use crate::delivery::buffer::book::Stop;
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::End;
+use crate::delivery::buffer::lifecycle::Stop;
 use crate::delivery::config::Config;
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
@@ -93,9 +93,9 @@ pub(crate) struct Task {
 /// However a task ends, by itself or with its runtime, nothing stays unsettled.
 impl Drop for Task {
     fn drop(&mut self) {
-        let error = self.engine.close_books();
+        let error = self.engine.accept_no_more();
         self.give_up_all(Reason::ProducerStopped, &error);
-        let restarts = std::mem::take(&mut self.engine.book().restarts);
+        let restarts = self.engine.book().take_restarts();
         restarts.into_iter().for_each(|waiter| waiter.complete(Err(error.clone())));
         self.flights.abort_all();
         self.engine.set_ended();
@@ -113,7 +113,7 @@ impl Task {
         let session = Session::first(epoch, config.auto_claim, config.is_replay);
         {
             let mut book = engine.book();
-            book.stats.sessions += 1;
+            book.count_session();
             book.gauges.epoch = epoch;
         }
         Task {
@@ -226,14 +226,16 @@ impl Task {
     fn restart(&mut self) {
         let engine = self.engine.clone();
         let mut book = engine.book();
-        self.restarting = !book.restarts.is_empty();
+        self.restarting = book.has_restarts();
         if !self.restarting || !self.window.is_empty() || self.turn.is_some() {
             return;
         }
-        let waiters = std::mem::take(&mut book.restarts);
+        let waiters = book.take_restarts();
         let (acked, echoed) = (self.session.has_acks(), self.session.was_echoed());
         let next = another(&engine.config, self.session.epoch, acked, echoed);
-        book.stats.sessions += u64::from(next.is_ok());
+        if next.is_ok() {
+            book.count_session();
+        }
         drop(book);
         let begun = next.map(|session| self.session = session);
         self.restarting = false;
@@ -244,23 +246,20 @@ impl Task {
     /// Whether the task ends here: stopped at once, drained, or failed with nothing left.
     fn is_done(&mut self) -> bool {
         let engine = self.engine.clone();
-        let mut book = engine.book();
-        if book.terminal.is_some() || book.stop == Stop::Now {
-            let (reason, error) = match (&book.terminal, book.state) {
-                (Some(error), ProducerState::Fenced) => (Reason::Fenced, error.clone()),
-                (Some(error), _) => (Reason::ProducerFailed, error.clone()),
-                (None, _) => (Reason::ProducerStopped, Error::closed()),
-            };
-            drop(book);
-            self.give_up_all(reason, &error);
-            return true;
+        let book = engine.book();
+        let lifecycle = &book.lifecycle;
+        let over = match (lifecycle.end(), lifecycle.error()) {
+            (Some(End::Fenced), Some(error)) => Some((Reason::Fenced, error.clone())),
+            (_, Some(error)) => Some((Reason::ProducerFailed, error.clone())),
+            _ if lifecycle.stop() == Stop::Now => Some((Reason::ProducerStopped, Error::closed())),
+            _ => None,
+        };
+        let is_drained = book.is_drained() && self.window.is_empty();
+        drop(book);
+        if let Some((reason, error)) = &over {
+            self.give_up_all(*reason, error);
         }
-        let drained = book.open.is_empty() && book.queue.is_empty() && self.window.is_empty();
-        if book.stop == Stop::Drain && drained && !book.closing {
-            book.set_state(ProducerState::Stopped);
-            return true;
-        }
-        false
+        over.is_some() || is_drained
     }
 
     fn give_up_all(&mut self, reason: Reason, error: &Error) {
@@ -274,10 +273,7 @@ impl Task {
             self.cancel(&slot.queued.batch, in_doubt, reason, error);
         }
         loop {
-            let mut book = self.engine.book();
-            book.seal();
-            let Some(queued) = book.queue.pop() else { break };
-            drop(book);
+            let Some(queued) = self.engine.book().pop_any() else { break };
             self.cancel(&queued.batch, queued.doubt.is_open(), reason, error);
         }
     }

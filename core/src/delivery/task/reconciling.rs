@@ -59,7 +59,7 @@ impl Task {
         let Some(base) = self.base.clone() else { return };
         let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
-        self.engine.book().stats.requests += 1;
+        self.engine.book().count_request();
         let (json, sent) = (self.engine.config.json, self.sent);
         self.flights.spawn(async move {
             Landed::Look(sent, look(&*transport, endpoint, base, json, timeout).await)

@@ -6,7 +6,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::delivery::buffer::doubt::Doubt;
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::decide::session::Session;
 use crate::error::Error;
@@ -74,7 +74,7 @@ pub(super) enum Turn {
     Session { next: Session, settle_below: u64 },
     /// End: the reason of the batch the answer was about, the oldest one where it was about none,
     /// and everybody else's.
-    End { state: ProducerState, about: Option<u64>, reason: Reason, rest: Reason, error: Error },
+    End { state: End, about: Option<u64>, reason: Reason, rest: Reason, error: Error },
 }
 
 pub(super) enum Landed {

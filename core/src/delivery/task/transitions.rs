@@ -1,6 +1,6 @@
 //! Turns: what is done once every request under way has told its fate.
 
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::decide::session::Session;
 use crate::delivery::task::slot::Slot;
 use crate::delivery::task::slot::Turn;
@@ -41,7 +41,7 @@ impl Task {
             Some(next) => self.turn = Some(Turn::Session { next, settle_below }),
             None => {
                 let failed = Reason::ProducerFailed;
-                self.end(ProducerState::Failed, None, failed, failed, no_more_epochs());
+                self.end(End::Failed, None, failed, failed, no_more_epochs());
             }
         }
     }
@@ -49,7 +49,7 @@ impl Task {
     /// Decides to end, for an answer about slot `n` if it was about one.
     pub(super) fn end(
         &mut self,
-        state: ProducerState,
+        state: End,
         n: Option<usize>,
         reason: Reason,
         rest: Reason,
@@ -109,18 +109,13 @@ impl Task {
             again.push(slot.queued);
         }
         let mut book = self.engine.book();
-        book.queue.put_back(again.into_iter());
-        book.stats.sessions += 1;
+        book.put_back(again.into_iter());
+        book.count_session();
     }
 
-    fn finish(&mut self, state: ProducerState, about: Option<u64>, error: Error, reason: Reason) {
-        {
-            let mut book = self.engine.book();
-            book.set_state(state);
-            book.terminal = Some(error.clone());
-            book.last_error = Some(error.clone());
-        }
-        if !self.window.is_empty() || state == ProducerState::Failed {
+    fn finish(&mut self, state: End, about: Option<u64>, error: Error, reason: Reason) {
+        self.engine.book().fail(state, error.clone());
+        if !self.window.is_empty() || state == End::Failed {
             self.finish_one(about, reason, error);
         }
     }
@@ -133,14 +128,10 @@ impl Task {
             Some(slot) if slot.expired => return self.leave(&slot),
             Some(slot) => (slot.queued.batch.clone(), slot.doubt().is_open()),
             None if about.is_some() => return, // it is settled
-            None => {
-                let mut book = self.engine.book();
-                book.seal();
-                match book.queue.pop() {
-                    Some(queued) => (queued.batch.clone(), queued.doubt.is_open()),
-                    None => return,
-                }
-            }
+            None => match self.engine.book().pop_any() {
+                Some(queued) => (queued.batch.clone(), queued.doubt.is_open()),
+                None => return,
+            },
         };
         let status = match reason {
             Reason::Unauthorized | Reason::NotFound | Reason::Conflict | Reason::ProducerLimit => {

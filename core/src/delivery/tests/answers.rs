@@ -87,7 +87,7 @@ async fn pages_that_persist_end_a_producer_with_what_is_known() {
     assert_eq!(second.status, Status::DeliveryUnknown, "{second:?}");
     assert!(second.error.unwrap().message().contains("something in between"));
     assert_eq!(outcome(&engine, 3).await.status, Status::Cancelled);
-    assert_eq!(engine.book().state, ProducerState::Failed);
+    assert_eq!(engine.snapshot().state, ProducerState::Failed);
 }
 
 /// "Reset by any other answer": also by none.
@@ -124,7 +124,7 @@ async fn pages_an_hour_apart_have_not_persisted() {
     pages.store(1, Ordering::Relaxed);
     write(&engine, 3..=3);
     let flushed = engine.flush().await;
-    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.book().state);
+    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.snapshot().state);
 }
 
 /// That the server echoes is known for the producer, not for one session of it.
@@ -143,11 +143,11 @@ async fn a_page_after_a_restart_ends_nothing() {
     let stale = Fault::Answer(403, vec![("producer-epoch", newer)]);
     let server = after_one([stale, page(200)]);
     let old = open(&server, single().on_uncertain("resend"));
-    let epoch = old.book().gauges.epoch;
+    let epoch = old.snapshot().epoch;
     lock(&server.model).producers.insert("p".into(), (epoch, 3));
     write(&old, 1..=1);
     assert!(old.flush().await.is_err());
-    assert_eq!(old.book().state, ProducerState::Fenced);
+    assert_eq!(old.snapshot().state, ProducerState::Fenced);
     assert_eq!(old.stats().delivered, 0);
     old.restart().await.unwrap();
     write(&old, 2..=2);
@@ -192,7 +192,7 @@ async fn a_page_opens_no_stream_and_refuses_none() {
         let runtime = network::for_test(Arc::new(server.clone()));
         let engine = Engine::start_on(runtime, endpoint, config, None, None);
         sleep(50).await;
-        assert_eq!(engine.book().state, ProducerState::Backoff, "{faults:?}");
+        assert_eq!(engine.snapshot().state, ProducerState::Backoff, "{faults:?}");
         engine.ready().await.unwrap();
         write(&engine, 1..=1);
         engine.flush().await.unwrap();

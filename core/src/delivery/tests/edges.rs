@@ -21,7 +21,7 @@ async fn a_callback_that_panics_does_not_end_the_producer() {
     write(&engine, 1..=3);
     engine.wait(1).on_complete(|_| panic!("the host's own mistake"));
     let flushed = engine.flush().await;
-    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.book().state);
+    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.snapshot().state);
     assert!(engine.accept(&[b"4"]).is_ok());
 }
 
@@ -412,7 +412,7 @@ async fn a_request_that_panics_is_repeated_with_pauses() {
     write(&engine, 1..=1);
     let waits_for = engine.flush();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let seen = engine.book().last_error.clone();
+    let seen = engine.snapshot().last_error;
     assert_eq!(seen.map(|error| error.kind()), Some(ErrorKind::Internal));
     waits_for.await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(100), "the pauses of five failures");

@@ -181,7 +181,7 @@ async fn a_404_an_hour_after_another_has_not_persisted() {
     gone.store(1, Ordering::Relaxed);
     write(&engine, 3..=3);
     let flushed = engine.flush().await;
-    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.book().state);
+    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.snapshot().state);
 }
 
 /// "The leader is remembered per stream and dropped when it fails, back to the list of endpoints".
@@ -208,7 +208,7 @@ async fn a_leader_that_does_not_know_the_stream_is_dropped() {
         moved.store(1, Ordering::Relaxed);
         write(&engine, 2..=2);
         let flushed = engine.flush().await;
-        assert!(flushed.is_ok(), "{code}: {:?}: {flushed:?}", engine.book().state);
+        assert!(flushed.is_ok(), "{code}: {:?}: {flushed:?}", engine.snapshot().state);
     }
 }
 
@@ -233,7 +233,7 @@ async fn a_redirect_of_reads_does_not_steer_writes() {
     let engine = Engine::start_on(network::for_test(routing), endpoint, config, None, None);
     write(&engine, 1..=1);
     let flushed = engine.flush().await;
-    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.book().state);
+    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.snapshot().state);
 }
 
 /// "404 before the first ack: create the stream where allowed (state producers), once".
@@ -249,7 +249,7 @@ async fn a_404_before_the_first_ack_creates_the_stream_once() {
     sleep(3_600_000).await;
     write(&engine, 1..=1);
     let flushed = engine.flush().await;
-    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.book().state);
+    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.snapshot().state);
 }
 
 /// A timeout doubles nothing, above all where the server remembers: what a look found
