@@ -256,6 +256,8 @@ enum durstream_reason
     DURSTREAM_REASON_RETRY_EXHAUSTED = 20,
     // The server takes no further producers on this stream.
     DURSTREAM_REASON_PRODUCER_LIMIT = 21,
+    // A callback waited for the library, which waits for the callback.
+    DURSTREAM_REASON_WOULD_DEADLOCK = 22,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -505,7 +507,7 @@ const char *durstream_error_message(const durstream_error *error);
 const char *durstream_error_json(const durstream_error *error);
 
 // Why a write was refused or a call not done (`invalid-key`, `buffer-bytes-exceeded`,
-// `would-deadlock`, ...: the names of `durstream_reason` and a few more), or NULL. Owned by the
+// `would-deadlock`, ...: the names of `durstream_reason`), or NULL. Owned by the
 // error. Any thread; does not block.
 const char *durstream_error_reason(const durstream_error *error);
 

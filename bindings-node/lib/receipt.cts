@@ -31,9 +31,10 @@ export const REASONS = [
   "gone",
   "retry-exhausted",
   "producer-limit",
+  "would-deadlock",
 ] as const;
 
-/** Why a write was not delivered. */
+/** Why a write was not delivered, or a call not done. */
 export type Reason = (typeof REASONS)[number];
 
 /** The settled fate of one write. */

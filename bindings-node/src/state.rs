@@ -92,7 +92,7 @@ impl State {
         issues: Vec<String>,
     ) -> Written {
         written(|| {
-            let reason = Reason::from_name(&reason).unwrap_or(Reason::InvalidValue).as_str();
+            let reason = Reason::from_name(&reason).unwrap_or(Reason::InvalidValue);
             let issues = issues.chunks_exact(2);
             let issues =
                 issues.map(|pair| Issue { path: pair[0].clone(), message: pair[1].clone() });

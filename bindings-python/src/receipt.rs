@@ -114,7 +114,7 @@ impl Receipt {
     /// The outcome of a write that was not accepted.
     fn refusal<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
         let reason = match (error.reason(), error.kind()) {
-            (Some(reason), _) => reason,
+            (Some(reason), _) => reason.as_str(),
             (None, ErrorKind::ProducerClosed) => "producer-stopping",
             (None, _) => "producer-failed",
         };

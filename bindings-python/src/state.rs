@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use durstream_core::{
-    Collection, Error, ErrorKind, Issue, Outcome, Snapshot, StateProducer, Stats, StreamSchema,
-    Validator, create_durable_stream_with,
+    Collection, Error, ErrorKind, Issue, Outcome, Reason, Snapshot, StateProducer, Stats,
+    StreamSchema, Validator, create_durable_stream_with,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -275,7 +275,7 @@ impl State {
             Err(text) => {
                 let issue = Issue { path: String::new(), message: text };
                 let refused =
-                    self.shared.core.refuse(&collection, "invalid-key", None, vec![issue]);
+                    self.shared.core.refuse(&collection, Reason::InvalidKey, None, vec![issue]);
                 return self.receipt(py, refused);
             }
         };
@@ -293,11 +293,7 @@ impl State {
     ) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
         self.origin.check().map_err(|error| raised(py, &error))?;
-        let reason = match reason {
-            "invalid-key" => "invalid-key",
-            "serialization-failed" => "serialization-failed",
-            _ => "invalid-value",
-        };
+        let reason = Reason::from_name(reason).unwrap_or(Reason::InvalidValue);
         let issues = issues.into_iter().map(|(path, message)| Issue { path, message }).collect();
         let collection = collection.to_string_lossy();
         let refused = self.shared.core.refuse(&collection, reason, key.as_deref(), issues);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::reason::Reason;
+
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -204,7 +206,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
     url: Option<Arc<str>>,
     status: Option<u16>,
     retryable: bool,
@@ -241,7 +243,7 @@ impl Error {
     }
 
     pub(crate) fn validation(
-        reason: &'static str,
+        reason: Reason,
         collection: &str,
         key: Option<&str>,
         issues: Vec<Issue>,
@@ -261,7 +263,7 @@ impl Error {
         self.change(|e| e.detail = Some(detail.bounded()))
     }
 
-    pub(crate) fn with_reason(self, reason: &'static str) -> Self {
+    pub(crate) fn with_reason(self, reason: Reason) -> Self {
         self.change(|e| e.reason = Some(reason))
     }
 
@@ -291,8 +293,8 @@ impl Error {
         &self.0.message
     }
 
-    /// The reason a write was refused at the call (`invalid-key`, ...), see [`crate::Reason`].
-    pub fn reason(&self) -> Option<&'static str> {
+    /// Why a write was refused at the call (`invalid-key`, ...), or a call was not done.
+    pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
@@ -336,7 +338,7 @@ impl Error {
             "name": self.kind().class_name(),
             "code": self.kind().code(),
             "message": self.message(),
-            "reason": self.reason(),
+            "reason": self.reason().map(Reason::as_str),
             "url": self.url(),
             "status": self.status(),
             "retryable": self.retryable(),
@@ -479,7 +481,13 @@ mod tests {
                 let whole = start(&long, MAX_TEXT);
                 assert_eq!(Error::option("a", whole).message(), whole);
                 let issue = Issue { path: long.clone(), message: long.clone() };
-                let error = Error::validation("", &long, Some(&long), vec![issue; 99], "");
+                let error = Error::validation(
+                    Reason::InvalidValue,
+                    &long,
+                    Some(&long),
+                    vec![issue; 99],
+                    "",
+                );
                 let Some(Detail::Validation { collection, key, issues }) = error.detail() else {
                     panic!("{error:?}")
                 };

@@ -36,7 +36,8 @@
 //   options            the table of options and the builder
 //   protocol runtime   the wire's words, pure; threads, forks, results and the process's end
 //   outcome            what became of a write
-//   error stats        the one error; counters
+//   error              the one error
+//   reason stats       why a write was not delivered; counters
 
 mod delivery;
 mod error;
@@ -47,6 +48,7 @@ mod options;
 mod outcome;
 mod producer;
 mod protocol;
+mod reason;
 mod requests;
 mod runtime;
 mod state;
@@ -62,10 +64,11 @@ pub use delivery::handle::Snapshot;
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
 pub use options::headers::{HeaderAnswer, HeaderFn};
 pub use options::{OPTIONS, OptionKind, OptionSpec, Options, Scope};
-pub use outcome::{CloseResult, FlushReport, Outcome, Reason, Receipt, Status};
+pub use outcome::{CloseResult, FlushReport, Outcome, Receipt, Status};
 pub use producer::IdempotentProducer;
 pub use protocol::MAX_SAFE_INTEGER;
 pub use protocol::items::Items;
+pub use reason::Reason;
 pub use requests::operations::Metadata;
 pub use runtime::exit::set_exit_timeout;
 #[doc(hidden)]

@@ -49,7 +49,7 @@ pub unsafe extern "C" fn durstream_error_json(error: *const durstream_error) -> 
 }
 
 /// Why a write was refused or a call not done (`invalid-key`, `buffer-bytes-exceeded`,
-/// `would-deadlock`, ...: the names of `durstream_reason` and a few more), or NULL. Owned by the
+/// `would-deadlock`, ...: the names of `durstream_reason`), or NULL. Owned by the
 /// error. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_reason(error: *const durstream_error) -> *const c_char {

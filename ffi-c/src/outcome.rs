@@ -74,6 +74,8 @@ pub enum durstream_reason {
     DURSTREAM_REASON_RETRY_EXHAUSTED = 20,
     /// The server takes no further producers on this stream.
     DURSTREAM_REASON_PRODUCER_LIMIT = 21,
+    /// A callback waited for the library, which waits for the callback.
+    DURSTREAM_REASON_WOULD_DEADLOCK = 22,
 }
 
 fn status_of(status: Status) -> durstream_status {
@@ -111,6 +113,7 @@ fn reason_of(reason: Option<Reason>) -> durstream_reason {
         Some(Reason::Gone) => DURSTREAM_REASON_GONE,
         Some(Reason::RetryExhausted) => DURSTREAM_REASON_RETRY_EXHAUSTED,
         Some(Reason::ProducerLimit) => DURSTREAM_REASON_PRODUCER_LIMIT,
+        Some(Reason::WouldDeadlock) => DURSTREAM_REASON_WOULD_DEADLOCK,
         Some(_) => DURSTREAM_REASON_PRODUCER_FAILED,
     }
 }

@@ -228,7 +228,7 @@ impl durstream_error {
         };
         durstream_error {
             message: c_string(&problem.text()),
-            reason: core.and_then(Error::reason).map(c_string),
+            reason: core.and_then(Error::reason).map(|reason| c_string(reason.as_str())),
             option: problem.option().map(c_string),
             url: core.and_then(Error::url).map(c_string),
             final_offset: final_offset.map(c_string),

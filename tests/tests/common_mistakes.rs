@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durstream_core::{
-    Callbacks, Detail, DurableStream, Error, ErrorKind, IdempotentProducer, Options, Status,
-    set_exit_timeout,
+    Callbacks, Detail, DurableStream, Error, ErrorKind, IdempotentProducer, Options, Reason,
+    Status, set_exit_timeout,
 };
 use durstream_tests::proxy::{Cut, Fault, Proxy, Rule};
 use durstream_tests::readback::read_stream;
@@ -181,7 +181,10 @@ fn objects_are_serialised_and_what_is_no_json_is_refused() {
     producer.append_json(&object).unwrap();
     for text in ["[object Object]", "Object {\"event\": \"user.created\"}", ""] {
         let error = producer.append(text).unwrap_err();
-        assert_eq!((error.kind(), error.reason()), (ErrorKind::Validation, Some("invalid-value")));
+        assert_eq!(
+            (error.kind(), error.reason()),
+            (ErrorKind::Validation, Some(Reason::InvalidValue))
+        );
         assert_eq!(stream.append(text).wait().unwrap_err().kind(), ErrorKind::Validation);
     }
     producer.append(object.to_string()).unwrap();

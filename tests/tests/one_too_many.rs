@@ -5,7 +5,7 @@
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
-use durstream_core::{DurableStream, ErrorKind, Options, pending_count, shutdown};
+use durstream_core::{DurableStream, ErrorKind, Options, Reason, pending_count, shutdown};
 use durstream_tests::fresh_path;
 use durstream_tests::proxy::{Fault, Proxy, Rule};
 
@@ -110,7 +110,7 @@ fn shut_down_program() {
     for stream in [&stream, &bare] {
         let error = stream.append("3").wait().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ProducerClosed);
-        assert_eq!(error.reason(), Some("producer-stopping"));
+        assert_eq!(error.reason(), Some(Reason::ProducerStopping));
         assert_eq!(stream.close(None).wait().unwrap_err().kind(), ErrorKind::ProducerClosed);
     }
     assert_eq!(pending_count(), 0);

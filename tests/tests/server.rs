@@ -163,7 +163,10 @@ fn handles_append_and_close() {
     let many: Vec<_> = (0..100).map(|n| stream.append(n.to_string())).collect();
     many.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
     assert_eq!(events(&path).len(), 101);
-    assert_eq!(stream.append("").wait().unwrap_err().reason(), Some("invalid-value"));
+    assert_eq!(
+        stream.append("").wait().unwrap_err().reason(),
+        Some(durstream_core::Reason::InvalidValue)
+    );
     stream.close(None).wait().unwrap();
     stream.close(None).wait().unwrap();
     let again =
@@ -421,6 +424,6 @@ fn callbacks_that_wait_are_told_so_and_those_that_panic_do_no_harm() {
         producer.upsert("shipments", &json!({ "id": n })).unwrap();
         assert!(producer.flush().wait().is_err());
         let waited = found.recv_timeout(Duration::from_secs(60)).unwrap();
-        assert_eq!(waited.unwrap_err().reason(), Some("would-deadlock"));
+        assert_eq!(waited.unwrap_err().reason(), Some(durstream_core::Reason::WouldDeadlock));
     }
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::reason::Reason;
 use crate::runtime::fork::generation;
 
 /// How long a child waits for a lock that came through `fork`.
@@ -48,7 +49,7 @@ pub(crate) fn on_own_thread() -> bool {
 
 pub(crate) fn would_deadlock() -> Error {
     Error::new(ErrorKind::NotSupported, "would deadlock: a callback must not wait for the library")
-        .with_reason("would-deadlock")
+        .with_reason(Reason::WouldDeadlock)
 }
 
 /// Starts one of the library's threads. Signals are the host's: they stay blocked here, SIGPIPE

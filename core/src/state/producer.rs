@@ -20,6 +20,7 @@ use crate::state::schema::{Compiled, StreamSchema, shown};
 
 use crate::delivery::closing::Last;
 use crate::delivery::closing::close;
+use crate::reason::Reason;
 use crate::state::registry::Registry;
 use crate::stats::Stats;
 
@@ -78,7 +79,7 @@ impl StateProducer {
             Ok(text) => self.upsert_json(collection, &text),
             Err(error) => self.refuse(
                 collection,
-                "serialization-failed",
+                Reason::SerializationFailed,
                 None,
                 vec![Issue { path: String::new(), message: error.to_string() }],
             ),
@@ -130,7 +131,7 @@ impl StateProducer {
     pub fn refuse(
         &self,
         collection: &str,
-        reason: &'static str,
+        reason: Reason,
         key: Option<&str>,
         issues: Vec<Issue>,
     ) -> Result<Receipt> {
@@ -176,15 +177,15 @@ impl StateProducer {
                     "the primary key `{}` is missing",
                     error::shown(&collection.primary_key)
                 );
-                return Err(refuse("invalid-key", None, text));
+                return Err(refuse(Reason::InvalidKey, None, text));
             }
             Ok(Key::NotAnObject) => {
                 let text = "the value is not an object".to_owned();
-                return Err(refuse("invalid-value", None, text));
+                return Err(refuse(Reason::InvalidValue, None, text));
             }
             Err(text) => {
                 let text = format!("the value is not one JSON value: {text}");
-                return Err(refuse("invalid-value", None, text));
+                return Err(refuse(Reason::InvalidValue, None, text));
             }
         };
         collection.validate(name, &key, value)?;
@@ -205,7 +206,7 @@ impl StateProducer {
         if key.is_empty() {
             let text = "the key is empty".to_owned();
             let issue = Issue { path: String::new(), message: text.clone() };
-            return Err(Error::validation("invalid-key", name, None, vec![issue], text));
+            return Err(Error::validation(Reason::InvalidKey, name, None, vec![issue], text));
         }
         let quoted = json::quote(key);
         let parts: [&[u8]; 3] = [
@@ -224,7 +225,7 @@ impl StateProducer {
                 error::shown(name),
                 known.join(", ")
             );
-            Error::validation("invalid-entity", name, None, Vec::new(), text)
+            Error::validation(Reason::InvalidEntity, name, None, Vec::new(), text)
         })
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::error;
 use crate::error::{Error, Issue, Result};
 use crate::protocol::json;
+use crate::reason::Reason;
 use crate::runtime::fork::uncut;
 
 /// How many findings of a validator are reported.
@@ -203,7 +204,7 @@ impl Compiled {
         };
         let Some(first) = issues.first() else { return Ok(()) };
         let text = format!("the schema refused the value: {}", shown(first));
-        Err(Error::validation("invalid-value", collection, Some(key), issues, text))
+        Err(Error::validation(Reason::InvalidValue, collection, Some(key), issues, text))
     }
 }
 
@@ -262,7 +263,7 @@ mod tests {
         let shipments = &compiled["shipments"];
         assert!(shipments.validate("shipments", "a", br#"{"id":"a","size":1}"#).is_ok());
         let error = shipments.validate("shipments", "a", br#"{"id":"a","size":"x"}"#).unwrap_err();
-        assert_eq!(error.reason(), Some("invalid-value"));
+        assert_eq!(error.reason(), Some(Reason::InvalidValue));
         let Some(crate::error::Detail::Validation { issues, key, .. }) = error.detail() else {
             panic!("{error:?}")
         };

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::delivery::engine::accept::unserialisable;
 use crate::error::{Error, Result};
-use crate::outcome::{CloseResult, Outcome, Reason};
+use crate::outcome::{CloseResult, Outcome};
+use crate::reason::Reason;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock_inherited;
 use crate::stream::handle::DurableStream;
@@ -132,7 +133,7 @@ impl DurableStream {
 
 /// Whether a write was turned away for its producer's end, and not for its value.
 fn is_end(error: &Error) -> bool {
-    error.reason() == Some(Reason::ProducerFailed.as_str())
+    error.reason() == Some(Reason::ProducerFailed)
 }
 
 /// The outcome if it is `delivered`, else its error.

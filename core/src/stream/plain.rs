@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::outcome::{CloseResult, Outcome, Reason};
+use crate::outcome::{CloseResult, Outcome};
 use crate::protocol::headers::{STREAM_CLOSED, STREAM_SEQ};
+use crate::reason::Reason;
 use crate::requests::operations::{append, close};
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle;
@@ -99,7 +100,7 @@ impl DurableStream {
 
     /// As an append with an identity would be refused.
     fn ended(&self) -> Error {
-        let reason = Reason::ProducerStopping.as_str();
+        let reason = Reason::ProducerStopping;
         Error::closed().with_reason(reason).with_url(self.target().url())
     }
 
@@ -144,7 +145,7 @@ impl DurableStream {
             Ok(false) => {}
             Err(text) => {
                 let error = Error::new(ErrorKind::BufferFull, text)
-                    .with_reason(Reason::BufferBytesExceeded.as_str())
+                    .with_reason(Reason::BufferBytesExceeded)
                     .with_url(self.target().url());
                 return Pending::ready(Err(error));
             }
@@ -216,7 +217,7 @@ fn header_value(text: &str) -> HeaderValue {
 
 /// Whether a writer ended because the server takes no further producers.
 fn is_limit(error: &Error) -> bool {
-    error.reason() == Some(Reason::ProducerLimit.as_str())
+    error.reason() == Some(Reason::ProducerLimit)
 }
 
 /// Whether a request was refused for what one of its messages may be alone to blame for.

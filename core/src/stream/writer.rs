@@ -13,7 +13,8 @@ use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::check_seq;
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::outcome::{CloseResult, Outcome, Reason};
+use crate::outcome::{CloseResult, Outcome};
+use crate::reason::Reason;
 use crate::runtime::fork::PerProcess;
 use crate::runtime::lifecycle::{Work, register};
 use crate::runtime::pending::Pending;
@@ -143,7 +144,7 @@ impl Writer {
         }
         let book = self.engine.book();
         let reason = book.lifecycle.error().and_then(Error::reason);
-        reason == Some(Reason::ProducerLimit.as_str())
+        reason == Some(Reason::ProducerLimit)
     }
 
     #[cfg(all(test, unix))]

@@ -11,7 +11,8 @@ use crate::delivery::buffer::lifecycle::{End, Lifecycle, Stop};
 use crate::delivery::buffer::queue::{Queue, Queued};
 use crate::delivery::buffer::receipts::Ledger;
 use crate::error::{Error, ErrorKind, Result};
-use crate::outcome::{FlushReport, Outcome, Reason, Status};
+use crate::outcome::{FlushReport, Outcome, Status};
+use crate::reason::Reason;
 use crate::runtime::pending::Completer;
 use crate::stats::Stats;
 

@@ -1,7 +1,7 @@
 //! Where a producer stands: its contact with the server, how it was asked to end, and its end.
 
 use crate::error::{Error, Result};
-use crate::outcome::Reason;
+use crate::reason::Reason;
 
 /// Where a producer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

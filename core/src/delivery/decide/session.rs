@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::outcome::Reason;
 use crate::protocol::MAX_SAFE_INTEGER;
 use crate::protocol::answer::{Answer, Number};
+use crate::reason::Reason;
 
 /// Random bits below the milliseconds of a fresh epoch.
 const EPOCH_RANDOM_BITS: u32 = 11;

@@ -8,8 +8,9 @@ use crate::delivery::buffer::book::Book;
 use crate::delivery::engine::Engine;
 use crate::error::Issue;
 use crate::error::{Error, ErrorKind, Result};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::Outcome;
 use crate::protocol::json;
+use crate::reason::Reason;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::on_own_thread;
 
@@ -48,7 +49,7 @@ impl Engine {
         };
         let Some(text) = wrong else { return Ok(()) };
         self.count_invalid();
-        Err(invalid("invalid-value", text).with_url(&self.endpoint.shown))
+        Err(invalid(Reason::InvalidValue, text).with_url(&self.endpoint.shown))
     }
 
     /// Accepts one write of a holder's, given in parts, or says why not.
@@ -200,7 +201,7 @@ impl Engine {
 
     fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {
         book.count_refused();
-        error.with_reason(reason.as_str()).with_url(&self.endpoint.shown)
+        error.with_reason(reason).with_url(&self.endpoint.shown)
     }
 
     /// Accepts the stream's last message, to be sent alone and with the end of the stream.
@@ -273,10 +274,10 @@ pub(crate) fn check_seq(seq: Option<&str>) -> Result<()> {
 
 /// The error of a value that could not be serialised.
 pub(crate) fn unserialisable(why: &str) -> Error {
-    invalid("serialization-failed", why.to_owned())
+    invalid(Reason::SerializationFailed, why.to_owned())
 }
 
-fn invalid(reason: &'static str, text: String) -> Error {
+fn invalid(reason: Reason, text: String) -> Error {
     let issue = Issue { path: String::new(), message: text.clone() };
     Error::validation(reason, "", None, vec![issue], text)
 }

@@ -9,7 +9,8 @@ use crate::delivery::buffer::budget::Budget;
 use crate::delivery::callbacks::Report;
 use crate::delivery::engine::Engine;
 use crate::error::Error;
-use crate::outcome::{Outcome, Reason, Status};
+use crate::outcome::{Outcome, Status};
+use crate::reason::Reason;
 use crate::runtime::log;
 
 /// What becomes of the room a settled batch had reserved.

@@ -16,8 +16,9 @@ use crate::delivery::task::{Task, fresh};
 
 use crate::delivery::task::slot::{Landed, NO_TUPLE};
 use crate::error::{Detail, Error, ErrorKind};
-use crate::outcome::{Outcome, Reason, Status};
+use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::{Answer, Response};
+use crate::reason::Reason;
 use crate::requests::operations::Opened;
 use crate::runtime::threads::random;
 use crate::transport::request::SendError;
@@ -326,7 +327,7 @@ impl Task {
         }
         let text = format!("{}: it takes no further producers on this stream", error.message());
         let error = Error::new(ErrorKind::NotSupported, text)
-            .with_reason(Reason::ProducerLimit.as_str())
+            .with_reason(Reason::ProducerLimit)
             .with_url(&self.engine.endpoint.shown)
             .with_status(429);
         let (reason, rest) = (Reason::ProducerLimit, Reason::ProducerFailed);

@@ -10,7 +10,8 @@ use crate::delivery::task::Task;
 use crate::delivery::task::slot::Slot;
 
 use crate::error::{Error, ErrorKind};
-use crate::outcome::{Outcome, Reason, Status};
+use crate::outcome::{Outcome, Status};
+use crate::reason::Reason;
 
 /// Parts of a delivery timeout after which a gathering batch is sealed, so that the writes of
 /// one batch expire within that of each other.

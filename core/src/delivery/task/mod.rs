@@ -23,7 +23,8 @@ use crate::delivery::task::slot::Looking;
 use crate::delivery::task::slot::Slot;
 use crate::delivery::task::slot::Turn;
 use crate::error::{Error, ErrorKind};
-use crate::outcome::{Reason, Status};
+use crate::outcome::Status;
+use crate::reason::Reason;
 use crate::runtime::threads::random;
 use crate::transport::request::Transport;
 

@@ -10,7 +10,8 @@ use crate::delivery::task::slot::Turn;
 
 use crate::delivery::task::slot::{Landed, Looking};
 use crate::error::Error;
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::Outcome;
+use crate::reason::Reason;
 use crate::requests::tail::{Look, look};
 
 /// How many answers that are none a look may get before it has decided nothing.

@@ -8,7 +8,8 @@ use crate::delivery::task::{Task, no_more_epochs};
 
 use crate::delivery::task::slot::NO_TUPLE;
 use crate::error::{Error, ErrorKind};
-use crate::outcome::{Reason, Status};
+use crate::outcome::Status;
+use crate::reason::Reason;
 
 impl Task {
     /// Decides to go on in another session, for what came back about slot `n`.

@@ -55,7 +55,7 @@ async fn stopping_drains_and_stop_settles_at_once() {
     let engine = open(&server, single());
     write(&engine, 1..=3);
     engine.begin_stop();
-    assert_eq!(engine.accept(&[b"4"]).unwrap_err().reason(), Some("producer-stopping"));
+    assert_eq!(engine.accept(&[b"4"]).unwrap_err().reason(), Some(Reason::ProducerStopping));
     assert!(engine.flush().await.is_err(), "the fourth was turned away");
     engine.ended().await;
     assert_eq!(server.stored(), numbers(1..=3));

@@ -21,7 +21,8 @@ use crate::delivery::config::Config;
 use crate::delivery::engine::Engine;
 use crate::error::{Detail, ErrorKind};
 use crate::options::{Options, Scope};
-use crate::outcome::{Outcome, Reason, Status};
+use crate::outcome::{Outcome, Status};
+use crate::reason::Reason;
 use crate::runtime::io::Runtime;
 use crate::runtime::threads::lock;
 use crate::transport::endpoint::Endpoint;
@@ -381,7 +382,7 @@ async fn the_buffer_is_bounded_and_frees_itself() {
         .find_map(|n| engine.accept(&[b"1"]).err().map(|error| (n, error)))
         .expect("the buffer fills up");
     assert_eq!(error.kind(), ErrorKind::BufferFull);
-    assert_eq!(error.reason(), Some("buffer-bytes-exceeded"));
+    assert_eq!(error.reason(), Some(Reason::BufferBytesExceeded));
     assert_eq!(accepted, 10);
     assert!(engine.flush().await.is_err(), "a refused call is reported");
     assert!(engine.accept(&[b"1"]).is_ok());
@@ -391,7 +392,7 @@ async fn the_buffer_is_bounded_and_frees_itself() {
 
     let engine = open(&server, Options::new().max_buffer_items(2u64));
     write(&engine, 1..=2);
-    assert_eq!(engine.accept(&[b"3"]).unwrap_err().reason(), Some("buffer-count-exceeded"));
+    assert_eq!(engine.accept(&[b"3"]).unwrap_err().reason(), Some(Reason::BufferCountExceeded));
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::WriteOptions;
 use crate::delivery::tests::{check_accounts, open, outcome};
 use crate::options::Options;
+use crate::reason::Reason;
 use crate::runtime::threads::lock;
 use crate::transport::scripted::Scripted;
 
@@ -146,7 +147,7 @@ async fn a_callback_that_hangs_makes_writers_wait_and_no_memory_grow() {
         delivered += usize::from(refused.is_none());
     }
     let error = refused.expect("an end to what is taken");
-    assert_eq!(error.reason(), Some("buffer-bytes-exceeded"));
+    assert_eq!(error.reason(), Some(Reason::BufferBytesExceeded));
     assert!((10..=15).contains(&delivered), "{delivered}");
     assert_eq!(engine.stats().pending, 0);
     let room = engine.ready();
@@ -180,5 +181,5 @@ async fn a_tag_that_leaves_no_room_for_its_write_is_refused_for_good() {
     engine.flush().await.unwrap();
     let options = WriteOptions { tag: 1, block: true };
     let error = engine.accept_with(&[b"12345678901"], 0, options).unwrap_err();
-    assert_eq!(error.reason(), Some("too-large"));
+    assert_eq!(error.reason(), Some(Reason::TooLarge));
 }
