@@ -293,6 +293,21 @@ impl Error {
         &self.0.message
     }
 
+    /// Why a write that was refused with this error was.
+    pub(crate) fn refusal(&self) -> Reason {
+        self.reason().unwrap_or(match self.kind() {
+            ErrorKind::StreamClosed => Reason::StreamClosed,
+            ErrorKind::StreamNotFound => Reason::NotFound,
+            ErrorKind::StreamGone => Reason::Gone,
+            ErrorKind::StreamExists | ErrorKind::Conflict => Reason::Conflict,
+            ErrorKind::SequenceConflict => Reason::SequenceConflict,
+            ErrorKind::Unauthorized => Reason::Unauthorized,
+            ErrorKind::TooLarge => Reason::TooLarge,
+            ErrorKind::ProducerClosed => Reason::ProducerStopping,
+            _ => Reason::Refused,
+        })
+    }
+
     /// Why a write was refused at the call (`invalid-key`, ...), or a call was not done.
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason

@@ -133,6 +133,25 @@ fn the_buffer_takes_little_more_than_the_payload() {
     }
 }
 
+/// Nothing is acknowledged, so nobody knows yet whether the server takes the identity they carry.
+#[test]
+fn an_appended_message_is_held_once() {
+    const COUNT: usize = 32;
+    let _alone = alone();
+    durstream_core::set_log_sink(|_| {}); // what is given up here is not news
+    for is_idempotent in [true, false] {
+        let options = Options::new().url(common::nowhere()).idempotent(is_idempotent);
+        let stream = DurableStream::connect(options.max_retries(1_000u64)).unwrap();
+        let message = vec![b'x'; 1 << 20];
+        let before = LIVE.load(Ordering::Relaxed);
+        let sent: Vec<_> = (0..COUNT).map(|_| stream.append(&message)).collect();
+        let live = (LIVE.load(Ordering::Relaxed) - before) as f64 / (COUNT << 20) as f64;
+        println!("idempotent {is_idempotent}: {live:.3} times the payload is held");
+        assert!(live < 1.2, "{live} times the payload");
+        drop(sent);
+    }
+}
+
 /// The shortest messages there are, as one array or one a line.
 fn messages(content_type: &str, length: usize) -> Vec<u8> {
     match content_type {

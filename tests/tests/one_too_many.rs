@@ -110,7 +110,7 @@ fn shut_down_program() {
     for stream in [&stream, &bare] {
         let error = stream.append("3").wait().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ProducerClosed);
-        assert_eq!(error.reason(), Some(Reason::ProducerStopping));
+        assert_eq!(error.reason(), Some(Reason::ProducerStopped));
         assert_eq!(stream.close(None).wait().unwrap_err().kind(), ErrorKind::ProducerClosed);
     }
     assert_eq!(pending_count(), 0);

@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) shared: bool,
     /// Every write's outcome is told to its caller: nothing is logged.
     pub(crate) awaited: bool,
+    /// Requests carry an identity, as long as the server takes it.
+    pub(crate) identified: bool,
     /// Where the stream ended when it was opened, if that is known.
     pub(crate) opened_at: Option<Arc<str>>,
     /// Headers every PUT that creates the stream carries; `None` where it is not created.
@@ -100,6 +102,7 @@ impl Config {
             resend_uncertain: resend,
             shared: options.shared.unwrap_or(false),
             awaited: false,
+            identified: true,
             opened_at: None,
             create: None,
         })

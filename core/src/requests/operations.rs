@@ -225,30 +225,6 @@ pub(crate) async fn conflicting_type(
     head.content_type.filter(|found| is_streams && Some(found.as_str()) != sent)
 }
 
-/// Appends without an identity: repeated only where nothing can have been stored.
-pub(crate) async fn append(
-    transport: &dyn Transport,
-    request: Request,
-    retries: &Retries,
-) -> Result<(Answer, u32)> {
-    let url = request.endpoint.shown.clone();
-    let ordered = request.headers.contains_key(STREAM_SEQ);
-    let retries = Retries { unless_stored: true, ..retries.clone() };
-    let reply = send(transport, request.clone(), &retries, "append").await?;
-    let Reply { answer, attempts, .. } = reply;
-    if matches!(answer.status, 200 | 204) {
-        return Ok((answer, attempts));
-    }
-    if ordered && answer.is_misfit() {
-        return Err(answer.sequence_conflict(&url));
-    }
-    let stream_type = match answer.is_misfit() {
-        true => conflicting_type(transport, &request).await,
-        false => None,
-    };
-    Err(answer.explained_by(stream_type).error("append", &url))
-}
-
 /// Deletes the stream.
 pub(crate) async fn delete(
     transport: &dyn Transport,

@@ -35,8 +35,6 @@ pub(crate) struct Retries {
     pub(crate) backoff: Backoff,
     pub(crate) max_retries: u64,
     pub(crate) retry_after_max: Duration,
-    /// Not where the attempt may have been carried out: only after what certainly refused it.
-    pub(crate) unless_stored: bool,
 }
 
 pub(crate) fn request_timeout(options: &Options) -> Duration {
@@ -56,7 +54,6 @@ pub(crate) fn retries(options: &Options) -> Retries {
         },
         max_retries: options.number("max_retries", options.max_retries),
         retry_after_max: ms("retry_after_max_ms", options.retry_after_max_ms),
-        unless_stored: false,
     }
 }
 
@@ -66,7 +63,6 @@ pub(crate) struct Reply {
     pub(crate) response: Response,
     /// An earlier attempt may have been carried out.
     pub(crate) repeated: bool,
-    pub(crate) attempts: u32,
 }
 
 /// Sends until an answer that decides something, or the retries are used up.
@@ -84,17 +80,14 @@ pub(crate) async fn send(
             Ok(response) => {
                 let answer = Answer::read(&response, SystemTime::now());
                 if !is_inconclusive(&request, &answer) {
-                    return Ok(Reply { answer, response, repeated, attempts: attempt + 1 });
+                    return Ok(Reply { answer, response, repeated });
                 }
-                let error = answer.error(doing, url);
-                let refused = retries.unless_stored && answer.is_refusal();
-                let definite = refused || error.definite();
-                (error.with_definite(definite), answer.retry_after)
+                (answer.error(doing, url), answer.retry_after)
             }
             Err(failure) => (failure.error(doing, url), None),
         };
         repeated |= !error.definite();
-        if u64::from(attempt) >= retries.max_retries || (retries.unless_stored && repeated) {
+        if u64::from(attempt) >= retries.max_retries {
             return Err(error.with_definite(!repeated)); // an earlier attempt counts too
         }
         let pause = retries.backoff.delay(attempt, rand::random());

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::delivery::engine::accept::unserialisable;
 use crate::error::{Error, Result};
 use crate::outcome::{CloseResult, Outcome};
-use crate::reason::Reason;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock_inherited;
 use crate::stream::handle::DurableStream;
-use crate::stream::plain_queue::PlainAppend;
 use crate::stream::writer::{Writer, Writers};
 
 impl DurableStream {
@@ -41,23 +37,8 @@ impl DurableStream {
             Ok(writer) => writer,
             Err(error) => return Pending::ready(Err(error)),
         };
-        let plain = || PlainAppend {
-            message: Bytes::copy_from_slice(message),
-            seq: seq.map(str::to_owned),
-        };
-        if !self.is_idempotent() {
-            return match writer.check_append(message, seq) {
-                Ok(()) => self.append_plainly(plain()),
-                Err(error) => Pending::ready(Err(error)),
-            };
-        }
-        // A server that has too many producers already takes appends without an identity.
         match writer.append(message, seq) {
-            Ok(pending) if writer.is_known() => or_error(pending),
-            Ok(pending) => self.unless_delivered(plain(), or_error(pending)),
-            Err(error) if is_end(&error) && writer.producer_limit_reached() => {
-                self.append_plainly(plain())
-            }
+            Ok(pending) => or_error(pending),
             Err(error) => Pending::ready(Err(error)),
         }
     }
@@ -72,17 +53,9 @@ impl DurableStream {
     /// Waits until there is room for an append that found none.
     pub(super) fn room(&self) -> Pending<()> {
         match self.writer() {
-            Ok(writer) if self.is_idempotent() && !writer.producer_limit_reached() => {
-                writer.ready()
-            }
-            Ok(_) => self.shared.plain.room(),
+            Ok(writer) => writer.ready(),
             Err(error) => Pending::ready(Err(error)),
         }
-    }
-
-    /// Whether appends carry an identity, as long as the server takes it.
-    fn is_idempotent(&self) -> bool {
-        self.target().options.idempotent.unwrap_or(true)
     }
 
     /// Ends the stream: nothing can be appended any more. Messages appended before are
@@ -92,16 +65,7 @@ impl DurableStream {
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
         // Also where another handle ends it: that one's result is this one's, too.
         match self.writer_if(|_, _| true) {
-            Ok(writer) if !self.is_idempotent() || writer.producer_limit_reached() => {
-                match writer.check_close(message) {
-                    Ok(()) => self.close_without_identity(message),
-                    Err(error) => Pending::ready(Err(error)),
-                }
-            }
-            Ok(writer) => {
-                let attempt = writer.close(message, self.shared.number);
-                self.unless_closed(message, writer, attempt)
-            }
+            Ok(writer) => writer.close(message, self.shared.number),
             Err(error) => Pending::ready(Err(error)),
         }
     }
@@ -129,11 +93,6 @@ impl DurableStream {
         drop((before, found)); // not under the lock: one may end
         Ok(writer)
     }
-}
-
-/// Whether a write was turned away for its producer's end, and not for its value.
-fn is_end(error: &Error) -> bool {
-    error.reason() == Some(Reason::ProducerFailed)
 }
 
 /// The outcome if it is `delivered`, else its error.

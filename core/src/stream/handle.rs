@@ -12,7 +12,6 @@ use crate::requests::operations::{Metadata, create, create_headers, delete, head
 use crate::requests::retry::Retries;
 use crate::runtime::lifecycle;
 use crate::runtime::pending::Pending;
-use crate::stream::plain_queue::PlainQueue;
 use crate::stream::target::Target;
 use crate::stream::writer::{Writer, Writers};
 use crate::transport::endpoint::Endpoint;
@@ -40,8 +39,6 @@ pub(super) struct Shared {
     pub(super) writer: Mutex<Option<Arc<Writer>>>,
     /// Which handle this is of those that share the writer.
     pub(super) number: u64,
-    /// The appends that carry no identity.
-    pub(super) plain: PlainQueue,
 }
 
 impl DurableStream {
@@ -64,8 +61,8 @@ impl DurableStream {
 
     fn new(target: Target) -> Self {
         let number = NEXT_HANDLE.fetch_add(1, Ordering::Relaxed);
-        let (writer, plain) = (Mutex::default(), PlainQueue::new());
-        DurableStream { shared: Arc::new(Shared { target, writer, number, plain }) }
+        let writer = Mutex::default();
+        DurableStream { shared: Arc::new(Shared { target, writer, number }) }
     }
 
     /// Creates the stream (PROTOCOL.md 5.1) with `body` as its first content, which may be empty.

@@ -1,5 +1,6 @@
 //! The writers of plain appends: one identity per process and stream, however many handles there
-//! are and however short they live. Servers remember every identity they see.
+//! are and however short they live. Servers remember every identity they see. Where the option
+//! `idempotent` is off they have none.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 
-use crate::delivery::buffer::lifecycle::Stop;
 use crate::delivery::closing::{Last, close_by, is_closed};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::check_seq;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::Options;
 use crate::outcome::{CloseResult, Outcome};
-use crate::reason::Reason;
 use crate::runtime::fork::PerProcess;
 use crate::runtime::lifecycle::{Work, register};
 use crate::runtime::pending::Pending;
@@ -61,30 +60,17 @@ impl Writer {
     fn open(target: &Target, behind: Option<&Writer>, key: Option<WriterKey>) -> Result<Self> {
         let id = format!("durstream-{:016x}", random());
         let mut config = target.producer_config(&id, &Options::new())?;
+        config.identified = target.options.idempotent.unwrap_or(true);
         (config.awaited, config.opened_at) = (true, target.take_tail());
         let before = behind.map(|other| other.engine.clone());
         let engine = Engine::start(target.endpoint().clone(), config, None, before)?;
         Ok(Writer { engine, key })
     }
 
-    /// Refuses an append that no server would take, with its `Stream-Seq` if it has one.
-    pub(super) fn check_append(&self, message: &[u8], seq: Option<&str>) -> Result<()> {
-        check_seq(seq)?;
-        self.engine.check_message(message)?;
-        self.engine.check_size(&[message], seq.map_or(0, str::len)).map(drop)
-    }
-
-    /// Refuses a last message that no server would take, and a handle that came through `fork`.
-    pub(super) fn check_close(&self, message: Option<&[u8]>) -> Result<()> {
-        match message {
-            Some(message) => self.check_append(message, None),
-            None => self.engine.check_fork(),
-        }
-    }
-
     /// Appends a message, with a `Stream-Seq` if there is one.
     pub(super) fn append(&self, message: &[u8], seq: Option<&str>) -> Result<Pending<Outcome>> {
-        self.check_append(message, seq)?;
+        check_seq(seq)?;
+        self.engine.check_message(message)?;
         if let Some(end) = self.engine.closes().result.clone() {
             return Err(is_closed(&self.engine, end));
         }
@@ -120,31 +106,6 @@ impl Writer {
         let closes = self.engine.closes();
         closes.by == handle
             || (closes.result.is_none() && !self.engine.book().lifecycle.is_closing())
-    }
-
-    /// Whether the server has acknowledged anything of it: then it is not one too many.
-    pub(super) fn is_known(&self) -> bool {
-        self.engine.book().has_delivered()
-    }
-
-    /// Whether it was told to take no more writes, as the library's end tells everybody.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.engine.book().lifecycle.stop() != Stop::No
-    }
-
-    /// Whether it was told to end now.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.engine.book().lifecycle.stop() == Stop::Now
-    }
-
-    /// Whether it failed because the server takes no further producers.
-    pub(super) fn producer_limit_reached(&self) -> bool {
-        if self.is_foreign() {
-            return false;
-        }
-        let book = self.engine.book();
-        let reason = book.lifecycle.error().and_then(Error::reason);
-        reason == Some(Reason::ProducerLimit)
     }
 
     #[cfg(all(test, unix))]

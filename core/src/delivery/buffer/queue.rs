@@ -24,6 +24,16 @@ pub(crate) struct Queued {
     pub(crate) splits: Option<Arc<SplitBudget>>,
 }
 
+impl Queued {
+    /// Two of half the groups each, in order; nothing for a single group. The second one ends the
+    /// stream if this does.
+    pub(crate) fn split(&self) -> Option<[Queued; 2]> {
+        let (first, second) = self.batch.split()?;
+        let part = |batch, closes| Queued { batch, closes, splits: self.splits.clone(), ..*self };
+        Some([part(first, false), part(second, self.closes)])
+    }
+}
+
 /// How many requests taking one refused batch apart may cost with nothing accepted in between:
 /// a server that refuses everything is not asked about every write.
 #[derive(Debug)]

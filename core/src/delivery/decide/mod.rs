@@ -3,3 +3,4 @@
 pub(crate) mod compare;
 pub(crate) mod pacing;
 pub(crate) mod session;
+pub(crate) mod unidentified;

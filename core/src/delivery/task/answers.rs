@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::delivery::buffer::batch::BATCH_OVERHEAD;
 use crate::delivery::buffer::lifecycle::End;
-use crate::delivery::buffer::queue::{Queued, SplitBudget};
+use crate::delivery::buffer::queue::SplitBudget;
 use crate::delivery::decide::session::{Attempt, Decision};
 use crate::delivery::engine::settle::Room;
 use crate::delivery::task::slot::Slot;
@@ -62,13 +62,7 @@ impl Task {
             }
             Opened::Later(error, retry_after) => self.pause(error, retry_after),
             Opened::Never(error) => {
-                let reason = match error.kind() {
-                    ErrorKind::StreamClosed => Reason::StreamClosed,
-                    ErrorKind::Unauthorized => Reason::Unauthorized,
-                    ErrorKind::StreamNotFound => Reason::NotFound,
-                    ErrorKind::StreamGone => Reason::Gone,
-                    _ => Reason::Conflict,
-                };
+                let reason = error.refusal();
                 self.end(End::Failed, None, reason, Reason::ProducerFailed, error);
             }
         }
@@ -80,6 +74,9 @@ impl Task {
         result: Result<Response, SendError>,
         stream_type: Option<String>,
     ) {
+        if !self.identified {
+            return self.on_unidentified(n, result, stream_type);
+        }
         let url = &self.engine.endpoint.shown;
         let response = match result {
             Ok(response) => response,
@@ -255,7 +252,7 @@ impl Task {
         self.pause_as(self.failures, error, retry_after);
     }
 
-    fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
+    pub(super) fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
         let retries = &self.engine.config.retries;
         let pause = retries.backoff.delay(growth, rand::random());
         let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
@@ -330,6 +327,9 @@ impl Task {
             .with_reason(Reason::ProducerLimit)
             .with_url(&self.engine.endpoint.shown)
             .with_status(429);
+        if self.engine.config.awaited {
+            return self.go_on_unidentified(n, error);
+        }
         let (reason, rest) = (Reason::ProducerLimit, Reason::ProducerFailed);
         self.end(End::Failed, Some(n), reason, rest, error);
     }
@@ -351,18 +351,10 @@ impl Task {
         let groups = slot.queued.batch.group_count();
         let budget = slot.queued.splits.get_or_insert_with(|| Arc::new(SplitBudget::new(groups)));
         let more = budget.spend();
-        let parts = slot.queued.batch.split().filter(|_| split && more);
-        if let Some((first, second)) = parts {
-            let queued = Queued {
-                batch: second,
-                closes: slot.queued.closes,
-                splits: slot.queued.splits.clone(),
-                ..slot.queued
-            };
-            let behind = Slot { expired: slot.expired, ..Slot::new(NO_TUPLE, queued) };
-            slot.queued.batch = first;
-            slot.queued.closes = false;
-            self.engine.book().reserve_anyway(BATCH_OVERHEAD); // for the one more
+        if let Some([first, second]) = slot.queued.split().filter(|_| split && more) {
+            slot.queued = first;
+            let behind = Slot { expired: slot.expired, ..Slot::new(NO_TUPLE, second) };
+            self.reserve_for_a_part();
             self.window.insert(n + 1, behind);
             return;
         }
@@ -373,5 +365,10 @@ impl Task {
         let in_doubt = slot.doubt().is_from_before();
         let batch = &slot.queued.batch;
         self.engine.give_up(batch, in_doubt, Status::Rejected, reason, error);
+    }
+
+    /// A batch that is taken apart costs one more.
+    pub(super) fn reserve_for_a_part(&self) {
+        self.engine.book().reserve_anyway(BATCH_OVERHEAD);
     }
 }

@@ -22,7 +22,7 @@ const OVERSLEPT: Duration = Duration::from_secs(1);
 impl Task {
     /// Settles what is older than `delivery_timeout_ms`.
     pub(super) fn expire(&mut self, now: Instant) {
-        let Some(limit) = self.engine.config.delivery_timeout else { return };
+        let Some(limit) = self.time_limit() else { return };
         let engine = self.engine.clone();
         self.expire_sent(now, limit);
         loop {
@@ -48,6 +48,11 @@ impl Task {
             self.turn_session(0);
             std::mem::take(&mut self.window).iter().for_each(|slot| self.leave(slot));
         }
+    }
+
+    /// How long a write may take. Without an identity the number of repeats is what is bounded.
+    fn time_limit(&self) -> Option<Duration> {
+        self.engine.config.delivery_timeout.filter(|_| self.identified)
     }
 
     /// How long a batch gathers while it cannot be sent.
@@ -102,7 +107,7 @@ impl Task {
     pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
         let now = Instant::now();
         let config = &self.engine.config;
-        let Some(limit) = config.delivery_timeout else { return };
+        let Some(limit) = self.time_limit() else { return };
         let before = limit.saturating_sub(config.request_timeout);
         let late = timer.is_some_and(|at| now > at + OVERSLEPT);
         if let (true, Some(earliest)) = (late, now.checked_sub(before)) {
@@ -112,10 +117,9 @@ impl Task {
     }
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        let config = &self.engine.config;
         let book = self.engine.book();
         let mut timers = [self.paused_until, None, None, None];
-        if let Some(limit) = config.delivery_timeout {
+        if let Some(limit) = self.time_limit() {
             let slots = self.window.iter().filter(|slot| !slot.expired);
             timers[1] = slots.map(|slot| slot.queued.born.at + limit).min();
             timers[2] = book.queue().oldest().map(|born| born + limit);

@@ -181,9 +181,11 @@ impl Task {
         if !slot.queued.batch.is_end() {
             headers.insert(header::CONTENT_TYPE, value(&config.content_type));
         }
-        headers.insert(PRODUCER_ID, value(&config.producer_id));
-        headers.insert(PRODUCER_EPOCH, self.session.epoch.into());
-        headers.insert(PRODUCER_SEQ, slot.seq.into());
+        if self.identified {
+            headers.insert(PRODUCER_ID, value(&config.producer_id));
+            headers.insert(PRODUCER_EPOCH, self.session.epoch.into());
+            headers.insert(PRODUCER_SEQ, slot.seq.into());
+        }
         if let Some(seq) = &slot.queued.batch.stream_seq {
             headers.insert(STREAM_SEQ, value(seq));
         }

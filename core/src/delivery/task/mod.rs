@@ -34,6 +34,7 @@ mod launching;
 mod reconciling;
 mod slot;
 mod transitions;
+mod unidentified;
 
 type Before = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -54,6 +55,8 @@ pub(crate) struct Task {
     session: Session,
     window: VecDeque<Slot>,
     flights: JoinSet<Landed>,
+    /// Requests carry the identity; never again once one went without.
+    identified: bool,
     /// How many requests with batches have been sent.
     sent: u64,
     turn: Option<Turn>,
@@ -122,6 +125,7 @@ impl Task {
             session,
             window: VecDeque::new(),
             flights: JoinSet::new(),
+            identified: config.identified,
             sent: 0,
             turn: None,
             failures: 0,
@@ -210,16 +214,20 @@ impl Task {
     /// A request's own task was aborted or panicked: what it carried may have been stored. A fault
     /// of ours that makes one panic makes the next one panic too: it is repeated like any other.
     fn on_lost_flight(&mut self, lost: &JoinError) {
+        let panicked = Error::new(ErrorKind::Internal, "a request ended in a panic of the library")
+            .with_url(&self.engine.endpoint.shown)
+            .with_definite(false);
         let carried =
             |slot: &Slot| slot.flight.as_ref().is_some_and(|(own, _)| own.id() == lost.id());
         if let Some(n) = self.window.iter().position(carried) {
             self.window[n].flying = false;
-            self.on_unanswered(n, true);
+            match self.identified {
+                true => self.on_unanswered(n, true),
+                false => self.fail_one(n, panicked.clone()),
+            }
         }
         if lost.is_panic() {
-            let error =
-                Error::new(ErrorKind::Internal, "a request ended in a panic of the library");
-            self.pause(error.with_url(&self.engine.endpoint.shown).with_definite(false), None);
+            self.pause(panicked, None);
         }
     }
 

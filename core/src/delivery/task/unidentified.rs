@@ -1,0 +1,104 @@
+//! Going on without an identity, because `idempotent` is off or the server takes no further
+//! producers: one request at a time in the order of the calls, repeated only while nothing can have
+//! been stored. What waits behind a request goes out together.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::delivery::buffer::queue::SplitBudget;
+use crate::delivery::decide::unidentified::{Verdict, verdict};
+use crate::delivery::engine::settle::Room;
+use crate::delivery::task::Task;
+use crate::error::Error;
+use crate::outcome::{Outcome, Status};
+use crate::protocol::answer::{Answer, Response};
+use crate::transport::request::SendError;
+
+impl Task {
+    /// The server takes no further producers. What may be stored under the identity is not sent
+    /// without one: that could double it.
+    pub(super) fn go_on_unidentified(&mut self, n: usize, error: Error) {
+        self.identified = false;
+        if self.window[n].doubt().is_open() {
+            self.fail_one(n, error.with_definite(false));
+        }
+    }
+
+    /// An attempt without an identity has come to its end.
+    pub(super) fn on_unidentified(
+        &mut self,
+        n: usize,
+        result: Result<Response, SendError>,
+        stream_type: Option<String>,
+    ) {
+        let url = self.engine.endpoint.shown.clone();
+        let response = match result {
+            Ok(response) => response,
+            Err(failure) => {
+                let error = failure.error("append", &url);
+                return self.repeat_unless(failure.sent, n, error, None);
+            }
+        };
+        let answer = Answer::read(&response, SystemTime::now()).explained_by(stream_type);
+        let batch = &self.window[n].queued.batch;
+        let is_out_of_order = batch.stream_seq.is_some() && answer.is_misfit();
+        let error = || match is_out_of_order {
+            true => answer.sequence_conflict(&url),
+            false => answer.error("append", &url),
+        };
+        match verdict(&answer, batch.is_end()) {
+            Verdict::Delivered => self.deliver_one(n, &answer),
+            Verdict::Repeat => self.repeat_unless(false, n, error(), answer.retry_after),
+            Verdict::Unclear => self.repeat_unless(true, n, error(), answer.retry_after),
+            Verdict::Split if self.split_one(n) => {}
+            Verdict::Split | Verdict::Refused => self.fail_one(n, error().with_definite(true)),
+        }
+    }
+
+    fn deliver_one(&mut self, n: usize, answer: &Answer) {
+        self.on_contact();
+        let Some(slot) = self.window.remove(n) else { return };
+        slot.queued.splits.iter().for_each(|splits| splits.refill());
+        let (attempts, offset) = (slot.queued.attempts, answer.next_offset.clone());
+        let outcome = Outcome { attempts, offset, ..Outcome::delivered() };
+        self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+    }
+
+    /// The same once more, after a pause, unless it may be stored or was repeated often enough.
+    fn repeat_unless(
+        &mut self,
+        maybe_stored: bool,
+        n: usize,
+        error: Error,
+        retry_after: Option<Duration>,
+    ) {
+        let attempts = self.window[n].queued.attempts;
+        if maybe_stored || u64::from(attempts) > self.engine.config.retries.max_retries {
+            return self.fail_one(n, error.with_definite(!maybe_stored));
+        }
+        self.pause_as(attempts - 1, error, retry_after);
+    }
+
+    /// Takes a refused batch apart, so that one bad message takes no other with it; whether it is
+    /// more than one, and worth further requests.
+    fn split_one(&mut self, n: usize) -> bool {
+        let queued = &mut self.window[n].queued;
+        let groups = queued.batch.group_count();
+        let budget = queued.splits.get_or_insert_with(|| Arc::new(SplitBudget::new(groups)));
+        if !budget.spend() {
+            return false;
+        }
+        let Some(parts) = queued.split() else { return false };
+        self.window.remove(n);
+        self.reserve_for_a_part();
+        self.engine.book().put_back(parts.into_iter());
+        true
+    }
+
+    /// Settles one batch with its error; what is behind it goes on.
+    pub(super) fn fail_one(&mut self, n: usize, error: Error) {
+        let Some(slot) = self.window.remove(n) else { return };
+        let (in_doubt, reason) = (!error.definite(), error.refusal());
+        self.engine.give_up(&slot.queued.batch, in_doubt, Status::Rejected, reason, error);
+    }
+}
