@@ -71,16 +71,44 @@ impl std::fmt::Debug for Callbacks {
 /// call, its place in the line, and what it shares with nobody.
 const NOTICE: u64 = 256;
 
+/// A holder of a producer and its callbacks.
+struct Listener {
+    holder: u32,
+    callbacks: Callbacks,
+    /// The first write it is told nothing of: it was accepted after the holder was let go.
+    until: u64,
+}
+
+impl Listener {
+    /// The one of its callbacks that is called for a batch, if it has it and is told of the batch.
+    fn called<C: Clone>(
+        &self,
+        batch: &Batch,
+        callback: impl Fn(&Callbacks) -> &Option<C>,
+    ) -> Option<Called<C>> {
+        let Listener { holder, until, .. } = *self;
+        let callback = callback(&self.callbacks).clone().filter(|_| batch.first_id < until)?;
+        Some(Called { holder, until, callback })
+    }
+}
+
+/// A holder's callback that is called, and where what it is told ends.
+pub(crate) struct Called<C> {
+    holder: u32,
+    until: u64,
+    callback: C,
+}
+
 /// What became of a batch, and who is told.
 pub(crate) enum Report {
     Failed {
-        to: Vec<(u32, ErrorCallback)>,
+        to: Vec<Called<ErrorCallback>>,
         batch: Batch,
         outcome: Outcome,
         error: Error,
     },
     Delivered {
-        to: Vec<(u32, DeliveryCallback)>,
+        to: Vec<Called<DeliveryCallback>>,
         first_id: u64,
         count: u64,
         tags: Tags,
@@ -101,46 +129,57 @@ impl Report {
     pub(crate) fn deliver(self) {
         match self {
             Report::Failed { to, batch, outcome, error } => {
-                let to = to.into_iter().map(|(holder, callback)| {
-                    (batch.tags.of(holder, batch.writes), callback) // a tag is its holder's alone
-                });
-                let to: Vec<(Vec<u64>, ErrorCallback)> = to.collect();
+                // A tag is its holder's alone.
+                let tags = |to: &Called<_>| batch.tags.of(to.holder, batch.writes);
+                let to: Vec<_> = to.into_iter().map(|to| (tags(&to), to)).collect();
                 for (id, payload) in batch.payloads() {
-                    for (tags, callback) in &to {
+                    for (tags, to) in to.iter().filter(|(_, to)| id < to.until) {
                         let place = (id - batch.first_id) as usize;
                         let tag = tags.get(place).copied().unwrap_or(0);
                         let (payload, outcome) = (payload.clone(), outcome.clone());
                         let failure = Failure { id, tag, payload, outcome, error: error.clone() };
-                        guarded(|| callback(failure));
+                        guarded(|| (to.callback)(failure));
                     }
                 }
             }
             Report::Delivered { to, first_id, count, tags, outcome } => {
-                for (holder, callback) in to {
-                    let (tags, outcome) = (tags.of(holder, count), outcome.clone());
+                for to in to {
+                    let (mut tags, outcome) = (tags.of(to.holder, count), outcome.clone());
+                    let count = count.min(to.until - first_id);
+                    tags.truncate(count as usize);
                     let delivery = Delivery { first_id, count, tags, outcome };
-                    guarded(|| callback(delivery));
+                    guarded(|| (to.callback)(delivery));
                 }
             }
         }
     }
 }
 
-/// The callbacks of a producer, each set with the number of the holder it belongs to.
+/// The callbacks of a producer, those of each holder.
 #[derive(Default)]
-pub(crate) struct Listeners(Mutex<Vec<(u32, Callbacks)>>);
+pub(crate) struct Listeners(Mutex<Vec<Listener>>);
 
 impl Listeners {
     /// Adds a holder's callbacks; all holders are told of every write.
     pub(crate) fn add(&self, holder: u32, callbacks: Callbacks) {
-        lock(&self.0).push((holder, callbacks));
+        if callbacks.on_error.is_some() || callbacks.on_delivery.is_some() {
+            lock(&self.0).push(Listener { holder, callbacks, until: u64::MAX });
+        }
+    }
+
+    /// Tells a holder nothing of the writes from an id on; whether it is told anything.
+    pub(crate) fn limit(&self, holder: u32, until: u64) -> bool {
+        let mut listeners = lock(&self.0);
+        let mut its: Vec<_> = listeners.iter_mut().filter(|own| own.holder == holder).collect();
+        its.iter_mut().for_each(|own| own.until = until);
+        !its.is_empty()
     }
 
     /// Forgets the callbacks of a holder that left while others stay.
     pub(crate) fn remove(&self, holder: u32) {
         let mut listeners = lock(&self.0);
         let (its, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut *listeners).into_iter().partition(|(known, _)| *known == holder);
+            std::mem::take(&mut *listeners).into_iter().partition(|own| own.holder == holder);
         *listeners = others;
         drop(listeners);
         drop(its); // not under the lock: they are the host's
@@ -148,14 +187,14 @@ impl Listeners {
 
     /// Whether anybody is told of failures.
     pub(crate) fn hear_failures(&self) -> bool {
-        lock(&self.0).iter().any(|(_, own)| own.on_error.is_some())
+        lock(&self.0).iter().any(|own| own.callbacks.on_error.is_some())
     }
 
     /// The report of a batch, if anybody is told of its outcome.
     pub(crate) fn report(&self, batch: &Batch, outcome: &Outcome) -> Option<Report> {
         let listeners = lock(&self.0);
         if let Some(error) = &outcome.error {
-            let own = |(holder, own): &(u32, Callbacks)| Some((*holder, own.on_error.clone()?));
+            let own = |own: &Listener| own.called(batch, |callbacks| &callbacks.on_error);
             let to: Vec<_> = listeners.iter().filter_map(own).collect();
             return (!to.is_empty()).then(|| Report::Failed {
                 to,
@@ -164,7 +203,7 @@ impl Listeners {
                 error: error.clone(),
             });
         }
-        let own = |(holder, own): &(u32, Callbacks)| Some((*holder, own.on_delivery.clone()?));
+        let own = |own: &Listener| own.called(batch, |callbacks| &callbacks.on_delivery);
         let to: Vec<_> = listeners.iter().filter_map(own).collect();
         (!to.is_empty()).then(|| Report::Delivered {
             to,

@@ -1,6 +1,8 @@
 //! [`StateProducer`]: the exactly-once writer of entity state.
 
+use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -15,7 +17,7 @@ use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
 use crate::protocol::json;
 use crate::protocol::json::Key;
 use crate::runtime::pending::{Pending, pending};
-use crate::state::registry::Entry;
+use crate::state::registry::{Entry, Opened, Registry, Schema};
 use crate::state::schema::{Compiled, StreamSchema, shown};
 
 use crate::delivery::closing::Last;
@@ -39,26 +41,29 @@ pub fn create_durable_stream(options: Options, schema: StreamSchema) -> Result<S
 
 /// The same, with callbacks that are told what becomes of every accepted write. Each holder has its
 /// own, and all of them are called; a tag is told to the holder alone that wrote with it, while it
-/// is one.
+/// is one. Validators that are functions are each holder's own, too.
 pub fn create_durable_stream_with(
     options: Options,
     schema: StreamSchema,
     callbacks: Callbacks,
 ) -> Result<StateProducer> {
     schema.check()?;
-    let (entry, holder) = Registry::of_process().open(options, schema)?;
+    let Opened { entry, holder, schema } = Registry::of_process().open(options, schema)?;
     entry.engine.listeners.add(holder, callbacks);
-    Ok(StateProducer { entry, holder })
+    Ok(StateProducer { entry, holder, schema, is_released: AtomicBool::new(false) })
 }
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order.
 ///
 /// Any thread may use it. Each open is a holder; letting the last one go drains the producer in
-/// the background.
+/// the background. One that is dropped while others stay is told no more; see
+/// [`release`](StateProducer::release).
 pub struct StateProducer {
     pub(super) entry: Arc<Entry>,
     /// The number of this holder.
     holder: u32,
+    schema: Arc<Schema>,
+    is_released: AtomicBool,
 }
 
 impl StateProducer {
@@ -164,7 +169,7 @@ impl StateProducer {
     }
 
     fn try_upsert(&self, name: &str, value: &[u8], options: WriteOptions) -> Result<u64> {
-        self.engine().check_fork()?;
+        self.check_held()?;
         let collection = self.collection(name)?;
         let refuse = |reason, key: Option<&str>, text: String| {
             let issue = Issue { path: String::new(), message: text.clone() };
@@ -201,7 +206,7 @@ impl StateProducer {
     }
 
     fn try_delete(&self, name: &str, key: &str, options: WriteOptions) -> Result<u64> {
-        self.engine().check_fork()?;
+        self.check_held()?;
         let collection = self.collection(name)?;
         if key.is_empty() {
             let text = "the key is empty".to_owned();
@@ -218,8 +223,8 @@ impl StateProducer {
     }
 
     fn collection(&self, name: &str) -> Result<&Compiled> {
-        self.entry.schema.get(name).ok_or_else(|| {
-            let known: Vec<_> = self.entry.schema.names().map(error::shown).collect();
+        self.schema.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.schema.names().map(error::shown).collect();
             let text = format!(
                 "there is no collection `{}`; the schema has {}",
                 error::shown(name),
@@ -242,6 +247,44 @@ impl StateProducer {
         self.engine().flush()
     }
 
+    /// Lets this holder go, once; the last one lets the producer go, which then drains.
+    ///
+    /// Its callbacks are still told what becomes of the writes accepted until now, by any holder, and
+    /// of no later ones. From here on this handle's writes are refused (`producer-stopping`), and it
+    /// ends nothing that others hold: its `close` only flushes. Waiting and looking go on working, so
+    /// that receipts may keep the handle and hold nothing open.
+    ///
+    /// The result is there when all that was accepted until now is settled; it may be dropped, and
+    /// takes nothing from what a flush reports.
+    pub fn release(&self) -> Pending<()> {
+        if let Err(error) = self.engine().check_fork() {
+            return Pending::ready(Err(error));
+        }
+        match self.is_released.swap(true, Ordering::Relaxed) {
+            false => Registry::of_process().release(&self.entry, self.holder),
+            true => self.engine().when_all_settled(),
+        }
+    }
+
+    fn is_released(&self) -> bool {
+        self.is_released.load(Ordering::Relaxed)
+    }
+
+    /// Refuses the writes of a forked child, and of a handle that was let go.
+    fn check_held(&self) -> Result<()> {
+        self.engine().check_fork()?;
+        match self.is_released() {
+            true => Err(self.engine().turn_away(let_go(), Reason::ProducerStopping)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether this handle may end the producer: one that was let go leaves that to the others.
+    fn may_end(&self) -> bool {
+        let is_anothers = || self.is_released() && self.entry.is_held();
+        !self.engine().is_foreign() && !is_anothers()
+    }
+
     /// Flushes, leaves the registry and lets go, for all holders. The stream itself goes on:
     /// it outlives a deploy.
     pub fn close(&self) -> Pending<FlushReport> {
@@ -254,6 +297,9 @@ impl StateProducer {
     pub fn close_stream(&self) -> Pending<CloseResult> {
         if let Err(error) = self.engine().check_fork() {
             return Pending::ready(Err(error));
+        }
+        if !self.may_end() {
+            return Pending::ready(Err(let_go().with_url(&self.engine().endpoint.shown)));
         }
         let (completer, result) = pending();
         let entry = self.entry.clone();
@@ -269,7 +315,7 @@ impl StateProducer {
     /// Takes no more writes from any holder, delivers the accepted ones and ends by itself:
     /// what an abort signal does.
     pub fn begin_shutdown(&self) {
-        if !self.engine().is_foreign() {
+        if self.may_end() {
             Registry::of_process().retire(&self.entry);
             self.engine().begin_stop();
         }
@@ -277,7 +323,7 @@ impl StateProducer {
 
     /// Ends now: pending writes settle as `cancelled` or `delivery-unknown`.
     pub fn stop(&self) {
-        if !self.engine().is_foreign() {
+        if self.may_end() {
             Registry::of_process().retire(&self.entry);
             self.engine().stop_now();
         }
@@ -296,7 +342,14 @@ impl StateProducer {
     /// waits for it. For the bindings that wait for room themselves.
     #[doc(hidden)]
     pub fn finds_room(&self, size: usize) -> bool {
-        self.engine().finds_room(size)
+        self.is_released() || self.engine().finds_room(size)
+    }
+
+    /// What is kept with the producer: what the first holder gave that asked. For a binding whose
+    /// callables, such as the first holder's header functions, need an owner while they are called.
+    #[doc(hidden)]
+    pub fn kept_or<T: Any + Send + Sync>(&self, own: T) -> Option<&T> {
+        self.entry.kept.get_or_init(|| Box::new(own)).downcast_ref()
     }
 
     /// Where the producer stands.
@@ -327,7 +380,7 @@ impl StateProducer {
 
 impl Drop for StateProducer {
     fn drop(&mut self) {
-        if !self.engine().is_foreign() {
+        if !self.engine().is_foreign() && !self.is_released() {
             Registry::of_process().let_go(&self.entry, self.holder);
         }
     }
@@ -337,4 +390,9 @@ impl std::fmt::Debug for StateProducer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "StateProducer({} on {})", self.producer_id(), self.url())
     }
+}
+
+/// The error of a handle that was let go.
+fn let_go() -> Error {
+    Error::new(ErrorKind::ProducerClosed, "this handle on the producer was let go")
 }

@@ -1,7 +1,8 @@
 //! One state producer per stream in a process (docs/adr/registry.md).
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use crate::delivery::config::Config;
 use crate::delivery::engine::Engine;
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
 use crate::requests::operations::create_headers;
 use crate::runtime::fork::PerProcess;
+use crate::runtime::pending::Pending;
 use crate::runtime::threads::lock;
 use crate::state::schema::{Compiled, StreamSchema};
 use crate::transport::endpoint::Endpoint;
@@ -23,9 +25,11 @@ static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 pub(crate) struct Entry {
     key: Arc<str>,
     options: Options,
-    pub(super) schema: Schema,
+    schema: Arc<Schema>,
     pub(super) strict: bool,
     pub(super) engine: Arc<Engine>,
+    /// What a binding keeps with the producer, whoever holds it.
+    pub(super) kept: OnceLock<Box<dyn Any + Send + Sync>>,
     /// How many hold it, and how many ever did. Changed under the registry's lock alone.
     holders: Mutex<Holders>,
 }
@@ -33,6 +37,13 @@ pub(crate) struct Entry {
 struct Holders {
     now: usize,
     ever: u32,
+}
+
+/// What an open gives out: the producer, the number of its new holder, and that one's validators.
+pub(super) struct Opened {
+    pub(super) entry: Arc<Entry>,
+    pub(super) holder: u32,
+    pub(super) schema: Arc<Schema>,
 }
 
 /// A schema's collections, ready to validate.
@@ -101,8 +112,8 @@ impl Registry {
         REGISTRY.get()
     }
 
-    /// The producer of a stream, the open one or a new one, and the number of its new holder.
-    pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<(Arc<Entry>, u32)> {
+    /// The producer of a stream, the open one or a new one, and its new holder.
+    pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<Opened> {
         let producer_id = check_scope(&options)?;
         let endpoint = Endpoint::resolve(&options)?;
         let key = endpoint.stream.clone();
@@ -113,20 +124,21 @@ impl Registry {
         let slot = slots.by_stream.entry(key.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
             entry.check_same(&options, &schema)?;
+            let schema = entry.schema_of(&schema)?;
             let holder = {
                 let mut holders = lock(&entry.holders);
                 holders.now += 1;
                 holders.ever += 1;
                 holders.ever
             };
-            return Ok((entry, holder));
+            return Ok(Opened { entry, holder, schema });
         }
         if let Some(retired) = slot.open.take() {
             slot.before = Some(Arc::downgrade(&retired.engine));
         }
         let mut config = Config::new(Scope::State, &options, &producer_id, CONTENT_TYPE)?;
         config.create = Some(create_headers(&options, CONTENT_TYPE)?);
-        let schema = Schema::compile(schema)?;
+        let schema = Arc::new(Schema::compile(schema)?);
         live = writers_of(&endpoint.stream, &config.producer_id);
         last = slot.before.as_ref().and_then(Weak::upgrade);
         // One of another id comes first, too: for the order.
@@ -137,12 +149,13 @@ impl Registry {
             key,
             strict: options.strict.unwrap_or(false),
             options,
-            schema,
+            schema: schema.clone(),
             engine,
+            kept: OnceLock::new(),
             holders: Mutex::new(Holders { now: 1, ever: 1 }),
         });
         slot.open = Some(entry.clone());
-        Ok((entry, 1))
+        Ok(Opened { entry, holder: 1, schema })
     }
 
     /// Lets one holder go; the last one lets the producer go, which then drains.
@@ -152,6 +165,18 @@ impl Registry {
             entry.engine.begin_stop();
         } else {
             entry.engine.listeners.remove(holder);
+        }
+    }
+
+    /// Lets a holder go that is still told what becomes of everything accepted until now. The result
+    /// is there when all of that is settled.
+    pub(super) fn release(&self, entry: &Arc<Entry>, holder: u32) -> Pending<()> {
+        if self.leave(entry) {
+            let settled = entry.engine.when_all_settled();
+            entry.engine.begin_stop();
+            settled
+        } else {
+            entry.engine.release_listener(holder)
         }
     }
 
@@ -186,6 +211,19 @@ impl Registry {
 }
 
 impl Entry {
+    /// A holder's schema. What the core compiled is shared; functions are the holder's own.
+    fn schema_of(&self, own: &StreamSchema) -> Result<Arc<Schema>> {
+        match own.has_functions() {
+            true => Schema::compile(own.clone()).map(Arc::new),
+            false => Ok(self.schema.clone()),
+        }
+    }
+
+    /// Whether anybody has not let go of it.
+    pub(super) fn is_held(&self) -> bool {
+        lock(&self.holders).now > 0
+    }
+
     /// Whether it still takes writes: one that failed or was stopped makes room for another.
     fn is_open(&self) -> bool {
         self.engine.takes_writes()
@@ -223,7 +261,7 @@ fn check_scope(options: &Options) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
     use std::time::Duration;
 
     use super::*;
@@ -285,5 +323,120 @@ mod tests {
         let on_error: ErrorCallback = std::sync::Arc::new(move |_| held.begin_shutdown());
         let holder = open("held", Callbacks { on_error: Some(on_error), on_delivery: None });
         assert!(ends(move || drop(holder)), "it hangs");
+    }
+
+    /// What each `on_error` of two holders was told, as ids.
+    fn heard() -> (Callbacks, Receiver<u64>) {
+        let (tell, told) = channel();
+        let on_error: ErrorCallback = Arc::new(move |failure| {
+            let _ = tell.send(failure.id);
+        });
+        (Callbacks { on_error: Some(on_error), on_delivery: None }, told)
+    }
+
+    fn upsert(producer: &StateProducer) -> crate::Receipt {
+        producer.upsert_json("c", br#"{"id":"a"}"#).unwrap()
+    }
+
+    /// The next so many ids, and then the end: the callback is forgotten.
+    fn all_of(told: &Receiver<u64>, count: usize) -> Vec<u64> {
+        let ids = (0..count).map(|_| told.recv_timeout(Duration::from_secs(20)).unwrap());
+        let ids = ids.collect();
+        let more = told.recv_timeout(Duration::from_secs(20));
+        assert_eq!(more, Err(RecvTimeoutError::Disconnected));
+        ids
+    }
+
+    #[test]
+    fn a_released_holder_is_told_of_what_was_accepted_before() {
+        let ((callbacks, one), (others, two)) = (heard(), heard());
+        let (first, second) = (open("released", callbacks), open("released", others));
+        upsert(&first);
+        upsert(&second);
+        let released = first.release();
+        upsert(&second);
+        second.stop();
+        released.wait().unwrap();
+        assert_eq!(all_of(&one, 2), [1, 2]);
+        drop(second);
+        assert!(first.wait(1).wait().unwrap().error.is_some(), "its receipts wait all the same");
+        drop(first);
+        assert_eq!(all_of(&two, 3), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_dropped_holder_is_told_no_more() {
+        let ((callbacks, one), (others, two)) = (heard(), heard());
+        let (first, second) = (open("dropped", callbacks), open("dropped", others));
+        upsert(&first);
+        drop(first);
+        assert!(all_of(&one, 0).is_empty());
+        second.stop();
+        drop(second);
+        assert_eq!(all_of(&two, 1), [1]);
+    }
+
+    #[test]
+    fn a_released_handle_writes_nothing_and_ends_nothing_of_others() {
+        let first = open("let-go", Callbacks::default());
+        let second = open("let-go", Callbacks::default());
+        drop((first.release(), first.release()));
+        let receipt = upsert(&first);
+        assert_eq!(receipt.refusal().unwrap().reason, Some(crate::Reason::ProducerStopping));
+        assert_eq!(first.delete("c", "a").unwrap().refusal(), receipt.refusal());
+        assert_eq!(second.stats().refused, 2);
+        second.flush().wait().unwrap(); // it fails of none of the other's
+        first.close().wait().unwrap();
+        let error = first.close_stream().wait().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::ProducerClosed);
+        first.begin_shutdown();
+        first.stop();
+        drop(first);
+        assert!(upsert(&second).is_accepted());
+        // Nobody else holds it any more: then a handle may end what it let go.
+        drop(second.release());
+        second.stop();
+        assert!(second.wait(1).wait().unwrap().error.is_some());
+    }
+
+    /// The number of holders is right whatever is let go in which way: the last one's producer ends.
+    #[test]
+    fn the_last_holder_lets_the_producer_go_in_any_way() {
+        for release in [[true, true], [true, false], [false, true], [false, false]] {
+            let handles = [0; 2].map(|_| open("last", Callbacks::default()));
+            let (engine, ready) = (handles[0].entry.engine.clone(), handles[0].ready());
+            for (handle, release) in handles.into_iter().zip(release) {
+                assert!(engine.takes_writes());
+                if release {
+                    drop(handle.release());
+                }
+            }
+            assert!(!engine.takes_writes());
+            assert!(ready.wait().is_err());
+        }
+    }
+
+    #[test]
+    fn functions_that_validate_are_each_holders_own() {
+        let open = |refused: &'static str| {
+            let validate: crate::ValidateFn = Arc::new(move |value| match value["id"] == refused {
+                true => Err(vec![crate::Issue { path: "/id".into(), message: "no".into() }]),
+                false => Ok(()),
+            });
+            let options = Options::new().url("http://127.0.0.1:1/own").producer_id("p");
+            let schema = StreamSchema::new()
+                .collection("any", Collection::new("any", "id", Validator::Any))
+                .collection("own", Collection::new("own", "id", Validator::Function(validate)));
+            crate::create_durable_stream(options, schema).unwrap()
+        };
+        let (first, second) = (open("a"), open("b"));
+        assert!(first.is_same(&second));
+        let takes = |producer: &StateProducer, id: &str| {
+            let value = serde_json::json!({ "id": id });
+            producer.upsert("own", &value).unwrap().is_accepted()
+        };
+        assert_eq!([takes(&first, "a"), takes(&first, "b")], [false, true]);
+        assert_eq!([takes(&second, "a"), takes(&second, "b")], [true, false]);
+        first.stop();
     }
 }

@@ -136,6 +136,13 @@ impl StreamSchema {
         self.collections.iter().map(|(name, _)| name.as_str())
     }
 
+    /// Whether a collection's validator is a function of its holder's.
+    pub(super) fn has_functions(&self) -> bool {
+        let is_function =
+            |collection: &Collection| matches!(collection.validator, Validator::Function(_));
+        self.collections.iter().any(|(_, collection)| is_function(collection))
+    }
+
     pub(super) fn compile(&self) -> Result<HashMap<String, Compiled>> {
         self.collections.iter().map(|(name, c)| Ok((name.clone(), compile(name, c)?))).collect()
     }

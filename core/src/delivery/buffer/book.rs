@@ -303,9 +303,16 @@ impl Book {
 
     /// Registers a flush of everything accepted so far.
     pub(crate) fn flush(&mut self, kind: FlushKind, waiter: Completer<FlushReport>) -> Due {
-        self.seal(); // what is waited for gathers no more
+        if !matches!(kind, FlushKind::Look) {
+            self.seal(); // what is waited for gathers no more
+        }
         self.flushes.add(kind, self.next_id - 1, waiter);
         Due { waiters: Vec::new(), flushes: self.due_flushes() }
+    }
+
+    /// The id of the write that comes next.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
     }
 
     fn due_flushes(&mut self) -> Vec<DueFlush> {

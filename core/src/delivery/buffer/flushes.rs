@@ -85,7 +85,7 @@ impl Flushes {
         let (since, cause, only) = match kind {
             FlushKind::Report(only) => (self.reported, self.first_cause.clone(), Some(only)),
             FlushKind::Rest => (self.totals, None, Some(Arc::default())),
-            FlushKind::Watch => (self.reported, self.first_cause.clone(), None),
+            FlushKind::Watch | FlushKind::Look => (self.reported, self.first_cause.clone(), None),
         };
         self.waiting.retain(|flush| !flush.completer.is_abandoned());
         self.waiting.push(Flush { up_to, since, cause, only, completer });
@@ -130,6 +130,8 @@ pub(crate) enum FlushKind {
     Rest,
     /// Everything, and the next report tells it again.
     Watch,
+    /// The same, without any effect on what is sent.
+    Look,
 }
 
 fn report(since: &Totals, now: &Totals, cause: Option<Error>) -> Result<FlushReport> {

@@ -199,6 +199,11 @@ impl Engine {
         }
     }
 
+    /// Counts a call of a handle that may not write any more: nothing for the others' flush.
+    pub(crate) fn turn_away(&self, error: Error, reason: Reason) -> Error {
+        self.refuse(&mut self.book(), error, reason)
+    }
+
     fn refuse(&self, book: &mut Book, error: Error, reason: Reason) -> Error {
         book.count_refused();
         error.with_reason(reason).with_url(&self.endpoint.shown)

@@ -229,6 +229,45 @@ impl Engine {
         let _ = waiting.await;
     }
 
+    /// The wait for everything accepted so far, and the first write that is not waited for. It has no
+    /// effect on what is sent, nor on what a flush reports.
+    fn look_on(&self) -> (Pending<FlushReport>, u64) {
+        let (completer, waiting) = pending();
+        let (due, next) = {
+            let mut book = self.book();
+            (book.flush(FlushKind::Look, completer), book.next_id())
+        };
+        due.complete();
+        (waiting, next)
+    }
+
+    /// Waits until everything accepted so far is settled, well or not, with as little effect.
+    pub(crate) fn when_all_settled(&self) -> Pending<()> {
+        let (completer, waiting) = pending();
+        self.look_on().0.on_complete(move |_| completer.complete(Ok(())));
+        waiting
+    }
+
+    /// Tells a holder of what was accepted until now and of nothing later. When it was told all of
+    /// that, its callbacks are forgotten, and the result is there.
+    pub(crate) fn release_listener(self: &Arc<Self>, holder: u32) -> Pending<()> {
+        let (settled, until) = self.look_on();
+        let is_told = self.listeners.limit(holder, until);
+        let (engine, (completer, released)) = (Arc::downgrade(self), pending());
+        let forget = move |_: Result<FlushReport>| {
+            if let Some(engine) = engine.upgrade() {
+                engine.listeners.remove(holder);
+            }
+            completer.complete(Ok(())); // however it was settled
+        };
+        if is_told {
+            settled.on_dispatcher(forget); // behind what waits there to be told
+        } else {
+            settled.on_complete(forget);
+        }
+        released
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         if self.is_foreign() { Stats::default() } else { self.book().stats() }
     }

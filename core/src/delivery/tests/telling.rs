@@ -125,6 +125,33 @@ async fn a_tag_is_told_to_its_holder_alone() {
     assert!(one.recv().is_err(), "let go");
 }
 
+/// Letting go changes nothing of what is sent, so the end of what is told may be within a batch.
+#[tokio::test(start_paused = true)]
+async fn a_released_holder_is_told_up_to_where_it_was_let_go() {
+    for is_down in [false, true] {
+        let server = Scripted::default();
+        lock(&server.model).down = is_down;
+        let engine = open(&server, Options::new().linger_ms(1_000u64).max_in_flight(1u64));
+        let (one, two) = (listen(&engine, 1), listen(&engine, 2));
+        write(&engine, "1", 1, 10);
+        write(&engine, "2", 2, 0);
+        let released = engine.release_listener(1);
+        write(&engine, "3", 2, 30);
+        if is_down {
+            engine.stop_now();
+        }
+        assert_eq!(engine.flush().await.is_ok(), !is_down);
+        released.await.unwrap();
+        assert_eq!(next(&one, 2), [(1, 10, !is_down), (2, 0, !is_down)]);
+        assert!(one.recv().is_err(), "it is told no more");
+        let expected = [(1, 0, !is_down), (2, 0, !is_down), (3, 30, !is_down)];
+        assert_eq!(next(&two, 3), expected);
+        if !is_down {
+            assert_eq!(engine.stats().requests, 1, "one batch");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_callback_that_hangs_makes_writers_wait_and_no_memory_grow() {
     let server = Scripted::default();
