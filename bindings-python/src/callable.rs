@@ -87,9 +87,9 @@ impl Callables {
         self.0.iter().map(|owned| Called::of(owned.bind(py))).collect()
     }
 
-    /// Owns what is still owned by somebody.
-    pub(crate) fn still_owned(py: Python<'_>, called: &[Called]) -> Self {
-        Callables(called.iter().filter_map(|called| called.owned(py)).collect())
+    /// Owns what is still owned by somebody, too.
+    pub(crate) fn own_again(&mut self, py: Python<'_>, called: &[Called]) {
+        self.0.extend(called.iter().filter_map(|called| called.owned(py)));
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use durstream_core::{FlushReport, IdempotentProducer, Outcome, Snapshot, Stats};
+use durstream_core::{IdempotentProducer, Outcome, Snapshot, Stats};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
@@ -285,7 +285,7 @@ pub(crate) fn traverse(
 }
 
 /// Keeps the callables of a producer nobody has any more until its writes are settled, and told.
-pub(crate) fn keep(callables: Callables, settled: durstream_core::Pending<FlushReport>) {
+pub(crate) fn keep<T: Send + 'static>(callables: Callables, settled: durstream_core::Pending<T>) {
     if !callables.is_empty() {
         settled.on_dispatcher(move |_| dispatcher::with_python(|_| drop(callables)));
     }

@@ -1,17 +1,17 @@
 //! The entity-state writer, and the schema of its stream.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use durstream_core::{
-    Collection, Error, ErrorKind, Issue, Outcome, Reason, Snapshot, StateProducer, Stats,
-    StreamSchema, Validator, create_durable_stream_with,
+    Collection, Issue, Outcome, Reason, Snapshot, StateProducer, Stats, StreamSchema, Validator,
+    create_durable_stream_with,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::callable::{Callables, Called};
+use crate::callable::Callables;
 use crate::callback;
 use crate::errors::{invalid, raised};
 use crate::fork::Origin;
@@ -61,108 +61,38 @@ impl Schema {
     }
 }
 
-/// One open producer of the core, for all handles Python has on it and for their receipts.
-struct Shared {
-    core: StateProducer,
-    /// The first open's, which are the ones that are called. Every handle owns them.
-    called: Vec<Called>,
-}
-
-impl Writer for Shared {
+impl Writer for StateProducer {
     fn wait(&self, id: u64) -> durstream_core::Pending<Outcome> {
-        self.core.wait(id)
+        StateProducer::wait(self, id)
     }
 
     fn stats(&self) -> Stats {
-        self.core.stats()
+        StateProducer::stats(self)
     }
 
     fn finds_room(&self, size: usize) -> bool {
-        self.core.finds_room(size)
+        StateProducer::finds_room(self, size)
     }
 
     fn ready(&self) -> durstream_core::Pending<()> {
-        self.core.ready()
-    }
-}
-
-/// An open producer and how many handles have not let go of it. The core counts its own handles
-/// and only lets go of dropped ones; a receipt of Python's must not keep a stream open.
-struct Holders {
-    shared: Weak<Shared>,
-    count: usize,
-}
-
-static HOLDERS: Mutex<Vec<Holders>> = Mutex::new(Vec::new());
-
-fn holders() -> MutexGuard<'static, Vec<Holders>> {
-    HOLDERS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-impl Shared {
-    /// One more handle on what was opened.
-    fn hold(opened: StateProducer, called: Vec<Called>, holders: &mut Vec<Holders>) -> Arc<Shared> {
-        holders.retain(|entry| entry.count > 0 && entry.shared.strong_count() > 0);
-        for entry in holders.iter_mut() {
-            if let Some(shared) = entry.shared.upgrade()
-                && shared.core.is_same(&opened)
-            {
-                entry.count += 1;
-                return shared;
-            }
-        }
-        let shared = Arc::new(Shared { core: opened, called });
-        holders.push(Holders { shared: Arc::downgrade(&shared), count: 1 });
-        shared
-    }
-
-    /// Whether a handle has not let go.
-    fn is_held(&self) -> bool {
-        let is_this = |entry: &Holders| std::ptr::eq(entry.shared.as_ptr(), self);
-        holders().iter().any(|entry| is_this(entry) && entry.count > 0)
-    }
-
-    /// One handle less; without any the producer drains and ends.
-    fn let_go(&self) {
-        let mut holders = holders();
-        let is_this = |entry: &&mut Holders| std::ptr::eq(entry.shared.as_ptr(), self);
-        if let Some(entry) = holders.iter_mut().find(is_this) {
-            entry.count = entry.count.saturating_sub(1);
-            if entry.count == 0 {
-                self.core.begin_shutdown();
-            }
-        }
+        StateProducer::ready(self)
     }
 }
 
 /// The half of ``durstream.StateProducer`` that is the core's.
 #[pyclass(subclass, frozen, module = "durstream._durstream")]
 pub(crate) struct State {
-    shared: Arc<Shared>,
+    /// Shared with the receipts, which outlive this handle: it lets go explicitly.
+    core: Arc<StateProducer>,
     room: Room,
-    strict: bool,
     origin: Origin,
+    /// Its `on_error`, and the headers' functions of whoever opened the producer first.
     callables: Callables,
-    /// Whether this handle let go, which it does once.
-    gone: AtomicBool,
     /// Whether somebody said how this handle ends.
     let_go: AtomicBool,
 }
 
 impl State {
-    fn let_go(&self) {
-        self.let_go.store(true, Ordering::Relaxed);
-        if !self.gone.swap(true, Ordering::Relaxed) {
-            self.shared.let_go();
-        }
-    }
-
-    /// What this handle may not do any more, if so.
-    fn closed(&self) -> Option<Error> {
-        let gone = self.gone.load(Ordering::Relaxed);
-        gone.then(|| Error::new(ErrorKind::ProducerClosed, "this producer was detached"))
-    }
-
     fn receipt(
         &self,
         py: Python<'_>,
@@ -171,8 +101,8 @@ impl State {
         let receipt = written.map_err(|error| raised(py, &error))?;
         let error = receipt.refusal().and_then(|outcome| outcome.error.clone());
         Ok(match error {
-            Some(error) => Receipt::refused(self.shared.clone(), error),
-            None => Receipt::accepted(self.shared.clone(), receipt.id()),
+            Some(error) => Receipt::refused(self.core.clone(), error),
+            None => Receipt::accepted(self.core.clone(), receipt.id()),
         })
     }
 
@@ -184,21 +114,15 @@ impl State {
         write: impl FnOnce(&StateProducer) -> durstream_core::Result<durstream_core::Receipt>,
     ) -> PyResult<Receipt> {
         if !self.origin.is_foreign() {
-            if let Some(error) = self.closed() {
-                return match self.strict {
-                    true => Err(raised(py, &error)),
-                    false => Ok(Receipt::refused(self.shared.clone(), error)),
-                };
-            }
             // An event holds its value and once more its key.
-            self.room.wait(py, &*self.shared, size, size.saturating_mul(2))?;
+            self.room.wait(py, &*self.core, size, size.saturating_mul(2))?;
         }
-        self.receipt(py, write(&self.shared.core))
+        self.receipt(py, write(&self.core))
     }
 
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         self.origin.check().map_err(|error| raised(py, &error))?;
-        Ok(self.shared.core.snapshot())
+        Ok(self.core.snapshot())
     }
 }
 
@@ -214,24 +138,20 @@ impl State {
         on_error: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let (read, mut own) = read(py, &options, headers, &params)?;
+        let (read, functions) = read(py, &options, headers, &params)?;
+        let asked = functions.called(py)?;
+        let mut own = Callables::default();
         let callbacks = callback::on_error(on_error, &mut own)?;
-        let called = own.called(py)?;
-        // Nothing of Python's may run under the lock, not even for an error.
-        let opened = {
-            let mut holders = holders();
-            let schema = schema.schema.clone();
-            create_durable_stream_with(read, schema, callbacks)
-                .map(|opened| Shared::hold(opened, called, &mut holders))
-        };
-        let shared = opened.map_err(|error| raised(py, &error))?;
+        let core = create_durable_stream_with(read, schema.schema.clone(), callbacks)
+            .map_err(|error| raised(py, &error))?;
+        // The core asks the functions of the first open, so each handle owns those. No other open
+        // comes in between: the GIL is held.
+        own.own_again(py, core.kept_or(asked).map_or(&[], Vec::as_slice));
         Ok(State {
-            callables: Callables::still_owned(py, &shared.called),
-            shared,
+            core: Arc::new(core),
             room: Room::of(&options),
-            strict: options.iter().any(|(name, value)| name == "strict" && value == "true"),
             origin: Origin::here(),
-            gone: AtomicBool::new(false),
+            callables: own,
             let_go: AtomicBool::new(false),
         })
     }
@@ -275,7 +195,7 @@ impl State {
             Err(text) => {
                 let issue = Issue { path: String::new(), message: text };
                 let refused =
-                    self.shared.core.refuse(&collection, Reason::InvalidKey, None, vec![issue]);
+                    self.core.refuse(&collection, Reason::InvalidKey, None, vec![issue]);
                 return self.receipt(py, refused);
             }
         };
@@ -296,62 +216,63 @@ impl State {
         let reason = Reason::from_name(reason).unwrap_or(Reason::InvalidValue);
         let issues = issues.into_iter().map(|(path, message)| Issue { path, message }).collect();
         let collection = collection.to_string_lossy();
-        let refused = self.shared.core.refuse(&collection, reason, key.as_deref(), issues);
+        let refused = self.core.refuse(&collection, reason, key.as_deref(), issues);
         self.receipt(py, refused)
     }
 
     fn _flush(&self) -> Pending {
-        Pending::new("flush", self.shared.core.flush(), report)
+        Pending::new("flush", self.core.flush(), report)
     }
 
     fn _detach(&self) -> Pending {
-        let flushed = self.shared.core.flush();
-        self.let_go();
+        self.let_go.store(true, Ordering::Relaxed);
+        let flushed = self.core.flush();
+        drop(self.core.release());
         Pending::new("detach", flushed, report)
     }
 
     fn _close(&self) -> Pending {
         self.let_go.store(true, Ordering::Relaxed);
-        Pending::new("close", self.shared.core.close(), report)
+        Pending::new("close", self.core.close(), report)
     }
 
     fn _close_stream(&self) -> Pending {
         self.let_go.store(true, Ordering::Relaxed);
-        Pending::new("close", self.shared.core.close_stream(), closed)
+        Pending::new("close", self.core.close_stream(), closed)
     }
 
     fn _ready(&self) -> Pending {
-        Pending::new("wait_ready", self.shared.core.ready(), |py, ()| Ok(py.None()))
+        Pending::new("wait_ready", self.core.ready(), |py, ()| Ok(py.None()))
     }
 
     /// The wait for the last write accepted so far; takes nothing from what a flush reports.
     fn _last(&self) -> Option<Pending> {
-        last(self.origin, &*self.shared)
+        last(self.origin, &*self.core)
     }
 
     /// Takes no more writes from any holder, delivers the accepted ones and ends by itself.
     fn begin_shutdown(&self) {
         self.let_go.store(true, Ordering::Relaxed);
-        self.shared.core.begin_shutdown();
+        self.core.begin_shutdown();
     }
 
     /// Ends now, for all holders: pending writes settle as ``cancelled``, or
     /// ``delivery-unknown`` where they were under way.
     fn stop(&self) {
         self.let_go.store(true, Ordering::Relaxed);
-        self.shared.core.stop();
+        self.core.stop();
     }
 
     /// The id as it goes on the wire: with its suffix if ``shared``.
     #[getter]
     fn producer_id(&self) -> &str {
-        self.shared.core.producer_id()
+        self.core.producer_id()
     }
 
     /// The stream's URL, without user info and query.
     #[getter]
     fn url(&self) -> &str {
-        self.shared.core.url()
+        self.core.url()
     }
 
     /// The epoch in use.
@@ -400,35 +321,35 @@ impl State {
     /// Counters and gauges, in one consistent snapshot.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.origin.check().map_err(|error| raised(py, &error))?;
-        entries(py, &self.shared.core.stats())
+        entries(py, &self.core.stats())
     }
 
     /// Whether both are holders of the same producer.
     fn is_same(&self, other: &State) -> bool {
-        self.shared.core.is_same(&other.shared.core)
+        self.core.is_same(&other.core)
     }
 
     /// Writes left pending by a handle nobody said the end of.
     fn _left_pending(&self) -> u64 {
         let said = self.let_go.load(Ordering::Relaxed) || self.origin.is_foreign();
-        if said { 0 } else { self.shared.core.snapshot().buffered_writes }
+        if said { 0 } else { self.core.snapshot().buffered_writes }
     }
 
     fn __repr__(&self) -> String {
-        format!("{:?}", self.shared.core)
+        format!("{:?}", self.core)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        traverse(self.origin, &*self.shared, &self.callables, &visit)
+        traverse(self.origin, &*self.core, &self.callables, &visit)
     }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
-        self.let_go();
-        // A flush takes its report from the other handles, which own the same.
-        if !self.shared.is_held() && calls(self.origin, &*self.shared) {
-            keep(std::mem::take(&mut self.callables), self.shared.core.flush());
+        // Receipts may hold on to the core's handle; holding the producer ends with this one.
+        let settled = self.core.release();
+        if calls(self.origin, &*self.core) {
+            keep(std::mem::take(&mut self.callables), settled);
         }
     }
 }

@@ -34,7 +34,10 @@ def create_durable_stream(
 
     The stream is given by ``stream_path`` below a server, or by its whole ``url``. Sends nothing
     itself; the stream is created or checked in the background before the first batch, so a
-    producer may start before its server does. ``on_error`` and the header functions of the
+    producer may start before its server does.
+
+    Each handle's ``on_error`` is called for every write that is not delivered, whichever handle made
+    it, and each validates what it writes with its own ``schema``. Of header functions those of the
     first open are called.
     """
     if not isinstance(schema, StreamSchema):
@@ -50,7 +53,9 @@ class StateProducer(Held, _durstream.State):
     """Publishes the state of entities to one stream, each change exactly once, in call order.
 
     Made by ``create_durable_stream``. Any thread may use it. As a context it detaches when left:
-    the last handle on a stream lets its producer go.
+    the last handle on a stream lets its producer go. A handle that was detached writes no more, and
+    ends nothing that others hold; its ``on_error`` is told of the writes accepted before, and of no
+    later ones.
     """
 
     _schema: StreamSchema

@@ -23,7 +23,6 @@ use crate::state::schema::{Compiled, StreamSchema, shown};
 use crate::delivery::closing::Last;
 use crate::delivery::closing::close;
 use crate::reason::Reason;
-use crate::state::registry::Registry;
 use crate::stats::Stats;
 
 /// Opens the writer of entity state for a stream, or returns the one that is open already:
