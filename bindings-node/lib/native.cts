@@ -79,9 +79,13 @@ export interface NativeChunk {
   readonly streamClosed: boolean;
 }
 
+/** What receipts wait with. */
+export interface NativeReceipts {
+  wait(id: number): NativeWait;
+}
+
 /** What both producers have. */
 export interface NativeWriter {
-  wait(id: number): NativeWait;
   flush(): NativeWait;
   ready(): NativeWait;
   beginShutdown(): void;
@@ -93,7 +97,7 @@ export interface NativeWriter {
   readonly url: string;
 }
 
-export interface NativeProducer extends NativeWriter {
+export interface NativeProducer extends NativeWriter, NativeReceipts {
   appender(): NativeWrite;
   /** For the text of `stringifyPlain` alone, which is not checked again. */
   jsonAppender(): NativeWrite;
@@ -111,6 +115,8 @@ export interface NativeSchema {
 export interface NativeState extends NativeWriter {
   isSame(other: NativeState): boolean;
   release(): void;
+  /** They hold nothing open. */
+  receipts(): NativeReceipts;
   upserter(collection: string): NativeWrite;
   delete(collection: string, key: string): Written;
   refuse(collection: string, reason: string, key: string | undefined, issues: string[]): Written;

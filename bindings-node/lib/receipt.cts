@@ -2,7 +2,7 @@
 
 import { DurstreamError, ProducerClosedError, errorFrom } from "./errors.cjs";
 import type { ErrorFields } from "./errors.cjs";
-import type { NativeWriter, Written } from "./native.cjs";
+import type { NativeReceipts, Written } from "./native.cjs";
 import { settled } from "./wait.cjs";
 
 /** What finally became of a write. */
@@ -88,11 +88,11 @@ export class Receipt {
   readonly id: number;
   /** Whether the write was accepted. */
   readonly accepted: boolean;
-  readonly #source: NativeWriter | Outcome;
+  readonly #source: NativeReceipts | Outcome;
   #completion: Promise<Outcome> | undefined;
 
   /** @internal */
-  constructor(id: number, source: NativeWriter | Outcome) {
+  constructor(id: number, source: NativeReceipts | Outcome) {
     this.id = id;
     this.accepted = id !== 0;
     this.#source = source;
@@ -106,15 +106,15 @@ export class Receipt {
   /** The outcome, once it is settled. Made at first sight, and never rejected. */
   get completion(): Promise<Outcome> {
     this.#completion ??= this.accepted
-      ? outcomeOf(this.#source as NativeWriter, this.id)
+      ? outcomeOf(this.#source as NativeReceipts, this.id)
       : Promise.resolve(this.#source as Outcome);
     return this.#completion;
   }
 }
 
-async function outcomeOf(writer: NativeWriter, id: number): Promise<Outcome> {
+async function outcomeOf(source: NativeReceipts, id: number): Promise<Outcome> {
   try {
-    return outcomeFrom(await settled<OutcomeFields>("the write", () => writer.wait(id)));
+    return outcomeFrom(await settled<OutcomeFields>("the write", () => source.wait(id)));
   } catch (error) {
     // The library was shut down meanwhile: nobody will know any more.
     const common = { duplicate: false, maybeDuplicate: false, attempts: 0 };
@@ -132,8 +132,8 @@ async function outcomeOf(writer: NativeWriter, id: number): Promise<Outcome> {
  * The receipt of a native write; throws where it is an error.
  * @internal
  */
-export function receiptOf(written: Written, writer: NativeWriter): Receipt {
-  if (typeof written === "number") return new Receipt(written, writer);
+export function receiptOf(written: Written, source: NativeReceipts): Receipt {
+  if (typeof written === "number") return new Receipt(written, source);
   const answer = JSON.parse(written) as { refused?: OutcomeFields; error?: ErrorFields };
   if (answer.refused !== undefined) return new Receipt(0, outcomeFrom(answer.refused));
   throw errorFrom(answer.error as ErrorFields);

@@ -13,7 +13,7 @@ import {
 } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeState, NativeWait, NativeWrite, Payload, Written } from "./native.cjs";
+import type { NativeReceipts, NativeState, NativeWait, NativeWrite, Payload, Written } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, PlaceOptions, WriterOptions } from "./options.cjs";
 import { receiptOf } from "./receipt.cjs";
@@ -39,64 +39,79 @@ export interface StateCloseOptions extends WaitOptions {
   endStream?: boolean | undefined;
 }
 
+/** What is each holder's own. */
+interface Own {
+  readonly schema: unknown;
+  readonly signal: AbortSignal | undefined;
+  readonly onError: OnError | undefined;
+}
+
 const OWN = ["schema", "signal", "onError"];
 const TOKEN = Symbol("createDurableStream");
 
-/** Publishes the state of entities to one stream, each change exactly once, in call order. */
+/**
+ * Publishes the state of entities to one stream, each change exactly once, in call order. Each open
+ * is a holder: its `onError` is told of every write that is not delivered while it is one, its own
+ * validators check what it writes, and its signal begins the end.
+ */
 export class StateProducer<C extends Collections = Collections> {
   readonly #native: NativeState;
+  readonly #receipts: NativeReceipts;
   readonly #upserters = new Map<string, NativeWrite>();
   readonly #schema: StreamSchema<C>;
-  readonly #onError: OnError | undefined;
-  readonly #signals = new Map<AbortSignal, () => unknown>();
-  #holders = 1;
+  readonly #own: Own;
+  readonly #forgetSignal: (() => unknown) | undefined;
+  /** Opens that returned this object: nothing tells them apart, so it lets go with the last one. */
+  #opens = 1;
 
   /** @internal */
-  constructor(token: symbol, own: NativeState, schema: StreamSchema<C>, onError?: OnError) {
+  constructor(token: symbol, state: NativeState, schema: StreamSchema<C>, own: Own) {
     if (token !== TOKEN) {
       throw invalidArgument("options", "open a state producer with createDurableStream");
     }
-    this.#native = own;
+    this.#native = state;
+    this.#receipts = state.receipts();
     this.#schema = schema;
-    this.#onError = onError;
+    this.#own = own;
+    const { signal } = own;
+    if (signal?.aborted) state.beginShutdown();
+    else if (signal) this.#forgetSignal = onAbort(signal, () => this.#native.beginShutdown());
   }
 
   /** @internal */
   static open<C extends Collections>(options: StateProducerOptions<C>): StateProducer<C> {
     const given = givenOf(options, OWN);
     const schema = StreamSchema.native(options.schema);
-    const signal = signalOf(options.signal);
-    const onError = onErrorOf(options.onError);
-    const callback = nativeCallback(onError);
-    const own = calling(() => new native.State(schema, given, callback));
-    const url = own.url;
-    const others = (opened.get(url) ?? []).filter((other) => other.deref() !== undefined);
-    const known = others
-      .map((other) => other.deref())
-      .find((other) => other !== undefined && other.#native.isSame(own));
+    const [signal, onError] = [signalOf(options.signal), onErrorOf(options.onError)];
+    const own: Own = { schema: options.schema, signal, onError };
+    const state = calling(() => new native.State(schema, given, nativeCallback(onError)));
+    const { url } = state;
+    const handles = (opened.get(url) ?? []).filter((handle) => handle.deref() !== undefined);
+    const known = handles
+      .map((handle) => handle.deref())
+      .find((handle) => handle !== undefined && handle.#isFor(state, own));
     let producer = known as StateProducer<C> | undefined;
     if (producer === undefined) {
-      producer = new StateProducer<C>(TOKEN, own, options.schema, onError);
-      others.push(new WeakRef(producer as unknown as StateProducer));
+      producer = new StateProducer<C>(TOKEN, state, options.schema, own);
+      handles.push(new WeakRef(producer as unknown as StateProducer));
     } else {
-      producer.#holders += 1;
-      own.release();
+      producer.#opens += 1;
+      state.release();
     }
-    opened.set(url, others);
-    producer.#mind(signal);
+    opened.set(url, handles);
     flushBeforeExit();
     return producer;
   }
 
-  #mind(signal: AbortSignal | undefined): void {
-    if (signal === undefined || this.#signals.has(signal)) return;
-    if (signal.aborted) return this.#native.beginShutdown();
-    this.#signals.set(signal, onAbort(signal, () => this.#native.beginShutdown()));
+  /** Whether an open gets this object again: nothing tells the two holders apart. */
+  #isFor(state: NativeState, own: Own): boolean {
+    const { schema, signal, onError } = this.#own;
+    const isLike = own.schema === schema && own.signal === signal && own.onError === onError;
+    return isLike && this.#native.isSame(state);
   }
 
   #leave(): void {
-    for (const forget of this.#signals.values()) forget();
-    this.#signals.clear();
+    this.#forgetSignal?.();
     const others = (opened.get(this.url) ?? []).filter((other) => {
       const producer: unknown = other.deref();
       return producer !== undefined && producer !== this;
@@ -165,10 +180,21 @@ export class StateProducer<C extends Collections = Collections> {
     calling(() => this.#native.stop());
   }
 
-  /** Flushes and lets one holder go at the end of `await using`; the last one closes. */
+  /**
+   * Flushes and lets this holder go at the end of `await using`; the last one lets the producer go.
+   * It is told of what was accepted before, and of nothing later; it writes no more, and ends nothing
+   * that others hold.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#holders -= 1;
-    await (this.#holders > 0 ? this.flush() : this.close());
+    await this.#settled<FlushReport>("flush", () => {
+      const flushed = this.#native.flush();
+      this.#opens -= 1;
+      if (this.#opens <= 0) {
+        this.#leave();
+        this.#native.release();
+      }
+      return flushed;
+    });
   }
 
   /** The lifecycle state. */
@@ -269,11 +295,11 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   #receipt(written: Written): Receipt {
-    return receiptOf(written, this.#native);
+    return receiptOf(written, this.#receipts);
   }
 
   #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {
-    return reporting(this.#native, this.#onError, settled<T>(what, start, options));
+    return reporting(this.#native, this.#own.onError, settled<T>(what, start, options));
   }
 }
 
@@ -281,13 +307,14 @@ if (Symbol.asyncDispose === undefined) {
   Reflect.deleteProperty(StateProducer.prototype, "undefined");
 }
 
-/** The open producers of this thread by URL; whoever lets all of them go lets the entry go. */
+/** This thread's handles by URL, to find the object that an open gets again. */
 const opened = new Map<string, WeakRef<StateProducer>[]>();
 
 /**
- * Opens the writer of entity state for a stream, or returns the one that is open already: there is
- * one per stream, and functions among its `headers` are those of whoever opened it first. Sends
- * nothing itself, so that it may start before its server does.
+ * Opens the writer of entity state for a stream, or becomes a holder of the one that is open already:
+ * there is one per stream. An open with the `schema`, `onError` and `signal` of an earlier one gets
+ * the same object, any other one a handle of its own. Functions among the `headers` are those of
+ * whoever opened it first. Sends nothing itself, so that it may start before its server does.
  */
 export function createDurableStream<C extends Collections>(
   options: StateProducerOptions<C>,

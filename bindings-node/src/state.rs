@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durstream_core::{Error, ErrorKind, Issue, Reason, StateProducer, create_durable_stream_with};
+use durstream_core::{Issue, Reason, StateProducer, create_durable_stream_with};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -15,21 +15,32 @@ use crate::schema::Schema;
 use crate::wait::{NO_WRITE, Wait, told};
 use crate::write::Writer;
 
-/// One holder of a state producer. Taking it back before JavaScript's collector does lets the
-/// holder go at a known time.
+/// One holder of a state producer. JavaScript's collector lets it go at the latest; its receipts
+/// hold nothing open.
 #[napi]
 pub struct State {
-    producer: Option<Arc<StateProducer>>,
+    producer: Arc<StateProducer>,
 }
 
-impl State {
-    fn held(&self) -> durstream_core::Result<&Arc<StateProducer>> {
-        self.producer.as_ref().ok_or_else(let_go)
+/// What a holder's receipts wait with.
+#[napi]
+pub struct Receipts {
+    producer: Arc<StateProducer>,
+}
+
+#[napi]
+impl Receipts {
+    /// Waits for the outcome of an accepted write.
+    #[napi]
+    pub fn wait(&self, id: f64) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.wait(id as u64), outcome)))
     }
 }
 
-fn let_go() -> Error {
-    Error::new(ErrorKind::ProducerClosed, "this holder of the producer was let go")
+impl Drop for State {
+    fn drop(&mut self) {
+        drop(self.producer.release());
+    }
 }
 
 #[napi]
@@ -44,42 +55,42 @@ impl State {
         let (options, callbacks) = (given.options()?, callback(on_error)?);
         guarded(|| {
             let producer = create_durable_stream_with(options, schema.schema.clone(), callbacks)?;
-            Ok(State { producer: Some(Arc::new(producer)) })
+            Ok(State { producer: Arc::new(producer) })
         })
     }
 
     /// Whether both hold the same producer.
     #[napi]
     pub fn is_same(&self, other: &State) -> bool {
-        match (&self.producer, &other.producer) {
-            (Some(one), Some(other)) => one.is_same(other),
-            _ => false,
-        }
+        self.producer.is_same(&other.producer)
     }
 
-    /// Lets this holder go.
+    /// Lets this holder go. It is told of nothing that is accepted later, and writes no more.
     #[napi]
-    pub fn release(&mut self) -> napi::Result<()> {
+    pub fn release(&self) -> napi::Result<()> {
         guarded(|| {
-            self.producer = None;
+            drop(self.producer.release());
             Ok(())
         })
     }
 
-    /// What publishes an entity of a collection, given as JSON. It holds nothing.
+    /// For the receipts.
     #[napi]
-    pub fn upserter(&self, collection: String) -> napi::Result<Writer> {
-        let producer = guarded(|| Ok(Arc::downgrade(self.held()?)))?;
-        Ok(Writer::new(move |value| {
-            let producer = producer.upgrade().ok_or_else(let_go)?;
-            producer.upsert_json(&collection, value)
-        }))
+    pub fn receipts(&self) -> Receipts {
+        Receipts { producer: self.producer.clone() }
+    }
+
+    /// What publishes an entity of a collection, given as JSON.
+    #[napi]
+    pub fn upserter(&self, collection: String) -> Writer {
+        let producer = self.producer.clone();
+        Writer::new(move |value| producer.upsert_json(&collection, value))
     }
 
     /// Publishes that an entity is gone.
     #[napi]
     pub fn delete(&self, collection: String, key: String) -> Written {
-        written(|| self.held()?.delete(&collection, &key))
+        written(|| self.producer.delete(&collection, &key))
     }
 
     /// Books a value the facade refused. Issues are a flat list of paths and messages.
@@ -96,45 +107,39 @@ impl State {
             let issues = issues.chunks_exact(2);
             let issues =
                 issues.map(|pair| Issue { path: pair[0].clone(), message: pair[1].clone() });
-            self.held()?.refuse(&collection, reason, key.as_deref(), issues.collect())
+            self.producer.refuse(&collection, reason, key.as_deref(), issues.collect())
         })
-    }
-
-    /// Waits for the outcome of an accepted write.
-    #[napi]
-    pub fn wait(&self, id: f64) -> napi::Result<Wait> {
-        guarded(|| Ok(Wait::new(self.held()?.wait(id as u64), outcome)))
     }
 
     /// Waits for everything accepted so far.
     #[napi]
     pub fn flush(&self) -> napi::Result<Wait> {
-        guarded(|| Ok(Wait::new(self.held()?.flush(), report)))
+        guarded(|| Ok(Wait::new(self.producer.flush(), report)))
     }
 
     /// Waits until the stream is there and writes are taken at once.
     #[napi]
     pub fn ready(&self) -> napi::Result<Wait> {
-        guarded(|| Ok(Wait::new(self.held()?.ready(), |()| Value::Null)))
+        guarded(|| Ok(Wait::new(self.producer.ready(), |()| Value::Null)))
     }
 
     /// Flushes, leaves the registry and lets go for all holders.
     #[napi]
     pub fn close(&self) -> napi::Result<Wait> {
-        guarded(|| Ok(Wait::new(self.held()?.close(), report)))
+        guarded(|| Ok(Wait::new(self.producer.close(), report)))
     }
 
     /// Flushes, then ends the stream.
     #[napi]
     pub fn close_stream(&self) -> napi::Result<Wait> {
-        guarded(|| Ok(Wait::new(self.held()?.close_stream(), closed)))
+        guarded(|| Ok(Wait::new(self.producer.close_stream(), closed)))
     }
 
     /// Takes no more writes from any holder, delivers the accepted ones.
     #[napi]
     pub fn begin_shutdown(&self) -> napi::Result<()> {
         guarded(|| {
-            self.held()?.begin_shutdown();
+            self.producer.begin_shutdown();
             Ok(())
         })
     }
@@ -143,7 +148,7 @@ impl State {
     #[napi]
     pub fn stop(&self) -> napi::Result<()> {
         guarded(|| {
-            self.held()?.stop();
+            self.producer.stop();
             Ok(())
         })
     }
@@ -151,30 +156,30 @@ impl State {
     /// Where the producer stands, as JSON text.
     #[napi]
     pub fn snapshot(&self) -> napi::Result<String> {
-        guarded(|| Ok(crossing::snapshot(&self.held()?.snapshot())))
+        guarded(|| Ok(crossing::snapshot(&self.producer.snapshot())))
     }
 
     /// Its counters, as JSON text.
     #[napi]
     pub fn stats(&self) -> napi::Result<String> {
-        guarded(|| Ok(crossing::stats(&self.held()?.stats())))
+        guarded(|| Ok(crossing::stats(&self.producer.stats())))
     }
 
     /// Resolves once every failure so far was handed to `onError`.
     #[napi]
     pub fn told<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
-        told(env, guarded(|| Ok(self.held()?.wait(NO_WRITE)))?)
+        told(env, self.producer.wait(NO_WRITE))
     }
 
     /// The id as it goes on the wire.
     #[napi(getter)]
-    pub fn producer_id(&self) -> napi::Result<String> {
-        guarded(|| Ok(self.held()?.producer_id().to_owned()))
+    pub fn producer_id(&self) -> String {
+        self.producer.producer_id().to_owned()
     }
 
     /// The URL without secrets.
     #[napi(getter)]
-    pub fn url(&self) -> napi::Result<String> {
-        guarded(|| Ok(self.held()?.url().to_owned()))
+    pub fn url(&self) -> String {
+        self.producer.url().to_owned()
     }
 }
