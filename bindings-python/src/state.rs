@@ -194,8 +194,7 @@ impl State {
             Ok(key) => key,
             Err(text) => {
                 let issue = Issue { path: String::new(), message: text };
-                let refused =
-                    self.core.refuse(&collection, Reason::InvalidKey, None, vec![issue]);
+                let refused = self.core.refuse(&collection, Reason::InvalidKey, None, vec![issue]);
                 return self.receipt(py, refused);
             }
         };

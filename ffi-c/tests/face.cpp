@@ -352,6 +352,29 @@ void until(Condition condition) {
     WAIT_UNTIL(condition());
 }
 
+/// Each holder is told, with its own callback, until its scope ends; that flushes first.
+void holders_are_told_each() {
+    std::atomic<int> one{0}, two{0}, three{0};
+    const auto open = [](std::atomic<int> &told) {
+        durstream::Options own;
+        own.set("url", "http://127.0.0.1:1/v1/stream/holders").set("producer_id", "face");
+        own.set("delivery_timeout_ms", 50).on_error([&told](const durstream::Failure &failure) {
+            if (failure.id != 0) told++; // 0: a destructor's report
+        });
+        return durstream::create_durable_stream(own, shipments());
+    };
+    const auto second = std::make_unique<durstream::StateProducer>(open(two));
+    {
+        auto first = open(one), third = open(three);
+        third = open(three); // the one before is let go
+        first.upsert("shipments", R"({"id":"a"})");
+    }
+    second->upsert("shipments", R"({"id":"b"})");
+    thrown<durstream::DeliveryError>([&] { second->flush(30s); });
+    until([&] { return two == 2; });
+    CHECK(one == 1 && three == 1);
+}
+
 void accessors_tell() {
     const peer_answer answers[] = {{"", "", "503 Service Unavailable"},
                                    {"Stream-Next-Offset: x1\r\n", "", nullptr}};
@@ -521,6 +544,7 @@ int main(int count, char **arguments) {
     callbacks_are_wrapped();
     an_empty_callback_is_none();
     tags_come_back();
+    holders_are_told_each();
     headers_are_asked_for();
     accessors_tell();
     numbers_know_no_locale();

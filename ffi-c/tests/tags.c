@@ -353,6 +353,47 @@ static void a_handle_hears_its_own_tags(void) {
     for (int n = 0; n < 5; n++) CHECK(two.writes[n].tag == twos[n]);
 }
 
+static durstream_state *open_nowhere(const durstream_schema *schema, told *heard) {
+    durstream_error *error = NULL;
+    durstream_state *state = NULL;
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_set(options, "url", "http://127.0.0.1:1/v1/stream/x", &error), error);
+    OK(durstream_options_set(options, "producer_id", "tags", &error), error);
+    listen_to(options, heard);
+    OK(durstream_state_open(options, schema, &state, &error), error);
+    durstream_options_free(options);
+    return state;
+}
+
+/* Each handle hears of every failure, whichever made the write, for as long as it is one. */
+static void a_handle_hears_of_failures_until_it_is_freed(void) {
+    durstream_error *error = NULL;
+    static told one, two, three;
+    durstream_schema *schema = durstream_schema_new();
+    OK(durstream_schema_add(schema, "a", "a", "id", NULL, &error), error);
+    durstream_state *first = open_nowhere(schema, &one);
+    durstream_state *second = open_nowhere(schema, &two);
+    durstream_state *third = open_nowhere(schema, &three);
+    const uint8_t *value = (const uint8_t *)"{\"id\":\"1\"}";
+    OK(durstream_state_upsert(first, "a", value, 10, 11, NULL, &error), error);
+    OK(durstream_state_upsert(second, "a", value, 10, 22, NULL, &error), error);
+    durstream_state_free(third);
+    OK(durstream_state_stop(second, &error), error);
+    wait_for(&one, 2);
+    wait_for(&two, 2);
+    durstream_state_free(first);
+    durstream_state_free(second);
+    durstream_schema_free(schema);
+    shut_down();
+    CHECK(one.count == 2 && two.count == 2 && three.count == 0);
+    CHECK(one.destroyed == 2 && two.destroyed == 2 && three.destroyed == 2);
+    const uint64_t ones[] = {11, 0}, twos[] = {0, 22};
+    for (int n = 0; n < 2; n++) {
+        CHECK(one.writes[n].tag == ones[n] && two.writes[n].tag == twos[n]);
+        CHECK(one.writes[n].reason == DURSTREAM_REASON_PRODUCER_STOPPED);
+    }
+}
+
 int main(void) {
     durstream_set_log(NULL, NULL);
     every_write_is_told_once_in_order();
@@ -362,5 +403,6 @@ int main(void) {
     a_slow_callback_is_waited_for();
     callbacks_write_and_do_not_wait();
     a_handle_hears_its_own_tags();
+    a_handle_hears_of_failures_until_it_is_freed();
     return 0;
 }
