@@ -114,16 +114,18 @@ macro_rules! options {
             pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
                 match name {
                     $(stringify!($name) => {
-                        self.$name = Some(Parse::parse(find(stringify!($name)), value)?);
+                        self.$name = Some(Value::parse(find(stringify!($name)), value)?);
                     })*
                     _ => return Err(unknown(name)),
                 }
                 Ok(())
             }
 
-            fn each_set(&self, mut visit: impl FnMut(&'static OptionSpec, String) -> Result<()>) -> Result<()> {
+            /// Each option that is set: its row, and whether its value is one that it takes.
+            fn each_set(&self, mut visit: impl FnMut(&'static OptionSpec, Result<()>) -> Result<()>) -> Result<()> {
                 $(if let Some(value) = &self.$name {
-                    visit(find(stringify!($name)), value.to_string())?;
+                    let spec = find(stringify!($name));
+                    visit(spec, value.check(spec))?;
                 })*
                 Ok(())
             }
@@ -195,46 +197,82 @@ fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
     Error::option(spec.name, format!("`{}` takes {takes}, not `{}`", spec.name, shown(&value)))
 }
 
-/// A value from its text form, checked against its row.
-trait Parse: Sized {
-    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self>;
-}
+/// What an option's value can be.
+trait Value: Sized {
+    /// From its text, where that is one at all.
+    fn read(text: &str) -> Option<Self>;
 
-impl Parse for u64 {
-    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
-        let OptionKind::Number { min, max } = spec.kind else { return Err(wrong(spec, text)) };
-        match text.parse() {
-            Ok(value) if (min..=max).contains(&value) => Ok(value),
-            _ => Err(wrong(spec, text)),
+    /// The value's own text, for errors.
+    fn text(&self) -> String;
+
+    fn is_taken_by(&self, kind: OptionKind) -> bool;
+
+    fn check(&self, spec: &'static OptionSpec) -> Result<()> {
+        match self.is_taken_by(spec.kind) {
+            true => Ok(()),
+            false => Err(wrong(spec, &self.text())),
         }
+    }
+
+    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
+        let value = Self::read(text).filter(|value| value.is_taken_by(spec.kind));
+        value.ok_or_else(|| wrong(spec, text))
     }
 }
 
-impl Parse for f64 {
-    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
-        match text.parse::<f64>() {
-            Ok(value) if value.is_finite() && value >= 1.0 => Ok(value),
-            _ => Err(wrong(spec, text)),
-        }
+impl Value for u64 {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn is_taken_by(&self, kind: OptionKind) -> bool {
+        matches!(kind, OptionKind::Number { min, max } if (min..=max).contains(self))
     }
 }
 
-impl Parse for bool {
-    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
-        match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(wrong(spec, text)),
-        }
+impl Value for f64 {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn is_taken_by(&self, _: OptionKind) -> bool {
+        self.is_finite() && *self >= 1.0
     }
 }
 
-impl Parse for String {
-    fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
-        match spec.kind {
-            OptionKind::Choice(words) if !words.contains(&text) => Err(wrong(spec, text)),
-            _ => Ok(text.to_owned()),
-        }
+impl Value for bool {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn is_taken_by(&self, _: OptionKind) -> bool {
+        true
+    }
+}
+
+impl Value for String {
+    fn read(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.clone()
+    }
+
+    fn is_taken_by(&self, kind: OptionKind) -> bool {
+        !matches!(kind, OptionKind::Choice(words) if !words.contains(&self.as_str()))
     }
 }
 
@@ -359,19 +397,14 @@ impl Options {
             let text = format!("`retry_max_delay_ms` is below the {initial} ms of the first pause");
             return Err(Error::option("retry_max_delay_ms", text));
         }
-        self.each_set(|spec, value| {
+        self.each_set(|spec, is_taken| {
             if !spec.scopes.contains(&scope) {
                 return Err(Error::option(
                     spec.name,
                     format!("`{}` is not an option here ({scope:?} options)", spec.name),
                 ));
             }
-            match spec.kind {
-                OptionKind::Number { .. } => u64::parse(spec, &value).map(drop),
-                OptionKind::Factor => f64::parse(spec, &value).map(drop),
-                OptionKind::Choice(_) => String::parse(spec, &value).map(drop),
-                OptionKind::Flag | OptionKind::Text => Ok(()),
-            }
+            is_taken
         })
     }
 

@@ -88,7 +88,7 @@ impl DurableStream {
             body: body.into(),
             ..stream.target().request(Method::PUT)
         };
-        let (transport, retries) = (network::of(&runtime), stream.target().retries());
+        let (transport, retries) = (network::of(&runtime), stream.target().retries().clone());
         runtime.run(async move {
             let answer = create(&*transport, request, &retries).await?;
             if answer.status == 201 {
@@ -118,7 +118,9 @@ impl DurableStream {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         match lifecycle::runtime() {
-            Ok(runtime) => runtime.run(work(network::of(&runtime), self.target().retries())),
+            Ok(runtime) => {
+                runtime.run(work(network::of(&runtime), self.target().retries().clone()))
+            }
             Err(error) => Pending::ready(Err(error)),
         }
     }

@@ -9,7 +9,6 @@ use http::{Method, header};
 
 use crate::error;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::Options;
 use crate::protocol::answer::{Answer, MAX_OFFSET, is_offset, text_in};
 use crate::protocol::framing::Framing;
 use crate::protocol::items::{Division, Index, Items};
@@ -325,14 +324,13 @@ impl Shared {
     }
 
     async fn fetch(&self, runtime: &Runtime, from: Option<Arc<str>>) -> Result<Chunk> {
-        let options: &Options = &self.stream.target().options;
-        let limit = options.number("max_read_bytes", options.max_read_bytes) as usize;
+        let limit = self.stream.target().max_read_bytes;
         let offset = from.as_deref().unwrap_or(START);
         let request = self.stream.target().request(Method::GET);
         let endpoint = Arc::new(request.endpoint.at_offset(offset));
         let request = Request { endpoint, keep: Keep::Whole(limit), ..request };
         let Reply { answer, response, .. } =
-            send(&*network::of(runtime), request, &self.stream.target().retries(), "read").await?;
+            send(&*network::of(runtime), request, self.stream.target().retries(), "read").await?;
         if answer.status != 200 {
             return Err(self.refused(&answer, from.is_some()));
         }
@@ -415,6 +413,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
 
     #[test]
     fn a_chunk_nobody_took_comes_again() {

@@ -1,6 +1,7 @@
 //! What a handle is about: where its stream is, and how it is spoken to.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::Method;
 
@@ -18,6 +19,10 @@ pub(crate) struct Target {
     pub(super) options: Options,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) content_type: String,
+    request_timeout: Duration,
+    retries: Retries,
+    /// The largest body of one answer to a read.
+    pub(super) max_read_bytes: usize,
     /// The fork generation it was made in.
     pub(super) generation: u64,
     /// Where the stream ended when this handle created it, until a writer was told.
@@ -26,8 +31,16 @@ pub(crate) struct Target {
 
 impl Target {
     pub(super) fn new(options: Options, endpoint: Arc<Endpoint>, content_type: String) -> Self {
-        let (generation, tail) = (made_in(), Mutex::default());
-        Target { options, endpoint, content_type, generation, tail }
+        Target {
+            request_timeout: request_timeout(&options),
+            retries: retries(&options),
+            max_read_bytes: options.number("max_read_bytes", options.max_read_bytes) as usize,
+            options,
+            endpoint,
+            content_type,
+            generation: made_in(),
+            tail: Mutex::default(),
+        }
     }
 
     /// The stream's URL, without user info and query.
@@ -42,11 +55,11 @@ impl Target {
 
     /// A request without a body.
     pub(super) fn request(&self, method: Method) -> Request {
-        Request::new(method, self.endpoint.clone(), request_timeout(&self.options))
+        Request::new(method, self.endpoint.clone(), self.request_timeout)
     }
 
-    pub(super) fn retries(&self) -> Retries {
-        retries(&self.options)
+    pub(super) fn retries(&self) -> &Retries {
+        &self.retries
     }
 
     pub(super) fn set_tail(&self, tail: Option<Arc<str>>) {
@@ -65,7 +78,7 @@ impl Target {
     pub(crate) fn producer_config(&self, producer_id: &str, options: &Options) -> Result<Config> {
         let options = options.clone().or_limits_of(&self.options);
         let mut config = Config::new(Scope::Producer, &options, producer_id, &self.content_type)?;
-        config.retries.max_retries = self.retries().max_retries; // for `close`
+        config.retries.max_retries = self.retries.max_retries; // for `close`
         Ok(config)
     }
 
