@@ -1,6 +1,5 @@
 //! Beginning and end: stopping, closing, following one another.
 
-use crate::delivery::buffer::budget::set_buffer_budget;
 use crate::delivery::closing::Last;
 use crate::delivery::closing::close;
 use crate::delivery::tests::*;
@@ -290,31 +289,6 @@ async fn ready_means_room_for_what_was_asked_for() {
     engine.stop_now();
     assert!(engine.finds_room(10_000), "it is refused anyway");
     assert_eq!(engine.stats().refused, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_that_gathers_much_leaves_the_others_their_share() {
-    let down = Scripted::default();
-    lock(&down.model).down = true;
-    let small = || Options::new().max_batch_bytes(100u64);
-    let (greedy, modest) = (open(&down, small()), open(&down, small()));
-    for engine in [&greedy, &modest] {
-        engine.register(); // as every producer of a process is
-    }
-    set_buffer_budget(1_000);
-    let fill =
-        |engine: &Engine| (0..10_000).take_while(|_| engine.accept(&[b"1234"]).is_ok()).count();
-    let (much, little) = (fill(&greedy), fill(&modest));
-    assert!(much * 4 <= 1_100 && little >= 1 && little * 4 <= 100, "{much} {little}");
-    let waiting = modest.ready();
-    set_buffer_budget(1_500);
-    waiting.await.unwrap();
-    assert!(fill(&modest) > 0);
-    let waiting = modest.ready();
-    greedy.stop_now();
-    waiting.await.unwrap();
-    assert!(fill(&modest) > little);
-    set_buffer_budget(512 << 20);
 }
 
 #[tokio::test(start_paused = true)]
