@@ -9,6 +9,7 @@
 //! processor away, so that the median says what the library costs. The mean has everything in it;
 //! with several threads it is the time all of them took, divided by all their writes.
 
+#![expect(clippy::disallowed_methods, reason = "real time is what it measures")]
 #![allow(clippy::print_stdout, reason = "its output is what it is run for")]
 
 #[path = "../tests/common/mod.rs"]

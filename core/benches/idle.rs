@@ -5,6 +5,7 @@
 //! Both go to the same server, each to a stream of its own, in turn. The bare POST too is handed
 //! to a thread that does nothing but I/O, and waited for by its caller.
 
+#![expect(clippy::disallowed_methods, reason = "real time is what it measures")]
 #![allow(clippy::print_stdout, reason = "its output is what it is run for")]
 
 use std::sync::{Arc, mpsc};

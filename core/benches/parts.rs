@@ -1,6 +1,7 @@
 //! The pure parts of writing, and accepting as a whole: `cargo bench -p durstream-core --bench parts`.
 //!
 //! What these cost in instructions, which a busy machine does not change, is in `instructions.rs`.
+#![expect(clippy::disallowed_methods, reason = "real time is what it measures")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -438,7 +438,7 @@ mod tests {
         let refused = |receipt: Result<crate::Receipt>| {
             receipt.unwrap().refusal().and_then(|outcome| outcome.error.clone()).unwrap()
         };
-        let started = std::time::Instant::now();
+        let started = crate::runtime::chance::real_now();
         for (what, error) in [
             ("option", Options::new().set(&long, "1").unwrap_err()),
             ("value", Options::new().set("linger_ms", &long).unwrap_err()),

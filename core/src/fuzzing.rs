@@ -557,7 +557,7 @@ mod tests {
     #[test]
     fn what_is_kept_and_what_is_near_keeps_every_promise() {
         let given = std::env::var("DURSTREAM_SEED").ok().and_then(|text| text.parse().ok());
-        let seed: u64 = given.unwrap_or_else(rand::random);
+        let seed: u64 = given.unwrap_or_else(crate::runtime::chance::random);
         eprintln!("mutations of DURSTREAM_SEED={seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         for (name, target) in TARGETS {

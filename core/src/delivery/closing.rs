@@ -171,7 +171,6 @@ async fn end_as_producer(engine: &Engine) -> Result<Option<Arc<str>>> {
 }
 
 async fn end_plainly(engine: &Engine) -> Result<Option<Arc<str>>> {
-    let transport = engine.transport();
     let (timeout, retries) = (engine.config.request_timeout, &engine.config.retries);
-    operations::close(&*transport, engine.endpoint.clone(), timeout, retries).await
+    operations::close(engine.runtime(), engine.endpoint.clone(), timeout, retries).await
 }

@@ -11,6 +11,7 @@ use crate::options::{Options, Scope};
 use crate::requests::retry::Retries;
 use crate::requests::retry::request_timeout;
 use crate::requests::retry::retries;
+use crate::runtime::chance::random;
 
 /// The longest producer id every server accepts.
 const MAX_ID: usize = 256;
@@ -135,7 +136,7 @@ fn wire_id(id: &str, shared: bool) -> Result<String> {
     if !shared {
         return Ok(id.to_owned());
     }
-    Ok(format!("{id}-{:012x}", crate::runtime::threads::random() & 0xffff_ffff_ffff))
+    Ok(format!("{id}-{:012x}", random() & 0xffff_ffff_ffff))
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl Engine {
                 return Ok(());
             }
             let acked = book.has_delivered();
-            session = another(&self.config, book.gauges.epoch, acked, book.gauges.echoed)?;
+            session = another(self, book.gauges.epoch, acked, book.gauges.echoed)?;
             book.lifecycle.restart();
             self.set_running();
         }

@@ -1,7 +1,7 @@
 //! The plain requests: create, check, end and delete a stream (PROTOCOL.md 5.1 and 5.3 to 5.5).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
@@ -12,8 +12,9 @@ use crate::protocol::answer::{Answer, Response, number_in, text_in};
 use crate::protocol::headers::*;
 use crate::protocol::json::is_json;
 use crate::requests::retry::{Reply, Retries, attempt, send};
+use crate::runtime::io::Runtime;
 use crate::transport::endpoint::Endpoint;
-use crate::transport::request::{Request, Transport};
+use crate::transport::request::Request;
 
 /// What a stream is, and where it ends (PROTOCOL.md 5.5).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,12 +94,12 @@ pub(crate) fn create_headers(options: &Options, content_type: &str) -> Result<He
 
 /// Creates a stream; one with the same configuration that is there already is fine.
 pub(crate) async fn create(
-    transport: &dyn Transport,
+    runtime: &Runtime,
     request: Request,
     retries: &Retries,
 ) -> Result<Answer> {
     let url = request.endpoint.shown.clone();
-    let answer = send(transport, request, retries, "create").await?.answer;
+    let answer = send(runtime, request, retries, "create").await?.answer;
     match answer.status {
         200 | 201 => Ok(answer),
         409 => Err(Error::new(
@@ -113,9 +114,9 @@ pub(crate) async fn create(
 
 /// Creates the stream or finds out why it cannot be written to: closed, another type, or only
 /// another lifetime. One attempt; the caller repeats.
-pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opened {
+pub(crate) async fn ensure(runtime: &Runtime, request: Request) -> Opened {
     let url = request.endpoint.shown.clone();
-    let put = match attempt(transport, request.clone(), "create").await {
+    let put = match attempt(runtime, request.clone(), "create").await {
         Ok((answer, _)) => answer,
         Err((error, after)) => return Opened::Later(error, after),
     };
@@ -133,7 +134,7 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
     }
     let wanted = request.headers.clone();
     let look = Request::new(Method::HEAD, request.endpoint, request.timeout);
-    let head = match attempt(transport, look, "head").await {
+    let head = match attempt(runtime, look, "head").await {
         Ok((answer, _)) => answer,
         Err((error, after)) => return Opened::Later(error, after),
     };
@@ -159,7 +160,7 @@ pub(crate) async fn ensure(transport: &dyn Transport, request: Request) -> Opene
 
 /// Ends the stream without a message. Idempotent by the protocol, so it carries no identity.
 pub(crate) async fn close(
-    transport: &dyn Transport,
+    runtime: &Runtime,
     endpoint: Arc<Endpoint>,
     timeout: Duration,
     retries: &Retries,
@@ -169,7 +170,7 @@ pub(crate) async fn close(
     headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
     let request =
         Request { headers: headers.into(), ..Request::new(Method::POST, endpoint, timeout) };
-    let answer = send(transport, request, retries, "close").await?.answer;
+    let answer = send(runtime, request, retries, "close").await?.answer;
     match answer.status {
         200 | 204 => Ok(answer.next_offset),
         409 if answer.closed => Ok(answer.next_offset),
@@ -179,12 +180,12 @@ pub(crate) async fn close(
 
 /// Asks whether the stream is there, what it is and where it ends.
 pub(crate) async fn head(
-    transport: &dyn Transport,
+    runtime: &Runtime,
     request: Request,
     retries: &Retries,
 ) -> Result<Metadata> {
     let url = request.endpoint.shown.clone();
-    let Reply { answer, response, .. } = send(transport, request, retries, "head").await?;
+    let Reply { answer, response, .. } = send(runtime, request, retries, "head").await?;
     match (answer.status, &answer.next_offset) {
         // 410 is no such answer: at that URL there can be none.
         (404, _) => Ok(Metadata::default()),
@@ -205,34 +206,27 @@ pub(crate) async fn head(
 }
 
 /// Whether the server refused an append that does not fit the stream.
-pub(crate) fn is_misfit(response: &Response) -> bool {
+pub(crate) fn is_misfit(runtime: &Runtime, response: &Response) -> bool {
     // Every acknowledgement comes by here: only a conflict is read for it.
-    response.status == 409 && Answer::read(response, SystemTime::now()).is_misfit()
+    response.status == 409 && Answer::read(response, runtime.chance().now()).is_misfit()
 }
 
 /// The stream's content type, if it is why an append did not fit.
-pub(crate) async fn conflicting_type(
-    transport: &dyn Transport,
-    append: &Request,
-) -> Option<String> {
+pub(crate) async fn conflicting_type(runtime: &Runtime, append: &Request) -> Option<String> {
     if append.headers.contains_key(STREAM_SEQ) {
         return None;
     }
     let head = Request::new(Method::HEAD, append.endpoint.clone(), append.timeout);
-    let (head, _) = attempt(transport, head, "head").await.ok()?;
+    let (head, _) = attempt(runtime, head, "head").await.ok()?;
     let sent = append.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let is_streams = head.status == 200 && head.has_offset;
     head.content_type.filter(|found| is_streams && Some(found.as_str()) != sent)
 }
 
 /// Deletes the stream.
-pub(crate) async fn delete(
-    transport: &dyn Transport,
-    request: Request,
-    retries: &Retries,
-) -> Result<()> {
+pub(crate) async fn delete(runtime: &Runtime, request: Request, retries: &Retries) -> Result<()> {
     let url = request.endpoint.shown.clone();
-    let Reply { answer, repeated, .. } = send(transport, request, retries, "delete").await?;
+    let Reply { answer, repeated, .. } = send(runtime, request, retries, "delete").await?;
     match answer.status {
         200 | 202 | 204 => Ok(()),
         // The answer to the first attempt was lost; with forks the stream is only out of sight.

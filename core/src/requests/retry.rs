@@ -1,7 +1,7 @@
 //! Requests outside a producer's session (create, HEAD, delete, read, close without a message):
 //! idempotent, so transient failures are simply repeated, within limits.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::Method;
 
@@ -9,7 +9,9 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::protocol::answer::Answer;
 use crate::protocol::answer::Response;
-use crate::transport::request::{Request, Transport};
+use crate::runtime::io::Runtime;
+use crate::transport::network;
+use crate::transport::request::Request;
 
 /// An exponential schedule.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,18 +69,19 @@ pub(crate) struct Reply {
 
 /// Sends until an answer that decides something, or the retries are used up.
 pub(crate) async fn send(
-    transport: &dyn Transport,
+    runtime: &Runtime,
     request: Request,
     retries: &Retries,
     doing: &str,
 ) -> Result<Reply, Error> {
     let mut attempt: u32 = 0;
     let mut repeated = false;
+    let transport = network::of(runtime);
     loop {
         let url = &request.endpoint.shown;
         let (error, retry_after) = match transport.send(request.again()).await {
             Ok(response) => {
-                let answer = Answer::read(&response, SystemTime::now());
+                let answer = Answer::read(&response, runtime.chance().now());
                 if !is_inconclusive(&request, &answer) {
                     return Ok(Reply { answer, response, repeated });
                 }
@@ -90,7 +93,7 @@ pub(crate) async fn send(
         if u64::from(attempt) >= retries.max_retries {
             return Err(error.with_definite(!repeated)); // an earlier attempt counts too
         }
-        let pause = retries.backoff.delay(attempt, rand::random());
+        let pause = retries.backoff.delay(attempt, runtime.chance().fraction());
         let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
         tokio::time::sleep(pause.max(asked)).await;
         attempt += 1;
@@ -99,14 +102,14 @@ pub(crate) async fn send(
 
 /// One attempt; a transient failure is the caller's to repeat, and when.
 pub(super) async fn attempt(
-    transport: &dyn Transport,
+    runtime: &Runtime,
     request: Request,
     doing: &str,
 ) -> Result<(Answer, Response), (Error, Option<Duration>)> {
     let url = request.endpoint.shown.clone();
-    match transport.send(request).await {
+    match network::of(runtime).send(request).await {
         Ok(response) => {
-            let answer = Answer::read(&response, SystemTime::now());
+            let answer = Answer::read(&response, runtime.chance().now());
             if answer.is_transient() {
                 return Err((answer.error(doing, &url), answer.retry_after));
             }

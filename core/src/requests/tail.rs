@@ -9,8 +9,9 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use crate::error::Error;
 use crate::protocol::framing::Framing;
 use crate::requests::retry::attempt;
+use crate::runtime::io::Runtime;
 use crate::transport::endpoint::Endpoint;
-use crate::transport::request::{Keep, Request, Transport};
+use crate::transport::request::{Keep, Request};
 
 /// What was found from the last known offset on.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(crate) struct Look {
 /// Looks at what came to the stream since the offset `base`. One attempt at each request; a
 /// transient failure is the caller's to repeat.
 pub(crate) async fn look(
-    transport: &dyn Transport,
+    runtime: &Runtime,
     endpoint: Arc<Endpoint>,
     base: Arc<str>,
     json: bool,
@@ -58,7 +59,7 @@ pub(crate) async fn look(
     fresh.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let head = Request::new(Method::HEAD, endpoint.clone(), timeout);
     let head = Request { headers: fresh.clone().into(), ..head };
-    let (head, _) = attempt(transport, head, "head").await?;
+    let (head, _) = attempt(runtime, head, "head").await?;
     let mut look = Look { found: Found::Unclear, tail: head.next_offset };
     if head.status != 200 || look.tail.is_none() {
         return Ok(look);
@@ -74,7 +75,7 @@ pub(crate) async fn look(
             keep: Keep::Whole(left),
             ..Request::new(Method::GET, Arc::new(endpoint.at_offset(&from)), timeout)
         };
-        let (answer, response) = attempt(transport, get, "read").await?;
+        let (answer, response) = attempt(runtime, get, "read").await?;
         let goes_on = answer.next_offset.filter(|next| *next != from);
         let (200, false, Some(next)) = (answer.status, response.cut, goes_on) else {
             return Ok(look);

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::runtime::chance::real_now;
 use crate::runtime::log;
 use crate::runtime::threads::{lock, spawn};
 
@@ -23,6 +24,9 @@ enum Calls {
     },
     /// Callbacks that come later run where they come from.
     Stopped,
+    /// A test's executor runs them, in the order in which they come.
+    #[cfg(test)]
+    On(tokio::runtime::Handle),
 }
 
 impl Dispatcher {
@@ -35,6 +39,15 @@ impl Dispatcher {
         (Dispatcher::new("durstream-calls"), Dispatcher::new("durstream-auth"))
     }
 
+    /// The same for a test that has no threads.
+    #[cfg(test)]
+    pub(super) fn both_on(executor: &tokio::runtime::Handle) -> (Arc<Self>, Arc<Self>) {
+        let on = |thread_name| {
+            Arc::new(Dispatcher { thread_name, calls: Mutex::new(Calls::On(executor.clone())) })
+        };
+        (on("calls"), on("auth"))
+    }
+
     pub(crate) fn dispatch(&self, job: impl FnOnce() + Send + 'static) {
         let mut calls = lock(&self.calls);
         if matches!(*calls, Calls::NotStarted) {
@@ -45,6 +58,11 @@ impl Dispatcher {
             }
         }
         let unsent = match &*calls {
+            #[cfg(test)]
+            Calls::On(executor) => {
+                executor.spawn(async move { guarded(job) });
+                None
+            }
             Calls::Running { jobs, .. } => jobs.send(Box::new(job)).map_err(|e| e.0).err(),
             _ => Some(Box::new(job) as Job),
         };
@@ -59,7 +77,7 @@ impl Dispatcher {
         let Calls::Running { jobs, thread } = calls else { return };
         drop(jobs);
         // A callback of the host's may hang; it is given the rest of the time, then left alone.
-        while !thread.is_finished() && Instant::now() < deadline {
+        while !thread.is_finished() && real_now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
         if thread.is_finished() {

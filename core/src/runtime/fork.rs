@@ -12,7 +12,9 @@
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use crate::runtime::chance::{Chance, real_now};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// Not a `Once`: a child that was forked in the middle of one would wait for its end.
@@ -65,7 +67,7 @@ pub fn uncut<T>(work: impl FnOnce() -> T) -> T {
 /// which holds a lock while it looks at `resolv.conf`. A fork waits for the beginning.
 pub(crate) fn uncut_at_first<T>(work: impl FnOnce() -> T) -> T {
     uncut(|| {
-        BEGAN.store(now_ms(), Ordering::SeqCst);
+        BEGAN.store(Chance::System.unix_ms(), Ordering::SeqCst);
         BEGINNING.fetch_add(1, Ordering::SeqCst);
     });
     let result = work();
@@ -112,7 +114,7 @@ impl Drop for Inside {
 
 /// Whether it came to be so in time.
 fn wait_until(longest: Duration, is_so: impl Fn() -> bool) -> bool {
-    let started = Instant::now();
+    let started = real_now();
     loop {
         match is_so() {
             true => return true,
@@ -120,11 +122,6 @@ fn wait_until(longest: Duration, is_so: impl Fn() -> bool) -> bool {
             false => std::thread::sleep(PAUSE),
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_millis() as u64
 }
 
 /// This thread's share of [`INSIDE`]: a signal handler may fork from in there.
@@ -140,7 +137,7 @@ extern "C" fn before() {
     let beginning = BEGINNING_WAIT.as_millis() as u64;
     wait_until(BEGINNING_WAIT, || {
         BEGINNING.load(Ordering::SeqCst) == 0
-            || now_ms().abs_diff(BEGAN.load(Ordering::SeqCst)) > beginning
+            || Chance::System.unix_ms().abs_diff(BEGAN.load(Ordering::SeqCst)) > beginning
     });
 }
 

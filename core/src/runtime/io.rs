@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::chance::Chance;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::{lock, spawn};
@@ -28,6 +29,7 @@ pub(crate) struct Runtime {
     /// For header functions, which requests wait for: a slow callback makes no request late.
     header_dispatcher: Arc<Dispatcher>,
     attached: OnceLock<Arc<dyn Any + Send + Sync>>,
+    chance: Chance,
 }
 
 impl Runtime {
@@ -52,23 +54,38 @@ impl Runtime {
             runtime.shutdown_timeout(MIN_GRACE); // an answer may still be taken apart
         })
         .map_err(failed)?;
-        Ok(Self::over(handle, stop, Some(thread)))
+        Ok(Self::over(handle, stop, Some(thread), Dispatcher::both(), Chance::System))
     }
 
     /// A runtime over the test's own executor, whose clock the test drives.
     #[cfg(test)]
-    pub(crate) fn for_test() -> Self {
-        Self::over(tokio::runtime::Handle::current(), Arc::default(), None)
+    pub(crate) fn for_test(chance: Chance) -> Self {
+        let handle = tokio::runtime::Handle::current();
+        Self::over(handle, Arc::default(), None, Dispatcher::both(), chance)
+    }
+
+    /// The same without a thread: the executor runs the host's functions, which must not block.
+    #[cfg(test)]
+    pub(crate) fn simulated(chance: Chance) -> Self {
+        let handle = tokio::runtime::Handle::current();
+        let dispatchers = Dispatcher::both_on(&handle);
+        Self::over(handle, Arc::default(), None, dispatchers, chance)
     }
 
     fn over(
         handle: tokio::runtime::Handle,
         stop: Arc<Notify>,
         io_thread: Option<JoinHandle<()>>,
+        (dispatcher, header_dispatcher): (Arc<Dispatcher>, Arc<Dispatcher>),
+        chance: Chance,
     ) -> Self {
-        let (dispatcher, header_dispatcher) = Dispatcher::both();
         let (io_thread, attached) = (Mutex::new(io_thread), OnceLock::new());
-        Runtime { handle, stop, io_thread, dispatcher, header_dispatcher, attached }
+        Runtime { handle, stop, io_thread, dispatcher, header_dispatcher, attached, chance }
+    }
+
+    /// Its random numbers and its wall clock.
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.chance
     }
 
     /// What somebody keeps here because it cannot outlive the threads: connections, say. It is made

@@ -6,9 +6,10 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::chance::real_now;
 use crate::runtime::dispatcher::guarded;
 use crate::runtime::fork::{PerProcess, generation, uncut};
 use crate::runtime::io::{MIN_GRACE, Runtime};
@@ -191,7 +192,7 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
         *lock(&runtimes.stopping) = Arc::downgrade(&runtime);
         runtime
     };
-    let now = Instant::now();
+    let now = real_now();
     let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
     let mut works = works();
     works.retain(|work| work.runs_on(&runtime));
@@ -199,14 +200,14 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
     let drained = settle_all(&runtime, works.clone(), timeout.min(FOR_EVER)).wait();
     works.iter().for_each(|work| work.stop_now());
     // Outcomes reach their callbacks before the threads end.
-    let grace = deadline.saturating_duration_since(Instant::now()).max(MIN_GRACE);
+    let grace = deadline.saturating_duration_since(real_now()).max(MIN_GRACE);
     let ended = async move {
         for work in &works {
             work.clone().when_ended().await;
         }
     };
     let _ = runtime.run(async move { Ok(tokio::time::timeout(grace, ended).await.is_ok()) }).wait();
-    runtime.stop(deadline.max(Instant::now() + MIN_GRACE));
+    runtime.stop(deadline.max(real_now() + MIN_GRACE));
     log::close(MIN_GRACE);
     drained
 }

@@ -8,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{CUT, start};
+use crate::runtime::chance::real_now;
 use crate::runtime::fork::{generation, uncut};
 use crate::runtime::threads::{lock, spawn};
 
@@ -73,7 +74,7 @@ pub(crate) fn warn(text: &str) {
 /// Ends the thread once what is queued is written, and waits for that, up to a limit. What ends with
 /// the thread itself is not waited for: it may need what the caller holds.
 pub(crate) fn close(limit: Duration) {
-    let started = Instant::now();
+    let started = real_now();
     let mut asked = false;
     while started.elapsed() < limit {
         let ended = uncut(|| {

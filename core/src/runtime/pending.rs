@@ -5,9 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::chance::real_now;
 use crate::runtime::fork::{generation, made_in};
 use crate::runtime::threads::{lock, lock_inherited};
 
@@ -162,7 +163,7 @@ impl<T> Pending<T> {
     /// # Errors
     /// The operation's; `NotSupported` (`would-deadlock`) inside a callback of this library.
     pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<T>> {
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = real_now().checked_add(timeout);
         let mut state = match self.shared.look() {
             Ok(state) => state,
             Err(error) => return Some(Err(error)),
@@ -178,7 +179,7 @@ impl<T> Pending<T> {
                 return take(&mut state);
             }
             let left = match deadline {
-                Some(deadline) => deadline.checked_duration_since(Instant::now())?,
+                Some(deadline) => deadline.checked_duration_since(real_now())?,
                 None => Duration::from_secs(3600),
             };
             state = match self.shared.done.wait_timeout(state, left) {

@@ -4,10 +4,11 @@
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reason::Reason;
+use crate::runtime::chance::real_now;
 use crate::runtime::fork::generation;
 
 /// How long a child waits for a lock that came through `fork`.
@@ -24,7 +25,7 @@ pub(crate) fn lock_inherited<T>(mutex: &Mutex<T>, made_in: u64) -> Result<MutexG
     if made_in == generation() {
         return Ok(lock(mutex));
     }
-    let started = Instant::now();
+    let started = real_now();
     loop {
         match mutex.try_lock() {
             Ok(guard) => return Ok(guard),
@@ -103,10 +104,4 @@ impl Drop for SignalsBlocked {
         // SAFETY: `before` was filled by `pthread_sigmask`.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut()) };
     }
-}
-
-/// A number no other process has, a forked one included: a generator of this process's own would go
-/// on from the same state on both sides of a fork.
-pub(crate) fn random() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| rand::random())
 }

@@ -10,13 +10,13 @@ use crate::error::Result;
 use crate::options::{Options, Scope};
 use crate::requests::operations::{Metadata, create, create_headers, delete, head};
 use crate::requests::retry::Retries;
+use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle;
 use crate::runtime::pending::Pending;
 use crate::stream::target::Target;
 use crate::stream::writer::{Writer, Writers};
 use crate::transport::endpoint::Endpoint;
-use crate::transport::network;
-use crate::transport::request::{Request, Transport};
+use crate::transport::request::Request;
 
 /// The content type of a stream that was created without one (PROTOCOL.md 5.1).
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -88,9 +88,9 @@ impl DurableStream {
             body: body.into(),
             ..stream.target().request(Method::PUT)
         };
-        let (transport, retries) = (network::of(&runtime), stream.target().retries().clone());
+        let (own, retries) = (runtime.clone(), stream.target().retries().clone());
         runtime.run(async move {
-            let answer = create(&*transport, request, &retries).await?;
+            let answer = create(&own, request, &retries).await?;
             if answer.status == 201 {
                 Writers::of_process().forget(stream.target());
             }
@@ -112,15 +112,13 @@ impl DurableStream {
     }
 
     /// Runs a request that needs no body, on the hidden runtime.
-    fn plain<T, F>(&self, work: impl FnOnce(Arc<dyn Transport>, Retries) -> F) -> Pending<T>
+    fn plain<T, F>(&self, work: impl FnOnce(Arc<Runtime>, Retries) -> F) -> Pending<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
         match lifecycle::runtime() {
-            Ok(runtime) => {
-                runtime.run(work(network::of(&runtime), self.target().retries().clone()))
-            }
+            Ok(runtime) => runtime.run(work(runtime.clone(), self.target().retries().clone())),
             Err(error) => Pending::ready(Err(error)),
         }
     }
@@ -147,7 +145,7 @@ impl DurableStream {
     /// `StreamGone` where its URL is blocked, `Unauthorized`, `Protocol`, `Transport`, ...
     pub fn head(&self) -> Pending<Metadata> {
         let request = self.target().request(Method::HEAD);
-        self.plain(|transport, retries| async move { head(&*transport, request, &retries).await })
+        self.plain(|runtime, retries| async move { head(&runtime, request, &retries).await })
     }
 
     /// Deletes the stream with everything in it (PROTOCOL.md 5.4).
@@ -157,8 +155,8 @@ impl DurableStream {
     pub fn delete(&self) -> Pending<()> {
         let request = self.target().request(Method::DELETE);
         let stream = self.clone();
-        self.plain(|transport, retries| async move {
-            let deleted = delete(&*transport, request, &retries).await;
+        self.plain(|runtime, retries| async move {
+            let deleted = delete(&runtime, request, &retries).await;
             Writers::of_process().forget(stream.target());
             deleted
         })

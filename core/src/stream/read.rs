@@ -20,7 +20,6 @@ use crate::runtime::lifecycle;
 use crate::runtime::pending::{Pending, pending_or_unread};
 use crate::runtime::threads::lock;
 use crate::stream::handle::DurableStream;
-use crate::transport::network;
 use crate::transport::request::{Keep, Request};
 
 /// Bodies beyond this are taken apart on a thread of their own: others' requests go on.
@@ -330,7 +329,7 @@ impl Shared {
         let endpoint = Arc::new(request.endpoint.at_offset(offset));
         let request = Request { endpoint, keep: Keep::Whole(limit), ..request };
         let Reply { answer, response, .. } =
-            send(&*network::of(runtime), request, self.stream.target().retries(), "read").await?;
+            send(runtime, request, self.stream.target().retries(), "read").await?;
         if answer.status != 200 {
             return Err(self.refused(&answer, from.is_some()));
         }

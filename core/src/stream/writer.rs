@@ -14,10 +14,11 @@ use crate::delivery::engine::accept::check_seq;
 use crate::error::Result;
 use crate::options::Options;
 use crate::outcome::{CloseResult, Outcome};
+use crate::runtime::chance::random;
 use crate::runtime::fork::PerProcess;
 use crate::runtime::lifecycle::{Work, register};
 use crate::runtime::pending::Pending;
-use crate::runtime::threads::{lock, random};
+use crate::runtime::threads::lock;
 use crate::stream::target::Target;
 
 /// How many writers are kept for handles to come.

@@ -16,6 +16,7 @@ use reqwest::Client;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::runtime::chance::real_now;
 use crate::runtime::fork::uncut;
 use crate::runtime::threads::lock;
 use crate::transport::names::Names;
@@ -176,7 +177,7 @@ impl OpenSockets {
     }
 
     fn look(&mut self) {
-        self.looked = Some(Instant::now());
+        self.looked = Some(real_now());
         self.by_ends.clear();
         let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return };
         let descriptors = files.filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok());

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(test)]
+use crate::runtime::chance::Chance;
 use crate::runtime::io::Runtime;
 use crate::transport::authorize::Authorize;
 use crate::transport::http_client::HttpTransport;
@@ -25,8 +27,18 @@ pub(crate) fn of(runtime: &Runtime) -> Arc<dyn Transport> {
 
 /// A runtime over the test's own executor, and over a transport of the test's.
 #[cfg(test)]
-pub(crate) fn for_test(transport: Arc<dyn Transport>) -> Arc<Runtime> {
-    let runtime = Arc::new(Runtime::for_test());
+pub(crate) fn for_test(transport: Arc<dyn Transport>, chance: Chance) -> Arc<Runtime> {
+    over(Runtime::for_test(chance), transport)
+}
+
+/// The same without a thread: all of it follows from the seed.
+#[cfg(test)]
+pub(crate) fn simulated(transport: Arc<dyn Transport>, chance: Chance) -> Arc<Runtime> {
+    over(Runtime::simulated(chance), transport)
+}
+
+#[cfg(test)]
+fn over(runtime: Runtime, transport: Arc<dyn Transport>) -> Arc<Runtime> {
     runtime.attached(|| Network::over(transport, &runtime));
-    runtime
+    Arc::new(runtime)
 }

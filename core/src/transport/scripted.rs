@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::protocol::answer::Response;
 use crate::protocol::headers::*;
+use crate::runtime::chance::Chance;
 use crate::runtime::threads::lock;
 use crate::transport::request::Sending;
 use crate::transport::request::{Request, SendError, Transport};
@@ -72,18 +73,36 @@ pub(crate) struct Model {
 }
 
 /// The scripted transport: faults in order, then none.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Scripted {
     pub(crate) model: Arc<Mutex<Model>>,
     script: Arc<Mutex<VecDeque<Fault>>>,
     /// Requests that are held or on their way, whoever still waits for their answer.
     under_way: Arc<AtomicUsize>,
+    /// That of all who write to it, as if they were of one process.
+    pub(crate) chance: Chance,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self::new([])
+    }
 }
 
 impl Scripted {
     pub(crate) fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self::seeded(0, faults)
+    }
+
+    pub(crate) fn seeded(seed: u64, faults: impl IntoIterator<Item = Fault>) -> Self {
+        let (model, under_way) = (Arc::default(), Arc::default());
         let script = Arc::new(Mutex::new(faults.into_iter().collect()));
-        Scripted { script, ..Scripted::default() }
+        Scripted { model, script, under_way, chance: Chance::seeded(seed) }
+    }
+
+    /// What happens to the next requests.
+    pub(crate) fn script(&self, faults: Vec<Fault>) {
+        *lock(&self.script) = faults.into();
     }
 
     pub(crate) fn stored(&self) -> Vec<String> {
@@ -102,13 +121,14 @@ impl Transport for Scripted {
     fn send(&self, request: Request) -> Sending {
         let fault = lock(&self.script).pop_front().unwrap_or(Fault::None);
         let (model, under_way) = (self.model.clone(), self.under_way.clone());
+        let chance = self.chance.clone();
         Box::pin(async move {
             let (timeout, departure) = (request.timeout, request.departure.clone());
             let (answers, answer) = oneshot::channel();
             under_way.fetch_add(1, Ordering::Relaxed);
             let (carried, wire) = (request.clone(), model.clone());
             tokio::spawn(async move {
-                let result = carry(fault, &wire, &carried).await;
+                let result = carry(fault, &wire, &carried, &chance).await;
                 under_way.fetch_sub(1, Ordering::Relaxed);
                 drop(answers.send(result)); // nobody may wait for it any more
             });
@@ -132,6 +152,7 @@ async fn carry(
     mut fault: Fault,
     model: &Mutex<Model>,
     request: &Request,
+    chance: &Chance,
 ) -> Result<Response, SendError> {
     // A little time passes on every wire, so that several requests are under way at once.
     let (mut before, mut after) = (Duration::from_millis(1), Duration::from_millis(1));
@@ -176,15 +197,16 @@ async fn carry(
     if let Some(token) = request.headers.get(http::header::AUTHORIZATION) {
         lock(model).tokens.push(token.to_str().unwrap().to_owned());
     }
-    let answer = match fault {
-        Fault::CutBefore => None,
-        Fault::CutAfter => {
-            lock(model).handle(request);
-            None
-        }
-        Fault::Answer(status, headers) => Some(response(status, &headers)),
+    let handled = match fault {
+        Fault::CutBefore | Fault::Answer(..) => None,
         _ => Some(lock(model).handle(request)),
     };
+    let answer = match &fault {
+        Fault::CutBefore | Fault::CutAfter => None,
+        Fault::Answer(status, headers) => Some(response(*status, headers)),
+        _ => handled.clone(),
+    };
+    chance.note(|| format!("{fault:?} {} {handled:?}", shown(request)));
     tokio::time::sleep(after).await;
     let cut = || SendError {
         sent: true,
@@ -193,6 +215,12 @@ async fn carry(
         message: "connection reset".into(),
     };
     answer.ok_or_else(cut)
+}
+
+/// All of a request that the server sees.
+fn shown(request: &Request) -> String {
+    let (url, body) = (&request.endpoint.url, &request.body);
+    format!("{} {url} {:?} {body:?}", request.method, request.headers)
 }
 
 fn response(status: u16, headers: &[(&'static str, String)]) -> Response {

@@ -87,6 +87,7 @@ pub fn serve_once(content_type: &str, body: &'static [u8], is_length_known: bool
     url
 }
 
+#[expect(clippy::disallowed_methods, reason = "it waits for threads")]
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {

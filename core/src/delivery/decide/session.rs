@@ -1,7 +1,5 @@
 //! One session: an epoch, its sequence numbers, and what each answer means for them. Pure.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::protocol::MAX_SAFE_INTEGER;
 use crate::protocol::answer::{Answer, Number};
 use crate::reason::Reason;
@@ -12,23 +10,14 @@ const EPOCH_RANDOM_BITS: u32 = 11;
 const CLAIMS: u32 = 4;
 
 /// An epoch no earlier producer can have used: Unix milliseconds x 2048 plus 11 random bits,
-/// rising within the process. Fits 2^53 until the year 2109.
+/// above the `last` one of this process. Fits 2^53 until the year 2109.
 ///
 /// Two of one process are at least 2048 apart: what lies between is for the later sessions of the
 /// older producer, which must not meet the newer one's.
-pub(crate) fn fresh_epoch(unix_ms: u64, random: u64) -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
+pub(crate) fn fresh_epoch(last: u64, unix_ms: u64, random: u64) -> u64 {
     let low = random & ((1 << EPOCH_RANDOM_BITS) - 1);
     let epoch = ((unix_ms << EPOCH_RANDOM_BITS) | low).min(MAX_SAFE_INTEGER - (1 << 20));
-    let above = |last: u64| {
-        if last == 0 {
-            epoch
-        } else {
-            epoch.max(last + (1 << EPOCH_RANDOM_BITS)).min(MAX_SAFE_INTEGER)
-        }
-    };
-    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(above(last)));
-    last.map_or(epoch, above)
+    if last == 0 { epoch } else { epoch.max(last + (1 << EPOCH_RANDOM_BITS)).min(MAX_SAFE_INTEGER) }
 }
 
 /// How an attempt stood when its answer came.
@@ -358,7 +347,9 @@ mod tests {
     #[test]
     fn a_fresh_epoch_rises_and_fits() {
         let now = 4_000_000_000_000;
-        let (a, b, c) = (fresh_epoch(now, 7), fresh_epoch(now, 0), fresh_epoch(now - 5, 0));
+        let a = fresh_epoch(0, now, 7);
+        let b = fresh_epoch(a, now, 0);
+        let c = fresh_epoch(b, now - 5, 0);
         assert!(a + 2048 <= b && b + 2048 <= c && c <= MAX_SAFE_INTEGER);
         assert_eq!(a >> 11, now);
     }

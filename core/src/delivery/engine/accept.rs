@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::protocol::json;
 use crate::reason::Reason;
+use crate::runtime::chance::real_now;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::on_own_thread;
 
@@ -112,7 +113,7 @@ impl Engine {
             if book.reserve(size + tag.cost()).is_ok() {
                 return Ok(self.put(book, parts, size, tag));
             }
-            let now = std::time::Instant::now();
+            let now = real_now();
             let deadline = *deadline.get_or_insert_with(|| now + self.config.max_block);
             let left = deadline.saturating_duration_since(now);
             self.make_room(&mut book);

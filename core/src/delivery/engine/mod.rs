@@ -11,6 +11,8 @@ use crate::delivery::buffer::book::Book;
 use crate::delivery::buffer::budget::Budget;
 use crate::delivery::buffer::flushes::FlushKind;
 use crate::delivery::buffer::lifecycle::End;
+#[cfg(test)]
+use crate::delivery::buffer::lifecycle::Step;
 use crate::delivery::buffer::lifecycle::Stop;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::callbacks::Listeners;
@@ -42,6 +44,9 @@ pub(crate) struct Engine {
     pub(crate) wake: Notify,
     closes: Mutex<Closes>,
     ended: watch::Sender<bool>,
+    /// How many steps of the lifecycle the test's journal has.
+    #[cfg(test)]
+    noted: Mutex<usize>,
 }
 
 /// The end of the stream: asked for, and reached.
@@ -77,6 +82,8 @@ impl Engine {
             wake: Notify::new(),
             closes: Mutex::default(),
             ended: watch::channel(false).0,
+            #[cfg(test)]
+            noted: Mutex::default(),
             config,
         }
     }
@@ -94,7 +101,18 @@ impl Engine {
     }
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        lock(&self.book)
+        let book = lock(&self.book);
+        #[cfg(test)]
+        self.note_steps(book.lifecycle.trace());
+        book
+    }
+
+    /// Each step is taken under the lock, so the next one who takes it sees it.
+    #[cfg(test)]
+    fn note_steps(&self, trace: &[Step]) {
+        let mut noted = lock(&self.noted);
+        trace[*noted..].iter().for_each(|step| self.runtime.chance().note(|| format!("{step:?}")));
+        *noted = trace.len();
     }
 
     pub(crate) fn runtime(&self) -> &Arc<Runtime> {

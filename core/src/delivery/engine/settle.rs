@@ -25,6 +25,8 @@ pub(crate) enum Room {
 impl Engine {
     /// Settles a batch and tells everyone who waits for it.
     pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome, room: Room) {
+        #[cfg(test)]
+        self.runtime().chance().note(|| format!("{}+{} {outcome:?}", batch.first_id, batch.writes));
         if batch.is_end() {
             let end = self.closes().end.take();
             end.into_iter().for_each(|completer| completer.complete(Ok(outcome.clone())));

@@ -1,7 +1,7 @@
 //! Answers: what each one does to the window and the session.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -20,7 +20,6 @@ use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::{Answer, Response};
 use crate::reason::Reason;
 use crate::requests::operations::Opened;
-use crate::runtime::threads::random;
 use crate::transport::request::SendError;
 
 /// How long "there is no such stream", or a success that is not the server's, must persist before
@@ -91,7 +90,7 @@ impl Task {
                 return self.pause_as(growth, error, None);
             }
         };
-        let answer = Answer::read(&response, SystemTime::now()).explained_by(stream_type);
+        let answer = Answer::read(&response, self.chance().now()).explained_by(stream_type);
         let slot = &self.window[n];
         let end = slot.queued.batch.is_end();
         let attempt = Attempt {
@@ -142,10 +141,13 @@ impl Task {
             }
             // It is not; nothing else would end the wait.
             Decision::AwaitPredecessor => self.pause(error(), None),
-            Decision::Claim { current } => match self.session.claim(current, fresh(), random()) {
-                Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
-                None => self.on_fenced(n, current, answer),
-            },
+            Decision::Claim { current } => {
+                let (fresh, random) = (fresh(self.chance()), self.chance().random());
+                match self.session.claim(current, fresh, random) {
+                    Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
+                    None => self.on_fenced(n, current, answer),
+                }
+            }
             Decision::Split(reason) => self.on_refused(n, reason, error(), true),
             Decision::Refuse(reason @ Reason::SequenceConflict) => {
                 let error = answer.sequence_conflict(&engine.endpoint.shown);
@@ -254,7 +256,7 @@ impl Task {
 
     pub(super) fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
         let retries = &self.engine.config.retries;
-        let pause = retries.backoff.delay(growth, rand::random());
+        let pause = retries.backoff.delay(growth, self.chance().fraction());
         let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
         let until = Instant::now() + pause.max(asked);
         if !asked.is_zero() {

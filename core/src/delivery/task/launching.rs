@@ -158,14 +158,14 @@ impl Task {
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
         let departure = request.departure.clone();
         let own = departure.clone();
-        let (transport, ask) = (self.transport.clone(), request.clone());
+        let (runtime, ask) = (self.engine.runtime().clone(), request.clone());
         let sending = self.transport.send(request);
         let flight = self.flights.spawn(async move {
             let result = sending.await;
             let stream_type = match &result {
-                Ok(response) if is_misfit(response) => {
+                Ok(response) if is_misfit(&runtime, response) => {
                     own.came_to_nothing(); // while the stream's type is asked for
-                    conflicting_type(&*transport, &ask).await
+                    conflicting_type(&runtime, &ask).await
                 }
                 _ => None,
             };
@@ -201,13 +201,13 @@ impl Task {
 
     fn fly_open(&mut self) {
         let Some(headers) = self.engine.config.create.clone() else { return };
-        let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
+        let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().count_request();
         self.flights.spawn(async move {
             let request =
                 Request { headers: headers.into(), ..Request::new(Method::PUT, endpoint, timeout) };
-            Landed::Open(ensure(&*transport, request).await)
+            Landed::Open(ensure(&runtime, request).await)
         });
     }
 

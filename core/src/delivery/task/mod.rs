@@ -6,15 +6,12 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::delivery::buffer::batch::Batch;
-use crate::delivery::buffer::lifecycle::End;
-use crate::delivery::buffer::lifecycle::Stop;
-use crate::delivery::config::Config;
+use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
 use crate::delivery::engine::Engine;
@@ -25,7 +22,7 @@ use crate::delivery::task::slot::Turn;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Status;
 use crate::reason::Reason;
-use crate::runtime::threads::random;
+use crate::runtime::chance::Chance;
 use crate::transport::request::Transport;
 
 mod answers;
@@ -113,7 +110,7 @@ impl Task {
         before: Option<Arc<Engine>>,
     ) -> Self {
         let config = &engine.config;
-        let epoch = config.epoch.unwrap_or_else(fresh);
+        let epoch = config.epoch.unwrap_or_else(|| fresh(engine.runtime().chance()));
         let session = Session::first(epoch, config.auto_claim, config.is_replay);
         {
             let mut book = engine.book();
@@ -241,7 +238,7 @@ impl Task {
         }
         let waiters = book.take_restarts();
         let (acked, echoed) = (self.session.has_acks(), self.session.was_echoed());
-        let next = another(&engine.config, self.session.epoch, acked, echoed);
+        let next = another(&engine, self.session.epoch, acked, echoed);
         if next.is_ok() {
             book.count_session();
         }
@@ -287,6 +284,10 @@ impl Task {
         }
     }
 
+    fn chance(&self) -> &Chance {
+        self.engine.runtime().chance()
+    }
+
     fn cancel(&self, batch: &Batch, in_doubt: bool, reason: Reason, error: &Error) {
         self.engine.give_up(batch, in_doubt, Status::Cancelled, reason, error.clone());
     }
@@ -294,12 +295,13 @@ impl Task {
 
 /// A producer's session after it started over: it may claim again.
 pub(super) fn another(
-    config: &Config,
+    engine: &Engine,
     last: u64,
     acked: bool,
     echoed: bool,
 ) -> Result<Session, Error> {
-    let epoch = if config.epoch.is_some() { 0 } else { fresh() };
+    let config = &engine.config;
+    let epoch = if config.epoch.is_some() { 0 } else { fresh(engine.runtime().chance()) };
     match Session::above(last) {
         Some(next) => Ok(Session::again(epoch.max(next), config.auto_claim, acked, echoed)),
         None => Err(no_more_epochs()),
@@ -310,7 +312,7 @@ fn no_more_epochs() -> Error {
     Error::new(ErrorKind::StaleEpoch, "there is no epoch after this one")
 }
 
-fn fresh() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    fresh_epoch(now.as_millis() as u64, random())
+fn fresh(chance: &Chance) -> u64 {
+    let (now, random) = (chance.unix_ms(), chance.random());
+    chance.rise(|last| fresh_epoch(last, now, random))
 }

@@ -58,12 +58,12 @@ impl Task {
 
     pub(super) fn fly_look(&mut self) {
         let Some(base) = self.base.clone() else { return };
-        let (transport, endpoint) = (self.transport.clone(), self.engine.endpoint.clone());
+        let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().count_request();
         let (json, sent) = (self.engine.config.json, self.sent);
         self.flights.spawn(async move {
-            Landed::Look(sent, look(&*transport, endpoint, base, json, timeout).await)
+            Landed::Look(sent, look(&runtime, endpoint, base, json, timeout).await)
         });
     }
 

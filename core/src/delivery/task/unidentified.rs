@@ -3,7 +3,7 @@
 //! been stored. What waits behind a request goes out together.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::delivery::buffer::queue::SplitBudget;
 use crate::delivery::decide::unidentified::{Verdict, verdict};
@@ -39,7 +39,7 @@ impl Task {
                 return self.repeat_unless(failure.sent, n, error, None);
             }
         };
-        let answer = Answer::read(&response, SystemTime::now()).explained_by(stream_type);
+        let answer = Answer::read(&response, self.chance().now()).explained_by(stream_type);
         let batch = &self.window[n].queued.batch;
         let is_out_of_order = batch.stream_seq.is_some() && answer.is_misfit();
         let error = || match is_out_of_order {

@@ -189,7 +189,7 @@ async fn a_page_opens_no_stream_and_refuses_none() {
         let mut config =
             Config::new(Scope::State, &Options::new(), "p", "application/json").unwrap();
         config.create = Some(http::HeaderMap::new());
-        let runtime = network::for_test(Arc::new(server.clone()));
+        let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
         let engine = Engine::start_on(runtime, endpoint, config, None, None);
         sleep(50).await;
         assert_eq!(engine.snapshot().state, ProducerState::Backoff, "{faults:?}");

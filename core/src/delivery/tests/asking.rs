@@ -23,7 +23,13 @@ fn open_asking(server: &Scripted, options: Options, function: HeaderFn) -> Arc<E
     let stream = Options::new().url("http://model/stream").header_fn("Authorization", function);
     let endpoint = Endpoint::resolve(&stream).unwrap();
     let config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
-    Engine::start_on(network::for_test(Arc::new(server.clone())), endpoint, config, None, None)
+    Engine::start_on(
+        network::for_test(Arc::new(server.clone()), server.chance.clone()),
+        endpoint,
+        config,
+        None,
+        None,
+    )
 }
 
 fn tokens(server: &Scripted) -> Vec<String> {
@@ -63,7 +69,7 @@ async fn a_callback_that_blocks_keeps_no_header_function_waiting() {
     let server = Scripted::new([Fault::Refuse]);
     let (function, _) = counting();
     let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let (let_go, wait) = std::sync::mpsc::channel::<()>();
     let (blocks, blocked) = tokio::sync::oneshot::channel();
     let (wait, blocks) = (Mutex::new(wait), Mutex::new(Some(blocks)));

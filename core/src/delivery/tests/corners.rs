@@ -169,7 +169,7 @@ async fn a_stream_that_is_checked_again_is_looked_at_from_where_it_was() {
     let endpoint = Endpoint::resolve(&model()).unwrap();
     let mut config = Config::new(Scope::State, &Options::new(), "p", "application/json").unwrap();
     config.create = Some(http::HeaderMap::new());
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let engine = Engine::start_on(runtime, endpoint, config, None, None);
     engine.ready().await.unwrap();
     write(&engine, 1..=1);
@@ -308,7 +308,7 @@ async fn work(engine: Arc<Engine>, steps: Vec<Step>) {
 }
 
 /// A job with batches of several writes that dies, and is run again over a faster or slower server.
-async fn replay(seed: u64) -> Result<(), String> {
+async fn replay(seed: u64, server: Scripted) -> Result<(), String> {
     let rng = &mut StdRng::seed_from_u64(seed);
     let steps: Vec<_> = (0..rng.random_range(1..40))
         .map(|_| match rng.random_range(0..20) {
@@ -333,7 +333,7 @@ async fn replay(seed: u64) -> Result<(), String> {
             delay(fault, rng.random_range(0..50), rng.random_range(0..50))
         })
         .collect();
-    let server = Scripted::new(faults.clone());
+    server.script(faults.clone());
     let options = || {
         Options::new()
             .max_batch_items(items)
@@ -352,13 +352,25 @@ async fn replay(seed: u64) -> Result<(), String> {
     }
 }
 
+fn run_replay(seed: u64) -> (Result<(), String>, Vec<String>) {
+    in_virtual_time(async {
+        let server = Scripted::seeded(seed, []);
+        (replay(seed, server.clone()).await, server.chance.journal())
+    })
+}
+
+/// All that happens in such a schedule.
+pub(super) fn journal(seed: u64) -> Vec<String> {
+    run_replay(seed).1
+}
+
 /// The same calls under the same epoch store everything once, whatever the server did meanwhile.
-#[tokio::test(start_paused = true)]
-async fn random_schedules_of_replays_that_wait_store_everything_once() {
+#[test]
+fn random_schedules_of_replays_that_wait_store_everything_once() {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     let first = number("DURSTREAM_SEED").unwrap_or(0);
     for seed in first..first + number("DURSTREAM_SCHEDULES").unwrap_or(500) {
-        if let Err(failure) = replay(seed).await {
+        if let Err(failure) = run_replay(seed).0 {
             panic!("seed {seed}: {failure}");
         }
     }

@@ -31,7 +31,7 @@ async fn a_callback_that_panics_does_not_end_the_producer() {
 async fn whoever_waits_for_a_predecessor_expires_after_a_jump_of_the_clock() {
     let server = Scripted::default();
     lock(&server.model).down = true;
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let start = |options, after| {
         let endpoint = Endpoint::resolve(&model()).unwrap();
         let config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
@@ -434,7 +434,7 @@ async fn what_follows_an_expired_batch_of_a_replay_is_not_taken_for_it() {
     let options = Options::new().epoch(7u64).delivery_timeout_ms(1_000u64);
     let mut config = Config::new(Scope::State, &options, "p", "application/json").unwrap();
     config.create = Some(http::HeaderMap::new());
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let again = Engine::start_on(runtime, endpoint, config, None, None);
     again.accept(&[b"1"]).unwrap();
     assert!(again.flush().await.is_err(), "it expires before the stream is open");

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::delivery::tests::*;
 use crate::protocol::answer::Response;
+use crate::runtime::chance::Chance;
 use crate::transport::network;
 use crate::transport::redirects::Redirects;
 use crate::transport::request::Sending;
@@ -37,7 +38,13 @@ pub(super) fn open_on(
 ) -> Arc<Engine> {
     let endpoint = Endpoint::resolve(stream).unwrap();
     let config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
-    Engine::start_on(network::for_test(Arc::new(transport)), endpoint, config, None, None)
+    Engine::start_on(
+        network::for_test(Arc::new(transport), Chance::seeded(0)),
+        endpoint,
+        config,
+        None,
+        None,
+    )
 }
 
 pub(super) fn answer(status: u16, headers: &[(&'static str, &str)]) -> Response {
@@ -230,7 +237,13 @@ async fn a_redirect_of_reads_does_not_steer_writes() {
     let config = Config::new(Scope::Producer, &single(), "p", "application/json").unwrap();
     let head = Request::new(http::Method::HEAD, Arc::new(endpoint.clone()), Duration::from_secs(1));
     assert_eq!(routing.send(head).await.unwrap().status, 200);
-    let engine = Engine::start_on(network::for_test(routing), endpoint, config, None, None);
+    let engine = Engine::start_on(
+        network::for_test(routing, Chance::seeded(0)),
+        endpoint,
+        config,
+        None,
+        None,
+    );
     write(&engine, 1..=1);
     let flushed = engine.flush().await;
     assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.snapshot().state);
@@ -243,7 +256,7 @@ async fn a_404_before_the_first_ack_creates_the_stream_once() {
     let endpoint = Endpoint::resolve(&model()).unwrap();
     let mut config = Config::new(Scope::State, &Options::new(), "p", "application/json").unwrap();
     config.create = Some(http::HeaderMap::new());
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let engine = Engine::start_on(runtime, endpoint, config, None, None);
     engine.ready().await.unwrap();
     sleep(3_600_000).await;

@@ -78,7 +78,7 @@ async fn stopping_drains_and_stop_settles_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_producer_that_failed_has_ended_and_its_successor_goes_on() {
     let server = Scripted::new([status(404)]);
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let first = start(&runtime, single(), None);
     write(&first, 1..=1);
     assert!(!outcome(&first, 1).await.is_delivered());
@@ -98,7 +98,7 @@ fn start(runtime: &Arc<Runtime>, options: Options, after: Option<Arc<Engine>>) -
 async fn whoever_waits_for_a_predecessor_still_stops_and_expires() {
     let server = Scripted::default();
     lock(&server.model).down = true;
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let first = start(&runtime, single().delivery_timeout_ms(0u64), None);
     write(&first, 1..=1);
     first.begin_stop();
@@ -115,7 +115,7 @@ async fn whoever_waits_for_a_predecessor_still_stops_and_expires() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_producer_hands_its_predecessor_on() {
     let server = Scripted::new([delay(Fault::None, 500, 0)]);
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let first = start(&runtime, single(), None);
     write(&first, 1..=3);
     first.begin_stop();
@@ -171,7 +171,7 @@ async fn what_is_turned_away_while_stopping_is_reported() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_is_dropped_leaves_nothing_unsettled() {
     let server = Scripted::default();
-    let runtime = network::for_test(Arc::new(server.clone()));
+    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
     let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
     let config = Config::new(Scope::Producer, &single(), "p", "application/json").unwrap();
     let (engine, task) = Engine::with_task(runtime, endpoint, config, None, None);

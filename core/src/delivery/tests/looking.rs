@@ -4,6 +4,7 @@ use crate::delivery::closing::Last;
 use crate::delivery::closing::close;
 use crate::delivery::tests::*;
 use crate::protocol::answer::Response;
+use crate::runtime::chance::Chance;
 use crate::transport::network;
 use crate::transport::redirects::Redirects;
 use crate::transport::request::Sending;
@@ -144,7 +145,7 @@ fn open_odd(transport: impl Transport, stream: &Options, options: Options) -> Ar
     let endpoint = Endpoint::resolve(stream).unwrap();
     let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
     config.opened_at = Some("0".into());
-    let runtime = network::for_test(Arc::new(transport));
+    let runtime = network::for_test(Arc::new(transport), Chance::seeded(0));
     Engine::start_on(runtime, endpoint, config, None, None)
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod asking;
 mod corners;
+mod determinism;
 mod edges;
 mod gathering;
 mod hostile;
@@ -29,6 +30,15 @@ use crate::transport::endpoint::Endpoint;
 use crate::transport::network;
 use crate::transport::scripted::{FOREIGN, Fault, Scripted};
 
+/// The same where nothing runs beside the test's executor.
+fn open_simulated(server: &Scripted, options: Options, tail: Option<&str>) -> Arc<Engine> {
+    let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
+    let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
+    config.opened_at = tail.map(Into::into);
+    let runtime = network::simulated(Arc::new(server.clone()), server.chance.clone());
+    Engine::start_on(runtime, endpoint, config, None, None)
+}
+
 fn open(server: &Scripted, options: Options) -> Arc<Engine> {
     open_at(server, options, None)
 }
@@ -38,7 +48,20 @@ fn open_at(server: &Scripted, options: Options, tail: Option<&str>) -> Arc<Engin
     let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
     let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
     config.opened_at = tail.map(Into::into);
-    Engine::start_on(network::for_test(Arc::new(server.clone())), endpoint, config, None, None)
+    Engine::start_on(
+        network::for_test(Arc::new(server.clone()), server.chance.clone()),
+        endpoint,
+        config,
+        None,
+        None,
+    )
+}
+
+/// Runs what follows from a seed alone: on an executor of its own, whose virtual time begins anew,
+/// so that nothing of what ran before is left.
+fn in_virtual_time<T>(run: impl Future<Output = T>) -> T {
+    let mut executor = tokio::runtime::Builder::new_current_thread();
+    executor.enable_time().start_paused(true).build().unwrap().block_on(run)
 }
 
 /// A producer whose batches hold one write each, so that tests see single requests.

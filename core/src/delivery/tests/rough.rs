@@ -28,6 +28,7 @@ enum Step {
 
 #[derive(Debug, Clone)]
 struct Schedule {
+    seed: u64,
     faults: Vec<Fault>,
     steps: Vec<Step>,
     poison: bool,
@@ -127,6 +128,7 @@ impl Schedule {
              timeout {timeout} buffer {buffer}"
         );
         Schedule {
+            seed,
             faults,
             steps,
             poison: rng.random_bool(0.2),
@@ -140,7 +142,7 @@ impl Schedule {
         }
     }
 
-    async fn shrink(mut self, mut failure: String) -> (Self, String) {
+    fn shrink(mut self, mut failure: String) -> (Self, String) {
         let same = |a: &str, b: &str| a.split(' ').next_back() == b.split(' ').next_back();
         for _ in 0..4 {
             let mut part = (self.steps.len().max(self.faults.len()) / 2).max(1);
@@ -166,7 +168,7 @@ impl Schedule {
                             }
                             _ => continue,
                         }
-                        if let Err(still) = less.run().await
+                        if let Err(still) = less.run().0
                             && same(&still, &failure)
                         {
                             (self, failure, shrunk) = (less, still, true);
@@ -183,8 +185,15 @@ impl Schedule {
         (self, failure)
     }
 
-    async fn run(&self) -> Result<(), String> {
-        let server = Scripted::new(self.faults.clone());
+    /// What came of it, and all that happened.
+    fn run(&self) -> (Result<(), String>, Vec<String>) {
+        in_virtual_time(async {
+            let server = Scripted::seeded(self.seed, self.faults.clone());
+            (self.run_on(server.clone()).await, server.chance.journal())
+        })
+    }
+
+    async fn run_on(&self, server: Scripted) -> Result<(), String> {
         lock(&server.model).poison = self.poison.then_some("13");
         let alone = Options::new().url("http://model/stream");
         let several = Options::new().stream_path("s").endpoints("http://a,http://b");
@@ -192,7 +201,7 @@ impl Schedule {
         let mut config =
             Config::new(Scope::Producer, &self.options, "p", "application/json").unwrap();
         config.opened_at = self.tail.then(|| "0".into());
-        let runtime = network::for_test(Arc::new(server.clone()));
+        let runtime = network::simulated(Arc::new(server.clone()), server.chance.clone());
         let engine = Engine::start_on(runtime, endpoint, config, None, None);
         let reported = Arc::new(AtomicU64::new(0));
         if self.callbacks {
@@ -324,13 +333,7 @@ impl Schedule {
             return Err(format!("{seen:?} order"));
         }
         if self.callbacks {
-            for _ in 0..20_000 {
-                if reported.load(Ordering::Relaxed) == failed && engine.stats().buffered_bytes == 0
-                {
-                    break;
-                }
-                std::thread::sleep(Duration::from_micros(100));
-            }
+            tokio::time::sleep(Duration::from_millis(1)).await; // they are tasks of their own
             if reported.load(Ordering::Relaxed) != failed {
                 return Err(format!("{failed} {} callbacks", reported.load(Ordering::Relaxed)));
             }
@@ -364,26 +367,26 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[tokio::test(start_paused = true)]
-async fn rough_random_schedules_keep_every_promise() {
+#[test]
+fn rough_random_schedules_keep_every_promise() {
     let first = number("DURSTREAM_SEED").unwrap_or(0);
     for seed in first..first + number("DURSTREAM_SCHEDULES").unwrap_or(500) {
         let schedule = Schedule::random(seed);
-        if let Err(failure) = schedule.run().await {
+        if let Err(failure) = schedule.run().0 {
             eprintln!("seed {seed}: {failure}; shrinking");
-            let (schedule, failure) = schedule.shrink(failure).await;
+            let (schedule, failure) = schedule.shrink(failure);
             panic!("seed {seed}: {failure}\n{schedule:#?}");
         }
     }
 }
 
 /// A job that dies somewhere and is run again under its epoch, each run with deadlines or without.
-async fn replay(seed: u64) -> Result<(), String> {
+async fn replay(seed: u64, server: Scripted) -> Result<(), String> {
     let rng = &mut StdRng::seed_from_u64(seed);
     let faults: Vec<_> =
         (0..rng.random_range(0..40)).map(|_| fault(rng, false, false, false)).collect();
     let count = rng.random_range(1..30u64);
-    let server = Scripted::new(faults.clone());
+    server.script(faults.clone());
     let runs = rng.random_range(2..4);
     // A run that lets batches expire goes on under later epochs, which fence the next run.
     let mut may_be_fenced = false;
@@ -440,14 +443,32 @@ fn open_unopened(server: &Scripted, options: Options) -> Arc<Engine> {
     let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
     let mut config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
     config.create = Some(http::HeaderMap::new());
-    Engine::start_on(network::for_test(Arc::new(server.clone())), endpoint, config, None, None)
+    Engine::start_on(
+        network::simulated(Arc::new(server.clone()), server.chance.clone()),
+        endpoint,
+        config,
+        None,
+        None,
+    )
 }
 
-#[tokio::test(start_paused = true)]
-async fn random_schedules_of_replays_store_everything_once() {
+/// All that happens in a schedule, and in one of replays.
+pub(super) fn journals(seed: u64) -> [Vec<String>; 2] {
+    [Schedule::random(seed).run().1, run_replay(seed).1]
+}
+
+fn run_replay(seed: u64) -> (Result<(), String>, Vec<String>) {
+    in_virtual_time(async {
+        let server = Scripted::seeded(seed, []);
+        (replay(seed, server.clone()).await, server.chance.journal())
+    })
+}
+
+#[test]
+fn random_schedules_of_replays_store_everything_once() {
     let first = number("DURSTREAM_SEED").unwrap_or(0);
     for seed in first..first + number("DURSTREAM_SCHEDULES").unwrap_or(500) {
-        if let Err(failure) = replay(seed).await {
+        if let Err(failure) = run_replay(seed).0 {
             panic!("seed {seed}: {failure}");
         }
     }
