@@ -1,21 +1,6 @@
-//! How long writes gather before they go.
+//! Writes gather while requests are in flight, and an idle producer sends at once (delivery.md 3.2).
 
 use crate::delivery::tests::*;
-
-#[tokio::test(start_paused = true)]
-async fn an_idle_producer_lingers_and_flush_hurries_it() {
-    let server = Scripted::default();
-    let engine = open(&server, Options::new().linger_ms(500u64));
-    let started = tokio::time::Instant::now();
-    write(&engine, 1..=2);
-    outcome(&engine, 2).await;
-    assert!(started.elapsed() >= Duration::from_millis(500));
-    assert_eq!(engine.stats().requests, 1);
-    let started = tokio::time::Instant::now();
-    write(&engine, 3..=3);
-    engine.flush().await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(500));
-}
 
 /// A write each tenth of a millisecond, which the model server answers sooner than that.
 async fn trickle(engine: &Engine, range: std::ops::RangeInclusive<u64>) {
@@ -24,17 +9,6 @@ async fn trickle(engine: &Engine, range: std::ops::RangeInclusive<u64>) {
         tokio::time::advance(Duration::from_micros(100)).await;
         tokio::task::yield_now().await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_steady_writer_sends_a_request_each_millisecond_and_not_each_write() {
-    let server = Scripted::default();
-    let engine = open(&server, Options::new().max_in_flight(64u64));
-    trickle(&engine, 1..=1000).await; // in 100 ms
-    engine.flush().await.unwrap();
-    assert_eq!(server.stored(), numbers(1..=1000));
-    let requests = engine.stats().requests;
-    assert!((40..=110).contains(&requests), "{requests} requests");
 }
 
 /// Lets the tasks run while no time passes.
@@ -62,6 +36,32 @@ async fn one_under_way() -> Arc<Engine> {
 
 const WARM_UP: u64 = 64;
 const NEXT: u64 = WARM_UP + 1;
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_producer_lingers_and_flush_hurries_it() {
+    let server = Scripted::default();
+    let engine = open(&server, Options::new().linger_ms(500u64));
+    let started = tokio::time::Instant::now();
+    write(&engine, 1..=2);
+    outcome(&engine, 2).await;
+    assert!(started.elapsed() >= Duration::from_millis(500));
+    assert_eq!(engine.stats().requests, 1);
+    let started = tokio::time::Instant::now();
+    write(&engine, 3..=3);
+    engine.flush().await.unwrap();
+    assert!(started.elapsed() < Duration::from_millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steady_writer_sends_a_request_each_millisecond_and_not_each_write() {
+    let server = Scripted::default();
+    let engine = open(&server, Options::new().max_in_flight(64u64));
+    trickle(&engine, 1..=1000).await; // in 100 ms
+    engine.flush().await.unwrap();
+    assert_eq!(server.stored(), numbers(1..=1000));
+    let requests = engine.stats().requests;
+    assert!((40..=110).contains(&requests), "{requests} requests");
+}
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_waits_for_is_held_behind_a_request() {

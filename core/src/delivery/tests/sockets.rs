@@ -2,17 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::create_durable_stream;
 use crate::delivery::handle::Snapshot;
-use crate::delivery::tests::hostile::sleep;
 use crate::delivery::tests::*;
 use crate::producer::IdempotentProducer;
 use crate::state::schema::{Collection, StreamSchema, Validator};
 use crate::stream::handle::DurableStream;
 use crate::transport::http_client::HttpTransport;
-use crate::transport::request::{Keep, Request, Transport};
+use crate::transport::request::Keep;
 
 /// Serves each request with `handle`, which gets its head and the connection; returns the URL.
 fn serve(handle: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {
@@ -520,4 +519,44 @@ fn a_producer_outlives_what_stands_in_between() {
         }
         assert!(seen.lock().unwrap().len() > 3, "{first}");
     }
+}
+
+/// "Repeated only while nothing can have been stored": not a message whose first attempt was cut.
+#[test]
+fn an_append_that_may_be_stored_is_not_made_again_without_identity() {
+    let (asked, stored) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/s", listener.local_addr().unwrap());
+    let count = stored.clone();
+    let body = move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = Vec::new();
+            let mut chunk = [0; 4096];
+            while !request.ends_with(b"the message") {
+                match connection.read(&mut chunk).unwrap() {
+                    0 => break,
+                    n => request.extend_from_slice(&chunk[..n]),
+                }
+            }
+            let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+            let (own, n) = (head.contains("producer-id"), asked.fetch_add(1, Ordering::SeqCst));
+            let answer = match (own, n) {
+                (true, 0) => "", // stored, and the connection cut
+                (true, _) => "HTTP/1.1 429 Too Many Requests\r\n",
+                (false, _) => "HTTP/1.1 204 No Content\r\nstream-next-offset: 9\r\n",
+            };
+            count.fetch_add(usize::from(n == 0 || !own), Ordering::SeqCst);
+            if !answer.is_empty() {
+                let rest = "content-length: 0\r\nconnection: close\r\n\r\n";
+                let _ = connection.write_all(format!("{answer}{rest}").as_bytes());
+            }
+        }
+    };
+    std::thread::Builder::new().spawn(body).unwrap();
+    let quick = Options::new().url(url).retry_initial_delay_ms(1u64).retry_max_delay_ms(5u64);
+    let stream = DurableStream::connect(quick).unwrap();
+    let outcome = stream.append("the message").wait();
+    let copies = stored.load(Ordering::SeqCst);
+    assert!(copies == 1, "{copies} copies: {outcome:?}");
 }

@@ -1,11 +1,11 @@
-//! Headers whose values are functions. In real time: the functions run on a thread of their own.
+//! Header functions are asked once per request, and again after a 401 (delivery.md 4, 9). In real time:
+//! the functions run on a thread of their own.
 
 use std::sync::Mutex;
 
 use crate::delivery::callbacks::{Callbacks, ErrorCallback, Failure};
 use crate::delivery::tests::*;
 use crate::options::headers::{HeaderAnswer, HeaderFn};
-use crate::transport::network;
 
 /// A function that gives `token-1`, `token-2`, ...
 fn counting() -> (HeaderFn, Arc<Mutex<u32>>) {
@@ -20,16 +20,8 @@ fn counting() -> (HeaderFn, Arc<Mutex<u32>>) {
 }
 
 fn open_asking(server: &Scripted, options: Options, function: HeaderFn) -> Arc<Engine> {
-    let stream = Options::new().url("http://model/stream").header_fn("Authorization", function);
-    let endpoint = Endpoint::resolve(&stream).unwrap();
-    let config = Config::new(Scope::Producer, &options, "p", "application/json").unwrap();
-    Engine::start_on(
-        network::for_test(Arc::new(server.clone()), server.chance.clone()),
-        endpoint,
-        config,
-        None,
-        None,
-    )
+    let stream = model().header_fn("Authorization", function);
+    start_at(&runtime(server), &stream, options, None, None)
 }
 
 fn tokens(server: &Scripted) -> Vec<String> {
@@ -68,8 +60,8 @@ async fn refused_credentials_are_asked_for_again() {
 async fn a_callback_that_blocks_keeps_no_header_function_waiting() {
     let server = Scripted::new([Fault::Refuse]);
     let (function, _) = counting();
-    let endpoint = Endpoint::resolve(&Options::new().url("http://model/stream")).unwrap();
-    let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    let runtime = runtime(&server);
     let (let_go, wait) = std::sync::mpsc::channel::<()>();
     let (blocks, blocked) = tokio::sync::oneshot::channel();
     let (wait, blocks) = (Mutex::new(wait), Mutex::new(Some(blocks)));
@@ -84,10 +76,8 @@ async fn a_callback_that_blocks_keeps_no_header_function_waiting() {
     slow.stop_now();
     blocked.await.unwrap(); // and holds the callbacks' thread from here on
 
-    let stream = Options::new().url("http://model/stream").header_fn("Authorization", function);
-    let endpoint = Endpoint::resolve(&stream).unwrap();
-    let config = Config::new(Scope::Producer, &quick(), "p", "application/json").unwrap();
-    let other = Engine::start_on(runtime, endpoint, config, None, None);
+    let stream = model().header_fn("Authorization", function);
+    let other = start_at(&runtime, &stream, quick(), None, None);
     write(&other, 1..=1);
     let flushed = tokio::time::timeout(Duration::from_secs(20), other.flush()).await;
     let_go.send(()).unwrap();

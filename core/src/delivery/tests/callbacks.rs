@@ -1,17 +1,12 @@
-//! What the host's callbacks are told, and what it costs until they were.
+//! Each write is told to the host once, and its bytes stay reserved until then (delivery.md 6); a host's
+//! panic ends nothing (9).
 
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use crate::delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, Failure};
-use crate::delivery::engine::Engine;
+use crate::delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 use crate::delivery::engine::accept::WriteOptions;
-use crate::delivery::tests::{check_accounts, open, outcome};
-use crate::options::Options;
-use crate::reason::Reason;
-use crate::runtime::threads::lock;
-use crate::transport::scripted::Scripted;
+use crate::delivery::tests::*;
 
 #[derive(Debug)]
 enum News {
@@ -33,7 +28,7 @@ fn listen(engine: &Engine, holder: u32) -> Receiver<News> {
     told
 }
 
-fn write(engine: &Engine, text: &str, holder: u32, tag: u64) {
+fn write_tagged(engine: &Engine, text: &str, holder: u32, tag: u64) {
     let options = WriteOptions { tag, block: false };
     engine.accept_with(&[text.as_bytes()], holder, options).unwrap();
     check_accounts(engine);
@@ -74,7 +69,7 @@ async fn each_write_is_told_once_with_its_tag_also_around_a_bad_neighbour() {
     let told = listen(&engine, 0);
     let texts = ["1", "2", "3", "666", "5", "6", "7", "8"];
     for (n, text) in (1..).zip(texts) {
-        write(&engine, text, 0, if n % 3 == 0 { 0 } else { n << 40 });
+        write_tagged(&engine, text, 0, if n % 3 == 0 { 0 } else { n << 40 });
     }
     assert!(engine.flush().await.is_err());
     let mut writes = next(&told, texts.len());
@@ -93,8 +88,8 @@ async fn what_was_never_sent_is_told_with_its_tag() {
     lock(&server.model).down = true;
     let engine = open(&server, Options::new().delivery_timeout_ms(1_000u64));
     let told = listen(&engine, 0);
-    write(&engine, "1", 0, 0);
-    write(&engine, "2", 0, u64::MAX);
+    write_tagged(&engine, "1", 0, 0);
+    write_tagged(&engine, "2", 0, u64::MAX);
     assert!(engine.flush().await.is_err());
     assert_eq!(next(&told, 2), [(1, 0, false), (2, u64::MAX, false)]);
     // A call that is refused tells its caller, and nobody else.
@@ -111,15 +106,15 @@ async fn a_tag_is_told_to_its_holder_alone() {
     lock(&server.model).poison = Some("666");
     let engine = open(&server, Options::new());
     let (one, two) = (listen(&engine, 1), listen(&engine, 2));
-    write(&engine, "1", 1, 10);
-    write(&engine, "2", 2, 20);
+    write_tagged(&engine, "1", 1, 10);
+    write_tagged(&engine, "2", 2, 20);
     assert!(engine.flush().await.is_ok());
-    write(&engine, "666", 1, 30);
+    write_tagged(&engine, "666", 1, 30);
     assert!(engine.flush().await.is_err());
     assert_eq!(next(&one, 3), [(1, 10, true), (2, 0, true), (3, 30, false)]);
     assert_eq!(next(&two, 3), [(1, 0, true), (2, 20, true), (3, 0, false)]);
     engine.listeners.remove(1);
-    write(&engine, "4", 1, 40);
+    write_tagged(&engine, "4", 1, 40);
     assert!(engine.flush().await.is_ok());
     assert_eq!(next(&two, 1), [(4, 0, true)]);
     assert!(one.recv().is_err(), "let go");
@@ -133,10 +128,10 @@ async fn a_released_holder_is_told_up_to_where_it_was_let_go() {
         lock(&server.model).down = is_down;
         let engine = open(&server, Options::new().linger_ms(1_000u64).max_in_flight(1u64));
         let (one, two) = (listen(&engine, 1), listen(&engine, 2));
-        write(&engine, "1", 1, 10);
-        write(&engine, "2", 2, 0);
+        write_tagged(&engine, "1", 1, 10);
+        write_tagged(&engine, "2", 2, 0);
         let released = engine.release_listener(1);
-        write(&engine, "3", 2, 30);
+        write_tagged(&engine, "3", 2, 30);
         if is_down {
             engine.stop_now();
         }
@@ -185,6 +180,34 @@ async fn a_callback_that_hangs_makes_writers_wait_and_no_memory_grow() {
     assert!(engine.accept_with(&[b"1"], 0, options).is_ok());
 }
 
+/// The bytes `on_error` receives stay reserved until it returns.
+#[tokio::test(start_paused = true)]
+async fn the_bytes_of_an_expired_write_stay_reserved_until_the_callback_returns() {
+    let slow = || delay(Fault::None, 0, 2_000);
+    let server = Scripted::new([Fault::None, slow(), slow()]);
+    let engine = open(&server, single().delivery_timeout_ms(1_000u64));
+    let (inside, called) = std::sync::mpsc::channel();
+    let (go_on, may_return) = std::sync::mpsc::channel::<()>();
+    let may_return = Mutex::new(may_return);
+    let callback: ErrorCallback = Arc::new(move |_: Failure| {
+        inside.send(()).unwrap();
+        let _ = may_return.lock().unwrap().recv();
+    });
+    engine.listeners.add(1, Callbacks { on_error: Some(callback), on_delivery: None });
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    write(&engine, 2..=2);
+    sleep(900).await;
+    write(&engine, 3..=3); // keeps the expired one in its place
+    sleep(200).await;
+    called.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(engine.stats().buffered_bytes > 0);
+    sleep(5_000).await;
+    let held = engine.stats().buffered_bytes;
+    drop(go_on);
+    assert!(held > 0, "the callback still holds them");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_callback_that_panics_costs_nobody_their_news() {
     let server = Scripted::default();
@@ -193,11 +216,35 @@ async fn a_callback_that_panics_costs_nobody_their_news() {
     engine.listeners.add(0, Callbacks { on_delivery: Some(on_delivery), on_error: None });
     let told = listen(&engine, 1);
     for n in 1..=2 {
-        write(&engine, "1", 1, n);
+        write_tagged(&engine, "1", 1, n);
         engine.flush().await.unwrap();
     }
     assert_eq!(next(&told, 2), [(1, 1, true), (2, 2, true)]);
     until_free(&engine);
+}
+
+/// A host's callback that panics is reported, and nothing else happens ("one that throws is
+/// reported and counted").
+#[tokio::test(start_paused = true)]
+async fn a_callback_that_panics_does_not_end_the_producer() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    write(&engine, 1..=3);
+    engine.wait(1).on_complete(|_| panic!("the host's own mistake"));
+    let flushed = engine.flush().await;
+    assert!(flushed.is_ok(), "{:?}: {flushed:?}", engine.snapshot().state);
+    assert!(engine.accept(&[b"4"]).is_ok());
+}
+
+/// Nor does a second one.
+#[tokio::test(start_paused = true)]
+async fn two_callbacks_that_panic_abort_nothing() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    write(&engine, 1..=3);
+    engine.wait(1).on_complete(|_| panic!("the host's own mistake"));
+    engine.wait(3).on_complete(|_| panic!("and another"));
+    let _ = engine.flush().await;
 }
 
 #[tokio::test(start_paused = true)]

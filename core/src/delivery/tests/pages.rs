@@ -1,16 +1,10 @@
-//! Answers that are not the server's own, or none that HTTP has.
+//! Answers that are not the server's own, or none that HTTP has, end nothing until they persist
+//! (delivery.md 4.2).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::delivery::closing::Last;
-use crate::delivery::closing::close;
-use crate::delivery::tests::hostile::{
-    Behind, answer, at_once, cluster, is_post, model, open_on, sleep,
-};
+use crate::delivery::closing::{Last, close};
 use crate::delivery::tests::*;
-use crate::transport::network;
-use crate::transport::request::Sending;
-use crate::transport::request::{Request, Transport};
 
 /// What a load balancer shows while its server is away.
 fn page(code: u16) -> Fault {
@@ -185,12 +179,7 @@ async fn a_page_ends_no_stream() {
 async fn a_page_opens_no_stream_and_refuses_none() {
     for faults in [vec![page(200)], vec![status(409), page(200)]] {
         let server = Scripted::new(faults.clone());
-        let endpoint = Endpoint::resolve(&model()).unwrap();
-        let mut config =
-            Config::new(Scope::State, &Options::new(), "p", "application/json").unwrap();
-        config.create = Some(http::HeaderMap::new());
-        let runtime = network::for_test(Arc::new(server.clone()), server.chance.clone());
-        let engine = Engine::start_on(runtime, endpoint, config, None, None);
+        let engine = open_creating(&server, Scope::State, Options::new());
         sleep(50).await;
         assert_eq!(engine.snapshot().state, ProducerState::Backoff, "{faults:?}");
         engine.ready().await.unwrap();
@@ -215,31 +204,5 @@ async fn a_status_that_says_nothing_is_asked_about_again() {
         assert!(engine.flush().await.is_err());
         let first = outcome(&engine, 1).await;
         assert_eq!(first.status, Status::DeliveryUnknown, "{code}: {first:?}");
-    }
-}
-
-/// What such an answer hides may be stored by a server that forgot it: the second copy is flagged.
-#[tokio::test(start_paused = true)]
-async fn a_first_batch_that_is_taken_again_after_such_a_status_is_flagged() {
-    for code in [202, 303, 799] {
-        let server = Scripted::default();
-        let first = AtomicU64::new(0);
-        let front = move |server: &Scripted, request: Request| -> Sending {
-            let dies = is_post(&request) && first.fetch_add(1, Ordering::Relaxed) == 0;
-            let (sending, server) = (server.send(request), server.clone());
-            Box::pin(async move {
-                let response = sending.await?;
-                if dies {
-                    lock(&server.model).producers.clear(); // and forgets
-                    return Ok(answer(code, &[]));
-                }
-                Ok(response)
-            })
-        };
-        let engine = open_on(Behind(server.clone(), front), &model(), single());
-        write(&engine, 1..=1);
-        engine.flush().await.unwrap();
-        let copies = server.stored().len();
-        assert!(copies == 1 || outcome(&engine, 1).await.maybe_duplicate, "{code}: {copies}");
     }
 }

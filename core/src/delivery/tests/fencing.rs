@@ -1,0 +1,103 @@
+//! Of two producers with one id the newest wins, and no epoch is used twice (delivery.md 2).
+
+use crate::delivery::tests::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_under_the_same_id_loses_nothing() {
+    let server = Scripted::default();
+    for run in 0..3 {
+        let engine = open(&server, Options::new());
+        write(&engine, 1..=10);
+        let report = engine.flush().await.unwrap();
+        assert_eq!((report.delivered, report.duplicates), (10, 0), "run {run}");
+        engine.stop_now();
+        engine.ended().await;
+    }
+    assert_eq!(server.stored().len(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_epoch_is_outbid_by_the_newest_producer() {
+    let server = Scripted::default();
+    let future = crate::protocol::MAX_SAFE_INTEGER - 100_000;
+    lock(&server.model).producers.insert("p".into(), (future, 5));
+    let engine = open(&server, Options::new());
+    write(&engine, 1..=3);
+    engine.flush().await.unwrap();
+    assert_eq!(server.stored(), numbers(1..=3));
+
+    let modest = open(&server, Options::new().auto_claim(false));
+    write(&modest, 1..=1);
+    let error = modest.flush().await.unwrap_err();
+    let Some(Detail::Delivery { cause, .. }) = error.detail() else { panic!("{error:?}") };
+    assert_eq!(cause.kind(), ErrorKind::StaleEpoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_older_of_two_is_fenced_and_does_not_fight_back() {
+    let server = Scripted::default();
+    let old = open(&server, Options::new());
+    write(&old, 1..=1);
+    old.flush().await.unwrap();
+    let new = open(&server, Options::new());
+    write(&new, 1..=2);
+    new.flush().await.unwrap();
+    write(&old, 2..=2);
+    assert!(old.flush().await.is_err());
+    let fenced = outcome(&old, 2).await;
+    assert_eq!((fenced.status, fenced.reason), (Status::Cancelled, Some(Reason::Fenced)));
+    assert_eq!(old.snapshot().state, ProducerState::Fenced);
+    let error = old.accept(&[b"3"]).unwrap_err();
+    assert!(matches!(error.detail(), Some(Detail::StaleEpoch { .. })), "{error:?}");
+    assert_eq!(server.stored(), ["1", "1", "2"]);
+}
+
+/// Later sessions "never claim over anyone", and the newest producer wins.
+#[tokio::test(start_paused = true)]
+async fn a_later_session_claims_over_nobody() {
+    let server = Scripted::default();
+    lock(&server.model).poison = Some("1");
+    let old = open(&server, single());
+    write(&old, 1..=1);
+    assert!(old.flush().await.is_err(), "the only write so far is refused");
+    let new = open(&server, single());
+    new.accept(&[b"100"]).unwrap();
+    new.flush().await.unwrap();
+    write(&old, 2..=2);
+    let _ = old.flush().await;
+    new.accept(&[b"101"]).unwrap();
+    let flushed = new.flush().await;
+    assert!(flushed.is_ok(), "the newer one is fenced: {flushed:?}");
+}
+
+/// Only who may claim outbids a newer epoch, after a restart as well.
+#[tokio::test(start_paused = true)]
+async fn a_restart_claims_over_nobody_where_claiming_is_off() {
+    let future = crate::protocol::MAX_SAFE_INTEGER - 100_000;
+    for claims in [false, true] {
+        let server = Scripted::default();
+        let engine = open(&server, single().auto_claim(claims));
+        write(&engine, 1..=1);
+        engine.flush().await.unwrap();
+        lock(&server.model).producers.insert("p".into(), (future, 5));
+        write(&engine, 2..=2);
+        assert!(engine.flush().await.is_err());
+        engine.restart().await.unwrap();
+        write(&engine, 3..=3);
+        assert_eq!(engine.flush().await.is_ok(), claims);
+        assert_eq!(lock(&server.model).producers["p"].0 > future, claims);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_tuple_is_used_twice_at_the_end_of_all_epochs() {
+    let server = Scripted::default();
+    let last = crate::protocol::MAX_SAFE_INTEGER;
+    lock(&server.model).producers.insert("p".into(), (last, 0));
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    assert!(engine.flush().await.is_err());
+    assert_eq!(engine.snapshot().state, ProducerState::Fenced);
+    assert!(server.stored().is_empty());
+    assert!(Options::new().epoch(last).check(Scope::Producer).is_err());
+}

@@ -1,0 +1,88 @@
+//! A flush reports everything before it, once, to somebody (delivery.md 7).
+
+use std::sync::Mutex;
+
+use crate::delivery::tests::*;
+
+/// A timed-out or cancelled flush consumes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_flush_whose_report_nobody_took_consumes_nothing() {
+    let server = Scripted::new([delay(status(404), 100, 0)]);
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    let mut waiting = engine.flush();
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err());
+    sleep(500).await;
+    drop(waiting);
+    assert!(engine.flush().await.is_err(), "the write was not delivered, and nobody was told");
+}
+
+/// "Giving up the wait consumes nothing", also while another flush waits.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_nobody_took_is_not_lost_to_a_flush_under_way() {
+    let server = Scripted::default();
+    lock(&server.model).poison = Some("1");
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    let first = engine.flush();
+    assert!(!outcome(&engine, 1).await.is_delivered());
+    write(&engine, 2..=2);
+    let second = engine.flush();
+    drop(first); // given up: its report is there, and nobody saw it
+    let (second, third) = (second.await, engine.flush().await);
+    assert!(
+        second.is_err() || third.is_err(),
+        "nobody hears of the first write: {second:?} {third:?}"
+    );
+}
+
+/// What one flush reported the next one does not, although another like it was given up.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_somebody_took_is_not_made_again() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    write(&engine, 1..=2);
+    let (first, second) = (engine.flush(), engine.flush());
+    assert_eq!(first.await.unwrap().delivered, 2);
+    drop(second);
+    assert_eq!(engine.flush().await.unwrap().delivered, 0);
+}
+
+/// What is told of is not under way any more.
+#[tokio::test(start_paused = true)]
+async fn a_flush_is_told_when_no_request_is_under_way() {
+    let engine = open(&Scripted::default(), single());
+    write(&engine, 1..=3);
+    let (shown, seen) = (Arc::new(Mutex::new(None)), engine.clone());
+    let show = shown.clone();
+    let flushed = engine.flush();
+    flushed.on_complete(move |report| {
+        let in_flight = seen.snapshot().in_flight;
+        *lock(&show) = Some((report.unwrap().delivered, in_flight));
+    });
+    sleep(1_000).await;
+    assert_eq!(*lock(&shown), Some((3, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_turned_away_while_stopping_is_reported() {
+    let server = Scripted::default();
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    engine.begin_stop();
+    assert!(engine.accept(&[b"2"]).is_err());
+    assert!(engine.flush().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_that_were_given_up_leave_nothing_behind() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let engine = open(&server, single().delivery_timeout_ms(0u64));
+    write(&engine, 1..=1);
+    for _ in 0..1_000 {
+        drop(engine.wait(1));
+        drop(engine.flush());
+    }
+    assert!(engine.book().waiting() < 5);
+}

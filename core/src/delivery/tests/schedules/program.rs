@@ -1,0 +1,307 @@
+//! The program that a schedule describes, as it runs, and what has to be true of it.
+
+use std::sync::Mutex;
+
+use crate::delivery::callbacks::{Callbacks, Delivery, Failure};
+use crate::delivery::closing::{Last, close};
+use crate::delivery::engine::accept::WriteOptions;
+use crate::delivery::tests::schedules::schedule::{Schedule, Step};
+use crate::delivery::tests::schedules::{Broken, Run, broken};
+use crate::delivery::tests::*;
+use crate::runtime::pending::Pending;
+
+/// What no schedule needs: somebody asks in a loop.
+const MOST_REQUESTS: usize = 5_000;
+/// Texts from here on are not the producer's own, or are the last message of its stream.
+const OTHERS: u64 = 800_000;
+const LASTS: u64 = 900_000;
+
+/// What a callback was told of a write.
+#[derive(Debug, Clone)]
+struct Told {
+    id: u64,
+    tag: u64,
+    delivered: bool,
+}
+
+/// A write that was accepted.
+struct Write {
+    text: String,
+    tag: u64,
+}
+
+/// Most writes have a tag, some have none.
+fn tag_of(id: u64) -> u64 {
+    if id.is_multiple_of(3) { 0 } else { id << 32 }
+}
+
+/// Callbacks that note what they are told.
+fn note(told: &Arc<Mutex<Vec<Told>>>, chance: &Chance) -> Callbacks {
+    let (failures, deliveries) = (told.clone(), told.clone());
+    let (on_failure, on_success) = (chance.clone(), chance.clone());
+    let on_error = move |failure: Failure| {
+        on_failure.note(|| format!("{failure:?}"));
+        let Failure { id, tag, .. } = failure;
+        lock(&failures).push(Told { id, tag, delivered: false });
+    };
+    let on_delivery = move |delivery: Delivery| {
+        on_success.note(|| format!("{delivery:?}"));
+        let Delivery { first_id, count, tags, .. } = delivery;
+        let tag = |n: u64| tags.get(n as usize).copied().unwrap_or(0);
+        let told = |n: u64| Told { id: first_id + n, tag: tag(n), delivered: true };
+        lock(&deliveries).extend((0..count).map(told));
+    };
+    Callbacks { on_error: Some(Arc::new(on_error)), on_delivery: Some(Arc::new(on_delivery)) }
+}
+
+/// A result that comes, after no end of requests.
+pub(super) async fn in_time<T>(
+    server: &Scripted,
+    mut pending: Pending<T>,
+    what: &str,
+) -> Result<crate::Result<T>, Broken> {
+    for _ in 0..60 {
+        if let Ok(result) = tokio::time::timeout(Duration::from_secs(10), &mut pending).await {
+            return Ok(result);
+        }
+        let seen = &lock(&server.model).seen;
+        if seen.len() > MOST_REQUESTS {
+            return broken("asks for ever", format!("{what}: {:?}", &seen[seen.len() - 3..]));
+        }
+    }
+    broken("stuck", what)
+}
+
+impl Schedule {
+    pub(super) fn run(&self) -> Run {
+        in_virtual_time(async {
+            let server = Scripted::seeded(self.seed, self.faults.clone());
+            {
+                let mut model = lock(&server.model);
+                (model.poison, model.mute) = (self.poison.then_some("13"), self.mute);
+            }
+            let mut program = Program::start(self, server.clone());
+            (program.run().await, server.chance.journal())
+        })
+    }
+}
+
+struct Program<'a> {
+    schedule: &'a Schedule,
+    server: Scripted,
+    engine: Arc<Engine>,
+    rivals: Vec<Arc<Engine>>,
+    /// By its id, from 1.
+    writes: Vec<Write>,
+    next: u64,
+    lasts: u64,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+impl<'a> Program<'a> {
+    fn start(schedule: &'a Schedule, server: Scripted) -> Self {
+        let stream = if schedule.cluster { cluster() } else { model() };
+        let tail = schedule.knows_tail.then_some("0");
+        let runtime = network::simulated(Arc::new(server.clone()), server.chance.clone());
+        let engine = start_at(&runtime, &stream, schedule.options(), tail, None);
+        let told = Arc::default();
+        if schedule.callbacks {
+            engine.listeners.add(0, note(&told, &server.chance));
+        }
+        let (rivals, writes) = (Vec::new(), Vec::new());
+        Program { schedule, server, engine, rivals, writes, next: 1, lasts: 0, told }
+    }
+
+    async fn run(&mut self) -> Result<(), Broken> {
+        for step in &self.schedule.steps {
+            self.take(step).await?;
+            self.check_accounts()?;
+        }
+        self.end().await?;
+        self.check().await
+    }
+
+    async fn take(&mut self, step: &Step) -> Result<(), Broken> {
+        let engine = &self.engine;
+        match step {
+            Step::Write => self.write()?,
+            Step::Pause(ms) => sleep(*ms).await,
+            Step::Flush => drop(self.in_time(engine.flush(), "a flush").await?),
+            Step::DropFlush => drop(engine.flush()),
+            Step::Restart => drop(self.in_time(engine.restart(), "a restart").await?),
+            Step::DropRestart => drop(engine.restart()),
+            Step::Close(message) => self.close(*message).await?,
+            Step::DropClose => drop(close(engine, Last::Nothing)),
+            Step::Rival => {
+                let rival = open(&self.server, Options::new());
+                let text = (OTHERS + self.rivals.len() as u64).to_string();
+                rival.accept(&[text.as_bytes()]).expect("a new one takes a write");
+                self.rivals.push(rival);
+            }
+            Step::Forget => lock(&self.server.model).producers.clear(),
+            Step::Stop(true) => engine.stop_now(),
+            Step::Stop(false) => engine.begin_stop(),
+        }
+        Ok(())
+    }
+
+    /// Refused calls take no number: the next one tries the same text again.
+    fn write(&mut self) -> Result<(), Broken> {
+        let (text, id) = (self.next.to_string(), self.writes.len() as u64 + 1);
+        let options = WriteOptions { tag: tag_of(id), block: false };
+        let Ok(accepted) = self.engine.accept_with(&[text.as_bytes()], 0, options) else {
+            return Ok(());
+        };
+        self.next += 1;
+        self.writes.push(Write { text, tag: options.tag });
+        if accepted == id { Ok(()) } else { broken("numbers", format!("{accepted}, not {id}")) }
+    }
+
+    async fn close(&mut self, message: bool) -> Result<(), Broken> {
+        self.lasts += 1;
+        let text = (LASTS + self.lasts).to_string();
+        let last = Last::of(message.then_some(text.as_bytes()));
+        let ended = self.in_time(close(&self.engine, last), "a close").await?;
+        if ended.is_ok() && !lock(&self.server.model).closed {
+            return broken("closes", "a close that succeeded closed nothing");
+        }
+        if self.engine.stats().accepted > self.writes.len() as u64 {
+            self.writes.push(Write { text, tag: 0 }); // a write of its own
+        }
+        Ok(())
+    }
+
+    async fn in_time<T>(
+        &self,
+        pending: Pending<T>,
+        what: &str,
+    ) -> Result<crate::Result<T>, Broken> {
+        in_time(&self.server, pending, what).await
+    }
+
+    /// Waits for everything that is still to happen.
+    async fn end(&mut self) -> Result<(), Broken> {
+        drop(self.in_time(self.engine.flush(), "the last flush").await?);
+        for rival in &self.rivals {
+            drop(self.in_time(rival.flush(), "a rival's flush").await?);
+        }
+        self.check_accounts()?;
+        self.engine.begin_stop();
+        let ended = tokio::time::timeout(Duration::from_secs(600), self.engine.ended()).await;
+        if ended.is_err() {
+            return broken("ends", "it does not");
+        }
+        self.server.quiet().await;
+        Ok(())
+    }
+
+    fn check_accounts(&self) -> Result<(), Broken> {
+        let s = self.engine.stats();
+        let settled = s.delivered + s.rejected + s.cancelled + s.unknown;
+        if s.accepted != settled + s.pending || s.accepted != self.writes.len() as u64 {
+            return broken("accounts", format!("{} writes, {s:?}", self.writes.len()));
+        }
+        match self.engine.config.max_buffer_items {
+            limit if limit > 0 && s.pending > limit + 1 => broken("bounded", format!("{s:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn check(&self) -> Result<(), Broken> {
+        let stored = self.server.stored();
+        let (mut settled, mut late) = (Vec::new(), Vec::new());
+        for (id, write) in (1..).zip(&self.writes) {
+            let waiting = self.engine.wait(id);
+            let Ok(outcome) = tokio::time::timeout(Duration::from_secs(60), waiting).await else {
+                return broken("settles", format!("{id} does not"));
+            };
+            let outcome = outcome.expect("its id is known");
+            // One whose end nobody knew may still come to a server that forgot its session.
+            if self.schedule.forgets && outcome.status == Status::DeliveryUnknown {
+                late.push(&write.text);
+            }
+            self.check_outcome(&write.text, &outcome, &stored)?;
+            settled.push(outcome);
+        }
+        let s = self.engine.stats();
+        let count = |status| settled.iter().filter(|outcome| outcome.status == status).count();
+        for (status, counted) in [
+            (Status::Delivered, s.delivered),
+            (Status::Rejected, s.rejected),
+            (Status::Cancelled, s.cancelled),
+            (Status::DeliveryUnknown, s.unknown),
+        ] {
+            if count(status) as u64 != counted {
+                return broken("counts", format!("{} are {status:?}: {s:?}", count(status)));
+            }
+        }
+        check_order(stored.iter().filter(|text| !late.contains(text)))?;
+        self.check_callbacks(&settled).await?;
+        match self.engine.stats().buffered_bytes {
+            0 => Ok(()),
+            held => broken("held", format!("{held} bytes, for nothing")),
+        }
+    }
+
+    fn check_outcome(
+        &self,
+        text: &str,
+        outcome: &Outcome,
+        stored: &[String],
+    ) -> Result<(), Broken> {
+        let schedule = self.schedule;
+        let copies = stored.iter().filter(|other| *other == text).count();
+        let truthful = match outcome.status {
+            // What is sent again without knowing says that it may be there twice.
+            Status::Delivered if outcome.maybe_duplicate => copies > 0,
+            Status::Delivered => copies == 1,
+            // One that was late when a refusal put it under another tuple may be there twice.
+            Status::DeliveryUnknown => {
+                let was_late = || lock(&self.server.model).late.iter().any(|late| late == text);
+                let may_double = schedule.forgets || schedule.mute || schedule.resends;
+                copies <= 1 || may_double || was_late()
+            }
+            _ => copies == 0,
+        };
+        let promise = match (outcome.status, copies) {
+            _ if truthful => return Ok(()),
+            (Status::Delivered, 0) => "lost",
+            (Status::Delivered, _) => "doubled",
+            (Status::DeliveryUnknown, _) => "unknown and doubled",
+            _ => "lied",
+        };
+        broken(promise, format!("{text} is {outcome:?}, {copies} times in {stored:?}"))
+    }
+
+    /// Each write was told once, with its tag, and what was delivered in order.
+    async fn check_callbacks(&self, settled: &[Outcome]) -> Result<(), Broken> {
+        if !self.schedule.callbacks {
+            return Ok(());
+        }
+        sleep(1).await; // they are tasks of their own
+        let mut told = lock(&self.told).clone();
+        if !told.iter().filter(|told| told.delivered).is_sorted_by_key(|told| told.id) {
+            return broken("told in order", format!("{told:?}"));
+        }
+        told.sort_unstable_by_key(|told| told.id);
+        let writes = (1..).zip(&self.writes).zip(settled);
+        let as_it_was = |(told, ((id, write), outcome)): (&Told, ((u64, &Write), &Outcome))| {
+            (told.id, told.tag, told.delivered) == (id, write.tag, outcome.is_delivered())
+        };
+        match told.len() == settled.len() && told.iter().zip(writes).all(as_it_was) {
+            true => Ok(()),
+            false => broken("told once", format!("{settled:?} came to be, and told was {told:?}")),
+        }
+    }
+}
+
+/// The first copy of each write stands in call order.
+fn check_order<'a>(stored: impl Iterator<Item = &'a String>) -> Result<(), Broken> {
+    let mut seen: Vec<u64> = Vec::new();
+    for n in stored.filter_map(|m| m.parse().ok()) {
+        if n != 0 && n < OTHERS && !seen.contains(&n) {
+            seen.push(n);
+        }
+    }
+    if seen.is_sorted() { Ok(()) } else { broken("order", format!("{seen:?}")) }
+}

@@ -1,0 +1,247 @@
+//! What is decided by chance: faults, calls and options.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::delivery::tests::schedules::Broken;
+use crate::delivery::tests::*;
+
+/// How often a failing schedule is run again to make it shorter.
+const MOST_RUNS: usize = 400;
+
+/// What the program does.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Write,
+    Pause(u64),
+    Flush,
+    /// And nobody takes the report.
+    DropFlush,
+    Restart,
+    DropRestart,
+    /// Ends the stream, with a last message or without.
+    Close(bool),
+    DropClose,
+    /// Another producer takes the id over and writes.
+    Rival,
+    /// The server loses its producers' memory.
+    Forget,
+    /// Now, or once everything is delivered.
+    Stop(bool),
+}
+
+/// Everything that is decided by chance.
+#[derive(Debug, Clone)]
+pub(super) struct Schedule {
+    pub(super) seed: u64,
+    pub(super) faults: Vec<Fault>,
+    pub(super) steps: Vec<Step>,
+    /// The server refuses one of the messages.
+    pub(super) poison: bool,
+    /// It echoes no tuples.
+    pub(super) mute: bool,
+    /// It forgets its producers here and there.
+    pub(super) forgets: bool,
+    /// Several servers answer for the stream, which is never looked at then.
+    pub(super) cluster: bool,
+    pub(super) resends: bool,
+    /// Where the stream ended is known from its opening.
+    pub(super) knows_tail: bool,
+    pub(super) callbacks: bool,
+    /// By name: what is printed of [`Options`] has no values.
+    pub(super) options: Vec<(&'static str, u64)>,
+}
+
+/// What goes wrong. Not every server forgets, and not every stream has other writers.
+pub(super) struct World {
+    forgets: bool,
+    foreign: bool,
+    /// Answers that are not the server's own, here and there.
+    strangers: bool,
+    /// Refusals of every kind, whatever the request was.
+    refuses: bool,
+    longest_delay: u64,
+}
+
+impl World {
+    /// Nothing but failures that pass.
+    pub(super) const KIND: World = World {
+        forgets: false,
+        foreign: false,
+        strangers: false,
+        refuses: false,
+        longest_delay: 60,
+    };
+
+    pub(super) fn fault(&self, rng: &mut StdRng) -> Fault {
+        if self.refuses && rng.random_bool(0.25) {
+            return one_of(rng, &[202, 302, 400, 401, 404, 413, 422]);
+        }
+        match rng.random_range(0..24) {
+            0 => Fault::Refuse,
+            1 => Fault::CutBefore,
+            2 | 3 => Fault::CutAfter,
+            4 => status(503),
+            5 => Fault::Answer(429, vec![("retry-after", "1".into())]),
+            6 => one_of(rng, &[500, 502]),
+            7..=9 => {
+                let mut time = || rng.random_range(0..self.longest_delay);
+                let (there, back) = (time(), time());
+                delay(self.fault(rng), there, back)
+            }
+            10..=12 => {
+                let held = Duration::from_millis(rng.random_range(1..40));
+                Fault::Held(Box::new(self.fault(rng)), held)
+            }
+            13 | 14 if self.forgets => Fault::Amnesia(Box::new(self.fault(rng))),
+            15 if self.foreign => Fault::Foreign(Box::new(self.fault(rng))),
+            16 if self.strangers && rng.random_bool(0.2) => one_of(rng, &[401, 413]),
+            // What stands in between answers in the server's place.
+            17 if self.strangers => one_of(rng, &[200, 204, 303, 799]),
+            _ => Fault::None,
+        }
+    }
+}
+
+fn one_of(rng: &mut StdRng, codes: &[u16]) -> Fault {
+    status(codes[rng.random_range(0..codes.len())])
+}
+
+fn step(rng: &mut StdRng, rough: bool, forgets: bool) -> Step {
+    match rng.random_range(0..200) {
+        0..=43 => Step::Pause(rng.random_range(0..40)),
+        44..=50 => Step::Flush,
+        51..=53 => Step::Restart,
+        54 => Step::Rival,
+        55 if !rough => Step::Rival,
+        56..=58 if rough => Step::DropFlush,
+        59..=61 if rough => Step::DropRestart,
+        62..=64 if rough => Step::Close(rng.random_bool(0.5)),
+        65 if rough => Step::DropClose,
+        66 if rough && forgets => Step::Forget,
+        67 if rough => Step::Stop(rng.random_bool(0.5)),
+        _ => Step::Write,
+    }
+}
+
+fn options(rng: &mut StdRng, rough: bool) -> Vec<(&'static str, u64)> {
+    let deadline = match rng.random_range(0..20) {
+        0..=4 if rough => 0,
+        5..=9 if rough => rng.random_range(1..40),
+        10..=14 if rough => rng.random_range(40..400),
+        _ if rough => rng.random_range(400..3_000),
+        0..=9 => 0,
+        10..=13 => 2_000,
+        _ => rng.random_range(3..60),
+    };
+    let lingers = if deadline == 0 { 3 } else { deadline.min(3) };
+    let mut options = vec![
+        ("max_in_flight", rng.random_range(1..if rough { 9 } else { 6 })),
+        ("max_batch_items", rng.random_range(1..if rough { 6 } else { 20 })),
+        ("linger_ms", rng.random_range(0..lingers)),
+        ("delivery_timeout_ms", deadline),
+    ];
+    if rough {
+        options.extend([
+            ("max_batch_bytes", rng.random_range(4..40)),
+            ("max_buffer_bytes", rng.random_range(60..400)),
+            ("request_timeout_ms", rng.random_range(15..120)),
+            ("retry_initial_delay_ms", rng.random_range(1..50)),
+            ("retry_max_delay_ms", 200),
+        ]);
+    } else if rng.random_bool(0.2) {
+        options.push(("max_buffer_items", 10));
+    }
+    options
+}
+
+impl Schedule {
+    /// A `rough` one has late arrivals, short deadlines, small buffers, answers of every kind, calls
+    /// whose results nobody takes, and ends in between.
+    pub(super) fn random(seed: u64, rough: bool) -> Self {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        // Of several servers none forgets.
+        let cluster = rough && rng.random_bool(0.2);
+        let world = World {
+            forgets: rng.random_bool(0.4) && !cluster,
+            foreign: rng.random_bool(0.4),
+            strangers: true,
+            refuses: rough && rng.random_bool(0.5),
+            longest_delay: if rough { 60 } else { 200 },
+        };
+        let faults = (0..rng.random_range(0..80)).map(|_| world.fault(rng)).collect();
+        let steps = 0..rng.random_range(1..150);
+        let mut steps: Vec<_> = steps.map(|_| step(rng, rough, world.forgets)).collect();
+        if rng.random_bool(0.3) {
+            steps.push(Step::Close(rng.random_bool(0.5)));
+        }
+        Schedule {
+            seed,
+            faults,
+            steps,
+            poison: rng.random_bool(0.2),
+            mute: rng.random_bool(0.02),
+            forgets: world.forgets,
+            cluster,
+            resends: rng.random_bool(0.5),
+            knows_tail: rng.random_bool(0.5),
+            callbacks: rng.random_bool(0.3),
+            options: options(rng, rough),
+        }
+    }
+
+    pub(super) fn options(&self) -> Options {
+        let mut options =
+            Options::new().on_uncertain(if self.resends { "resend" } else { "report" });
+        for (name, value) in &self.options {
+            options.set(name, &value.to_string()).expect("a number within its limits");
+        }
+        options
+    }
+
+    /// A shorter schedule that breaks the same promise, and how.
+    pub(super) fn shrink(mut self, mut failure: Broken) -> (Self, Broken) {
+        let mut runs = 0;
+        let mut part = self.longest() / 2;
+        while part > 0 {
+            let mut from = 0;
+            while from < self.longest() && runs < MOST_RUNS {
+                let shorter = self.without(from..from + part).into_iter().find_map(|less| {
+                    runs += 1;
+                    let still = less.run().0.err()?;
+                    (still.promise == failure.promise).then_some((less, still))
+                });
+                match shorter {
+                    Some(shorter) => (self, failure) = shorter,
+                    None => from += part,
+                }
+            }
+            part /= 2;
+        }
+        (self, failure)
+    }
+
+    fn longest(&self) -> usize {
+        self.steps.len().max(self.faults.len())
+    }
+
+    /// It without these faults, without these steps, and with the first of the faults mended.
+    fn without(&self, range: std::ops::Range<usize>) -> Vec<Self> {
+        fn cut<T: Clone>(all: &[T], range: &std::ops::Range<usize>) -> Option<Vec<T>> {
+            let end = range.end.min(all.len());
+            (range.start < end).then(|| [&all[..range.start], &all[end..]].concat())
+        }
+        let faults = cut(&self.faults, &range);
+        let steps = cut(&self.steps, &range);
+        let mended = self.faults.get(range.start).filter(|fault| !matches!(fault, Fault::None));
+        let mended = mended.map(|_| {
+            let mut faults = self.faults.clone();
+            faults[range.start] = Fault::None;
+            faults
+        });
+        let with_faults = |faults| Schedule { faults, ..self.clone() };
+        let with_steps = |steps| Schedule { steps, ..self.clone() };
+        let less = [faults.map(with_faults), steps.map(with_steps), mended.map(with_faults)];
+        less.into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! A server that lost the session is never answered by rewinding (delivery.md 4), and what it may have
+//! taken twice says so (5).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::delivery::tests::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_session_never_rewinds() {
+    // The third batch was stored, its answer lost, somebody else wrote too, so that looking
+    // decides nothing, and then the server forgot its producers.
+    for (choice, status, maybe_duplicate, copies) in
+        [("resend", Status::Delivered, true, 2), ("report", Status::DeliveryUnknown, false, 1)]
+    {
+        let forgot = Fault::Amnesia(Box::new(Fault::None));
+        let cut = Fault::Foreign(Box::new(Fault::CutAfter));
+        let look = [Fault::None, Fault::None];
+        let faults = [Fault::None, Fault::None, cut].into_iter().chain(look).chain([forgot]);
+        let server = Scripted::new(faults);
+        let engine = open(&server, single().max_in_flight(1u64).on_uncertain(choice));
+        write(&engine, 1..=5);
+        let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
+        assert!(flushed.is_ok(), "it asks for ever");
+        let unsure = outcome(&engine, 3).await;
+        assert_eq!((unsure.status, unsure.maybe_duplicate), (status, maybe_duplicate));
+        for id in [1, 2, 4, 5] {
+            let outcome = outcome(&engine, id).await;
+            assert!(outcome.is_delivered() && !outcome.maybe_duplicate, "{id}");
+        }
+        let threes = server.stored().iter().filter(|n| *n == "3").count();
+        assert_eq!(threes, copies, "{choice}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_no_lost_session() {
+    // The third batch overtakes the second; that it is early is said after the second is there.
+    let server =
+        Scripted::new([Fault::None, delay(Fault::None, 50, 0), delay(Fault::None, 0, 200)]);
+    let engine = open(&server, single().max_in_flight(2u64));
+    write(&engine, 1..=4);
+    let report = engine.flush().await.unwrap();
+    assert_eq!((report.delivered, report.uncertain), (4, 0));
+    assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=4), 1));
+}
+
+/// A first batch that was answered 503 (as Envoy does where the server dies after having stored it)
+/// may be stored; where its repeat is taken again, the outcome says so, as it does after a 502.
+#[tokio::test(start_paused = true)]
+async fn a_first_batch_that_is_taken_again_after_a_503_is_flagged() {
+    let server = Scripted::default();
+    let first = AtomicU64::new(0);
+    let gateway = move |server: &Scripted, request: Request| -> Sending {
+        let dies = is_post(&request) && first.fetch_add(1, Ordering::Relaxed) == 0;
+        let (sending, server) = (server.send(request), server.clone());
+        Box::pin(async move {
+            let response = sending.await?;
+            if dies {
+                lock(&server.model).producers.clear(); // and forgets
+                return Ok(answer(503, &[]));
+            }
+            Ok(response)
+        })
+    };
+    let engine = open_on(Behind(server.clone(), gateway), &model(), single());
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    let copies = server.stored().len();
+    assert!(copies == 1 || outcome(&engine, 1).await.maybe_duplicate, "{copies}");
+}
+
+/// What such an answer hides may be stored by a server that forgot it: the second copy is flagged.
+#[tokio::test(start_paused = true)]
+async fn a_first_batch_that_is_taken_again_after_such_a_status_is_flagged() {
+    for code in [202, 303, 799] {
+        let server = Scripted::default();
+        let first = AtomicU64::new(0);
+        let front = move |server: &Scripted, request: Request| -> Sending {
+            let dies = is_post(&request) && first.fetch_add(1, Ordering::Relaxed) == 0;
+            let (sending, server) = (server.send(request), server.clone());
+            Box::pin(async move {
+                let response = sending.await?;
+                if dies {
+                    lock(&server.model).producers.clear(); // and forgets
+                    return Ok(answer(code, &[]));
+                }
+                Ok(response)
+            })
+        };
+        let engine = open_on(Behind(server.clone(), front), &model(), single());
+        write(&engine, 1..=1);
+        engine.flush().await.unwrap();
+        let copies = server.stored().len();
+        assert!(copies == 1 || outcome(&engine, 1).await.maybe_duplicate, "{code}: {copies}");
+    }
+}
