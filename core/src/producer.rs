@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::delivery::callbacks::Callbacks;
-use crate::delivery::closing::Last;
+use crate::delivery::closing::CloseWith;
 use crate::delivery::closing::close;
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::WriteOptions;
@@ -158,7 +158,7 @@ impl IdempotentProducer {
         if let Err(error) = checked.and_then(|()| self.engine.check_fork()) {
             return Pending::ready(Err(error));
         }
-        close(&self.engine, Last::of(message))
+        close(&self.engine, CloseWith::of(message))
     }
 
     /// Flushes and lets go without ending the stream. Reports as `flush` does.

@@ -11,36 +11,36 @@ use crate::requests::operations;
 use crate::runtime::pending::{Pending, pending};
 
 /// What a stream ends with.
-pub(crate) enum Last {
+pub(crate) enum CloseWith {
     Message(Vec<u8>),
     /// Nothing, under the producer's identity: a rival's end is not its own.
-    Nothing,
+    AsProducer,
     /// Nothing, and no identity: the stream is closed, whoever did it.
-    Anybodys,
+    Unidentified,
 }
 
-impl Last {
+impl CloseWith {
     pub(crate) fn of(message: Option<&[u8]>) -> Self {
-        message.map_or(Last::Nothing, |message| Last::Message(message.to_vec()))
+        message.map_or(CloseWith::AsProducer, |message| CloseWith::Message(message.to_vec()))
     }
 
     /// What comes of it behind another's end, which took no last message of this one.
     fn behind(&self, engine: &Engine, end: CloseResult) -> Result<CloseResult> {
         match self {
-            Last::Message(_) => Err(is_closed(engine, end)),
-            Last::Nothing | Last::Anybodys => Ok(end),
+            CloseWith::Message(_) => Err(is_closed(engine, end)),
+            CloseWith::AsProducer | CloseWith::Unidentified => Ok(end),
         }
     }
 }
 
 /// Ends the stream behind an engine: flush, then EOF, then let go. The first answers for repeats.
-pub(crate) fn close(engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
+pub(crate) fn close(engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResult> {
     close_by(0, engine, last)
 }
 
 /// The same for one of several who share the engine, by a number: another's end did not take the
 /// last message of this one.
-pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: Last) -> Pending<CloseResult> {
+pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResult> {
     let (completer, result) = pending();
     {
         let mut closes = engine.closes();
@@ -71,7 +71,7 @@ fn close_behind(
     other: Pending<CloseResult>,
     by: u64,
     engine: &Arc<Engine>,
-    last: Last,
+    last: CloseWith,
 ) -> Pending<CloseResult> {
     let (completer, result) = pending();
     let engine = engine.clone();
@@ -123,7 +123,7 @@ impl Drop for Closing {
     }
 }
 
-async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
+async fn end_stream(engine: &Arc<Engine>, last: CloseWith) -> Result<CloseResult> {
     match engine.config.awaited {
         true => engine.flush_the_rest().await?,
         false => engine.flush().await?,
@@ -136,7 +136,7 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
         return Err(error);
     }
     let final_offset = match last {
-        Last::Message(message) => {
+        CloseWith::Message(message) => {
             let id = engine.accept_last(&message)?;
             let outcome = engine.wait(id).await?;
             if let Some(error) = outcome.error {
@@ -150,7 +150,7 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
                 outcome.offset
             }
         }
-        Last::Nothing => match end_as_producer(engine).await {
+        CloseWith::AsProducer => match end_as_producer(engine).await {
             // Drained before it was closed, as after an abort: its identity went with its task.
             Err(error)
                 if error.kind() == ErrorKind::ProducerClosed
@@ -160,7 +160,7 @@ async fn end_stream(engine: &Arc<Engine>, last: Last) -> Result<CloseResult> {
             }
             other => other?,
         },
-        Last::Anybodys => end_plainly(engine).await?,
+        CloseWith::Unidentified => end_plainly(engine).await?,
     };
     Ok(CloseResult { final_offset })
 }

@@ -20,7 +20,7 @@ use crate::runtime::pending::{Pending, pending};
 use crate::state::registry::{Entry, Opened, Registry, Schema};
 use crate::state::schema::{Compiled, StreamSchema, shown};
 
-use crate::delivery::closing::Last;
+use crate::delivery::closing::CloseWith;
 use crate::delivery::closing::close;
 use crate::reason::Reason;
 use crate::stats::Stats;
@@ -302,7 +302,7 @@ impl StateProducer {
         }
         let (completer, result) = pending();
         let entry = self.entry.clone();
-        close(self.engine(), Last::Nothing).on_complete(move |closed| {
+        close(self.engine(), CloseWith::AsProducer).on_complete(move |closed| {
             if closed.is_ok() {
                 Registry::of_process().retire(&entry);
             }

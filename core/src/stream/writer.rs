@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 
-use crate::delivery::closing::{Last, close_by, is_closed};
+use crate::delivery::closing::{CloseWith, close_by, is_closed};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::check_seq;
 use crate::error::Result;
@@ -88,7 +88,8 @@ impl Writer {
         if let Err(error) = checked {
             return Pending::ready(Err(error));
         }
-        let last = message.map_or(Last::Anybodys, |message| Last::Message(message.to_vec()));
+        let last =
+            message.map_or(CloseWith::Unidentified, |message| CloseWith::Message(message.to_vec()));
         close_by(by, &self.engine, last)
     }
 

@@ -405,8 +405,8 @@ impl Book {
     }
 
     /// Makes everything younger that was accepted before then, once.
-    pub(crate) fn born_not_before(&mut self, then: tokio::time::Instant) {
-        self.queue.born_not_before(then);
+    pub(crate) fn enqueued_not_before(&mut self, then: tokio::time::Instant) {
+        self.queue.enqueued_not_before(then);
     }
 
     /// Says what is worth a wake-up from here on.

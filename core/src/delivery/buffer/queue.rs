@@ -14,7 +14,7 @@ use crate::delivery::buffer::doubt::Doubt;
 pub(crate) struct Queued {
     pub(crate) batch: Batch,
     /// When its oldest write was accepted.
-    pub(crate) born: Born,
+    pub(crate) enqueued: EnqueuedAt,
     /// Ends the stream with this batch.
     pub(crate) closes: bool,
     pub(crate) doubt: Doubt,
@@ -64,22 +64,22 @@ impl SplitBudget {
 
 /// Since when a batch counts as waiting.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Born {
+pub(crate) struct EnqueuedAt {
     pub(crate) at: Instant,
     /// It was made younger once, for a jump of the clock: no more than that, or a machine that is
     /// always late would hold it for ever.
     again: bool,
 }
 
-impl Born {
+impl EnqueuedAt {
     fn now() -> Self {
-        Born { at: Instant::now(), again: false }
+        EnqueuedAt { at: Instant::now(), again: false }
     }
 
     /// Makes it younger, once.
     pub(crate) fn not_before(&mut self, then: Instant) {
         if self.at < then && !self.again {
-            *self = Born { at: then, again: true };
+            *self = EnqueuedAt { at: then, again: true };
         }
     }
 }
@@ -88,7 +88,7 @@ impl Born {
 pub(crate) struct Queue {
     open: Builder,
     /// When the first write of the open batch was accepted.
-    open_since: Option<Born>,
+    open_since: Option<EnqueuedAt>,
     sealed: VecDeque<Queued>,
 }
 
@@ -100,7 +100,7 @@ impl Queue {
     /// Copies a write into the open batch.
     pub(super) fn gather(&mut self, id: u64, parts: &[&[u8]]) {
         if self.open.is_empty() {
-            self.open_since = Some(Born::now());
+            self.open_since = Some(EnqueuedAt::now());
         }
         self.open.push(id, parts);
     }
@@ -119,10 +119,10 @@ impl Queue {
     }
 
     pub(super) fn push_back(&mut self, batch: Batch) {
-        let born = self.open_since.take().unwrap_or_else(Born::now);
+        let enqueued = self.open_since.take().unwrap_or_else(EnqueuedAt::now);
         self.sealed.push_back(Queued {
             batch,
-            born,
+            enqueued,
             closes: false,
             doubt: Doubt::default(),
             attempts: 0,
@@ -146,13 +146,13 @@ impl Queue {
 
     /// When the first write of the open batch was accepted.
     pub(crate) fn open_since(&self) -> Option<Instant> {
-        self.open_since.map(|born| born.at)
+        self.open_since.map(|enqueued| enqueued.at)
     }
 
     /// Makes everything younger that was accepted before then, once.
-    pub(super) fn born_not_before(&mut self, then: Instant) {
-        self.sealed.iter_mut().for_each(|queued| queued.born.not_before(then));
-        self.open_since.iter_mut().for_each(|born| born.not_before(then));
+    pub(super) fn enqueued_not_before(&mut self, then: Instant) {
+        self.sealed.iter_mut().for_each(|queued| queued.enqueued.not_before(then));
+        self.open_since.iter_mut().for_each(|enqueued| enqueued.not_before(then));
     }
 
     /// Puts batches back, ahead of all others, in their order.
@@ -189,6 +189,6 @@ impl Queue {
     }
 
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.sealed.front().map(|queued| queued.born.at).or(self.open_since())
+        self.sealed.front().map(|queued| queued.enqueued.at).or(self.open_since())
     }
 }

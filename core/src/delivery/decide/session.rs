@@ -24,7 +24,7 @@ pub(crate) fn fresh_epoch(last: u64, unix_ms: u64, random: u64) -> u64 {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     pub(crate) seq: u64,
-    /// The sticky bit: some attempt under this tuple may have been stored.
+    /// Some attempt under this tuple may have been stored; that stays so.
     pub(crate) maybe_stored: bool,
     /// It carried a `Stream-Seq`, which the server compares too.
     pub(crate) ordered: bool,
@@ -51,7 +51,7 @@ pub(crate) enum Decision {
     Split(Reason),
     /// The server refuses, and smaller parts would not help.
     Refuse(Reason),
-    /// The session is lost; go on in a new one. Undecided where the bit is set.
+    /// The session is lost; go on in a new one. Undecided what may have been stored.
     NewSession,
     /// The server claims to have this already and cannot; only looking could tell.
     Undecided,

@@ -11,10 +11,10 @@ use crate::delivery::buffer::queue::SplitBudget;
 use crate::delivery::decide::session::{Attempt, Decision};
 use crate::delivery::engine::settle::Room;
 use crate::delivery::task::slot::Slot;
-use crate::delivery::task::slot::Turn;
+use crate::delivery::task::slot::Transition;
 use crate::delivery::task::{Task, fresh};
 
-use crate::delivery::task::slot::{Landed, NO_TUPLE};
+use crate::delivery::task::slot::{Answered, NO_TUPLE};
 use crate::error::{Detail, Error, ErrorKind};
 use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::{Answer, Response};
@@ -31,19 +31,19 @@ const PERSISTS: Duration = Duration::from_secs(5);
 const LIMITED: u32 = 8;
 
 impl Task {
-    pub(super) fn land(&mut self, landed: Landed) {
-        match landed {
-            Landed::Open(opened) => self.on_opened(opened),
-            Landed::Look(sent, result) => self.on_look(sent, result),
-            Landed::Batch { epoch, seq, result, stream_type } if epoch == self.session.epoch => {
+    pub(super) fn on_response(&mut self, answered: Answered) {
+        match answered {
+            Answered::Open(opened) => self.on_opened(opened),
+            Answered::Look(sent, result) => self.on_look(sent, result),
+            Answered::Batch { epoch, seq, result, stream_type } if epoch == self.session.epoch => {
                 // A batch acknowledged through a later one is gone from the window already.
                 if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
-                    self.window[n].flying = false;
-                    self.show_flights(0);
+                    self.window[n].in_flight = false;
+                    self.show_in_flight(0);
                     self.on_result(n, result, stream_type);
                 }
             }
-            Landed::Batch { .. } => {}
+            Answered::Batch { .. } => {}
         }
     }
 
@@ -144,7 +144,9 @@ impl Task {
             Decision::Claim { current } => {
                 let (fresh, random) = (fresh(self.chance()), self.chance().random());
                 match self.session.claim(current, fresh, random) {
-                    Some(next) => self.turn = Some(Turn::Session { next, settle_below: 0 }),
+                    Some(next) => {
+                        self.transition = Some(Transition::NewSession { next, settle_below: 0 })
+                    }
                     None => self.on_fenced(n, current, answer),
                 }
             }
@@ -154,11 +156,11 @@ impl Task {
                 self.on_refused(n, reason, error, false);
             }
             Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
-            Decision::NewSession => self.renew(n, error()),
+            Decision::NewSession => self.renew_after_pause(n, error()),
             Decision::Undecided => {
                 self.window[n].queued.doubt.answered_unclearly();
                 // A session somebody else writes in decides nothing about the batches before.
-                self.turn_next(n, false);
+                self.renew_session_at(n, false);
                 self.pause(error(), None);
             }
             Decision::Fenced { current } => self.on_fenced(n, current, answer),
@@ -199,7 +201,7 @@ impl Task {
             self.engine.book().gauges.last_offset = Some(offset.clone());
         }
         let count = self.acknowledged(up_to);
-        self.show_flights(count); // before anybody hears of them
+        self.show_in_flight(count); // before anybody hears of them
         for _ in 0..count {
             let Some(slot) = self.window.pop_front() else { break };
             if let Some(started) = slot.started {
@@ -272,8 +274,8 @@ impl Task {
 
     /// Goes on in another session, after a pause: a server that answers so every time must not
     /// be asked in a loop.
-    fn renew(&mut self, n: usize, error: Error) {
-        self.turn_session(n);
+    fn renew_after_pause(&mut self, n: usize, error: Error) {
+        self.renew_session(n);
         self.pause(error, None);
     }
 
@@ -341,7 +343,7 @@ impl Task {
     fn on_refused(&mut self, n: usize, reason: Reason, error: Error, split: bool) {
         self.on_contact();
         let seq = self.window[n].seq;
-        self.turn_session(n);
+        self.renew_session(n);
         let slot = &self.window[n];
         if slot.doubt().maybe_stored() {
             return; // no refusal makes it certain that an earlier attempt was not stored

@@ -32,7 +32,7 @@ impl Task {
             {
                 book.seal();
             }
-            if book.queue().oldest().is_none_or(|born| now < born + limit) {
+            if book.queue().oldest().is_none_or(|oldest| now < oldest + limit) {
                 break;
             }
             // Not sealed while something older leaves: what gathers is cut elsewhere.
@@ -44,8 +44,8 @@ impl Task {
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
             // Nobody asks for these any more; what follows goes out under a new session.
-            self.flights.abort_all();
-            self.turn_session(0);
+            self.requests.abort_all();
+            self.renew_session(0);
             std::mem::take(&mut self.window).iter().for_each(|slot| self.leave(slot));
         }
     }
@@ -68,7 +68,7 @@ impl Task {
         let mut n = 0;
         while n < self.window.len() {
             let slot = &mut self.window[n];
-            if slot.expired || now < slot.queued.born.at + limit {
+            if slot.expired || now < slot.queued.enqueued.at + limit {
                 n += 1;
                 continue;
             }
@@ -77,8 +77,8 @@ impl Task {
             // What may be stored goes on; anything else is given up, if it has not left by now.
             let stays = slot.doubt().maybe_stored() || !slot.withdraw();
             let in_doubt = stays || slot.doubt().is_open();
-            if let (Some((flight, _)), false) = (&slot.flight, stays) {
-                flight.abort();
+            if let (Some((request, _)), false) = (&slot.request, stays) {
+                request.abort();
             }
             self.end_in_doubt |= in_doubt && slot.queued.closes;
             let (status, reason) = (Status::Cancelled, Reason::Expired);
@@ -89,7 +89,7 @@ impl Task {
             if stays {
                 n += 1;
             } else {
-                self.turn_session(n);
+                self.renew_session(n);
                 self.window.remove(n);
             }
         }
@@ -111,8 +111,8 @@ impl Task {
         let before = limit.saturating_sub(config.request_timeout);
         let late = timer.is_some_and(|at| now > at + OVERSLEPT);
         if let (true, Some(earliest)) = (late, now.checked_sub(before)) {
-            self.window.iter_mut().for_each(|slot| slot.queued.born.not_before(earliest));
-            self.engine.book().born_not_before(earliest);
+            self.window.iter_mut().for_each(|slot| slot.queued.enqueued.not_before(earliest));
+            self.engine.book().enqueued_not_before(earliest);
         }
     }
 
@@ -121,8 +121,8 @@ impl Task {
         let mut timers = [self.paused_until, None, None, None];
         if let Some(limit) = self.time_limit() {
             let slots = self.window.iter().filter(|slot| !slot.expired);
-            timers[1] = slots.map(|slot| slot.queued.born.at + limit).min();
-            timers[2] = book.queue().oldest().map(|born| born + limit);
+            timers[1] = slots.map(|slot| slot.queued.enqueued.at + limit).min();
+            timers[2] = book.queue().oldest().map(|oldest| oldest + limit);
             if let (Some(since), false) = (book.queue().open_since(), self.can_take()) {
                 timers[2] = timers[2].min(Some(since + self.age_limit(limit)));
             }

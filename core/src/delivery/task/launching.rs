@@ -8,7 +8,7 @@ use crate::delivery::buffer::queue::Queued;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::Slot;
 
-use crate::delivery::task::slot::{Landed, Looking};
+use crate::delivery::task::slot::{Answered, Reconcile};
 use crate::protocol::headers::*;
 use crate::requests::operations::conflicting_type;
 use crate::requests::operations::ensure;
@@ -54,14 +54,14 @@ impl Task {
         let limit = if alone { 1 } else { self.pacing.places() };
         !self.unopened
             && self.before.is_none()
-            && self.turn.is_none()
+            && self.transition.is_none()
             && !self.restarting
-            && self.looking != Looking::Wanted
+            && self.reconcile != Reconcile::Wanted
             && self.paused_until.is_none()
             && self.window.len() < limit
             // What is acknowledged through a later one may still be under way.
-            && self.flights.len() < self.engine.config.max_in_flight
-            && self.window.iter().all(|slot| slot.flying)
+            && self.requests.len() < self.engine.config.max_in_flight
+            && self.window.iter().all(|slot| slot.in_flight)
     }
 
     pub(super) fn launch(&mut self) {
@@ -71,21 +71,21 @@ impl Task {
         if self.paused_until.is_some() {
             return;
         }
-        if self.must_look() {
-            if self.flights.is_empty() {
-                self.fly_look();
+        if self.must_reconcile() {
+            if self.requests.is_empty() {
+                self.send_look();
             }
             return;
         }
-        if self.turn.is_some() {
-            if self.unsettled() && !self.window[0].flying {
-                self.fly(0);
+        if self.transition.is_some() {
+            if self.unsettled() && !self.window[0].in_flight {
+                self.send(0);
             }
             return;
         }
         if self.unopened {
-            if self.flights.is_empty() && self.before.is_none() {
-                self.fly_open();
+            if self.requests.is_empty() && self.before.is_none() {
+                self.send_open();
             }
             return;
         }
@@ -93,8 +93,8 @@ impl Task {
         for n in 0..self.window.len() {
             let slot = &self.window[n];
             let waits = n > 0 && (alone || slot.after_predecessor);
-            if !slot.flying && !waits {
-                self.fly(n);
+            if !slot.in_flight && !waits {
+                self.send(n);
             }
         }
         while self.can_take() {
@@ -110,7 +110,7 @@ impl Task {
             debug_assert!(self.window.iter().all(|slot| slot.queued.batch.first_id != id));
             let seq = self.session.take_seq();
             self.window.push_back(Slot::new(seq, queued));
-            self.fly(self.window.len() - 1);
+            self.send(self.window.len() - 1);
         }
     }
 
@@ -137,15 +137,15 @@ impl Task {
         book.pop()
     }
 
-    fn fly(&mut self, n: usize) {
+    fn send(&mut self, n: usize) {
         let slot = &mut self.window[n];
-        slot.flying = true;
+        slot.in_flight = true;
         slot.after_predecessor = false;
         slot.queued.attempts += 1;
         slot.started = Some(Instant::now());
         slot.acked = self.session.acked();
         self.pacing.started(Instant::now());
-        self.looking = Looking::No;
+        self.reconcile = Reconcile::NotNeeded;
         self.sent += 1;
         {
             let mut book = self.engine.book();
@@ -160,7 +160,7 @@ impl Task {
         let own = departure.clone();
         let (runtime, ask) = (self.engine.runtime().clone(), request.clone());
         let sending = self.transport.send(request);
-        let flight = self.flights.spawn(async move {
+        let task = self.requests.spawn(async move {
             let result = sending.await;
             let stream_type = match &result {
                 Ok(response) if is_misfit(&runtime, response) => {
@@ -169,9 +169,9 @@ impl Task {
                 }
                 _ => None,
             };
-            Landed::Batch { epoch, seq, result, stream_type }
+            Answered::Batch { epoch, seq, result, stream_type }
         });
-        self.window[n].flight = Some((flight, departure));
+        self.window[n].request = Some((task, departure));
     }
 
     fn request(&self, slot: &Slot) -> Request {
@@ -199,27 +199,27 @@ impl Task {
         Request { headers: headers.into(), body, header_values, ..plain }
     }
 
-    fn fly_open(&mut self) {
+    fn send_open(&mut self) {
         let Some(headers) = self.engine.config.create.clone() else { return };
         let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().count_request();
-        self.flights.spawn(async move {
+        self.requests.spawn(async move {
             let request =
                 Request { headers: headers.into(), ..Request::new(Method::PUT, endpoint, timeout) };
-            Landed::Open(ensure(&runtime, request).await)
+            Answered::Open(ensure(&runtime, request).await)
         });
     }
 
     /// Shows how many requests are under way, without those of the first slots.
-    pub(super) fn show_flights(&self, without: usize) {
-        let flying = self.window.iter().skip(without).filter(|slot| slot.flying).count();
-        self.engine.book().gauges.in_flight = flying;
+    pub(super) fn show_in_flight(&self, without: usize) {
+        let in_flight = self.window.iter().skip(without).filter(|slot| slot.in_flight).count();
+        self.engine.book().gauges.in_flight = in_flight;
     }
 
     /// Shows the gauges, and says what is worth a wake-up.
     pub(super) fn show(&self) {
-        self.show_flights(0);
+        self.show_in_flight(0);
         let mut book = self.engine.book();
         book.gauges.epoch = self.session.epoch;
         book.gauges.next_seq = self.session.next_seq;

@@ -1,6 +1,6 @@
 //! The owner task: one per producer, the only one that touches its session and its wire.
 //!
-//! Each turn takes what the handles left, expires what is too old, starts the requests that may
+//! Each round takes what the handles left, expires what is too old, starts the requests that may
 //! start, and sleeps until an answer, a wake-up or a timer.
 
 use std::collections::VecDeque;
@@ -15,10 +15,10 @@ use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
 use crate::delivery::engine::Engine;
-use crate::delivery::task::slot::Landed;
-use crate::delivery::task::slot::Looking;
+use crate::delivery::task::slot::Answered;
+use crate::delivery::task::slot::Reconcile;
 use crate::delivery::task::slot::Slot;
-use crate::delivery::task::slot::Turn;
+use crate::delivery::task::slot::Transition;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Status;
 use crate::reason::Reason;
@@ -51,12 +51,12 @@ pub(crate) struct Task {
     transport: Arc<dyn Transport>,
     session: Session,
     window: VecDeque<Slot>,
-    flights: JoinSet<Landed>,
+    requests: JoinSet<Answered>,
     /// Requests carry the identity; never again once one went without.
     identified: bool,
     /// How many requests with batches have been sent.
     sent: u64,
-    turn: Option<Turn>,
+    transition: Option<Transition>,
     /// Failed attempts in a row; while there are any, only the first batch is tried.
     failures: u32,
     failed_at: Option<Instant>,
@@ -75,7 +75,7 @@ pub(crate) struct Task {
     limited: u32,
     /// When a batch may follow another that is under way.
     pacing: Pacing,
-    looking: Looking,
+    reconcile: Reconcile,
     /// Looks in a row that were answered by no answer.
     failed_looks: u32,
     /// An end of ours may have been stored before it was given up: closed then means closed.
@@ -98,7 +98,7 @@ impl Drop for Task {
         self.give_up_all(Reason::ProducerStopped, &error);
         let restarts = self.engine.book().take_restarts();
         restarts.into_iter().for_each(|waiter| waiter.complete(Err(error.clone())));
-        self.flights.abort_all();
+        self.requests.abort_all();
         self.engine.set_ended();
     }
 }
@@ -121,10 +121,10 @@ impl Task {
             transport,
             session,
             window: VecDeque::new(),
-            flights: JoinSet::new(),
+            requests: JoinSet::new(),
             identified: config.identified,
             sent: 0,
-            turn: None,
+            transition: None,
             failures: 0,
             failed_at: None,
             paused_until: None,
@@ -136,7 +136,7 @@ impl Task {
             unechoed_since: None,
             limited: 0,
             pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
-            looking: Looking::No,
+            reconcile: Reconcile::NotNeeded,
             failed_looks: 0,
             end_in_doubt: false,
             after_replay: false,
@@ -162,7 +162,7 @@ impl Task {
     pub(crate) async fn run(mut self) {
         loop {
             self.expire(Instant::now());
-            self.take_turn();
+            self.take_transition();
             self.restart();
             if self.is_done() {
                 break;
@@ -183,10 +183,10 @@ impl Task {
                 }
             };
             let engine = self.engine.clone();
-            let landed = tokio::select! {
+            let answered = tokio::select! {
                 biased;
-                Some(landed) = self.flights.join_next_with_id(), if !self.flights.is_empty() => {
-                    Some(landed)
+                Some(answered) = self.requests.join_next_with_id(), if !self.requests.is_empty() => {
+                    Some(answered)
                 }
                 () = predecessor => {
                     self.before = None;
@@ -196,9 +196,9 @@ impl Task {
                 () = sleep => None,
             };
             self.notice_oversleep(timer);
-            match landed {
-                Some(Ok((_, landed))) => self.land(landed),
-                Some(Err(lost)) => self.on_lost_flight(&lost),
+            match answered {
+                Some(Ok((_, answered))) => self.on_response(answered),
+                Some(Err(lost)) => self.on_lost_request(&lost),
                 None => {}
             }
         }
@@ -210,14 +210,14 @@ impl Task {
 
     /// A request's own task was aborted or panicked: what it carried may have been stored. A fault
     /// of ours that makes one panic makes the next one panic too: it is repeated like any other.
-    fn on_lost_flight(&mut self, lost: &JoinError) {
+    fn on_lost_request(&mut self, lost: &JoinError) {
         let panicked = Error::new(ErrorKind::Internal, "a request ended in a panic of the library")
             .with_url(&self.engine.endpoint.shown)
             .with_definite(false);
         let carried =
-            |slot: &Slot| slot.flight.as_ref().is_some_and(|(own, _)| own.id() == lost.id());
+            |slot: &Slot| slot.request.as_ref().is_some_and(|(own, _)| own.id() == lost.id());
         if let Some(n) = self.window.iter().position(carried) {
-            self.window[n].flying = false;
+            self.window[n].in_flight = false;
             match self.identified {
                 true => self.on_unanswered(n, true),
                 false => self.fail_one(n, panicked.clone()),
@@ -233,7 +233,7 @@ impl Task {
         let engine = self.engine.clone();
         let mut book = engine.book();
         self.restarting = book.has_restarts();
-        if !self.restarting || !self.window.is_empty() || self.turn.is_some() {
+        if !self.restarting || !self.window.is_empty() || self.transition.is_some() {
             return;
         }
         let waiters = book.take_restarts();

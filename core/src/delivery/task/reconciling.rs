@@ -6,9 +6,9 @@ use crate::delivery::decide::compare::{Verdict, verdict};
 use crate::delivery::engine::settle::Room;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::Slot;
-use crate::delivery::task::slot::Turn;
+use crate::delivery::task::slot::Transition;
 
-use crate::delivery::task::slot::{Landed, Looking};
+use crate::delivery::task::slot::{Answered, Reconcile};
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::reason::Reason;
@@ -25,45 +25,45 @@ impl Task {
             return;
         }
         self.window[n].queued.doubt.unanswered(late);
-        self.looking = self.if_possible();
+        self.reconcile = self.if_possible();
     }
 
-    /// Before a turn: whether the stream is looked at first, for what only it can tell.
-    pub(super) fn want_look(&mut self) -> bool {
-        if self.looking == Looking::No {
-            self.looking = self.if_possible();
+    /// Before a transition: whether the stream is looked at first, for what only it can tell.
+    pub(super) fn wants_reconciling(&mut self) -> bool {
+        if self.reconcile == Reconcile::NotNeeded {
+            self.reconcile = self.if_possible();
         }
-        self.must_look()
+        self.must_reconcile()
     }
 
     /// Whether nothing goes on before a look; one that was wanted for what is settled by now is
     /// not.
-    pub(super) fn must_look(&mut self) -> bool {
+    pub(super) fn must_reconcile(&mut self) -> bool {
         let is_open = |slot: &Slot| {
             slot.doubt().maybe_stored() && !slot.expired && !slot.queued.batch.is_end()
         };
         let open = self.window.iter().any(is_open);
-        if self.looking == Looking::Wanted && (!open || self.base.is_none()) {
-            self.looking = Looking::No;
+        if self.reconcile == Reconcile::Wanted && (!open || self.base.is_none()) {
+            self.reconcile = Reconcile::NotNeeded;
         }
-        self.looking == Looking::Wanted
+        self.reconcile == Reconcile::Wanted
     }
 
-    fn if_possible(&self) -> Looking {
+    fn if_possible(&self) -> Reconcile {
         // Where several servers answer for one stream, the one that is looked at may be behind the
         // one that took the batch; these remember their producers.
         let possible = self.base.is_some() && self.engine.endpoint.route.is_sole();
-        if possible { Looking::Wanted } else { Looking::No }
+        if possible { Reconcile::Wanted } else { Reconcile::NotNeeded }
     }
 
-    pub(super) fn fly_look(&mut self) {
+    pub(super) fn send_look(&mut self) {
         let Some(base) = self.base.clone() else { return };
         let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().count_request();
         let (json, sent) = (self.engine.config.json, self.sent);
-        self.flights.spawn(async move {
-            Landed::Look(sent, look(&runtime, endpoint, base, json, timeout).await)
+        self.requests.spawn(async move {
+            Answered::Look(sent, look(&runtime, endpoint, base, json, timeout).await)
         });
     }
 
@@ -71,9 +71,9 @@ impl Task {
         if sent != self.sent {
             return; // what was sent since may have been stored since
         }
-        if self.if_possible() == Looking::No {
+        if self.if_possible() == Reconcile::NotNeeded {
             // Who was asked sent us on, perhaps in circles, perhaps to one that is behind.
-            (self.looking, self.failed_looks) = (Looking::Done, 0);
+            (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
             return;
         }
         let look = match result {
@@ -83,12 +83,12 @@ impl Task {
                 // one that nobody reaches holds them by itself.
                 self.failed_looks += u32::from(error.status().is_some() || !error.definite());
                 if self.failed_looks >= FAILED_LOOKS {
-                    (self.looking, self.failed_looks) = (Looking::Done, 0);
+                    (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
                 }
                 return self.pause(error, retry_after);
             }
         };
-        (self.looking, self.failed_looks) = (Looking::Done, 0);
+        (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
         let config = &self.engine.config;
         let batches = self.window.iter().map(|slot| &slot.queued.batch);
         let stored = match verdict(&look.found, config.json, batches) {
@@ -119,12 +119,14 @@ impl Task {
         }
         // What is behind is not there, or only late. Under the same tuple the server tells the one
         // from the other, as long as it knows the session; under another it is sent anew.
-        let known_below = match self.turn {
+        let known_below = match self.transition {
             None => u64::MAX,
-            Some(Turn::Session { settle_below, .. }) => settle_below,
+            Some(Transition::NewSession { settle_below, .. }) => settle_below,
             // What is late finds the stream closed, or a newer epoch.
-            Some(Turn::End { reason: Reason::StreamClosed | Reason::Fenced, .. }) => 0,
-            Some(Turn::End { .. }) => u64::MAX,
+            Some(Transition::Terminate {
+                reason: Reason::StreamClosed | Reason::Fenced, ..
+            }) => 0,
+            Some(Transition::Terminate { .. }) => u64::MAX,
         };
         for slot in &mut self.window {
             slot.queued.doubt.not_found(slot.seq < known_below);
@@ -133,7 +135,7 @@ impl Task {
             self.base = look.tail;
             self.on_contact();
             if ended {
-                self.turn = None; // the end was ours
+                self.transition = None; // the end was ours
             }
         }
     }

@@ -25,13 +25,13 @@ pub(super) const NO_TUPLE: u64 = u64::MAX;
 pub(super) struct Slot {
     pub(super) seq: u64,
     pub(super) queued: Queued,
-    pub(super) flying: bool,
+    pub(super) in_flight: bool,
     /// Waits until it is the first of the window.
     pub(super) after_predecessor: bool,
     /// When the last attempt started.
     pub(super) started: Option<Instant>,
     /// The last attempt's task, and whether its request has left.
-    pub(super) flight: Option<(AbortHandle, Departure)>,
+    pub(super) request: Option<(AbortHandle, Departure)>,
     /// What the session had acknowledged when the last attempt was sent.
     pub(super) acked: Option<u64>,
     /// What header functions gave for its request.
@@ -45,10 +45,10 @@ impl Slot {
         Slot {
             seq,
             queued,
-            flying: false,
+            in_flight: false,
             after_predecessor: false,
             started: None,
-            flight: None,
+            request: None,
             acked: None,
             header_values: HeaderValues::default(),
             expired: false,
@@ -63,21 +63,21 @@ impl Slot {
     /// Keeps the attempt under way back if it still waits for its turn; whether none of it is, or
     /// comes, on its way.
     pub(super) fn withdraw(&self) -> bool {
-        !self.flying || self.flight.as_ref().is_none_or(|(_, departure)| departure.withdraw())
+        !self.in_flight || self.request.as_ref().is_none_or(|(_, departure)| departure.withdraw())
     }
 }
 
 /// What is done once no request is under way any more.
-pub(super) enum Turn {
+pub(super) enum Transition {
     /// Go on under another session. What was sent below `settle_below` and may be stored is first
     /// repeated under the old one, whose memory decides it.
-    Session { next: Session, settle_below: u64 },
+    NewSession { next: Session, settle_below: u64 },
     /// End: the reason of the batch the answer was about, the oldest one where it was about none,
     /// and everybody else's.
-    End { state: End, about: Option<u64>, reason: Reason, rest: Reason, error: Error },
+    Terminate { state: End, about: Option<u64>, reason: Reason, rest: Reason, error: Error },
 }
 
-pub(super) enum Landed {
+pub(super) enum Answered {
     Batch {
         epoch: u64,
         seq: u64,
@@ -92,9 +92,9 @@ pub(super) enum Landed {
 
 /// Whether the stream is looked at before anything goes on (docs/adr/looking.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Looking {
+pub(super) enum Reconcile {
     /// No need.
-    No,
+    NotNeeded,
     /// Once no request is under way.
     Wanted,
     /// It was, since the last request.

@@ -1,9 +1,9 @@
-//! Turns: what is done once every request under way has told its fate.
+//! Transitions: what is done once every request under way has told its fate.
 
 use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::decide::session::Session;
 use crate::delivery::task::slot::Slot;
-use crate::delivery::task::slot::Turn;
+use crate::delivery::task::slot::Transition;
 use crate::delivery::task::{Task, no_more_epochs};
 
 use crate::delivery::task::slot::NO_TUPLE;
@@ -13,33 +13,35 @@ use crate::reason::Reason;
 
 impl Task {
     /// Decides to go on in another session, for what came back about slot `n`.
-    pub(super) fn turn_session(&mut self, n: usize) {
-        self.turn_next(n, n > 0);
+    pub(super) fn renew_session(&mut self, n: usize) {
+        self.renew_session_at(n, n > 0);
     }
 
     /// The same; `settle_first` where the old session can still be trusted about the batches
     /// before `n`.
-    pub(super) fn turn_next(&mut self, n: usize, settle_first: bool) {
+    pub(super) fn renew_session_at(&mut self, n: usize, settle_first: bool) {
         let seq = std::mem::replace(&mut self.window[n].seq, NO_TUPLE);
         let below = if settle_first { seq } else { 0 };
-        match self.turn {
-            Some(Turn::End { .. }) => {}
-            Some(Turn::Session { settle_below, .. }) => self.turn_to_next(below.min(settle_below)),
-            None => self.turn_to_next(below),
+        match self.transition {
+            Some(Transition::Terminate { .. }) => {}
+            Some(Transition::NewSession { settle_below, .. }) => {
+                self.drain_then_renew(below.min(settle_below))
+            }
+            None => self.drain_then_renew(below),
         }
     }
 
     /// A batch left a replay unsent: what follows must not take its sequence number, under which the
     /// server may know something of an earlier run. What was sent is decided under the old session.
     pub(super) fn leave_replay(&mut self) {
-        if self.session.is_replay() && self.turn.is_none() {
-            self.turn_to_next(NO_TUPLE);
+        if self.session.is_replay() && self.transition.is_none() {
+            self.drain_then_renew(NO_TUPLE);
         }
     }
 
-    fn turn_to_next(&mut self, settle_below: u64) {
+    fn drain_then_renew(&mut self, settle_below: u64) {
         match self.session.next() {
-            Some(next) => self.turn = Some(Turn::Session { next, settle_below }),
+            Some(next) => self.transition = Some(Transition::NewSession { next, settle_below }),
             None => {
                 let failed = Reason::ProducerFailed;
                 self.end(End::Failed, None, failed, failed, no_more_epochs());
@@ -57,20 +59,23 @@ impl Task {
         error: Error,
     ) {
         let about = n.map(|n| self.window[n].queued.batch.first_id);
-        self.turn = Some(Turn::End { state, about, reason, rest, error });
+        self.transition = Some(Transition::Terminate { state, about, reason, rest, error });
     }
 
     /// Does what was decided once every request under way has told its fate.
-    pub(super) fn take_turn(&mut self) {
-        if self.turn.is_none() || self.window.iter().any(|slot| slot.flying) || self.unsettled() {
+    pub(super) fn take_transition(&mut self) {
+        if self.transition.is_none()
+            || self.window.iter().any(|slot| slot.in_flight)
+            || self.unsettled()
+        {
             return;
         }
-        if self.want_look() {
+        if self.wants_reconciling() {
             return;
         }
-        match self.turn.take() {
-            Some(Turn::Session { next, .. }) => self.begin(next),
-            Some(Turn::End { state, about, reason, rest, error }) => {
+        match self.transition.take() {
+            Some(Transition::NewSession { next, .. }) => self.begin(next),
+            Some(Transition::Terminate { state, about, reason, rest, error }) => {
                 self.finish(state, about, error.clone(), reason);
                 self.give_up_all(rest, &error);
             }
@@ -78,9 +83,11 @@ impl Task {
         }
     }
 
-    /// Whether the turn has to wait for the first batch to be settled under the old session.
+    /// Whether the transition has to wait for the first batch to be settled under the old session.
     pub(super) fn unsettled(&self) -> bool {
-        let Some(Turn::Session { settle_below, .. }) = self.turn else { return false };
+        let Some(Transition::NewSession { settle_below, .. }) = self.transition else {
+            return false;
+        };
         self.window
             .front()
             .is_some_and(|slot| slot.doubt().maybe_stored() && slot.seq < settle_below)

@@ -42,7 +42,7 @@ async fn an_echo_beyond_what_was_sent_wedges_nothing() {
 }
 
 /// An acknowledgement of n acknowledges all of the session up to n, also behind a
-/// batch whose repeat was refused with the bit set: that one was stored, and so was the next.
+/// batch whose repeat was refused although it may have been stored: that one was stored, and so was the next.
 #[tokio::test(start_paused = true)]
 async fn an_ack_behind_a_batch_that_was_given_up_counts() {
     let late = delay(Fault::None, 0, 1_000);

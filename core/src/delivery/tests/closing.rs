@@ -1,7 +1,7 @@
 //! `close` ends the stream behind everything accepted, once, and tells each caller of its own end
 //! (delivery.md 7).
 
-use crate::delivery::closing::{Last, close, close_by};
+use crate::delivery::closing::{CloseWith, close, close_by};
 use crate::delivery::tests::*;
 
 /// A replay under a given epoch that has written two of the earlier run's three messages.
@@ -20,12 +20,13 @@ async fn close_ends_the_stream_once_everything_is_in_it() {
     let server = Scripted::new([Fault::None, status(503), Fault::CutAfter]);
     let engine = open(&server, single());
     write(&engine, 1..=2);
-    let (first, second) = (close(&engine, Last::of(Some(b"3"))), close(&engine, Last::Nothing));
+    let (first, second) =
+        (close(&engine, CloseWith::of(Some(b"3"))), close(&engine, CloseWith::AsProducer));
     assert_eq!(engine.accept(&[b"4"]).unwrap_err().kind(), ErrorKind::ProducerClosed);
     let result = first.await.unwrap();
     assert!(result.final_offset.is_some());
     assert_eq!(second.await.unwrap(), result);
-    assert_eq!(close(&engine, Last::Nothing).await.unwrap(), result);
+    assert_eq!(close(&engine, CloseWith::AsProducer).await.unwrap(), result);
     assert_eq!(server.stored(), numbers(1..=3));
     assert!(lock(&server.model).closed);
     engine.ended().await;
@@ -37,10 +38,13 @@ async fn a_failed_flush_sends_no_end_and_close_may_be_called_again() {
     lock(&server.model).poison = Some("1");
     let engine = open(&server, single());
     write(&engine, 1..=2);
-    assert_eq!(close(&engine, Last::Nothing).await.unwrap_err().kind(), ErrorKind::Delivery);
+    assert_eq!(
+        close(&engine, CloseWith::AsProducer).await.unwrap_err().kind(),
+        ErrorKind::Delivery
+    );
     assert!(!lock(&server.model).closed);
     write(&engine, 3..=3);
-    close(&engine, Last::Nothing).await.unwrap();
+    close(&engine, CloseWith::AsProducer).await.unwrap();
     assert_eq!(server.stored(), ["2", "3"]);
     assert!(lock(&server.model).closed);
 }
@@ -51,7 +55,7 @@ async fn a_failed_flush_sends_no_end_and_close_may_be_called_again() {
 async fn a_close_that_succeeded_has_closed_the_stream() {
     let server = Scripted::default();
     let second = shorter_replay(&server).await;
-    let closed = close(&second, Last::Nothing).await;
+    let closed = close(&second, CloseWith::AsProducer).await;
     assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
 }
 
@@ -60,7 +64,7 @@ async fn a_close_that_succeeded_has_closed_the_stream() {
 async fn a_close_whose_last_message_is_a_duplicate_has_closed_the_stream() {
     let server = Scripted::default();
     let second = shorter_replay(&server).await;
-    let closed = close(&second, Last::of(Some(b"3"))).await;
+    let closed = close(&second, CloseWith::of(Some(b"3"))).await;
     assert_eq!(server.stored(), numbers(1..=3));
     assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
 }
@@ -72,8 +76,8 @@ async fn a_close_does_not_fail_for_the_last_message_of_another() {
     let server = Scripted::new([delay(Fault::None, 100, 0)]);
     let engine = open(&server, single().max_write_bytes(10u64));
     write(&engine, 1..=1);
-    let large = close_by(1, &engine, Last::of(Some(b"12345678901")));
-    let other = close_by(2, &engine, Last::Anybodys);
+    let large = close_by(1, &engine, CloseWith::of(Some(b"12345678901")));
+    let other = close_by(2, &engine, CloseWith::Unidentified);
     assert_eq!(large.await.unwrap_err().kind(), ErrorKind::TooLarge);
     let ended = other.await;
     assert!(ended.is_ok() && lock(&server.model).closed, "{ended:?}");
@@ -85,8 +89,8 @@ async fn a_close_behind_one_that_failed_ends_the_stream() {
     let server = Scripted::new([delay(Fault::None, 100, 0)]);
     let engine = open(&server, single().max_write_bytes(10u64));
     write(&engine, 1..=1);
-    let large = close_by(1, &engine, Last::of(Some(b"12345678901")));
-    let other = close_by(2, &engine, Last::of(Some(b"2")));
+    let large = close_by(1, &engine, CloseWith::of(Some(b"12345678901")));
+    let other = close_by(2, &engine, CloseWith::of(Some(b"2")));
     assert_eq!(large.await.unwrap_err().kind(), ErrorKind::TooLarge);
     let ended = other.await;
     assert!(ended.is_ok() && lock(&server.model).closed, "{ended:?}");
@@ -99,8 +103,8 @@ async fn a_last_message_that_fails_is_reported_once() {
     lock(&server.model).poison = Some("2");
     let engine = open(&server, single());
     write(&engine, 1..=1);
-    assert!(close(&engine, Last::of(Some(b"2"))).await.is_err());
-    close(&engine, Last::Nothing).await.unwrap();
+    assert!(close(&engine, CloseWith::of(Some(b"2"))).await.is_err());
+    close(&engine, CloseWith::AsProducer).await.unwrap();
     assert!(lock(&server.model).closed);
 }
 
@@ -110,9 +114,9 @@ async fn a_last_message_that_is_too_large_is_reported_once() {
     let server = Scripted::default();
     let engine = open(&server, single().max_write_bytes(10u64));
     write(&engine, 1..=1);
-    let large = close(&engine, Last::of(Some(b"12345678901"))).await.unwrap_err();
+    let large = close(&engine, CloseWith::of(Some(b"12345678901"))).await.unwrap_err();
     assert_eq!(large.kind(), ErrorKind::TooLarge);
-    let again = close(&engine, Last::Nothing).await;
+    let again = close(&engine, CloseWith::AsProducer).await;
     assert!(again.is_ok(), "{again:?}");
 }
 
@@ -123,7 +127,7 @@ async fn a_last_message_whose_answer_was_lost_is_looked_for() {
         let engine = open(&server, single());
         write(&engine, 1..=1);
         engine.flush().await.unwrap();
-        let result = close(&engine, Last::of(Some(b"2"))).await;
+        let result = close(&engine, CloseWith::of(Some(b"2"))).await;
         assert_eq!(result.map(|end| end.final_offset), Ok(Some("2".into())), "{found}");
         assert_eq!(server.stored(), numbers(1..=2));
         assert!(lock(&server.model).closed);
@@ -139,12 +143,12 @@ async fn a_close_after_an_unanswered_last_message_finds_it_done() {
     let engine = open(&server, single().delivery_timeout_ms(3_000u64));
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
-    let closing = close(&engine, Last::of(Some(b"2")));
+    let closing = close(&engine, CloseWith::of(Some(b"2")));
     sleep(3).await;
     lock(&server.model).down = true;
     assert!(closing.await.is_err() && lock(&server.model).closed);
     lock(&server.model).down = false;
-    let again = close(&engine, Last::Nothing).await;
+    let again = close(&engine, CloseWith::AsProducer).await;
     assert!(again.is_ok(), "{again:?}");
 }
 
@@ -154,12 +158,12 @@ async fn a_close_after_one_that_nobody_answered_finds_it_done() {
     let engine = open(&server, single().delivery_timeout_ms(3_000u64));
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
-    let closing = close(&engine, Last::Nothing);
+    let closing = close(&engine, CloseWith::AsProducer);
     tokio::time::sleep(Duration::from_millis(3)).await;
     lock(&server.model).down = true;
     assert!(closing.await.is_err() && lock(&server.model).closed);
     lock(&server.model).down = false;
-    close(&engine, Last::Nothing).await.unwrap();
+    close(&engine, CloseWith::AsProducer).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,10 +171,14 @@ async fn an_end_whose_answer_was_lost_is_ours_and_a_rivals_is_not() {
     let server = Scripted::new([Fault::None, Fault::CutAfter, Fault::CutAfter]);
     let engine = open(&server, single());
     write(&engine, 1..=1);
-    let end = close(&engine, Last::Nothing).await.unwrap();
-    assert_eq!(close(&engine, Last::Nothing).await.unwrap(), end, "repeats give the first result");
+    let end = close(&engine, CloseWith::AsProducer).await.unwrap();
+    assert_eq!(
+        close(&engine, CloseWith::AsProducer).await.unwrap(),
+        end,
+        "repeats give the first result"
+    );
     let rival = open(&server, single());
-    let error = close(&rival, Last::Nothing).await.unwrap_err();
+    let error = close(&rival, CloseWith::AsProducer).await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::StreamClosed, Some(409)));
     assert_eq!(server.stored(), ["1"]);
 }
@@ -181,7 +189,7 @@ async fn an_end_outlives_the_servers_memory() {
     let server = Scripted::new([Fault::None, Fault::CutBefore, forgot]);
     let engine = open(&server, single());
     write(&engine, 1..=1);
-    close(&engine, Last::Nothing).await.unwrap();
+    close(&engine, CloseWith::AsProducer).await.unwrap();
     assert!(lock(&server.model).closed);
     check_accounts(&engine);
 }
@@ -194,7 +202,7 @@ async fn a_stream_can_be_ended_after_its_producer_drained() {
     engine.begin_stop();
     engine.flush().await.unwrap();
     engine.ended().await;
-    close(&engine, Last::Nothing).await.unwrap();
+    close(&engine, CloseWith::AsProducer).await.unwrap();
     assert_eq!(server.stored(), numbers(1..=3));
     assert!(lock(&server.model).closed);
 }
@@ -204,7 +212,7 @@ async fn a_close_that_fails_lets_a_stopping_producer_end() {
     let server = Scripted::default();
     let engine = open(&server, single());
     lock(&server.model).down = true;
-    let closing = close(&engine, Last::Nothing);
+    let closing = close(&engine, CloseWith::AsProducer);
     tokio::time::sleep(Duration::from_millis(20)).await;
     engine.begin_stop();
     assert!(closing.await.is_err());
@@ -217,7 +225,7 @@ async fn a_stop_during_a_close_closes_nothing() {
     let engine = open(&server, single());
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
-    let closing = close(&engine, Last::Nothing);
+    let closing = close(&engine, CloseWith::AsProducer);
     tokio::time::sleep(Duration::from_millis(100)).await;
     engine.stop_now();
     assert!(closing.await.is_err() && !lock(&server.model).closed);
@@ -227,7 +235,7 @@ async fn a_stop_during_a_close_closes_nothing() {
 async fn a_fenced_producer_does_not_end_the_stream_of_its_successor() {
     let server = Scripted::default();
     let (old, _new) = fenced(&server).await;
-    assert_eq!(close(&old, Last::Nothing).await.unwrap_err().kind(), ErrorKind::StaleEpoch);
+    assert_eq!(close(&old, CloseWith::AsProducer).await.unwrap_err().kind(), ErrorKind::StaleEpoch);
     assert!(!lock(&server.model).closed);
 }
 
@@ -239,7 +247,7 @@ async fn a_final_answer_is_not_taken_for_that_of_an_end_that_expired() {
     let engine = open(&server, single().delivery_timeout_ms(1_000u64));
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
-    assert!(close(&engine, Last::Nothing).await.is_err());
+    assert!(close(&engine, CloseWith::AsProducer).await.is_err());
     write(&engine, 2..=2);
     let refused = outcome(&engine, 2).await;
     assert_eq!((refused.status, refused.reason), (Status::Rejected, Some(Reason::Conflict)));

@@ -1,6 +1,6 @@
 //! Producers stop, follow one another and start over (delivery.md 7, 8).
 
-use crate::delivery::closing::{Last, close};
+use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::tests::*;
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +194,7 @@ async fn a_restart_of_one_that_is_ending_is_refused() {
     let engine = open(&server, single());
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
-    let closing = close(&engine, Last::Nothing);
+    let closing = close(&engine, CloseWith::AsProducer);
     engine.settled().await;
     assert_eq!(engine.restart().await.unwrap_err().kind(), ErrorKind::ProducerClosed);
     closing.await.unwrap();

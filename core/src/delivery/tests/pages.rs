@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::delivery::closing::{Last, close};
+use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::tests::*;
 
 /// What a load balancer shows while its server is away.
@@ -156,21 +156,21 @@ async fn a_page_ends_no_stream() {
         let server = after_one([page(code)]);
         let engine = open(&server, single());
         deliver(&engine, 1).await;
-        close(&engine, Last::Nothing).await.unwrap();
+        close(&engine, CloseWith::AsProducer).await.unwrap();
         assert!(lock(&server.model).closed, "{code}");
 
         let server = Scripted::new([page(code)]);
-        close(&open(&server, single()), Last::Nothing).await.unwrap();
+        close(&open(&server, single()), CloseWith::AsProducer).await.unwrap();
         assert!(lock(&server.model).closed, "the first request: {code}");
 
         let server = Scripted::new([page(code)]);
-        close(&open(&server, single()), Last::Anybodys).await.unwrap();
+        close(&open(&server, single()), CloseWith::Unidentified).await.unwrap();
         assert!(lock(&server.model).closed, "without identity: {code}");
 
         let always = Scripted::new(std::iter::repeat_n(page(code), 100));
-        assert!(close(&open(&always, single()), Last::Nothing).await.is_err(), "{code}");
+        assert!(close(&open(&always, single()), CloseWith::AsProducer).await.is_err(), "{code}");
         let always = Scripted::new(std::iter::repeat_n(page(code), 100));
-        assert!(close(&open(&always, single()), Last::Anybodys).await.is_err(), "{code}");
+        assert!(close(&open(&always, single()), CloseWith::Unidentified).await.is_err(), "{code}");
     }
 }
 

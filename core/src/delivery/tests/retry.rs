@@ -71,7 +71,7 @@ async fn an_outage_is_over_when_the_server_is_back() {
     assert!(back.elapsed() < Duration::from_secs(1), "the pauses must not have grown");
 }
 
-/// A request whose own task broke counts as unanswered (`on_lost_flight`), whatever else is under
+/// A request whose own task broke counts as unanswered (`on_lost_request`), whatever else is under
 /// way.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_broke_beside_another_is_repeated() {

@@ -212,7 +212,7 @@ fn request(method: http::Method, url: &str, body: &'static str) -> Request {
     Request { body: body.into(), ..plain }
 }
 
-/// The bit is set by "an attempt that ended without complete status and headers". An
+/// `maybe_stored` is set by "an attempt that ended without complete status and headers". An
 /// acknowledgement whose body never ends has both.
 #[tokio::test]
 async fn an_answer_whose_body_never_ends_is_an_answer() {

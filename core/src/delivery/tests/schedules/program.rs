@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use crate::delivery::callbacks::{Callbacks, Delivery, Failure};
-use crate::delivery::closing::{Last, close};
+use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::accept::WriteOptions;
 use crate::delivery::tests::schedules::schedule::{Schedule, Step};
 use crate::delivery::tests::schedules::{Broken, Run, broken};
@@ -131,7 +131,7 @@ impl<'a> Program<'a> {
             Step::Restart => drop(self.in_time(engine.restart(), "a restart").await?),
             Step::DropRestart => drop(engine.restart()),
             Step::Close(message) => self.close(*message).await?,
-            Step::DropClose => drop(close(engine, Last::Nothing)),
+            Step::DropClose => drop(close(engine, CloseWith::AsProducer)),
             Step::Rival => {
                 let rival = open(&self.server, Options::new());
                 let text = (OTHERS + self.rivals.len() as u64).to_string();
@@ -160,7 +160,7 @@ impl<'a> Program<'a> {
     async fn close(&mut self, message: bool) -> Result<(), Broken> {
         self.lasts += 1;
         let text = (LASTS + self.lasts).to_string();
-        let last = Last::of(message.then_some(text.as_bytes()));
+        let last = CloseWith::of(message.then_some(text.as_bytes()));
         let ended = self.in_time(close(&self.engine, last), "a close").await?;
         if ended.is_ok() && !lock(&self.server.model).closed {
             return broken("closes", "a close that succeeded closed nothing");
