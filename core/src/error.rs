@@ -427,7 +427,9 @@ mod tests {
         let here = || Options::new().url("http://127.0.0.1:9/s");
         let stream = DurableStream::connect(here()).unwrap();
         let any = |name: &str| Collection::new(name, name, crate::state::schema::Validator::Any);
-        let state = |id: &str, schema| crate::create_durable_stream(here().producer_id(id), schema);
+        let state = |id: &str, schema| {
+            crate::state::producer::create_durable_stream(here().producer_id(id), schema)
+        };
         let open = state("names", StreamSchema::new().collection("c", any(&words))).unwrap();
         let twice = StreamSchema::new().collection(&long, any("a"));
         let same = StreamSchema::new().collection(&long, any(&words));

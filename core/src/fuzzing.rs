@@ -23,8 +23,7 @@ use crate::protocol::framing::Framing;
 use crate::protocol::headers::*;
 use crate::protocol::json::Key;
 use crate::protocol::{MAX_SAFE_INTEGER, json};
-use crate::requests::tail::Found;
-use crate::requests::tail::Page;
+use crate::requests::tail::{Found, Page};
 use crate::transport::endpoint::Endpoint;
 
 /// A target and its name, which is also that of its file and of its corpus in `fuzz/`.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::delivery::buffer::lifecycle::End;
-use crate::delivery::buffer::lifecycle::Stop;
+use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::engine::Engine;
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::outcome::CloseResult;

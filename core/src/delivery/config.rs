@@ -8,9 +8,7 @@ use http::HeaderMap;
 use crate::delivery::buffer::book::Bounds;
 use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
-use crate::requests::retry::Retries;
-use crate::requests::retry::request_timeout;
-use crate::requests::retry::retries;
+use crate::requests::retry::{Retries, request_timeout, retries};
 use crate::runtime::chance::random;
 
 /// The longest producer id every server accepts.

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::delivery::buffer::lifecycle::End;
-use crate::delivery::buffer::lifecycle::Stop;
+use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::config::Config;
 use crate::delivery::engine::Engine;
@@ -12,8 +11,7 @@ use crate::delivery::task::{Task, another};
 use crate::error::{Error, Result};
 use crate::runtime::fork::PerProcess;
 use crate::runtime::io::Runtime;
-use crate::runtime::lifecycle;
-use crate::runtime::lifecycle::{Waiting, Work};
+use crate::runtime::lifecycle::{self, Waiting, Work};
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock;
 use crate::transport::endpoint::Endpoint;

@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header};
 
-use crate::error;
-use crate::error::{Detail, Error, ErrorKind};
+use crate::error::{self, Detail, Error, ErrorKind};
 use crate::protocol::MAX_SAFE_INTEGER;
 use crate::protocol::headers::*;
 

@@ -5,8 +5,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::protocol::items::{Division, Index};
-use crate::protocol::json;
-use crate::protocol::json::is_json;
+use crate::protocol::json::{self, is_json};
 
 /// How an answer divides its body into messages.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use crate::error;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::protocol::answer::{Answer, Response, number_in, text_in};
 use crate::protocol::headers::*;

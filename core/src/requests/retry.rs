@@ -7,8 +7,7 @@ use http::Method;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::protocol::answer::Answer;
-use crate::protocol::answer::Response;
+use crate::protocol::answer::{Answer, Response};
 use crate::runtime::io::Runtime;
 use crate::transport::network;
 use crate::transport::request::Request;

@@ -7,22 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::delivery::callbacks::Callbacks;
+use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::WriteOptions;
 use crate::delivery::handle::Snapshot;
-use crate::error;
-use crate::error::{Error, ErrorKind, Issue, Result};
+use crate::error::{self, Error, ErrorKind, Issue, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
-use crate::protocol::json;
-use crate::protocol::json::Key;
+use crate::protocol::json::{self, Key};
+use crate::reason::Reason;
 use crate::runtime::pending::{Pending, pending};
 use crate::state::registry::{Entry, Opened, Registry, Schema};
 use crate::state::schema::{Compiled, StreamSchema, shown};
-
-use crate::delivery::closing::CloseWith;
-use crate::delivery::closing::close;
-use crate::reason::Reason;
 use crate::stats::Stats;
 
 /// Opens the writer of entity state for a stream, or returns the one that is open already:

@@ -273,7 +273,7 @@ mod tests {
         let options = Options::new().url(format!("http://127.0.0.1:1/{path}")).producer_id("p");
         let schema =
             StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));
-        crate::create_durable_stream_with(options, schema, callbacks).unwrap()
+        crate::state::producer::create_durable_stream_with(options, schema, callbacks).unwrap()
     }
 
     /// Whether it comes to its end.
@@ -382,13 +382,16 @@ mod tests {
         let second = open("let-go", Callbacks::default());
         drop((first.release(), first.release()));
         let receipt = upsert(&first);
-        assert_eq!(receipt.refusal().unwrap().reason, Some(crate::Reason::ProducerStopping));
+        assert_eq!(
+            receipt.refusal().unwrap().reason,
+            Some(crate::reason::Reason::ProducerStopping)
+        );
         assert_eq!(first.delete("c", "a").unwrap().refusal(), receipt.refusal());
         assert_eq!(second.stats().refused, 2);
         second.flush().wait().unwrap(); // it fails of none of the other's
         first.close().wait().unwrap();
         let error = first.close_stream().wait().unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::ProducerClosed);
+        assert_eq!(error.kind(), crate::error::ErrorKind::ProducerClosed);
         first.begin_shutdown();
         first.stop();
         drop(first);
@@ -427,7 +430,7 @@ mod tests {
             let schema = StreamSchema::new()
                 .collection("any", Collection::new("any", "id", Validator::Any))
                 .collection("own", Collection::new("own", "id", Validator::Function(validate)));
-            crate::create_durable_stream(options, schema).unwrap()
+            crate::state::producer::create_durable_stream(options, schema).unwrap()
         };
         let (first, second) = (open("a"), open("b"));
         assert!(first.is_same(&second));

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::error;
-use crate::error::{Error, Issue, Result};
+use crate::error::{self, Error, Issue, Result};
 use crate::protocol::json;
 use crate::reason::Reason;
 use crate::runtime::fork::uncut;

@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use http::{Method, header};
 
-use crate::error;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::protocol::answer::{Answer, MAX_OFFSET, is_offset, text_in};
 use crate::protocol::framing::Framing;
 use crate::protocol::items::{Division, Index, Items};
-use crate::requests::retry::Reply;
-use crate::requests::retry::send;
+use crate::requests::retry::{Reply, send};
 use crate::runtime::fork::{generation, made_in};
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle;

@@ -7,15 +7,13 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 
 use crate::error::ErrorKind;
-use crate::options::headers::HeaderAnswer;
-use crate::options::headers::header_value;
+use crate::options::headers::{HeaderAnswer, header_value};
 use crate::protocol::answer::Response;
 use crate::protocol::headers::PRODUCER_EPOCH;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::pending::pending;
 use crate::transport::header_values::HeaderFns;
-use crate::transport::request::Sending;
-use crate::transport::request::{Request, SendError, Transport};
+use crate::transport::request::{Request, SendError, Sending, Transport};
 
 /// A transport that asks before it sends.
 pub(crate) struct Authorize {

@@ -16,8 +16,7 @@ use crate::protocol::answer::Response;
 use crate::transport::departure::Departure;
 use crate::transport::gate::Gates;
 use crate::transport::lanes::{Lane, Lanes};
-use crate::transport::request::Sending;
-use crate::transport::request::{Keep, Request, SendError, Transport, innermost_cause};
+use crate::transport::request::{Keep, Request, SendError, Sending, Transport, innermost_cause};
 
 /// How much of an answer's body is kept for an error text.
 const EXCERPT: usize = 16 * 1024;

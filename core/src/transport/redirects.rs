@@ -7,8 +7,7 @@ use url::Url;
 
 use crate::protocol::answer::Response;
 use crate::transport::endpoint::{Endpoint, can_be_asked};
-use crate::transport::request::Sending;
-use crate::transport::request::{Request, SendError, Transport};
+use crate::transport::request::{Request, SendError, Sending, Transport};
 
 /// How often one request is sent on before its redirects count as an answer.
 const HOPS: usize = 5;

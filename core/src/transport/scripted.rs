@@ -18,8 +18,7 @@ use crate::protocol::answer::Response;
 use crate::protocol::headers::*;
 use crate::runtime::chance::Chance;
 use crate::runtime::threads::lock;
-use crate::transport::request::Sending;
-use crate::transport::request::{Request, SendError, Transport};
+use crate::transport::request::{Request, SendError, Sending, Transport};
 
 /// What happens to one request.
 #[derive(Debug, Clone)]

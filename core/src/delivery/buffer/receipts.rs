@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::outcome::Outcome;
-use crate::outcome::Status;
+use crate::outcome::{Outcome, Status};
 use crate::runtime::pending::Completer;
 
 /// How many exceptional ranges are remembered; older ones answer `forgotten`.

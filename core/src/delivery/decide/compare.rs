@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use crate::delivery::buffer::batch::Batch;
 use crate::protocol::framing::Framing;
-use crate::requests::tail::Found;
-use crate::requests::tail::Page;
+use crate::requests::tail::{Found, Page};
 
 /// What follows for the batches in question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

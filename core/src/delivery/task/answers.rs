@@ -10,11 +10,8 @@ use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::buffer::queue::SplitBudget;
 use crate::delivery::decide::session::{Attempt, Decision};
 use crate::delivery::engine::settle::Room;
-use crate::delivery::task::slot::Slot;
-use crate::delivery::task::slot::Transition;
+use crate::delivery::task::slot::{Answered, NO_TUPLE, Slot, Transition};
 use crate::delivery::task::{Task, fresh};
-
-use crate::delivery::task::slot::{Answered, NO_TUPLE};
 use crate::error::{Detail, Error, ErrorKind};
 use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::{Answer, Response};

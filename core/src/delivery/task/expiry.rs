@@ -8,7 +8,6 @@ use crate::delivery::engine::Engine;
 use crate::delivery::engine::settle::Room;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::Slot;
-
 use crate::error::{Error, ErrorKind};
 use crate::outcome::{Outcome, Status};
 use crate::reason::Reason;

@@ -6,13 +6,9 @@ use tokio::time::Instant;
 use crate::delivery::buffer::book::{Book, Wants};
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::task::Task;
-use crate::delivery::task::slot::Slot;
-
-use crate::delivery::task::slot::{Answered, Reconcile};
+use crate::delivery::task::slot::{Answered, Reconcile, Slot};
 use crate::protocol::headers::*;
-use crate::requests::operations::conflicting_type;
-use crate::requests::operations::ensure;
-use crate::requests::operations::is_misfit;
+use crate::requests::operations::{conflicting_type, ensure, is_misfit};
 use crate::transport::request::Request;
 
 impl Task {

@@ -5,10 +5,7 @@ use std::time::Duration;
 use crate::delivery::decide::compare::{Verdict, verdict};
 use crate::delivery::engine::settle::Room;
 use crate::delivery::task::Task;
-use crate::delivery::task::slot::Slot;
-use crate::delivery::task::slot::Transition;
-
-use crate::delivery::task::slot::{Answered, Reconcile};
+use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::reason::Reason;

@@ -2,11 +2,8 @@
 
 use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::decide::session::Session;
-use crate::delivery::task::slot::Slot;
-use crate::delivery::task::slot::Transition;
+use crate::delivery::task::slot::{NO_TUPLE, Slot, Transition};
 use crate::delivery::task::{Task, no_more_epochs};
-
-use crate::delivery::task::slot::NO_TUPLE;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Status;
 use crate::reason::Reason;

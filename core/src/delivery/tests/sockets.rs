@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::create_durable_stream;
 use crate::delivery::handle::Snapshot;
 use crate::delivery::tests::*;
 use crate::producer::IdempotentProducer;
+use crate::state::producer::create_durable_stream;
 use crate::state::schema::{Collection, StreamSchema, Validator};
 use crate::stream::handle::DurableStream;
 use crate::transport::http_client::HttpTransport;
