@@ -16,7 +16,7 @@ export type {
   HeadResultExists,
   HeadResultNotFound,
 } from "./stream.cjs";
-export type { ReadableSource, Source } from "./feed.cjs";
+export type { ReadableSource, Source } from "./sink.cjs";
 export type { WritableOptions } from "./writable.cjs";
 export { Chunk, StreamReader } from "./reader.cjs";
 export type { ReadOptions } from "./reader.cjs";
@@ -35,7 +35,7 @@ export type {
 export { Receipt } from "./receipt.cjs";
 export type { Outcome, Reason, Status } from "./receipt.cjs";
 export { flushAll, pendingCount, setBufferBudget, setExitTimeout, shutdown } from "./lifecycle.cjs";
-export type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
+export type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 export type { HeaderFunction, HeaderValue } from "./header.cjs";
 export type {
   Failure,

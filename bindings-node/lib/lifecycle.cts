@@ -126,7 +126,7 @@ function warnOf(thrown: unknown): void {
 /** Where a producer stands, as the core says it. */
 export interface Snapshot {
   /** `connecting`, `ready`, `backoff`, `reconnecting`, `stopping`, `stopped`, `failed` or `fenced`. */
-  readonly state: ProducerState;
+  readonly state: Lifecycle;
   /** Failed attempts in a row; 0 when all is well. */
   readonly attempt: number;
   /** Writes accepted and not settled. */
@@ -146,7 +146,7 @@ export interface Snapshot {
 }
 
 /** The lifecycle state of a producer. */
-export type ProducerState =
+export type Lifecycle =
   | "connecting"
   | "ready"
   | "backoff"

@@ -49,14 +49,14 @@ export interface NativeStream {
 }
 
 /** What is appended of one source. */
-export interface NativeFeed {
-  next(): "more" | "wait" | "stop";
+export interface NativeSink {
+  state(): "ready" | "full" | "failed";
   /** Whether there was room for it. */
-  offer(message: Payload): boolean;
+  startSend(message: Payload): boolean;
   refuse(why: string): void;
   ready(): NativeWait;
   stopped(): NativeWait;
-  end(): NativeWait;
+  close(): NativeWait;
 }
 
 export interface NativeReader {
@@ -126,7 +126,7 @@ export interface NativeState extends NativeWriter {
 
 export interface Native {
   Stream: new (given: Given) => NativeStream;
-  Feed: new (stream: NativeStream, seq?: string) => NativeFeed;
+  AppendSink: new (stream: NativeStream, seq?: string) => NativeSink;
   Producer: new (
     stream: NativeStream,
     id: string,

@@ -11,7 +11,7 @@ import {
   snapshotOf,
   statsOf,
 } from "./lifecycle.cjs";
-import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
+import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeReceipts, NativeState, NativeWait, NativeWrite, Payload, Written } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
@@ -198,7 +198,7 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   /** The lifecycle state. */
-  get state(): ProducerState {
+  get state(): Lifecycle {
     return this.snapshot().state;
   }
 

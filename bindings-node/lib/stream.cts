@@ -2,8 +2,8 @@
 
 import { calling, errorFrom, invalidArgument, notSupported } from "./errors.cjs";
 import type { ErrorFields } from "./errors.cjs";
-import { feed, iteratorOf } from "./feed.cjs";
-import type { Source } from "./feed.cjs";
+import { appendAll, iteratorOf } from "./sink.cjs";
+import type { Source } from "./sink.cjs";
 import { Unsayable, serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import { closeResult, flushBeforeExit } from "./lifecycle.cjs";
@@ -206,9 +206,9 @@ export class DurableStream {
       const { last } = this.#turns;
       if (last !== undefined) await patience.wait(last);
       const { isJson } = this.#native;
-      const own = calling(() => new native.Feed(this.#native, seq));
+      const own = calling(() => new native.AppendSink(this.#native, seq));
       const iterator = iteratorOf(source); // last: from here on it is ours to let go of
-      return await feed(own, iterator, (message) => serialise(message, isJson), patience);
+      return await appendAll(own, iterator, (message) => serialise(message, isJson), patience);
     } finally {
       patience.release();
     }

@@ -10,7 +10,7 @@ import {
   snapshotOf,
   statsOf,
 } from "./lifecycle.cjs";
-import type { CloseResult, FlushReport, ProducerState, Snapshot, Stats } from "./lifecycle.cjs";
+import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeProducer, NativeStream, NativeWait, NativeWrite } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
@@ -172,7 +172,7 @@ export class Writer {
   }
 
   /** The lifecycle state. */
-  get state(): ProducerState {
+  get state(): Lifecycle {
     return this.snapshot().state;
   }
 

@@ -5,13 +5,14 @@
 
 pub mod crossing;
 pub mod failure;
-pub mod feed;
+
 pub mod header;
 pub mod options;
 pub mod process;
 pub mod producer;
 pub mod reader;
 pub mod schema;
+pub mod sink;
 pub mod state;
 pub mod stream;
 pub mod wait;

@@ -57,7 +57,7 @@ mod stream;
 mod transport;
 
 pub use delivery::buffer::budget::set_buffer_budget;
-pub use delivery::buffer::lifecycle::ProducerState;
+pub use delivery::buffer::lifecycle::Lifecycle;
 pub use delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 pub use delivery::engine::accept::WriteOptions;
 pub use delivery::handle::Snapshot;
@@ -81,6 +81,6 @@ pub use runtime::pending::Pending;
 pub use state::producer::{StateProducer, create_durable_stream, create_durable_stream_with};
 pub use state::schema::{Collection, StreamSchema, ValidateFn, Validator};
 pub use stats::Stats;
-pub use stream::feed::{Feed, Next};
 pub use stream::handle::DurableStream;
 pub use stream::read::{Chunk, StreamReader};
+pub use stream::sink::{AppendSink, SinkState};

@@ -5,7 +5,7 @@
 mod child;
 
 use child::in_child;
-use durstream_core::{DurableStream, Feed, IdempotentProducer, Options};
+use durstream_core::{AppendSink, DurableStream, IdempotentProducer, Options};
 
 fn shared_id() -> String {
     let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
@@ -49,15 +49,15 @@ fn a_childs_handle_ends_no_stream() {
 
 /// Nor for what a source gave the parent.
 #[test]
-fn a_childs_feed_waits_for_nothing() {
+fn a_childs_sink_waits_for_nothing() {
     let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
-    let feed = Feed::new(&stream, None).unwrap();
-    assert!(feed.offer(b"x"));
+    let sink = AppendSink::new(&stream, None).unwrap();
+    assert!(sink.start_send(b"x"));
     let refusal = in_child(|| {
         // Its own part of the library makes no difference.
         let own = DurableStream::connect(Options::new().url("http://127.0.0.1:1/own")).unwrap();
         drop(own.append("x"));
-        format!("{:?}", feed.end().wait().unwrap_err().kind())
+        format!("{:?}", sink.close().wait().unwrap_err().kind())
     });
     assert_eq!(refusal, "Forked");
 }

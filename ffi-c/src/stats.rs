@@ -2,7 +2,7 @@
 
 use std::mem::size_of;
 
-use durstream_core::{FlushReport, ProducerState, Stats};
+use durstream_core::{FlushReport, Lifecycle, Stats};
 
 use crate::doorway::get;
 use crate::problem::Problem;
@@ -120,16 +120,16 @@ pub enum durstream_lifecycle {
     DURSTREAM_LIFECYCLE_FENCED = 8,
 }
 
-pub(crate) fn lifecycle_of(state: ProducerState) -> durstream_lifecycle {
+pub(crate) fn lifecycle_of(state: Lifecycle) -> durstream_lifecycle {
     use durstream_lifecycle::*;
     match state {
-        ProducerState::Connecting => DURSTREAM_LIFECYCLE_CONNECTING,
-        ProducerState::Ready => DURSTREAM_LIFECYCLE_READY,
-        ProducerState::Backoff => DURSTREAM_LIFECYCLE_BACKOFF,
-        ProducerState::Reconnecting => DURSTREAM_LIFECYCLE_RECONNECTING,
-        ProducerState::Stopping => DURSTREAM_LIFECYCLE_STOPPING,
-        ProducerState::Stopped => DURSTREAM_LIFECYCLE_STOPPED,
-        ProducerState::Fenced => DURSTREAM_LIFECYCLE_FENCED,
+        Lifecycle::Connecting => DURSTREAM_LIFECYCLE_CONNECTING,
+        Lifecycle::Ready => DURSTREAM_LIFECYCLE_READY,
+        Lifecycle::Backoff => DURSTREAM_LIFECYCLE_BACKOFF,
+        Lifecycle::Reconnecting => DURSTREAM_LIFECYCLE_RECONNECTING,
+        Lifecycle::Stopping => DURSTREAM_LIFECYCLE_STOPPING,
+        Lifecycle::Stopped => DURSTREAM_LIFECYCLE_STOPPED,
+        Lifecycle::Fenced => DURSTREAM_LIFECYCLE_FENCED,
         _ => DURSTREAM_LIFECYCLE_FAILED,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use durstream_core::{ErrorKind, ProducerState, Reason, Stats, Status};
+use durstream_core::{ErrorKind, Lifecycle, Reason, Stats, Status};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -166,7 +166,7 @@ fn numbers_are_the_cores() {
     let expected: BTreeMap<_, _> = all.iter().map(|s| (upper(s.as_str()), *s as i32)).collect();
     assert_eq!(numbers("DURSTREAM_STATUS_"), expected);
 
-    use ProducerState::*;
+    use Lifecycle::*;
     let all = [Connecting, Ready, Backoff, Reconnecting, Stopping, Stopped, Failed, Fenced];
     let mut expected: BTreeMap<_, _> = all.iter().map(|s| (upper(s.as_str()), *s as i32)).collect();
     expected.insert("NONE".to_owned(), 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use durstream_core::{
     Callbacks, Collection, Detail, DurableStream, Error, ErrorKind, IdempotentProducer, Issue,
-    Options, ProducerState, Reason, StateProducer, Status, StreamSchema, Validator,
+    Lifecycle, Options, Reason, StateProducer, Status, StreamSchema, Validator,
     create_durable_stream, create_durable_stream_with,
 };
 use durstream_tests::readback::{read_bytes, read_stream};
@@ -116,7 +116,7 @@ fn the_older_of_two_workers_hears_that_it_is_fenced() {
     let failure = failures.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!((failure.id, &failure.payload[..]), (receipt.id(), &b"3"[..]));
     assert_eq!(failure.error.kind(), ErrorKind::StaleEpoch);
-    assert_eq!(old.snapshot().state, ProducerState::Fenced);
+    assert_eq!(old.snapshot().state, Lifecycle::Fenced);
     assert_eq!(old.append("4").unwrap_err().kind(), ErrorKind::StaleEpoch);
     assert_eq!(events(&path), [json!(1), json!(2)]);
 }
@@ -308,7 +308,7 @@ fn an_open_that_cannot_work_ends_in_outcomes() {
         let outcome = producer.wait(receipt.id()).wait().unwrap();
         assert_eq!(outcome.status, Status::Rejected);
     }
-    assert_eq!(producer.snapshot().state, ProducerState::Failed);
+    assert_eq!(producer.snapshot().state, Lifecycle::Failed);
     let refused = producer.upsert("shipments", &json!({ "id": 2 })).unwrap();
     assert_eq!(refused.refusal().unwrap().reason, Some(Reason::ProducerFailed));
 }
@@ -356,7 +356,7 @@ fn a_producer_may_start_before_its_server_does() {
     while producer.snapshot().attempt == 0 {
         std::thread::yield_now();
     }
-    assert_eq!(producer.snapshot().state, ProducerState::Backoff);
+    assert_eq!(producer.snapshot().state, Lifecycle::Backoff);
     // A relay in front of the real server is the server that comes up late.
     let relay = std::net::TcpListener::bind(address).unwrap();
     std::thread::Builder::new().spawn(move || relay_to(&relay)).unwrap();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, AsyncIterable, Iterable, Optional, Tuple, Union
 
-from . import _durstream, _feed, _options, _process, _wait
+from . import _durstream, _options, _process, _sink, _wait
 from ._errors import Outcome
 from ._reader import StreamReader
 from ._types import CloseResult, FlushReport, Metadata
@@ -160,9 +160,9 @@ class DurableStream:
         and then its error is raised. Ctrl-C interrupts it; what was taken is still delivered.
         """
         seq = _options.argument("seq", seq)
-        messages = _feed.iterator(source)
-        feed = _durstream.Feed(self._native, seq)
-        return _feed.blocking(_feed.run(feed, messages, _feed.Blocking))
+        messages = _sink.iterator(source)
+        sink = _durstream.AppendSink(self._native, seq)
+        return _sink.blocking(_sink.run(sink, messages, _sink.Blocking))
 
     async def aappend_stream(
         self, source: Union[Iterable[Any], AsyncIterable[Any]], *, seq: Optional[str] = None
@@ -171,9 +171,9 @@ class DurableStream:
         takes no more from the source; what it took is still delivered.
         """
         seq = _options.argument("seq", seq)
-        messages = _feed.async_iterator(source)
-        feed = _durstream.Feed(self._native, seq)
-        return await _feed.run(feed, messages, _feed.Awaiting)
+        messages = _sink.async_iterator(source)
+        sink = _durstream.AppendSink(self._native, seq)
+        return await _sink.run(sink, messages, _sink.Awaiting)
 
     def read(
         self, offset: Optional[str] = None, *, live: Union[bool, str] = False

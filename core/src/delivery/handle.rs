@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::Lifecycle;
 use crate::delivery::engine::Engine;
 use crate::error::Error;
 
@@ -11,7 +11,7 @@ use crate::error::Error;
 #[non_exhaustive]
 pub struct Snapshot {
     /// The lifecycle state.
-    pub state: ProducerState,
+    pub state: Lifecycle,
     /// Failed attempts in a row; 0 when all is well.
     pub attempt: u32,
     /// Writes accepted and not settled.
@@ -34,7 +34,7 @@ impl Snapshot {
     /// What a forked child sees of its parent's producer: its locks are not to be touched.
     fn foreign() -> Self {
         Snapshot {
-            state: ProducerState::Stopped,
+            state: Lifecycle::Stopped,
             attempt: 0,
             buffered_writes: 0,
             buffered_bytes: 0,

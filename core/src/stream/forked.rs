@@ -6,9 +6,9 @@ use crate::options::Options;
 use crate::producer::IdempotentProducer;
 use crate::runtime::pending::Pending;
 use crate::runtime::threads::lock;
-use crate::stream::feed::{Feed, Next};
 use crate::stream::forked::child::in_child;
 use crate::stream::handle::DurableStream;
+use crate::stream::sink::{AppendSink, SinkState};
 
 #[path = "../../tests/child/mod.rs"]
 mod child;
@@ -30,21 +30,21 @@ fn it_touches_no_lock_of_its_parents_writer() {
     let stream = stream();
     drop(stream.append("x"));
     let writer = stream.writer().unwrap();
-    let feed = Feed::new(&stream, None).unwrap();
-    assert!(feed.offer(b"y"));
+    let sink = AppendSink::new(&stream, None).unwrap();
+    assert!(sink.start_send(b"y"));
     let held = (writer.engine().closes(), writer.engine().book());
-    let progress = feed.hold();
+    let progress = sink.hold();
     let said = in_child(|| {
         assert!(writer.engine().finds_room(1));
-        assert!(feed.offer(b"z"));
-        feed.refuse("it is none");
-        assert_eq!(feed.next(), Next::Stop);
-        let feed = [ended(feed.ready()), ended(feed.stopped()), ended(feed.end())];
+        assert!(sink.start_send(b"z"));
+        sink.refuse("it is none");
+        assert_eq!(sink.state(), SinkState::Failed);
+        let sink = [ended(sink.ready()), ended(sink.stopped()), ended(sink.close())];
         let source = end(stream.blocking_append_stream([Ok::<_, String>("x")]));
         let others =
             [ended(stream.append("x")), ended(stream.room()), ended(stream.close(None)), source];
         drop(stream);
-        [feed.join(" "), others.join(" ")].join(", ")
+        [sink.join(" "), others.join(" ")].join(", ")
     });
     drop((held, progress));
     assert_eq!(said, "Forked Forked Forked, Forked Forked Forked Delivery");

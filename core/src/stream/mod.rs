@@ -2,11 +2,11 @@
 //! exactly-once machine, under an identity of the library's own.
 
 mod append;
-pub(crate) mod feed;
 #[cfg(test)]
 mod forked;
 pub(crate) mod handle;
 pub(crate) mod read;
+pub(crate) mod sink;
 mod source;
 mod target;
 mod writer;

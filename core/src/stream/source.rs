@@ -10,8 +10,8 @@ use futures_core::Stream;
 use crate::error::{Error, Result};
 use crate::outcome::FlushReport;
 use crate::runtime::threads::{on_own_thread, would_deadlock};
-use crate::stream::feed::{Feed, Next};
 use crate::stream::handle::DurableStream;
+use crate::stream::sink::{AppendSink, SinkState};
 
 impl DurableStream {
     /// Appends every message that `source` gives, each as [`append`](Self::append) does, in order,
@@ -34,24 +34,24 @@ impl DurableStream {
         E: Display,
     {
         let mut source = pin!(source);
-        let feed = Feed::new(self, None)?;
-        let ready = || poll_fn(|context| feed.poll_ready(context));
+        let sink = AppendSink::new(self, None)?;
+        let ready = || poll_fn(|context| sink.poll_ready(context));
         loop {
             ready().await;
-            if feed.next() == Next::Stop {
+            if sink.state() == SinkState::Failed {
                 break;
             }
             let next = poll_fn(|context| match source.as_mut().poll_next(context) {
                 // A source that says nothing must not keep what failed to itself.
-                Poll::Pending if feed.poll_failed(context) => Poll::Ready(None),
+                Poll::Pending if sink.poll_failed(context) => Poll::Ready(None),
                 next => next,
             });
-            let Some(message) = feed.given(next.await) else { break };
-            while !feed.offer(message.as_ref()) {
+            let Some(message) = sink.given(next.await) else { break };
+            while !sink.start_send(message.as_ref()) {
                 ready().await;
             }
         }
-        poll_fn(|context| feed.poll_end(context)).await
+        poll_fn(|context| sink.poll_close(context)).await
     }
 
     /// The same for an iterator. Blocks the thread.
@@ -68,24 +68,24 @@ impl DurableStream {
             return Err(would_deadlock());
         }
         let mut source = source.into_iter();
-        let feed = Feed::new(self, None)?;
+        let sink = AppendSink::new(self, None)?;
         loop {
-            match feed.next() {
-                Next::Wait => feed.ready().wait()?,
-                Next::Stop => break,
-                Next::More => {
-                    let Some(message) = feed.given(source.next()) else { break };
-                    while !feed.offer(message.as_ref()) {
-                        feed.ready().wait()?;
+            match sink.state() {
+                SinkState::Full => sink.ready().wait()?,
+                SinkState::Failed => break,
+                SinkState::Ready => {
+                    let Some(message) = sink.given(source.next()) else { break };
+                    while !sink.start_send(message.as_ref()) {
+                        sink.ready().wait()?;
                     }
                 }
             }
         }
-        feed.end().wait()
+        sink.close().wait()
     }
 }
 
-impl Feed {
+impl AppendSink {
     /// The next message, unless the source has come to its end, good or bad.
     fn given<M, E: Display>(&self, next: Option<std::result::Result<M, E>>) -> Option<M> {
         match next? {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::delivery::buffer::batch::{BATCH_OVERHEAD, Batch, OVERHEAD, Tag};
 use crate::delivery::buffer::budget::{Budget, Reserved};
 use crate::delivery::buffer::flushes::{DueFlush, FlushKind, Flushes, Totals};
-use crate::delivery::buffer::lifecycle::{End, Lifecycle, Stop};
+use crate::delivery::buffer::lifecycle::{End, StateMachine, Stop};
 use crate::delivery::buffer::queue::{Queue, Queued};
 use crate::delivery::buffer::receipts::Ledger;
 use crate::error::{Error, ErrorKind, Result};
@@ -74,7 +74,7 @@ impl Due {
 
 pub(crate) struct Book {
     /// Its own verbs keep it right.
-    pub(crate) lifecycle: Lifecycle,
+    pub(crate) lifecycle: StateMachine,
     /// Written by the task alone.
     pub(crate) gauges: Gauges,
     bounds: Bounds,
@@ -105,7 +105,7 @@ pub(crate) struct Book {
 impl Book {
     pub(crate) fn new(bounds: Bounds, is_opened: bool, budget: Arc<Budget>) -> Self {
         Book {
-            lifecycle: Lifecycle::default(),
+            lifecycle: StateMachine::default(),
             gauges: Gauges::default(),
             bounds,
             wants: Wants::Nothing,

@@ -7,7 +7,7 @@ use crate::reason::Reason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i32)]
-pub enum ProducerState {
+pub enum Lifecycle {
     /// Nothing was acknowledged yet.
     Connecting = 1,
     /// Writes go through.
@@ -26,18 +26,18 @@ pub enum ProducerState {
     Fenced = 8,
 }
 
-impl ProducerState {
+impl Lifecycle {
     /// The name shown in every language.
     pub fn as_str(self) -> &'static str {
         match self {
-            ProducerState::Connecting => "connecting",
-            ProducerState::Ready => "ready",
-            ProducerState::Backoff => "backoff",
-            ProducerState::Reconnecting => "reconnecting",
-            ProducerState::Stopping => "stopping",
-            ProducerState::Stopped => "stopped",
-            ProducerState::Failed => "failed",
-            ProducerState::Fenced => "fenced",
+            Lifecycle::Connecting => "connecting",
+            Lifecycle::Ready => "ready",
+            Lifecycle::Backoff => "backoff",
+            Lifecycle::Reconnecting => "reconnecting",
+            Lifecycle::Stopping => "stopping",
+            Lifecycle::Stopped => "stopped",
+            Lifecycle::Failed => "failed",
+            Lifecycle::Fenced => "fenced",
         }
     }
 }
@@ -87,9 +87,9 @@ pub(crate) enum Step {
 /// The steps a producer takes, and where they have led it. A step that nothing allows is refused; in
 /// a test it fails the test.
 #[derive(Debug)]
-pub(crate) struct Lifecycle {
+pub(crate) struct StateMachine {
     /// One of the first four.
-    contact: ProducerState,
+    contact: Lifecycle,
     stop: Stop,
     is_closing: bool,
     end: Option<(End, Error)>,
@@ -98,10 +98,10 @@ pub(crate) struct Lifecycle {
     trace: Vec<Step>,
 }
 
-impl Default for Lifecycle {
+impl Default for StateMachine {
     fn default() -> Self {
-        Lifecycle {
-            contact: ProducerState::Connecting,
+        StateMachine {
+            contact: Lifecycle::Connecting,
             stop: Stop::No,
             is_closing: false,
             end: None,
@@ -112,15 +112,15 @@ impl Default for Lifecycle {
     }
 }
 
-impl Lifecycle {
+impl StateMachine {
     /// The state that is shown: whatever ended a producer is kept, and one that was asked to end
     /// only ends.
-    pub(crate) fn state(&self) -> ProducerState {
+    pub(crate) fn state(&self) -> Lifecycle {
         match self.end {
-            Some((End::Failed, _)) => ProducerState::Failed,
-            Some((End::Fenced, _)) => ProducerState::Fenced,
-            _ if self.is_task_over => ProducerState::Stopped,
-            _ if self.stop != Stop::No => ProducerState::Stopping,
+            Some((End::Failed, _)) => Lifecycle::Failed,
+            Some((End::Fenced, _)) => Lifecycle::Fenced,
+            _ if self.is_task_over => Lifecycle::Stopped,
+            _ if self.stop != Stop::No => Lifecycle::Stopping,
             _ => self.contact,
         }
     }
@@ -169,15 +169,15 @@ impl Lifecycle {
 
     pub(crate) fn contact(&mut self) {
         if self.step(Step::Contact) {
-            self.contact = ProducerState::Ready;
+            self.contact = Lifecycle::Ready;
         }
     }
 
     pub(crate) fn contact_lost(&mut self) {
         if self.step(Step::ContactLost) {
             self.contact = match self.contact {
-                ProducerState::Connecting | ProducerState::Backoff => ProducerState::Backoff,
-                _ => ProducerState::Reconnecting,
+                Lifecycle::Connecting | Lifecycle::Backoff => Lifecycle::Backoff,
+                _ => Lifecycle::Reconnecting,
             };
         }
     }
@@ -210,7 +210,7 @@ impl Lifecycle {
 
     pub(crate) fn restart(&mut self) {
         if self.step(Step::Restarted) {
-            (self.contact, self.stop) = (ProducerState::Connecting, Stop::No);
+            (self.contact, self.stop) = (Lifecycle::Connecting, Stop::No);
             (self.end, self.is_task_over) = (None, false);
         }
     }
@@ -246,40 +246,44 @@ mod tests {
 
     #[test]
     fn what_ended_a_producer_stays() {
-        let mut lifecycle = Lifecycle::default();
-        let at = |lifecycle: &Lifecycle, state| assert_eq!(lifecycle.state(), state);
+        let mut lifecycle = StateMachine::default();
+        let at = |lifecycle: &StateMachine, state| assert_eq!(lifecycle.state(), state);
         lifecycle.contact();
-        at(&lifecycle, ProducerState::Ready);
+        at(&lifecycle, Lifecycle::Ready);
         lifecycle.ask(Stop::Drain);
         lifecycle.contact_lost();
-        at(&lifecycle, ProducerState::Stopping);
+        at(&lifecycle, Lifecycle::Stopping);
         lifecycle.end_with(End::Fenced, Error::closed());
         lifecycle.end_with(End::Stopped, Error::closed());
         lifecycle.task_over();
-        at(&lifecycle, ProducerState::Fenced);
+        at(&lifecycle, Lifecycle::Fenced);
         lifecycle.restart();
-        at(&lifecycle, ProducerState::Connecting);
+        at(&lifecycle, Lifecycle::Connecting);
         assert!(lifecycle.check_open().is_ok());
         assert_eq!(lifecycle.trace().len(), 7);
     }
 
     #[test]
     fn steps_that_nothing_allows_fail_a_test() {
-        fn fails(steps: &[fn(&mut Lifecycle)]) -> bool {
+        fn fails(steps: &[fn(&mut StateMachine)]) -> bool {
             let take = || {
-                let mut lifecycle = Lifecycle::default();
+                let mut lifecycle = StateMachine::default();
                 steps.iter().for_each(|step| step(&mut lifecycle));
             };
             std::panic::catch_unwind(take).is_err()
         }
-        let end = |lifecycle: &mut Lifecycle| lifecycle.end_with(End::Failed, Error::closed());
-        assert!(fails(&[end, Lifecycle::contact]), "contact behind the end");
+        let end = |lifecycle: &mut StateMachine| lifecycle.end_with(End::Failed, Error::closed());
+        assert!(fails(&[end, StateMachine::contact]), "contact behind the end");
         assert!(fails(&[end, end]), "two reasons");
-        assert!(fails(&[Lifecycle::task_over]), "gone without a reason");
-        assert!(fails(&[end, Lifecycle::task_over, Lifecycle::task_over]));
-        assert!(fails(&[end, Lifecycle::task_over, Lifecycle::restart]), "it had failed");
-        assert!(fails(&[Lifecycle::end_close]), "a close that never began");
-        assert!(fails(&[Lifecycle::begin_close, Lifecycle::begin_close]), "two at once");
-        assert!(!fails(&[Lifecycle::begin_close, Lifecycle::end_close, Lifecycle::begin_close]));
+        assert!(fails(&[StateMachine::task_over]), "gone without a reason");
+        assert!(fails(&[end, StateMachine::task_over, StateMachine::task_over]));
+        assert!(fails(&[end, StateMachine::task_over, StateMachine::restart]), "it had failed");
+        assert!(fails(&[StateMachine::end_close]), "a close that never began");
+        assert!(fails(&[StateMachine::begin_close, StateMachine::begin_close]), "two at once");
+        assert!(!fails(&[
+            StateMachine::begin_close,
+            StateMachine::end_close,
+            StateMachine::begin_close
+        ]));
     }
 }

@@ -46,7 +46,7 @@ async fn the_older_of_two_is_fenced_and_does_not_fight_back() {
     assert!(old.flush().await.is_err());
     let fenced = outcome(&old, 2).await;
     assert_eq!((fenced.status, fenced.reason), (Status::Cancelled, Some(Reason::Fenced)));
-    assert_eq!(old.snapshot().state, ProducerState::Fenced);
+    assert_eq!(old.snapshot().state, Lifecycle::Fenced);
     let error = old.accept(&[b"3"]).unwrap_err();
     assert!(matches!(error.detail(), Some(Detail::StaleEpoch { .. })), "{error:?}");
     assert_eq!(server.stored(), ["1", "1", "2"]);
@@ -97,7 +97,7 @@ async fn no_tuple_is_used_twice_at_the_end_of_all_epochs() {
     let engine = open(&server, single());
     write(&engine, 1..=1);
     assert!(engine.flush().await.is_err());
-    assert_eq!(engine.snapshot().state, ProducerState::Fenced);
+    assert_eq!(engine.snapshot().state, Lifecycle::Fenced);
     assert!(server.stored().is_empty());
     assert!(Options::new().epoch(last).check(Scope::Producer).is_err());
 }

@@ -13,7 +13,7 @@ async fn stopping_drains_and_stop_settles_at_once() {
     assert!(engine.flush().await.is_err(), "the fourth was turned away");
     engine.ended().await;
     assert_eq!(server.stored(), numbers(1..=3));
-    assert_eq!(engine.snapshot().state, ProducerState::Stopped);
+    assert_eq!(engine.snapshot().state, Lifecycle::Stopped);
     engine.flush().await.unwrap();
 
     let server = Scripted::new([delay(Fault::None, 1_000, 0)]);
@@ -141,7 +141,7 @@ fn no_wake_up_is_missed() {
 async fn restart_is_the_way_back_after_being_fenced() {
     let server = Scripted::default();
     let (old, new) = fenced(&server).await;
-    assert_eq!(old.snapshot().state, ProducerState::Fenced);
+    assert_eq!(old.snapshot().state, Lifecycle::Fenced);
     assert!(old.ready().await.is_err() && old.accept(&[b"3"]).is_err());
     assert!(old.flush().await.is_err(), "the refused call is reported");
 
@@ -153,7 +153,7 @@ async fn restart_is_the_way_back_after_being_fenced() {
     check_accounts(&old);
     write(&new, 2..=2);
     assert!(new.flush().await.is_err());
-    assert_eq!(new.snapshot().state, ProducerState::Fenced);
+    assert_eq!(new.snapshot().state, Lifecycle::Fenced);
     assert_eq!(server.stored(), ["1", "1", "3", "4"]);
 }
 

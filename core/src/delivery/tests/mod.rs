@@ -28,7 +28,7 @@ mod sockets;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::buffer::lifecycle::ProducerState;
+use crate::delivery::buffer::lifecycle::Lifecycle;
 use crate::delivery::config::Config;
 use crate::delivery::engine::Engine;
 use crate::error::{Detail, ErrorKind};

@@ -81,7 +81,7 @@ async fn pages_that_persist_end_a_producer_with_what_is_known() {
     assert_eq!(second.status, Status::DeliveryUnknown, "{second:?}");
     assert!(second.error.unwrap().message().contains("something in between"));
     assert_eq!(outcome(&engine, 3).await.status, Status::Cancelled);
-    assert_eq!(engine.snapshot().state, ProducerState::Failed);
+    assert_eq!(engine.snapshot().state, Lifecycle::Failed);
 }
 
 /// "Reset by any other answer": also by none.
@@ -141,7 +141,7 @@ async fn a_page_after_a_restart_ends_nothing() {
     lock(&server.model).producers.insert("p".into(), (epoch, 3));
     write(&old, 1..=1);
     assert!(old.flush().await.is_err());
-    assert_eq!(old.snapshot().state, ProducerState::Fenced);
+    assert_eq!(old.snapshot().state, Lifecycle::Fenced);
     assert_eq!(old.stats().delivered, 0);
     old.restart().await.unwrap();
     write(&old, 2..=2);
@@ -181,7 +181,7 @@ async fn a_page_opens_no_stream_and_refuses_none() {
         let server = Scripted::new(faults.clone());
         let engine = open_creating(&server, Scope::State, Options::new());
         sleep(50).await;
-        assert_eq!(engine.snapshot().state, ProducerState::Backoff, "{faults:?}");
+        assert_eq!(engine.snapshot().state, Lifecycle::Backoff, "{faults:?}");
         engine.ready().await.unwrap();
         write(&engine, 1..=1);
         engine.flush().await.unwrap();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use durstream_core::{
     Callbacks, Collection, DurableStream, ErrorCallback, FlushReport, HeaderFn, IdempotentProducer,
-    Options, Outcome, Pending, ProducerState, Receipt, StateProducer, Stats, StreamSchema,
-    Validator, create_durable_stream_with,
+    Lifecycle, Options, Outcome, Pending, Receipt, StateProducer, Stats, StreamSchema, Validator,
+    create_durable_stream_with,
 };
 use durstream_tests::numbered::{self, Kind};
 
@@ -77,7 +77,7 @@ impl Producer {
         either!(self, producer => producer.stats())
     }
 
-    pub(crate) fn state(&self) -> ProducerState {
+    pub(crate) fn state(&self) -> Lifecycle {
         either!(self, producer => producer.snapshot().state)
     }
 

@@ -22,7 +22,7 @@ from . import _wait
 from ._errors import DeliveryError, invalid
 
 if TYPE_CHECKING:
-    from ._durstream import Feed, Pending
+    from ._durstream import AppendSink, Pending
     from ._types import FlushReport
 
 #: How long a source that never waits may keep an event loop's others waiting, in seconds.
@@ -80,7 +80,7 @@ class Blocking:
         pass
 
     @staticmethod
-    def asking(feed: Feed, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    def asking(sink: AppendSink, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
         return source
 
 
@@ -92,9 +92,9 @@ class Awaiting:
         return await _wait.result(pending)
 
     @staticmethod
-    def asking(feed: Feed, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    def asking(sink: AppendSink, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
         # A plain iterator never waits.
-        return source if isinstance(source, _Awaited) else _Watched(feed, source)
+        return source if isinstance(source, _Awaited) else _Watched(sink, source)
 
     @staticmethod
     async def give_way() -> None:
@@ -108,10 +108,10 @@ class _Watched:
     as by a timeout, and that is its end.
     """
 
-    def __init__(self, feed: Feed, source: AsyncIterator[Any]) -> None:
+    def __init__(self, sink: AppendSink, source: AsyncIterator[Any]) -> None:
         import asyncio  # whoever awaits has it already
 
-        self._feed = feed
+        self._sink = sink
         self._source = source
         self._cancelled = asyncio.CancelledError
         self._loop = asyncio.get_running_loop()
@@ -151,10 +151,10 @@ class _Watched:
     def _is_stopped(self) -> bool:
         """Whether a message was not delivered; if not, it is looked again when one is not."""
         if self._watch is None:
-            watch = self._feed.stopped()
+            watch = self._sink.stopped()
             if watch.watch(self._wake) is None:
                 self._watch = watch
-        return self._watch is None and self._feed.next() == "stop"
+        return self._watch is None and self._sink.state() == "failed"
 
     def _wake(self) -> None:
         """Called on the library's thread."""
@@ -182,20 +182,20 @@ def blocking(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def run(
-    feed: Feed, source: AsyncIterator[Any], waits: Union[Type[Blocking], Type[Awaiting]]
+    sink: AppendSink, source: AsyncIterator[Any], waits: Union[Type[Blocking], Type[Awaiting]]
 ) -> FlushReport:
     """Appends everything a source yields. Once a message failed, or the source did, no more is
     taken from it, and what is under way is waited for.
     """
-    source = waits.asking(feed, source)
+    source = waits.asking(sink, source)
     failure: Optional[Exception] = None
     due = time.monotonic() + _SLICE
-    while (step := feed.next()) != "stop":
+    while (step := sink.next()) != "failed":
         if time.monotonic() >= due:
             await waits.give_way()
             due = time.monotonic() + _SLICE
-        if step == "wait":
-            await waits.result(feed.ready())
+        if step == "full":
+            await waits.result(sink.ready())
             continue
         try:
             message = await source.__anext__()
@@ -205,13 +205,13 @@ async def run(
             failure = error
             break
         try:
-            while not feed.offer(message):
-                await waits.result(feed.ready())
+            while not sink.start_send(message):
+                await waits.result(sink.ready())
         except Exception as error:  # of the message's own
             failure = error
             break
     try:
-        report = await waits.result(feed.end())
+        report = await waits.result(sink.close())
     except DeliveryError as error:
         if failure is not None and error.cause is not None:
             error.cause.__cause__ = failure  # it would have been raised

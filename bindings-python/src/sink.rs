@@ -1,6 +1,6 @@
 //! Appending what a source yields: the half that is the core's.
 
-use durstream_core::Next;
+use durstream_core::SinkState;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -15,37 +15,37 @@ use crate::stream::Stream;
 
 /// The messages of one source on their way.
 #[pyclass(frozen, module = "durstream._durstream")]
-pub(crate) struct Feed {
-    core: durstream_core::Feed,
+pub(crate) struct AppendSink {
+    core: durstream_core::AppendSink,
     json: bool,
     /// What the stream's requests ask, as long as anything is under way.
     asked: Callables,
 }
 
 #[pymethods]
-impl Feed {
+impl AppendSink {
     #[new]
     fn new(py: Python<'_>, stream: &Stream, seq: Option<&str>) -> PyResult<Self> {
-        let core = durstream_core::Feed::new(&stream.core, seq);
+        let core = durstream_core::AppendSink::new(&stream.core, seq);
         let core = core.map_err(|error| raised(py, &error))?;
-        Ok(Feed { core, json: stream.is_json(), asked: stream.asked(py) })
+        Ok(AppendSink { core, json: stream.is_json(), asked: stream.asked(py) })
     }
 
-    /// What to do with the source next: ``"more"``, ``"wait"`` or ``"stop"``.
-    fn next(&self, py: Python<'_>) -> &'static str {
+    /// What it can do with a message now: ``"ready"``, ``"full"`` or ``"failed"``.
+    fn state(&self, py: Python<'_>) -> &'static str {
         let _inside = Inside::enter(py);
-        match self.core.next() {
-            Next::More => "more",
-            Next::Wait => "wait",
-            Next::Stop => "stop",
+        match self.core.state() {
+            SinkState::Ready => "ready",
+            SinkState::Full => "full",
+            SinkState::Failed => "failed",
         }
     }
 
     /// Appends a message; false if there is no room for it yet.
-    fn offer(&self, message: &Bound<'_, PyAny>) -> PyResult<bool> {
+    fn start_send(&self, message: &Bound<'_, PyAny>) -> PyResult<bool> {
         let _inside = Inside::enter(message.py());
         match payload::message(message, self.json)? {
-            Ok(bytes) => return Ok(self.core.offer(&bytes)),
+            Ok(bytes) => return Ok(self.core.start_send(&bytes)),
             Err(why) => self.core.refuse(&why),
         }
         Ok(true)
@@ -60,8 +60,8 @@ impl Feed {
         Pending::new("append_stream", self.core.stopped(), |py, ()| Ok(py.None()))
     }
 
-    fn end(&self) -> Pending {
-        Pending::new("append_stream", self.core.end(), report)
+    fn close(&self) -> Pending {
+        Pending::new("append_stream", self.core.close(), report)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -69,11 +69,11 @@ impl Feed {
     }
 }
 
-impl Drop for Feed {
+impl Drop for AppendSink {
     fn drop(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         if !asked.is_empty() {
-            self.core.end().on_dispatcher(|_| dispatcher::with_python(|_| drop(asked)));
+            self.core.close().on_dispatcher(|_| dispatcher::with_python(|_| drop(asked)));
         }
     }
 }

@@ -3,7 +3,7 @@
 import { DeliveryError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable } from "./json.cjs";
 import type { FlushReport } from "./lifecycle.cjs";
-import type { NativeFeed, Payload } from "./native.cjs";
+import type { NativeSink, Payload } from "./native.cjs";
 import { valueOf } from "./wait.cjs";
 import type { Patience } from "./wait.cjs";
 
@@ -50,7 +50,7 @@ function readerOf<T>(source: ReadableSource<T>): AsyncIterator<T, unknown, undef
   };
 }
 
-/** A source as a feed asks it. */
+/** A source as a sink asks it. */
 class Asked<T> {
   readonly #source: AsyncIterator<T, unknown, undefined>;
   #ended = false;
@@ -101,8 +101,8 @@ class Asked<T> {
  * Appends everything a source yields: what `payloadOf` makes of it. Once a message failed, or the
  * source did, no more is taken from it, and what is under way is waited for.
  */
-export async function feed<T>(
-  native: NativeFeed,
+export async function appendAll<T>(
+  native: NativeSink,
   iterator: AsyncIterator<T, unknown, undefined>,
   payloadOf: (message: T) => Payload,
   patience: Patience,
@@ -115,7 +115,7 @@ export async function feed<T>(
   }
   const { failure } = source;
   try {
-    const report = valueOf<FlushReport>(await patience.wait(native.end().done()));
+    const report = valueOf<FlushReport>(await patience.wait(native.close().done()));
     if (failure === undefined) return report;
   } catch (error) {
     // The source's own would have been told.
@@ -126,47 +126,47 @@ export async function feed<T>(
 }
 
 async function give<T>(
-  native: NativeFeed,
+  native: NativeSink,
   source: Asked<T>,
   payloadOf: (message: T) => Payload,
   patience: Patience,
 ): Promise<void> {
   const ready = async (): Promise<unknown> => patience.wait(native.ready().done());
-  const offer = async (message: T): Promise<void> => {
+  const send = async (message: T): Promise<void> => {
     try {
       const payload = payloadOf(message);
-      while (!calling(() => native.offer(payload))) await ready();
+      while (!calling(() => native.startSend(payload))) await ready();
     } catch (error) {
       if (!(error instanceof Unsayable)) throw error;
       native.refuse(error.message);
     }
   };
   // A source that says nothing must not keep what failed to itself.
-  let [watching, offered] = [false, false];
+  let [watching, sent] = [false, false];
   const watch = async (): Promise<void> => {
-    offered = true;
+    sent = true;
     if (watching) return;
     watching = true;
-    // What is offered before a settled one is heard of has to be watched, too.
-    while (offered) {
-      offered = false;
+    // What is sent before a settled one is heard of has to be watched, too.
+    while (sent) {
+      sent = false;
       await native.stopped().done();
     }
     watching = false;
-    if (native.next() === "stop") source.letGo();
+    if (native.state() === "failed") source.letGo();
   };
   let due = performance.now() + SLICE_MS;
-  for (let next; (next = native.next()) !== "stop"; ) {
+  for (let state; (state = native.state()) !== "failed"; ) {
     if (performance.now() >= due) {
       await patience.wait(new Promise((resolve) => setImmediate(resolve)));
       due = performance.now() + SLICE_MS;
-    } else if (next === "wait") {
+    } else if (state === "full") {
       await ready();
     } else {
       patience.check();
       const given = await patience.wait(source.next());
       if (given === undefined) return;
-      await offer(given.message);
+      await send(given.message);
       void watch();
     }
   }

@@ -1,4 +1,4 @@
-//! [`Feed`]: the messages of one source on their way, for whoever asks the source himself.
+//! [`AppendSink`]: the messages of one source on their way, for whoever asks the source himself.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,23 +20,24 @@ const MAX_UNDER_WAY: usize = 16_384;
 /// of a buffer that others use too.
 const MAX_BYTES_UNDER_WAY: usize = 16 << 20;
 
-/// What to do with a source next.
+/// What an [`AppendSink`] can do with a message now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Ask it for a message: there is room for it.
-    More,
-    /// Wait until [`Feed::ready`].
-    Wait,
-    /// Ask it no further: a message was not delivered.
-    Stop,
+pub enum SinkState {
+    /// It has room for one: ask the source.
+    Ready,
+    /// It has none until [`AppendSink::ready`].
+    Full,
+    /// It takes none any more, since a message was not delivered: ask the source no further.
+    Failed,
 }
 
-/// What [`DurableStream::append_stream`] does, for whoever asks the source himself: ask it while
-/// [`next`](Feed::next) says so, [`offer`](Feed::offer) what it gives, and [`end`](Feed::end) it.
+/// What [`DurableStream::append_stream`] does, for whoever asks the source himself, in the words of
+/// futures' `Sink`: ask the source while the [`state`](AppendSink::state) is `Ready`,
+/// [`start_send`](AppendSink::start_send) what it gives, and [`close`](AppendSink::close) the sink.
 ///
-/// One task or thread drives a feed; any may wait for it. Dropped before its end, it leaves what
+/// One task or thread drives a sink; any may wait for it. Dropped before its end, it leaves what
 /// was taken under way.
-pub struct Feed {
+pub struct AppendSink {
     shared: Arc<Shared>,
 }
 
@@ -78,13 +79,13 @@ enum Blocked {
     Room(Pending<()>),
 }
 
-impl Feed {
+impl AppendSink {
     /// Messages of one source for `stream`. `seq` is the first one's `Stream-Seq`: the others are
     /// taken once that was.
     ///
     /// # Errors
     /// `InvalidArgument` unless `seq` is 1 to 256 visible ASCII characters.
-    pub fn new(stream: &DurableStream, seq: Option<&str>) -> Result<Feed> {
+    pub fn new(stream: &DurableStream, seq: Option<&str>) -> Result<AppendSink> {
         check_seq(seq)?;
         let progress = Progress { seq: seq.map(str::to_owned), ..Progress::default() };
         let shared = Shared {
@@ -93,7 +94,7 @@ impl Feed {
             waiting: Mutex::default(),
             generation: made_in(),
         };
-        Ok(Feed { shared: Arc::new(shared) })
+        Ok(AppendSink { shared: Arc::new(shared) })
     }
 
     /// Holds its locks.
@@ -107,19 +108,19 @@ impl Feed {
     }
 
     /// What to do with the source, as far as is known by now.
-    pub fn next(&self) -> Next {
+    pub fn state(&self) -> SinkState {
         if self.is_foreign() {
-            return Next::Stop;
+            return SinkState::Failed;
         }
         let mut progress = lock(&self.shared.progress);
         progress.collect(None);
-        progress.next()
+        progress.state()
     }
 
     /// Appends a message, as [`DurableStream::append`] does. `false` if there is no room for it: it
-    /// is offered again once the feed is [`ready`](Self::ready). One that comes after a failure is
+    /// is offered again once the sink is [`ready`](Self::ready). One that comes after a failure is
     /// only counted. On a stream that is not JSON, an empty one is nothing.
-    pub fn offer(&self, message: &[u8]) -> bool {
+    pub fn start_send(&self, message: &[u8]) -> bool {
         if self.is_foreign() {
             return true; // its end says so
         }
@@ -173,7 +174,7 @@ impl Feed {
         lock(&self.shared.progress).failure.get_or_insert(error);
     }
 
-    /// Waits until [`next`](Self::next) is not `Wait`.
+    /// Waits until [`state`](Self::state) is not `Wait`.
     pub fn ready(&self) -> Pending<()> {
         self.when(Progress::is_ready, |_| Ok(()))
     }
@@ -188,14 +189,14 @@ impl Feed {
     ///
     /// # Errors
     /// `Delivery`, which counts the messages delivered and those not, with the first cause.
-    pub fn end(&self) -> Pending<FlushReport> {
+    pub fn close(&self) -> Pending<FlushReport> {
         self.when(Progress::is_settled, Self::report)
     }
 
     fn when<T: Send + 'static>(
         &self,
         is_over: fn(&Progress) -> bool,
-        result: fn(&Feed) -> Result<T>,
+        result: fn(&AppendSink) -> Result<T>,
     ) -> Pending<T> {
         if self.is_foreign() {
             return Pending::ready(Err(forked()));
@@ -211,8 +212,9 @@ impl Feed {
         lock(&self.shared.waiting)
             .retain(|waiter| waiter.wait.as_ref().is_none_or(|wait| !wait.is_given_up()));
         let (completer, waiting) = pending();
-        let (feed, completer) = (Feed { shared: self.shared.clone() }, Mutex::new(Some(completer)));
-        Arc::new(Wait { feed, is_over, result, completer }).wake();
+        let (sink, completer) =
+            (AppendSink { shared: self.shared.clone() }, Mutex::new(Some(completer)));
+        Arc::new(Wait { sink, is_over, result, completer }).wake();
         waiting
     }
 
@@ -226,8 +228,8 @@ impl Feed {
         self.poll(context, None, |progress| progress.failure.is_some()).is_ready()
     }
 
-    /// [`end`](Self::end) for a task of any executor.
-    pub(super) fn poll_end(&self, context: &mut Context<'_>) -> Poll<Result<FlushReport>> {
+    /// [`close`](Self::close) for a task of any executor.
+    pub(super) fn poll_close(&self, context: &mut Context<'_>) -> Poll<Result<FlushReport>> {
         self.poll(context, None, Progress::is_settled).map(|()| self.report())
     }
 
@@ -251,7 +253,7 @@ impl Feed {
         if !is_over(&progress) {
             return Poll::Pending;
         }
-        // One that waits no more is not held: it may hold this feed.
+        // One that waits no more is not held: it may hold this sink.
         lock(&self.shared.waiting).retain(|waiter| !waiter.waker.will_wake(context.waker()));
         Poll::Ready(())
     }
@@ -274,15 +276,15 @@ impl Feed {
 }
 
 fn forked() -> Error {
-    Error::forked("this feed")
+    Error::forked("this sink")
 }
 
 /// A wait that is no task: it ends where the last of what it waits for is settled, also while the
 /// library shuts down.
 struct Wait<T> {
-    feed: Feed,
+    sink: AppendSink,
     is_over: fn(&Progress) -> bool,
-    result: fn(&Feed) -> Result<T>,
+    result: fn(&AppendSink) -> Result<T>,
     completer: Mutex<Option<Completer<T>>>,
 }
 
@@ -305,12 +307,12 @@ impl<T: Send + 'static> Wake for Wait<T> {
         }
         let waker = Waker::from(self.clone());
         let context = &mut Context::from_waker(&waker);
-        if self.feed.poll(context, Some(self.clone()), self.is_over).is_pending() {
+        if self.sink.poll(context, Some(self.clone()), self.is_over).is_pending() {
             return;
         }
         let completer = lock(&self.completer).take();
         if let Some(completer) = completer {
-            completer.complete((self.result)(&self.feed)); // not under the lock: it may wake others
+            completer.complete((self.result)(&self.sink)); // not under the lock: it may wake others
         }
     }
 }
@@ -359,18 +361,18 @@ impl Progress {
         }
     }
 
-    fn next(&self) -> Next {
+    fn state(&self) -> SinkState {
         let full = self.under_way.len() >= MAX_UNDER_WAY || self.bytes >= MAX_BYTES_UNDER_WAY;
         let waits = full || self.blocked.is_some() || (self.alone && !self.is_settled());
         match (&self.failure, waits) {
-            (Some(_), _) => Next::Stop,
-            (None, true) => Next::Wait,
-            (None, false) => Next::More,
+            (Some(_), _) => SinkState::Failed,
+            (None, true) => SinkState::Full,
+            (None, false) => SinkState::Ready,
         }
     }
 
     fn is_ready(&self) -> bool {
-        self.next() != Next::Wait
+        self.state() != SinkState::Full
     }
 
     fn is_stopped(&self) -> bool {
@@ -399,13 +401,13 @@ mod tests {
     #[test]
     fn waits_that_were_given_up_do_not_gather() {
         let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
-        let feed = Feed::new(&stream, Some("1")).unwrap();
-        assert!(feed.offer(b"x") && feed.next() == Next::Wait);
-        let mut wanted = feed.stopped();
+        let sink = AppendSink::new(&stream, Some("1")).unwrap();
+        assert!(sink.start_send(b"x") && sink.state() == SinkState::Full);
+        let mut wanted = sink.stopped();
         for _ in 0..10 {
-            drop((feed.ready(), feed.stopped(), feed.end()));
+            drop((sink.ready(), sink.stopped(), sink.close()));
         }
-        let kept = lock(&feed.shared.waiting).len();
+        let kept = lock(&sink.shared.waiting).len();
         assert!(wanted.now().is_none() && kept <= 1 + 3, "{kept} waits are kept");
     }
 }
