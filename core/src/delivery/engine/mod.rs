@@ -1,5 +1,8 @@
 //! The shared half of a producer: accepts writes under a short lock, settles them, and wakes
 //! the owner task. The task (`delivery/task`) owns the session and the wire.
+//!
+//! Locks are taken in the order registry, writers, closes, book, and the book is a leaf. Nothing waits
+//! and nothing of the host's runs under any of them.
 
 pub(crate) mod accept;
 pub(crate) mod settle;
@@ -27,6 +30,7 @@ use crate::transport::network;
 use crate::transport::request::Transport;
 use tokio::sync::{Notify, watch};
 
+/// Any thread may call it; see `delivery/task` for what the I/O thread alone may do.
 pub(crate) struct Engine {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) config: Config,

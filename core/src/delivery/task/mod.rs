@@ -1,7 +1,7 @@
 //! The owner task: one per producer, the only one that touches its session and its wire.
 //!
 //! Each round takes what the handles left, expires what is too old, starts the requests that may
-//! start, and sleeps until an answer, a wake-up or a timer.
+//! start, and sleeps until an answer, a wake-up or a timer. All of it runs on the I/O thread.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
