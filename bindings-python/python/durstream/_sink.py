@@ -190,7 +190,7 @@ async def run(
     source = waits.asking(sink, source)
     failure: Optional[Exception] = None
     due = time.monotonic() + _SLICE
-    while (step := sink.next()) != "failed":
+    while (step := sink.state()) != "failed":
         if time.monotonic() >= due:
             await waits.give_way()
             due = time.monotonic() + _SLICE
