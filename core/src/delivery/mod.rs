@@ -4,11 +4,11 @@
 // The map, as in `lib.rs`. A write goes in at the engine, into the buffer, out with the task, and is
 // settled by the engine again.
 //
-//   handle open          what a producer shows; how it starts, restarts, and who comes first
-//   task closing         its owner, one loop over session and wire; the end of the stream
-//   engine               the half that handles and task share: accept, settle
-//   callbacks decide config   reports to the host; what an answer means, pure; settings
-//   buffer               what is accepted and what became of it
+//   handle open                what a producer shows; how it starts, restarts, who comes first
+//   task closing               its owner, one loop over session and wire; the end of the stream
+//   engine                     the half that handles and task share: accept, settle
+//   callbacks decide config    reports to the host; what an answer means, pure; settings
+//   buffer                     what is accepted and what became of it
 
 pub(crate) mod buffer;
 pub(crate) mod callbacks;
