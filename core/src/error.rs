@@ -11,11 +11,11 @@ use crate::reason::Reason;
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// How long a text of an error is at most, in bytes: whatever name is in it, and whoever gave it.
+/// The longest text of an error, in bytes, whatever names are in it.
 pub(crate) const MAX_TEXT: usize = 2048;
-/// How much of a name is shown within one, in bytes.
+/// The longest name shown in a text, in bytes.
 const MAX_NAME: usize = 256;
-/// What stands for the rest of a text that is longer.
+/// The mark at the end of a text that was cut.
 pub(crate) const CUT: &str = "…";
 /// How many findings of a validator an error has at most.
 const MAX_ISSUES: usize = 32;
@@ -36,8 +36,8 @@ pub(crate) fn start(text: &str, most: usize) -> &str {
     &text[..end.unwrap_or_default()]
 }
 
-/// As much of a text as an error keeps, and a little more where that is cut: not all of it is
-/// copied for that.
+/// As much of a text as an error keeps, and a little more if it is cut, so that a long text is not
+/// copied whole.
 fn kept(text: &str) -> String {
     start(text, MAX_TEXT + 4).to_owned()
 }
@@ -51,7 +51,7 @@ pub(crate) fn shown(name: &str) -> String {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $code:literal;)*) => {
-        /// What went wrong, and so what the caller can do about it.
+        /// The kind of an error, which says what the caller can do about it.
         ///
         /// The numbers are the C ABI's `durstream_code`; they are never changed or used again.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,17 +126,17 @@ kinds! {
 pub struct Issue {
     /// Where in the value, as a JSON Pointer (`/address/city`); empty for the whole value.
     pub path: String,
-    /// What is wrong there.
+    /// The text: what is wrong there.
     pub message: String,
 }
 
-/// What a kind of error carries beyond its text. Each text of it is cut beyond 2 KiB, with an
+/// The details of an error beyond its text. Each text of it is cut beyond 2 KiB, with an
 /// ellipsis, and a validator's findings beyond 32 are left out.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Detail {
-    /// [`ErrorKind::InvalidArgument`]: the option, in the core's spelling (`linger_ms`); one there
-    /// is not, as it was given.
+    /// [`ErrorKind::InvalidArgument`]: the option, in the core's spelling (`linger_ms`); an unknown
+    /// one as it was given.
     Option(Cow<'static, str>),
     /// [`ErrorKind::Validation`].
     Validation {
@@ -144,7 +144,7 @@ pub enum Detail {
         collection: String,
         /// The entity's key, where it was known.
         key: Option<String>,
-        /// What the validator found.
+        /// The findings of the validator.
         issues: Vec<Issue>,
     },
     /// [`ErrorKind::StaleEpoch`]: the epoch the server has now.
@@ -192,7 +192,7 @@ impl Detail {
                     issues: issues.collect(),
                 }
             }
-            // Numbers, and what is bounded where it comes from.
+            // Numbers, and texts that are bounded at their source.
             other => other,
         }
     }
@@ -283,7 +283,7 @@ impl Error {
         self.change(|e| e.retryable = retryable)
     }
 
-    /// What went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -293,7 +293,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Why a write that was refused with this error was.
+    /// The reason of a write that was refused with this error.
     pub(crate) fn refusal(&self) -> Reason {
         self.reason().unwrap_or(match self.kind() {
             ErrorKind::StreamClosed => Reason::StreamClosed,
@@ -318,7 +318,7 @@ impl Error {
         self.0.url.as_deref()
     }
 
-    /// The HTTP status, where there was an answer.
+    /// The HTTP status, if the server answered.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
@@ -333,13 +333,13 @@ impl Error {
         self.0.definite
     }
 
-    /// What this kind of error carries beyond its text.
+    /// The details beyond the text.
     pub fn detail(&self) -> Option<&Detail> {
         self.0.detail.as_ref()
     }
 
-    /// The option an [`ErrorKind::InvalidArgument`] is about, in the core's spelling; one there is
-    /// not, as it was given.
+    /// The option an [`ErrorKind::InvalidArgument`] is about, in the core's spelling; an unknown
+    /// one as it was given.
     pub fn option_name(&self) -> Option<&str> {
         match self.detail() {
             Some(Detail::Option(name)) => Some(name),
@@ -347,7 +347,7 @@ impl Error {
         }
     }
 
-    /// Everything above as one JSON object: the form in which Python and Node receive errors.
+    /// All of the error as one JSON object: the form in which Python and Node receive errors.
     pub fn to_json(&self) -> Value {
         let mut out = json!({
             "name": self.kind().class_name(),
@@ -415,7 +415,7 @@ impl std::error::Error for Error {
 mod tests {
     use super::*;
 
-    /// Whoever names something, and however long the name is.
+    /// Whatever the error names, and however long the name is.
     #[test]
     fn no_name_makes_an_error_long() {
         use crate::options::Options;

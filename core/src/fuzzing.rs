@@ -1,5 +1,5 @@
-//! What holds of any bytes from outside: the bodies of the targets in `fuzz/`. Each takes an input
-//! and panics where a promise is broken, not only where the code under it panics.
+//! Promises that hold for any bytes from outside: the bodies of the targets in `fuzz/`. Each takes
+//! an input and panics where a promise is broken, not only where the code under it panics.
 //!
 //! Inputs are text where they can be, so that seeds are written by hand and findings read.
 
@@ -39,7 +39,7 @@ pub const TARGETS: [Target; 6] = [
     ("urls", urls),
 ];
 
-/// What is between the parts of an input.
+/// The line between the parts of an input.
 const RULE: &[u8] = b"\n--\n";
 const EPOCH: u64 = 5000;
 
@@ -344,7 +344,7 @@ pub fn options(data: &[u8]) {
     assert!(!format!("{options:?}").contains(SECRET), "secrets are not shown");
 }
 
-/// What is set where secrets are; with its space, no name of a header can hold it.
+/// The value of every secret; with its space, no name of a header can hold it.
 const SECRET: &str = "a secret";
 
 /// The options that the lines set, and the names of the headers; each failure names its own.
@@ -433,7 +433,7 @@ fn check_below(url: &Url, options: &Options) {
     assert!(url.path().len() > prefix.len(), "{} is no stream below {prefix}", url.path());
 }
 
-/// What stands before and behind the first `by`; all before, where there is none.
+/// The parts before and behind the first `by`; everything is before, if there is none.
 fn split<'a>(data: &'a [u8], by: &[u8]) -> (&'a [u8], &'a [u8]) {
     match data.windows(by.len()).position(|window| window == by) {
         Some(at) => (&data[..at], &data[at + by.len()..]),
@@ -469,11 +469,11 @@ mod tests {
 
     /// Some seconds in all, in a build for tests.
     const MUTATIONS: usize = 10_000;
-    /// What is kept for each target stays small enough to be kept.
+    /// The most inputs that are kept for each target.
     const MOST_FILES: usize = 120;
     const MOST_BYTES: usize = 300_000 / TARGETS.len();
 
-    /// What bytes at random would hardly come to.
+    /// Words that random bytes would hardly form.
     const WORDS: [&[u8]; 30] = [
         b"\n--\n",
         b"\n\n",

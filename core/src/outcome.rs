@@ -1,11 +1,11 @@
-//! What became of a write, a flush and the end of a stream.
+//! The outcomes of a write, of a flush, and of the end of a stream.
 
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::reason::Reason;
 
-/// What finally became of a write.
+/// The final status of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i32)]
@@ -18,7 +18,7 @@ pub enum Status {
     Rejected = 3,
     /// Accepted, certainly not in the stream, and nobody refused it.
     Cancelled = 4,
-    /// Settled so long ago that only "not plainly delivered" could be remembered no more.
+    /// Settled so long ago that its outcome is forgotten; it may not have been plainly delivered.
     Forgotten = 5,
 }
 
@@ -35,23 +35,23 @@ impl Status {
     }
 }
 
-/// The settled fate of one write.
+/// The outcome of one write.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What became of it.
+    /// The status.
     pub status: Status,
-    /// Why, where it was not delivered.
+    /// Why it was not delivered; `None` if it was.
     pub reason: Option<Reason>,
-    /// Delivered, and the server said it had it already.
+    /// Delivered, and the server said that it had the write already.
     pub duplicate: bool,
     /// Delivered, and possibly twice: see `on_uncertain`.
     pub maybe_duplicate: bool,
-    /// Requests it took; 0 where nobody asked before it settled.
+    /// Requests sent for it; 0 if no caller waited before it settled.
     pub attempts: u32,
-    /// The stream's offset after its batch, where somebody asked before it settled.
+    /// The stream's offset after its batch; only if a caller waited before it settled.
     pub offset: Option<Arc<str>>,
-    /// The error, where it was not delivered.
+    /// The error; `None` if it was delivered.
     pub error: Option<Error>,
 }
 
@@ -72,8 +72,8 @@ impl Outcome {
         Outcome { status, reason: Some(reason), error: Some(error), ..Outcome::delivered() }
     }
 
-    /// The truth about a write that is given up: where it is in doubt, not that it is not in the
-    /// stream.
+    /// The outcome of a write that is given up. A write in doubt is never said to be absent from
+    /// the stream.
     pub(crate) fn undelivered(
         in_doubt: bool,
         status: Status,
@@ -97,7 +97,7 @@ impl Outcome {
     }
 }
 
-/// What a write returned: a number, or the reason it was turned away.
+/// The receipt of a write: its number, or the reason it was turned away.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
     id: u64,
@@ -119,7 +119,7 @@ impl Receipt {
         self.id
     }
 
-    /// Whether the write was accepted; its outcome is then told by the producer's `wait`.
+    /// Whether the write was accepted; the producer's `wait` then gives its outcome.
     pub fn is_accepted(&self) -> bool {
         self.refused.is_none()
     }
@@ -130,22 +130,22 @@ impl Receipt {
     }
 }
 
-/// What a flush found.
+/// The report of a flush.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushReport {
     /// Writes delivered since the last flush.
     pub delivered: u64,
-    /// Of these, the ones the server said it had already.
+    /// Of these, the writes that the server said it had already.
     pub duplicates: u64,
-    /// Of the delivered, the ones that may be there twice.
+    /// Of the delivered writes, those that may be in the stream twice.
     pub uncertain: u64,
 }
 
-/// How a stream was ended.
+/// The result of ending a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CloseResult {
-    /// The stream's final offset, where the server said it.
+    /// The stream's final offset, if the server said it.
     pub final_offset: Option<Arc<str>>,
 }

@@ -31,8 +31,8 @@ pub struct IdempotentProducer {
 impl IdempotentProducer {
     /// Opens a producer on a stream. Sends nothing before the first write.
     ///
-    /// The id stays the same over restarts: a new producer takes over from an older one of the
-    /// same id, whatever that one had written stays, and nothing is written twice.
+    /// The id stays the same over restarts: a new producer takes over from an older one of the same
+    /// id. Everything the older one wrote stays, and nothing is written twice.
     ///
     /// # Errors
     /// `InvalidArgument`: the id or an option is wrong.
@@ -40,7 +40,8 @@ impl IdempotentProducer {
         Self::open_with(stream, producer_id, options, Callbacks::default())
     }
 
-    /// The same, with callbacks that are told what becomes of every write.
+    /// Opens a producer with callbacks that report the outcome of every write; otherwise as
+    /// [`open`](Self::open).
     pub fn open_with(
         stream: &DurableStream,
         producer_id: &str,
@@ -60,25 +61,27 @@ impl IdempotentProducer {
     /// once; the outcome comes with [`wait`](Self::wait), `flush` or the [`Callbacks`].
     ///
     /// # Errors
-    /// `Validation` (empty, or no JSON), `TooLarge`, `BufferFull`, `ProducerClosed`,
-    /// `StaleEpoch` once fenced, or what the producer failed with.
+    /// `Validation` (empty, or no JSON), `TooLarge`, `BufferFull`, `ProducerClosed`, `StaleEpoch`
+    /// once fenced, or the error that the producer failed with.
     pub fn append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
         self.append_with(message, WriteOptions::default())
     }
 
-    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    /// Accepts one message as [`append`](Self::append) does, and waits up to `max_block_ms` for
+    /// room in a full buffer. Blocks the thread.
     pub fn blocking_append(&self, message: impl AsRef<[u8]>) -> Result<Receipt> {
         self.append_with(message, WriteOptions::BLOCKING)
     }
 
-    /// The same, with a tag or waiting, as `options` say.
+    /// Accepts one message as [`append`](Self::append) does, with a tag or waiting for room, as
+    /// `options` say.
     pub fn append_with(&self, message: impl AsRef<[u8]>, options: WriteOptions) -> Result<Receipt> {
         let message = message.as_ref();
         self.engine.check_message(message)?;
         self.engine.accept_with(&[message], 0, options).map(Receipt::accepted)
     }
 
-    /// The same as [`append`](Self::append); what would be an error is a rejected receipt.
+    /// Accepts one message as [`append`](Self::append) does; an error becomes a rejected receipt.
     pub fn try_append(&self, message: impl AsRef<[u8]>) -> Receipt {
         self.append(message).unwrap_or_else(Receipt::refused)
     }
@@ -93,16 +96,15 @@ impl IdempotentProducer {
         self.append_serialised(&text)
     }
 
-    /// Accepts one JSON value as a serialiser has just written it, which is not checked again. For
-    /// the bindings, which have serialisers of their own.
+    /// Accepts one JSON value from a serialiser of a binding; the text is not checked again.
     #[doc(hidden)]
     pub fn append_serialised(&self, text: &[u8]) -> Result<Receipt> {
         debug_assert!(json::check(text).is_ok(), "a serialiser writes JSON");
         self.engine.accept_with(&[text], 0, WriteOptions::default()).map(Receipt::accepted)
     }
 
-    /// Whether there is nothing to wait for before a write of so many bytes; if there is, `ready`
-    /// waits for it. For the bindings that wait for room themselves.
+    /// Whether the caller need not wait before a write of so many bytes; if it has to, `ready`
+    /// does. For the bindings that wait for room themselves.
     #[doc(hidden)]
     pub fn finds_room(&self, size: usize) -> bool {
         self.engine.finds_room(size)
@@ -125,26 +127,26 @@ impl IdempotentProducer {
         self.engine.flush()
     }
 
-    /// Waits until writes are taken at once: there is room in the buffer for the one that last
-    /// found none, or for any other.
+    /// Waits until writes are taken at once: the buffer has room for the write that last found
+    /// none, or for any other.
     ///
     /// # Errors
-    /// What the producer ended with, if it did.
+    /// The error that the producer ended with, if it has.
     pub fn ready(&self) -> Pending<()> {
         self.engine.ready()
     }
 
-    /// Begins a fresh session, which may claim the id, once everything accepted so far is
-    /// settled: the way back after another producer took over (`StaleEpoch`).
+    /// Begins a fresh session, which may claim the id, once everything accepted so far is settled.
+    /// It is the way back after another producer took over (`StaleEpoch`).
     ///
     /// # Errors
-    /// `ProducerClosed`, or what the producer failed with.
+    /// `ProducerClosed`, or the error that the producer failed with.
     pub fn restart(&self) -> Pending<()> {
         self.engine.restart()
     }
 
     /// Flushes, then ends the *stream* for everybody, a last message in the same request
-    /// (PROTOCOL.md 5.2.1). A stream that somebody else ended is `StreamClosed`.
+    /// (PROTOCOL.md 5.2.1). If another producer ended it, the result is `StreamClosed`.
     ///
     /// If the flush fails, the stream is not ended, and close may be called again. Repeats
     /// return the first result.
@@ -156,7 +158,7 @@ impl IdempotentProducer {
         close(&self.engine, CloseWith::of(message))
     }
 
-    /// Flushes and lets go without ending the stream. Reports as `flush` does.
+    /// Flushes and stops the producer without ending the stream. Reports as `flush` does.
     pub fn detach(&self) -> Pending<FlushReport> {
         let report = self.engine.flush();
         self.engine.begin_stop();
@@ -168,13 +170,13 @@ impl IdempotentProducer {
         self.engine.begin_stop();
     }
 
-    /// Ends now: pending writes settle as `cancelled`, or `delivery-unknown` where they were
-    /// under way.
+    /// Ends now: pending writes settle as `cancelled`, or as `delivery-unknown` if they were under
+    /// way.
     pub fn stop(&self) {
         self.engine.stop_now();
     }
 
-    /// Where the producer stands.
+    /// The producer's state.
     pub fn snapshot(&self) -> Snapshot {
         self.engine.snapshot()
     }
@@ -184,7 +186,7 @@ impl IdempotentProducer {
         self.engine.stats()
     }
 
-    /// The id as it goes on the wire: with its suffix if `shared`.
+    /// The producer id as sent: with its suffix if `shared`.
     pub fn producer_id(&self) -> &str {
         self.engine.producer_id()
     }

@@ -64,7 +64,8 @@ reasons! {
     StreamClosed = 18, "stream-closed";
     /// The stream was deleted.
     Gone = 19, "gone";
-    /// The server lost its memory of the session and nothing else decides.
+    /// The server lost its memory of the session, and nothing else decides whether the write is
+    /// stored.
     RetryExhausted = 20, "retry-exhausted";
     /// The server takes no further producers on this stream.
     ProducerLimit = 21, "producer-limit";
@@ -73,8 +74,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Why nobody knows what became of a write, where a refusal for this reason could not settle
-    /// it: an earlier attempt may have been stored.
+    /// The reason of a write in doubt, where a refusal for this reason could not settle it: an
+    /// earlier attempt may have been stored.
     pub(crate) fn in_doubt(self) -> Reason {
         match self {
             Reason::Expired | Reason::Fenced | Reason::ProducerStopped | Reason::RetryExhausted => {

@@ -1,7 +1,7 @@
 //! Counters and gauges of one producer, in one consistent snapshot.
 
-/// What a producer has done so far. At every instant
-/// `accepted = delivered + rejected + cancelled + unknown + pending`.
+/// The counters of a producer. At every instant `accepted = delivered + rejected + cancelled +
+/// unknown + pending`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -9,15 +9,15 @@ pub struct Stats {
     pub accepted: u64,
     /// Writes in the stream.
     pub delivered: u64,
-    /// Of these, the ones the server said it had already.
+    /// Of these, the writes that the server said it had already.
     pub duplicates: u64,
-    /// Of the delivered, the ones that may be there twice.
+    /// Of the delivered writes, those that may be in the stream twice.
     pub uncertain: u64,
     /// Accepted writes the server refused.
     pub rejected: u64,
     /// Accepted writes that were given up and are certainly not in the stream.
     pub cancelled: u64,
-    /// Accepted writes nothing decided.
+    /// Accepted writes that stay in doubt: nothing said whether they are stored.
     pub unknown: u64,
     /// Accepted writes not settled yet.
     pub pending: u64,

@@ -24,7 +24,7 @@ pub fn server_url() -> String {
         .expect("run these tests with `cargo xtask test`, or below `cargo xtask with-server --`")
 }
 
-/// The same as an address to connect to.
+/// The address of the server, to connect to.
 ///
 /// # Panics
 /// If the URL is not `http://` and an address.

@@ -50,7 +50,7 @@ impl Tree {
         Ok(path)
     }
 
-    /// The same, emptied first.
+    /// A directory below `target/`, made when missing and emptied first.
     pub(crate) fn fresh_directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.target.join(name);
         if path.exists() {

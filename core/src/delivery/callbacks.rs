@@ -18,11 +18,11 @@ pub struct Failure {
     pub id: u64,
     /// The tag it was written with; 0 for none.
     pub tag: u64,
-    /// Its bytes as they would have gone out, without framing.
+    /// Its bytes as the library would have sent them, without framing.
     pub payload: Bytes,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// Why.
+    /// The error: why it was not delivered.
     pub error: Error,
 }
 
@@ -30,13 +30,13 @@ pub struct Failure {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The receipt id of the first write; the others' follow it without a gap.
+    /// The receipt id of the first write; the others follow it without a gap.
     pub first_id: u64,
-    /// How many writes.
+    /// How many writes there are.
     pub count: u64,
     /// The tag of each, 0 for none; empty where none of them has one.
     pub tags: Vec<u64>,
-    /// What became of all of them: whether they were duplicates, the attempts, the offset.
+    /// The outcome they share: whether they were duplicates, the attempts, the offset.
     pub outcome: Outcome,
 }
 
@@ -46,17 +46,17 @@ pub type ErrorCallback = Arc<dyn Fn(Failure) + Send + Sync>;
 /// Receives every write that was delivered, a batch at a time in the order of the calls, on the
 /// library's dispatcher thread.
 ///
-/// What waits to be told counts against the buffer, so one that is slower than the server makes
+/// Reports that wait count against the buffer, so a callback that is slower than the server makes
 /// writers wait instead of memory grow.
 pub type DeliveryCallback = Arc<dyn Fn(Delivery) + Send + Sync>;
 
-/// What a producer reports to its host. Each accepted write is told to one of the two, once; it may be
-/// before the call that made the write has returned.
+/// The callbacks of a producer. Each accepted write is reported to one of the two, once; the report
+/// may come before the call that made the write has returned.
 #[derive(Clone, Default)]
 pub struct Callbacks {
-    /// Of the writes that are not delivered. Without it the first of each reason is logged.
+    /// For the writes that are not delivered. Without it the first of each reason is logged.
     pub on_error: Option<ErrorCallback>,
-    /// Of the writes that are.
+    /// For the writes that are delivered.
     pub on_delivery: Option<DeliveryCallback>,
 }
 
@@ -67,20 +67,20 @@ impl std::fmt::Debug for Callbacks {
     }
 }
 
-/// What is accounted for delivered writes that are still to be reported, beyond their tags: the
-/// call, its place in the line, and what it shares with nobody.
+/// Bytes accounted for a report of delivered writes beyond their tags: the queued call, and its own
+/// allocations.
 const NOTICE: u64 = 256;
 
 /// A holder of a producer and its callbacks.
 struct Listener {
     holder: u32,
     callbacks: Callbacks,
-    /// The first write it is told nothing of: it was accepted after the holder was let go.
+    /// The first write that is not reported to it: it was accepted after the holder was let go.
     until: u64,
 }
 
 impl Listener {
-    /// The one of its callbacks that is called for a batch, if it has it and is told of the batch.
+    /// Its callback for a batch, if it has that callback and the batch is reported to it.
     fn called<C: Clone>(
         &self,
         batch: &Batch,
@@ -92,14 +92,14 @@ impl Listener {
     }
 }
 
-/// A holder's callback that is called, and where what it is told ends.
+/// A holder's callback that is called, and the first write that is not reported to it.
 pub(crate) struct Called<C> {
     holder: u32,
     until: u64,
     callback: C,
 }
 
-/// What became of a batch, and who is told.
+/// A delivery report: the outcome of a batch, and the callbacks that receive it.
 pub(crate) enum Report {
     Failed {
         to: Vec<Called<ErrorCallback>>,
@@ -117,7 +117,7 @@ pub(crate) enum Report {
 }
 
 impl Report {
-    /// What it holds until it has been delivered.
+    /// The room it holds until it has been delivered.
     pub(crate) fn cost(&self) -> u64 {
         match self {
             Report::Failed { batch, .. } => batch.cost(),
@@ -125,7 +125,7 @@ impl Report {
         }
     }
 
-    /// Calls everybody back. A callback that panics takes the report from nobody else.
+    /// Calls every callback. A callback that panics takes the report from no other.
     pub(crate) fn deliver(self) {
         match self {
             Report::Failed { to, batch, outcome, error } => {
@@ -160,14 +160,14 @@ impl Report {
 pub(crate) struct Listeners(Mutex<Vec<Listener>>);
 
 impl Listeners {
-    /// Adds a holder's callbacks; all holders are told of every write.
+    /// Adds a holder's callbacks; every holder receives the reports of all writes.
     pub(crate) fn add(&self, holder: u32, callbacks: Callbacks) {
         if callbacks.on_error.is_some() || callbacks.on_delivery.is_some() {
             lock(&self.0).push(Listener { holder, callbacks, until: u64::MAX });
         }
     }
 
-    /// Tells a holder nothing of the writes from an id on; whether it is told anything.
+    /// Reports no write from an id on to a holder; whether the holder has callbacks.
     pub(crate) fn limit(&self, holder: u32, until: u64) -> bool {
         let mut listeners = lock(&self.0);
         let mut its: Vec<_> = listeners.iter_mut().filter(|own| own.holder == holder).collect();
@@ -182,15 +182,15 @@ impl Listeners {
             std::mem::take(&mut *listeners).into_iter().partition(|own| own.holder == holder);
         *listeners = others;
         drop(listeners);
-        drop(its); // not under the lock: they are the host's
+        drop(its); // not under the lock: dropping them runs the host's code
     }
 
-    /// Whether anybody is told of failures.
+    /// Whether any holder has a callback for failures.
     pub(crate) fn hear_failures(&self) -> bool {
         lock(&self.0).iter().any(|own| own.callbacks.on_error.is_some())
     }
 
-    /// The report of a batch, if anybody is told of its outcome.
+    /// The report of a batch, if any holder has a callback for its outcome.
     pub(crate) fn report(&self, batch: &Batch, outcome: &Outcome) -> Option<Report> {
         let listeners = lock(&self.0);
         if let Some(error) = &outcome.error {

@@ -9,12 +9,12 @@ use crate::outcome::CloseResult;
 use crate::requests::operations;
 use crate::runtime::pending::{Pending, pending};
 
-/// What a stream ends with.
+/// The end of a stream: its last message and the identity it is sent with.
 pub(crate) enum CloseWith {
     Message(Vec<u8>),
-    /// Nothing, under the producer's identity: a rival's end is not its own.
+    /// Nothing, under the producer's identity: the end of another producer is an error.
     AsProducer,
-    /// Nothing, and no identity: the stream is closed, whoever did it.
+    /// Nothing, and no identity: a stream that anybody closed counts as closed.
     Unidentified,
 }
 
@@ -23,7 +23,7 @@ impl CloseWith {
         message.map_or(CloseWith::AsProducer, |message| CloseWith::Message(message.to_vec()))
     }
 
-    /// What comes of it behind another's end, which took no last message of this one.
+    /// The result after another holder's close, which did not take this last message.
     fn behind(&self, engine: &Engine, end: CloseResult) -> Result<CloseResult> {
         match self {
             CloseWith::Message(_) => Err(is_closed(engine, end)),
@@ -32,13 +32,14 @@ impl CloseWith {
     }
 }
 
-/// Ends the stream behind an engine: flush, then EOF, then let go. The first answers for repeats.
+/// Ends an engine's stream: flush, end the stream, stop. The first close's result answers for
+/// repeats.
 pub(crate) fn close(engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResult> {
     close_by(0, engine, last)
 }
 
-/// The same for one of several who share the engine, by a number: another's end did not take the
-/// last message of this one.
+/// Ends the stream for one of several holders of the engine, by its number. Behind another holder's
+/// close, a last message of this one is an error.
 pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResult> {
     let (completer, result) = pending();
     {
@@ -65,7 +66,7 @@ pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pendin
     result
 }
 
-/// The same where another's close is under way: only if that one fails.
+/// Waits for another holder's close that is under way, and closes only if that fails.
 fn close_behind(
     other: Pending<CloseResult>,
     by: u64,
@@ -81,14 +82,14 @@ fn close_behind(
     result
 }
 
-/// The error of what comes behind the stream's end.
+/// The error of a call behind the stream's end.
 pub(crate) fn is_closed(engine: &Engine, end: CloseResult) -> Error {
     let detail = Detail::StreamClosed { final_offset: end.final_offset };
     let error = Error::new(ErrorKind::StreamClosed, "the stream is closed: this process closed it");
     error.with_detail(detail).with_url(&engine.endpoint.shown)
 }
 
-/// A close under way: dropped without an end, it fails for everybody who waits.
+/// A close under way: dropped without an end, it fails for every caller that waits.
 struct Closing {
     engine: Arc<Engine>,
     ended: bool,
@@ -96,14 +97,14 @@ struct Closing {
 
 impl Closing {
     fn end(&mut self, outcome: Result<CloseResult>) {
-        self.ended = true; // a close that somebody begins on hearing of it is not this one
+        self.ended = true; // a close begun by a caller that is told of this one is a new one
         let engine = &self.engine;
         let waiters = {
             let mut closes = engine.closes();
             if let Ok(done) = &outcome {
                 closes.result = Some(done.clone());
             }
-            engine.book().lifecycle.end_close(); // under `closes`: who comes now starts a close anew
+            engine.book().lifecycle.end_close(); // under `closes`: the next call closes anew
             std::mem::take(&mut closes.waiters)
         };
         if outcome.is_ok() {
@@ -127,7 +128,7 @@ async fn end_stream(engine: &Arc<Engine>, last: CloseWith) -> Result<CloseResult
         true => engine.flush_the_rest().await?,
         false => engine.flush().await?,
     };
-    // The stream is not ours to end any more: a fenced producer's successor writes to it.
+    // This producer must not end the stream any more: a fenced producer's successor writes to it.
     if let (Some(End::Failed | End::Fenced), Some(error)) = {
         let book = engine.book();
         (book.lifecycle.end(), book.lifecycle.error().cloned())
@@ -139,11 +140,11 @@ async fn end_stream(engine: &Arc<Engine>, last: CloseWith) -> Result<CloseResult
             let id = engine.accept_last(&message)?;
             let outcome = engine.wait(id).await?;
             if let Some(error) = outcome.error {
-                let _ = engine.flush().await; // reported here, and not once more by the next one
+                let _ = engine.flush().await; // reported here, and not again by the next flush
                 return Err(error);
             }
             if outcome.duplicate && engine.config.is_replay {
-                // What it repeats need not have ended the stream.
+                // The earlier write that it repeats need not have ended the stream.
                 end_plainly(engine).await?
             } else {
                 outcome.offset

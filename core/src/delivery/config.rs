@@ -15,11 +15,11 @@ use crate::runtime::chance::random;
 const MAX_ID: usize = 256;
 /// Random characters `shared` adds to an id, with a dash before them.
 const SHARED_SUFFIX: usize = 12;
-/// How long a producer with an epoch of the caller's gathers without `linger_ms`: what it cuts by
-/// time, a replay may cut elsewhere.
+/// How long a producer with an epoch of the caller's gathers without `linger_ms`: a replay may cut
+/// a batch elsewhere that was cut by time.
 const REPLAY_LINGER: Duration = Duration::from_secs(5);
 
-/// What a producer needs to know.
+/// The checked settings of a producer.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) producer_id: String,
@@ -41,9 +41,9 @@ pub(crate) struct Config {
     pub(crate) request_timeout: Duration,
     pub(crate) retries: Retries,
     pub(crate) resend_uncertain: bool,
-    /// Whether others write to the stream under this id, and likely much the same.
+    /// Whether other producers write to the stream under this id, probably much the same messages.
     pub(crate) shared: bool,
-    /// Every write's outcome is told to its caller: nothing is logged.
+    /// The caller waits for every write's outcome: nothing is logged.
     pub(crate) awaited: bool,
     /// Requests carry an identity, as long as the server takes it.
     pub(crate) identified: bool,
@@ -109,7 +109,7 @@ impl Config {
 }
 
 impl Config {
-    /// What may gather and wait.
+    /// The bounds of batches and buffer.
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
             json: self.json,

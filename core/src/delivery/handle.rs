@@ -1,4 +1,4 @@
-//! What every producer shows of itself.
+//! The snapshot that every producer shows of itself.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::delivery::buffer::lifecycle::Lifecycle;
 use crate::delivery::engine::Engine;
 use crate::error::Error;
 
-/// Where a producer stands, for a person or a dashboard.
+/// The state of a producer, for a person or a dashboard.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -16,7 +16,7 @@ pub struct Snapshot {
     pub attempt: u32,
     /// Writes accepted and not settled.
     pub buffered_writes: u64,
-    /// Bytes they reserve, overhead included.
+    /// Bytes that these writes reserve, overhead included.
     pub buffered_bytes: u64,
     /// The most recent failure, transient ones included.
     pub last_error: Option<Error>,
@@ -31,7 +31,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What a forked child sees of its parent's producer: its locks are not to be touched.
+    /// The snapshot that a forked child gets of its parent's producer, whose locks it must not
+    /// touch.
     fn foreign() -> Self {
         Snapshot {
             state: Lifecycle::Stopped,
@@ -66,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// The id as it goes on the wire: with its suffix if `shared`.
+    /// The id as sent: with its suffix if `shared`.
     pub(crate) fn producer_id(&self) -> &str {
         &self.config.producer_id
     }

@@ -1,5 +1,5 @@
-//! The exactly-once machine: what is accepted goes out in order, each write once, and every write
-//! gets its outcome.
+//! The exactly-once machine: accepted writes go out in order, each once, and every write gets its
+//! outcome.
 
 // The map, as in `lib.rs`. A write goes in at the engine, into the buffer, out with the task, and is
 // settled by the engine again.

@@ -1,4 +1,4 @@
-//! Opening: a producer is started, waits for the one that comes before it, and may start over.
+//! Opening: a producer is started, waits for its predecessor, and may start over.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -18,19 +18,19 @@ use crate::transport::endpoint::Endpoint;
 
 static ENGINES: PerProcess<Mutex<Engines>> = PerProcess::new(Mutex::default);
 
-/// The engines of a process by what they write to and under which id: opening one looks only at
-/// those that it could meet.
+/// The engines of a process by stream and producer id: opening a producer checks only those that it
+/// could meet.
 #[derive(Default)]
 struct Engines {
     by_identity: BTreeMap<(Arc<str>, String), Vec<Weak<Engine>>>,
     /// How many there are, ended ones included.
     count: usize,
-    /// At how many the ended ones are forgotten.
+    /// At how many the ended engines are removed.
     full: usize,
 }
 
 impl Engines {
-    /// How many there may be at least before the ended ones are looked for.
+    /// The least number at which the ended engines are removed.
     const LEAST: usize = 64;
 
     fn add(&mut self, engine: &Arc<Engine>) {
@@ -48,7 +48,7 @@ impl Engines {
     }
 }
 
-/// Those that write to a stream under an id, in the order in which they were opened.
+/// The engines that write to a stream under an id, in the order in which they were opened.
 pub(crate) fn writers_of(stream: &Arc<str>, id: &str) -> Vec<Arc<Engine>> {
     let identity = (stream.clone(), id.to_owned());
     let engines = lock(ENGINES.get());
@@ -57,7 +57,7 @@ pub(crate) fn writers_of(stream: &Arc<str>, id: &str) -> Vec<Arc<Engine>> {
 }
 
 impl Engine {
-    /// Starts a producer. `after` is one whose end the first request has to wait for.
+    /// Starts a producer. Its first request waits for the end of `after`.
     pub(crate) fn start(
         endpoint: Endpoint,
         config: Config,
@@ -69,15 +69,15 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Makes it known to the process, and to those who open one of the same identity.
+    /// Makes it known to the process, and to later producers of the same identity.
     pub(super) fn register(self: &Arc<Self>) {
         lock(ENGINES.get()).add(self);
         let work: Weak<Self> = Arc::downgrade(self);
         lifecycle::register(work);
     }
 
-    /// The last one of these, which write to one stream under one id, that is about to end: whoever
-    /// comes next waits for it, so that a process never fences itself.
+    /// The last of these engines, which write to one stream under one id, that is about to end: the
+    /// next producer waits for it, so that a process never fences itself.
     pub(crate) fn ending(live: &[Arc<Self>], endpoint: &Endpoint) -> Option<Arc<Self>> {
         let is_one = |engine: &&Arc<Engine>| {
             !engine.has_ended()
@@ -87,8 +87,8 @@ impl Engine {
         live.iter().rfind(is_one).cloned()
     }
 
-    /// Whether who comes next waits for it: not with other credentials than its own that the server
-    /// refuses.
+    /// Whether the next producer waits for this one: not if the server refuses its credentials and
+    /// the next one has others.
     pub(crate) fn comes_before(&self, endpoint: &Endpoint) -> bool {
         let same = self.endpoint.headers == endpoint.headers && self.endpoint.url == endpoint.url;
         same || !self.book().is_refused()
@@ -144,7 +144,7 @@ impl Engine {
         })
     }
 
-    /// Starts over after the end of a fenced producer; one of several who ask does it for all.
+    /// Starts a fenced producer over; one of several callers does it for all.
     fn revive(self: &Arc<Self>) -> Result<()> {
         let session;
         {

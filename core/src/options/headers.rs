@@ -1,4 +1,4 @@
-//! Headers of the host's: those with fixed values, and those whose values are functions.
+//! Headers of the host: headers with fixed values, and headers whose values are functions.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use http::{HeaderName, HeaderValue};
 use crate::error::{Error, ErrorKind, Result, shown};
 use crate::runtime::pending::Completer;
 
-/// Gives a header's value for one request, at once or later, from any thread.
+/// Gives the value of a header for one request, at once or later, from any thread.
 ///
-/// The library calls it on a thread for header functions alone, one at a time. Nothing of the library
-/// may be waited for there.
+/// The library calls it on a thread for header functions alone, one call at a time. It must not
+/// wait for anything of the library.
 pub type HeaderFn = Arc<dyn Fn(HeaderAnswer) + Send + Sync>;
 
-/// Where a [`HeaderFn`] puts its value. Dropped without one, it fails.
+/// Receives the value from a [`HeaderFn`]. Dropped without a value, it fails.
 pub struct HeaderAnswer(Completer<String>);
 
 impl HeaderAnswer {
@@ -26,13 +26,13 @@ impl HeaderAnswer {
         self.0.complete(Ok(value.into()));
     }
 
-    /// There is none now; the request is tried again later.
+    /// Says that there is no value now; the request is tried again later.
     pub fn fail(self, why: impl Into<String>) {
         self.0.complete(Err(Error::new(ErrorKind::Transport, why)));
     }
 }
 
-/// Headers that carry the protocol: the library sets them, and nobody else.
+/// Headers that carry the protocol: only the library sets them.
 fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("producer-")
@@ -47,7 +47,7 @@ pub(super) struct HeaderFunction {
     pub(super) function: HeaderFn,
 }
 
-/// Functions are each holder's own; what is compared is which headers there are.
+/// Functions belong to their holder; only the names of the headers are compared.
 impl PartialEq for HeaderFunction {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name

@@ -11,7 +11,7 @@ use crate::protocol::MAX_SAFE_INTEGER;
 
 pub(crate) mod headers;
 
-/// What an option's value is.
+/// The type of an option and its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionKind {
@@ -48,15 +48,15 @@ pub enum Scope {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct OptionSpec {
-    /// The name in snake case; bindings spell it their own way.
+    /// The name in snake case; each binding spells it in its own way.
     pub name: &'static str,
     /// Its type and range.
     pub kind: OptionKind,
     /// The default, as text; empty for none.
     pub default: &'static str,
-    /// Who takes it.
+    /// The constructors that take it.
     pub scopes: &'static [Scope],
-    /// What it means, unit included.
+    /// The meaning, unit included.
     pub meaning: &'static str,
 }
 
@@ -107,10 +107,10 @@ macro_rules! options {
                 }
             )*
 
-            /// Sets an option by its name from text: what the bindings call.
+            /// Sets an option by its name from text. For the bindings.
             ///
             /// # Errors
-            /// `InvalidArgument` naming the option: unknown, or not a value it takes.
+            /// `InvalidArgument` naming the option: it is unknown, or does not take this value.
             pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
                 match name {
                     $(stringify!($name) => {
@@ -121,7 +121,7 @@ macro_rules! options {
                 Ok(())
             }
 
-            /// Each option that is set: its row, and whether its value is one that it takes.
+            /// Visits each option that is set: its row, and whether it takes its value.
             fn each_set(&self, mut visit: impl FnMut(&'static OptionSpec, Result<()>) -> Result<()>) -> Result<()> {
                 $(if let Some(value) = &self.$name {
                     let spec = find(stringify!($name));
@@ -137,7 +137,7 @@ options! {
     text url = "", PLACES, "The stream's full URL (http or https). Either this or `stream_path`.";
     text stream_path = "", PLACES, "The stream's path below a base URL, e.g. `/shipments`.";
     text endpoints = "", PLACES, "Base URLs of one service, separated by commas: tried in turn, and where redirects may lead; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
-    text path_prefix = "/v1/stream", PLACES, "What a base URL without a path gets before `stream_path`.";
+    text path_prefix = "/v1/stream", PLACES, "The path of a base URL that has none, before `stream_path`.";
     text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`).";
     number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1).";
     text expires_at = "", PLACES, "RFC 3339 time at which the stream expires, set at creation; not with `ttl_seconds`.";
@@ -145,12 +145,12 @@ options! {
     text fork_from = "", STREAM, "Create the stream as a fork: the path of its source's URL on the same server (PROTOCOL.md 4.2).";
     text fork_offset = "", STREAM, "Where the fork leaves its source: an offset of the source; default its tail.";
     number fork_sub_offset(0, MAX_SAFE_INTEGER) = "", STREAM, "Messages (JSON) or bytes beyond `fork_offset` that the fork still inherits.";
-    flag idempotent = "true", STREAM, "Appends carry a random identity, so that the server tells repeats: they are repeated through any failure and never doubled. Off, they carry none and go out one request at a time; they are repeated, up to `max_retries` times, only after refusals that stored nothing (no connection, 425, 429, 503 with `Retry-After`), and any other failure is told, not definite where the message may be stored.";
+    flag idempotent = "true", STREAM, "Appends carry a random identity, so that the server recognises repeats: they are repeated through any failure and never doubled. Off, they carry none and go out one request at a time; they are repeated, up to `max_retries` times, only after refusals that stored nothing (no connection, 425, 429, 503 with `Retry-After`), and any other failure is an error, not definite where the message may be stored.";
     text producer_id = "", STATE, "The stable identity for deduplication: 1 to 256 visible ASCII characters.";
     number epoch(0, MAX_SAFE_INTEGER - (1 << 20)) = "", WRITERS, "A fixed first epoch, to replay a job with the same cuts; the caller then owns the identity and `auto_claim` is off unless set. Batches are then cut by size, `linger_ms` (5 seconds unless set) and by waiting (flush, close, a receipt). A write the server refuses moves the producer to the next epoch.";
     flag auto_claim = "true", WRITERS, "Take the id over when the server knows a newer epoch before this producer's first acknowledgement.";
     flag shared = "false", WRITERS, "Add a random suffix to the producer id, so that several workers write side by side.";
-    number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds. At 0 too, a batch that is not full and that nobody waits for is held for one millisecond behind another request.";
+    number linger_ms(0, 600_000) = "0", WRITERS, "How long an idle producer waits for more writes before it sends, in milliseconds. At 0 too, a batch that is not full and that no caller waits for is held for one millisecond behind another request.";
     number max_batch_bytes(1, BYTES) = "1048576", WRITERS, "Upper bound for the body of one request, in bytes; a larger single write goes alone.";
     number max_batch_items(1, 10_000_000) = "100000", WRITERS, "Upper bound for the writes in one request.";
     number max_in_flight(1, 64) = "5", WRITERS, "How many requests may be under way at once.";
@@ -197,9 +197,9 @@ fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
     Error::option(spec.name, format!("`{}` takes {takes}, not `{}`", spec.name, shown(&value)))
 }
 
-/// What an option's value can be.
+/// The type of an option's value.
 trait Value: Sized {
-    /// From its text, where that is one at all.
+    /// The value of a text; `None` if the option does not take it.
     fn read(text: &str) -> Option<Self>;
 
     /// The value's own text, for errors.
@@ -299,25 +299,26 @@ impl Options {
         self
     }
 
-    /// Adds a header to every request: what the bindings call.
+    /// Adds a header to every request, checked at once. For the bindings.
     ///
     /// # Errors
-    /// `InvalidArgument` (`headers`): not a header, reserved, or control characters in it.
+    /// `InvalidArgument` (`headers`): the name is no header or reserved, or the value has control
+    /// characters.
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<()> {
         parse_header(name, value)?;
         self.headers.push((name.to_owned(), value.to_owned()));
         Ok(())
     }
 
-    /// Adds a header whose value a function gives, once per request: a token that expires, say.
-    /// The value is kept for the repeats of the request, and asked for again after 401 or 403.
-    /// While there is none, writes wait as in an outage. Checked when the options are used.
+    /// Adds a header whose value a function gives, once per request: a token that expires, say. The
+    /// value is kept for the repeats of the request; after 401 or 403 the function is called again.
+    /// While there is no value, writes wait as in an outage. Checked when the options are used.
     pub fn header_fn(mut self, name: impl Into<String>, function: HeaderFn) -> Self {
         self.header_fns.push(HeaderFunction { name: name.into(), function });
         self
     }
 
-    /// The same, checked at once: what the bindings call.
+    /// Adds a header whose value a function gives, checked at once. For the bindings.
     ///
     /// # Errors
     /// `InvalidArgument` (`headers`): not a header name, or a reserved one.
@@ -333,17 +334,17 @@ impl Options {
         self
     }
 
-    /// Adds a query parameter to every request's URL: what the bindings call.
+    /// Adds a query parameter to every request's URL, checked at once. For the bindings.
     ///
     /// # Errors
-    /// `InvalidArgument` (`params`): no name, or one of the protocol's own.
+    /// `InvalidArgument` (`params`): the name is empty, or one of the protocol's own.
     pub fn set_param(&mut self, name: &str, value: &str) -> Result<()> {
         check_param(name)?;
         self.params.push((name.to_owned(), value.to_owned()));
         Ok(())
     }
 
-    /// These options, with a stream's limits where they set none of their own.
+    /// These options, with a stream's limits where they set none themselves.
     pub(crate) fn or_limits_of(mut self, stream: &Options) -> Self {
         self.request_timeout_ms = self.request_timeout_ms.or(stream.request_timeout_ms);
         self.retry_initial_delay_ms = self.retry_initial_delay_ms.or(stream.retry_initial_delay_ms);
@@ -353,8 +354,8 @@ impl Options {
         self
     }
 
-    /// These options without what is known once a stream is found, and what matters to its creation
-    /// alone.
+    /// These options without those that find the stream, and without those that matter only to its
+    /// creation.
     pub(crate) fn without_place(self) -> Self {
         Options {
             url: None,
@@ -386,7 +387,8 @@ impl Options {
         Ok(map)
     }
 
-    /// Refuses what the builder let through: values out of range, options of someone else.
+    /// Refuses values out of range and options of another constructor, which the builder let
+    /// through.
     pub(crate) fn check(&self, scope: Scope) -> Result<()> {
         self.header_map()?;
         self.header_functions()?;
@@ -394,7 +396,7 @@ impl Options {
         if let (Some(initial), Some(max)) = (self.retry_initial_delay_ms, self.retry_max_delay_ms)
             && max < initial
         {
-            let text = format!("`retry_max_delay_ms` is below the {initial} ms of the first pause");
+            let text = format!("`retry_max_delay_ms` is below the first pause of {initial} ms");
             return Err(Error::option("retry_max_delay_ms", text));
         }
         self.each_set(|spec, is_taken| {
@@ -498,7 +500,7 @@ mod tests {
         assert_eq!(error.option_name(), Some("ttl_seconds"));
     }
 
-    /// Whoever is made with them says so: a stream, a producer, a state producer.
+    /// Each constructor refuses them: a stream, a producer, a state producer.
     #[test]
     fn retry_options_are_checked_in_the_builder_too() {
         let day = 86_400_001u64;

@@ -1,5 +1,5 @@
-//! What a server's answer says, as plain data. A server is untrusted input: numbers that are
-//! not non-negative integers up to 2^53-1 count as malformed, texts are cut and cleaned.
+//! A server's answer, as plain data. A server is untrusted input: numbers that are not non-negative
+//! integers up to 2^53-1 count as malformed, texts are cut and cleaned.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The body went on beyond what was to be kept.
+    /// The body went on beyond the part that was to be kept.
     pub(crate) cut: bool,
 }
 
@@ -53,13 +53,13 @@ pub(crate) struct Answer {
     pub(crate) expected_seq: Number,
     received_seq: Number,
     pub(crate) next_offset: Option<Arc<str>>,
-    /// Whether it says at all where the stream ends, be it an offset that can be asked for or not.
+    /// Whether it says at all where the stream ends, even with an offset that cannot be asked for.
     pub(crate) has_offset: bool,
     pub(crate) closed: bool,
     pub(crate) up_to_date: bool,
     pub(crate) content_type: Option<String>,
     pub(crate) retry_after: Option<Duration>,
-    /// The stream's content type, where it was asked for to explain a conflict.
+    /// The stream's content type, if it was asked for to explain a conflict.
     stream_type: Option<String>,
     excerpt: String,
 }
@@ -101,7 +101,8 @@ impl Answer {
         !matches!(self.status, 200..=599)
     }
 
-    /// Whether it is certain that nothing was stored: who says when to come back refused it.
+    /// Whether it is certain that nothing was stored: a server that says when to come back refused
+    /// the request.
     pub(crate) fn is_refusal(&self) -> bool {
         !self.may_be_stored() || (self.status == 503 && self.retry_after.is_some())
     }
@@ -113,7 +114,8 @@ impl Answer {
         match (method, self.status) {
             (&Method::PUT, 200) => !self.has_offset,
             (&Method::POST, 200 | 204) => !self.closed && (ends || !self.has_offset),
-            // The protocol's own says nothing with a 204. The repeat is told that it is gone.
+            // The protocol's own answer is a 204 without headers. The repeat is told that the
+            // stream is gone.
             (&Method::DELETE, 200) => self.is_nobodys(),
             _ => false,
         }
@@ -125,19 +127,20 @@ impl Answer {
         matches!(self.status, 200..=299) && says_nothing
     }
 
-    /// The same with the stream's content type, which explains a conflict.
+    /// Adds the stream's content type, which explains a conflict.
     pub(crate) fn explained_by(self, stream_type: Option<String>) -> Self {
         Answer { stream_type, ..self }
     }
 
-    /// Whether it refuses what was sent as not fitting the stream, which its content type explains.
+    /// Whether it refuses the request as not fitting the stream; the stream's content type explains
+    /// it.
     pub(crate) fn is_misfit(&self) -> bool {
         self.status == 409 && !self.closed && self.expected_seq == Number::Absent
     }
 
-    /// Whether a gateway may have given it for a server that it lost, perhaps after that had
-    /// stored the request. One that says when to come back refused it; a status that no server of
-    /// streams gives says nothing.
+    /// Whether a gateway may have given it for a server that it lost, perhaps after the server had
+    /// stored the request. An answer that says when to come back is a refusal; a status that no
+    /// server of streams gives says nothing.
     pub(crate) fn is_gateways(&self) -> bool {
         self.is_no_status()
             || matches!(self.status, 200..=299 | 303 | 502 | 504)
@@ -170,7 +173,7 @@ impl Answer {
             ErrorKind::StreamNotFound => ": there is no stream at this URL",
             ErrorKind::StreamClosed => ": the stream is closed",
             ErrorKind::StreamGone => ": the stream was deleted",
-            ErrorKind::SequenceGap => ": the server does not know what came before",
+            ErrorKind::SequenceGap => ": the server does not know the batches before this one",
             _ if self.is_nobodys() => ": no server of streams answers so",
             _ => "",
         };
@@ -209,7 +212,7 @@ impl Answer {
     }
 }
 
-/// Whether it can be asked for: what is longer fits into no URL.
+/// Whether a read can ask for this offset: a longer one fits into no URL.
 pub(crate) fn is_offset(text: &str) -> bool {
     (1..=MAX_OFFSET).contains(&text.len())
 }
@@ -244,7 +247,7 @@ fn number(headers: &HeaderMap, name: HeaderName) -> Number {
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let digits = value.trim();
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        // Beyond all numbers is beyond every cap.
+        // A number beyond 64 bits is beyond every cap.
         return Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;

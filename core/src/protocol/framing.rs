@@ -30,7 +30,7 @@ impl Framing {
         }
     }
 
-    /// Where the messages are; none of a body that is not divided.
+    /// Indexes the messages of a body; `None` if its framing divides it into none.
     ///
     /// # Errors
     /// Why the body is no JSON.
@@ -38,10 +38,10 @@ impl Framing {
         self.index_up_to(usize::MAX, data)
     }
 
-    /// Where the messages are in a body that has no use if it holds more of them than that.
+    /// Indexes the messages of a body that must not hold more than `limit` of them.
     ///
     /// # Errors
-    /// As `index`, or that there are more.
+    /// Why the body is no JSON, or that it holds more messages.
     pub(crate) fn index_up_to(self, limit: usize, data: &[u8]) -> Result<Option<Index>, String> {
         let index = match self {
             Framing::None => return Ok(None),

@@ -1,7 +1,7 @@
 //! Where the messages of a body are, without a list of them. Pure.
 //!
 //! A list takes 16 bytes for each message, and a message takes as few as two bytes of the body. An
-//! index keeps the place of a message now and then, and looks at the text again for those between.
+//! index keeps the place of a message now and then, and scans the text again for those between.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -53,7 +53,7 @@ pub(crate) struct Index {
     division: Division,
     count: usize,
     marks: Vec<Mark>,
-    /// The message behind the one that was asked for last: most callers ask in order.
+    /// The message behind the last one that was asked for: most callers ask in order.
     next: AtomicU64,
 }
 
@@ -105,7 +105,7 @@ impl Index {
         Some(item)
     }
 
-    /// All of them, in order.
+    /// All messages, in order.
     pub(crate) fn items<'a>(&self, data: &'a [u8]) -> Items<'a> {
         let first = Mark { number: 0, ..self.marks.first().copied().unwrap_or(Mark::NONE) };
         self.items_from(data, first)
@@ -117,7 +117,7 @@ impl Index {
     }
 }
 
-/// Of the same body the same division makes the same index.
+/// Two indexes are equal if they divide one body alike.
 impl PartialEq for Index {
     fn eq(&self, other: &Self) -> bool {
         (self.division, self.count) == (other.division, other.count)
@@ -130,7 +130,7 @@ impl fmt::Debug for Index {
     }
 }
 
-/// The messages of a chunk in order, each in its own text, unchanged. Each is looked for in the
+/// The messages of a chunk in order, each in its own text, unchanged. Each message is found in the
 /// chunk's bytes when it is asked for.
 #[derive(Clone)]
 pub struct Items<'a> {

@@ -17,7 +17,7 @@ pub(crate) fn check(text: &[u8]) -> Result<(), String> {
     serde::Deserialize::deserialize(&mut parser)
         .and_then(|IgnoredAny| parser.end())
         .map_err(|e| e.to_string())?;
-    // The parser skips over string contents where nothing is kept of them.
+    // The parser skips string contents that it does not keep.
     std::str::from_utf8(text).map(drop).map_err(|e| e.to_string())
 }
 
@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for KeyVisitor<'_> {
         let mut found = None;
         while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             if name == self.0 {
-                // The last one wins, as in every JSON parser a reader may use.
+                // The last one counts, as in every JSON parser a reader may use.
                 let raw: &serde_json::value::RawValue = map.next_value()?;
                 found = scalar(raw.get());
             } else {

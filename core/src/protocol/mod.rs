@@ -1,4 +1,4 @@
-//! The wire: header names, JSON framing, and what an answer says. Pure functions.
+//! The wire: header names, JSON framing, and the meaning of answers. Pure functions.
 
 pub(crate) mod answer;
 pub(crate) mod framing;

@@ -1,4 +1,4 @@
-//! One operation of the protocol each, over a transport: what is sent, and what came of it.
+//! One operation of the protocol each, over a transport: the request, and its result.
 
 pub(crate) mod operations;
 pub(crate) mod retry;

@@ -15,17 +15,17 @@ use crate::runtime::io::Runtime;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::request::Request;
 
-/// What a stream is, and where it ends (PROTOCOL.md 5.5).
+/// A stream's metadata, and where it ends (PROTOCOL.md 5.5).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// Whether there is one; if not, nothing else is known either.
+    /// Whether the stream exists; if not, nothing else is known either.
     pub exists: bool,
-    /// Its content type, where the server says it.
+    /// Its content type, if the server says it.
     pub content_type: Option<Arc<str>>,
-    /// The offset of its tail, opaque: where the next message will begin. Every stream has one.
+    /// The offset of its tail, opaque: the next message will begin there. Every stream has one.
     pub offset: Option<Arc<str>>,
-    /// Whether it has ended.
+    /// Whether the stream has ended.
     pub stream_closed: bool,
     /// Its lifetime in seconds since the last read or write, if it has one.
     pub ttl_seconds: Option<u64>,
@@ -33,13 +33,13 @@ pub struct Metadata {
     pub expires_at: Option<Arc<str>>,
 }
 
-/// What checking a stream at open found.
+/// The result of checking a stream at open.
 pub(crate) enum Opened {
-    /// It is there, open, and of the right type; where it ends, if the server said so.
+    /// The stream exists, is open, and has the right type; with its end, if the server said it.
     Ready(Option<Arc<str>>),
-    /// Nobody could say now.
+    /// The server could not say now.
     Later(Error, Option<Duration>),
-    /// It is there and cannot be written to, or cannot be created.
+    /// The stream exists and cannot be written to, or cannot be created.
     Never(Error),
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn create_headers(options: &Options, content_type: &str) -> Result<He
     Ok(headers)
 }
 
-/// Creates a stream; one with the same configuration that is there already is fine.
+/// Creates a stream; one that exists with the same configuration is fine.
 pub(crate) async fn create(
     runtime: &Runtime,
     request: Request,
@@ -111,8 +111,8 @@ pub(crate) async fn create(
     }
 }
 
-/// Creates the stream or finds out why it cannot be written to: closed, another type, or only
-/// another lifetime. One attempt; the caller repeats.
+/// Creates the stream, or finds out why it cannot be written to: closed, or of another type. A
+/// different lifetime is fine. One attempt; the caller repeats.
 pub(crate) async fn ensure(runtime: &Runtime, request: Request) -> Opened {
     let url = request.endpoint.shown.clone();
     let put = match attempt(runtime, request.clone(), "create").await {
@@ -141,7 +141,7 @@ pub(crate) async fn ensure(runtime: &Runtime, request: Request) -> Opened {
         return Opened::Never(put.error("create", &url));
     }
     if !head.has_offset {
-        return Opened::Later(head.error("head", &url), None); // no stream's: see `head`
+        return Opened::Later(head.error("head", &url), None); // no server of streams: see `head`
     }
     let (kind, text) = if head.closed {
         (ErrorKind::StreamClosed, "the stream is closed".to_owned())
@@ -152,7 +152,7 @@ pub(crate) async fn ensure(runtime: &Runtime, request: Request) -> Opened {
     } else if wanted.contains_key(STREAM_TTL) || wanted.contains_key(STREAM_EXPIRES_AT) {
         (ErrorKind::StreamExists, "the stream is there with another lifetime".to_owned())
     } else {
-        return Opened::Ready(head.next_offset); // a lifetime was set by whoever created it: theirs to choose
+        return Opened::Ready(head.next_offset); // the lifetime is the creator's to choose
     };
     Opened::Never(Error::new(kind, text).with_url(&url).with_status(409))
 }
@@ -177,7 +177,7 @@ pub(crate) async fn close(
     }
 }
 
-/// Asks whether the stream is there, what it is and where it ends.
+/// Asks whether the stream exists, what it is and where it ends.
 pub(crate) async fn head(
     runtime: &Runtime,
     request: Request,
@@ -186,7 +186,7 @@ pub(crate) async fn head(
     let url = request.endpoint.shown.clone();
     let Reply { answer, response, .. } = send(runtime, request, retries, "head").await?;
     match (answer.status, &answer.next_offset) {
-        // 410 is no such answer: at that URL there can be none.
+        // 410 is no such answer: there can be no stream at that URL.
         (404, _) => Ok(Metadata::default()),
         (200, Some(offset)) => Ok(Metadata {
             exists: true,
@@ -206,11 +206,11 @@ pub(crate) async fn head(
 
 /// Whether the server refused an append that does not fit the stream.
 pub(crate) fn is_misfit(runtime: &Runtime, response: &Response) -> bool {
-    // Every acknowledgement comes by here: only a conflict is read for it.
+    // Every acknowledgement comes through here: only a conflict is read for it.
     response.status == 409 && Answer::read(response, runtime.chance().now()).is_misfit()
 }
 
-/// The stream's content type, if it is why an append did not fit.
+/// The stream's content type, if an append did not fit because of it.
 pub(crate) async fn conflicting_type(runtime: &Runtime, append: &Request) -> Option<String> {
     if append.headers.contains_key(STREAM_SEQ) {
         return None;

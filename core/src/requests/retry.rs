@@ -30,7 +30,7 @@ impl Backoff {
     }
 }
 
-/// When to give up.
+/// When a request is given up.
 #[derive(Debug, Clone)]
 pub(crate) struct Retries {
     pub(crate) backoff: Backoff,
@@ -48,7 +48,7 @@ pub(crate) fn retries(options: &Options) -> Retries {
     let max = ms("retry_max_delay_ms", options.retry_max_delay_ms);
     Retries {
         backoff: Backoff {
-            // One that is given moves the other's default.
+            // An option that is set moves the other's default.
             initial: options.retry_initial_delay_ms.map_or(initial.min(max), |_| initial),
             max: max.max(options.retry_initial_delay_ms.map_or(max, |_| initial)),
             multiplier: options.factor(),
@@ -58,7 +58,7 @@ pub(crate) fn retries(options: &Options) -> Retries {
     }
 }
 
-/// What came of it in the end.
+/// The final answer to a request.
 pub(crate) struct Reply {
     pub(crate) answer: Answer,
     pub(crate) response: Response,
@@ -99,7 +99,7 @@ pub(crate) async fn send(
     }
 }
 
-/// One attempt; a transient failure is the caller's to repeat, and when.
+/// One attempt; the caller decides whether and when to repeat a transient failure.
 pub(super) async fn attempt(
     runtime: &Runtime,
     request: Request,
@@ -118,8 +118,9 @@ pub(super) async fn attempt(
     }
 }
 
-/// Whether it has to be asked again what the answer means: nothing came of it yet, something in
-/// between answered, or something was done, and not told what (a 303 after a POST).
+/// Whether the answer leaves its meaning open and has to be asked for again: nothing was done yet,
+/// something in between answered, or something was done, and the answer does not say what (a 303
+/// after a POST).
 fn is_inconclusive(request: &Request, answer: &Answer) -> bool {
     answer.is_transient()
         || answer.is_foreign(&request.method, request.body.is_empty())

@@ -1,4 +1,4 @@
-//! A look at the end of a stream: what came to it since an offset.
+//! A look at the end of a stream: its content since an offset.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::runtime::io::Runtime;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::request::{Keep, Request};
 
-/// What was found from the last known offset on.
+/// The content from the last known offset on.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// The tail has not moved.
     Nothing,
     /// The content since then, as the answers brought it.
     Content(Vec<Page>),
-    /// Nothing that could be compared: too much, broken, or of a server that does not tell.
+    /// Nothing that could be compared: too much, broken, or from a server that does not tell.
     Unclear,
 }
 
@@ -31,13 +31,13 @@ pub(crate) struct Page {
     pub(crate) body: Bytes,
 }
 
-/// How much of a stream is read to find out what it holds of ours.
+/// How much of a stream is read to find batches in doubt.
 const LOOK_LIMIT: usize = 8 << 20;
 
-/// In how many answers.
+/// How many answers it is read in at most.
 const LOOK_PAGES: usize = 64;
 
-/// What a look at the stream showed.
+/// The result of a look at the stream.
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) found: Found,
@@ -45,8 +45,8 @@ pub(crate) struct Look {
     pub(crate) tail: Option<Arc<str>>,
 }
 
-/// Looks at what came to the stream since the offset `base`. One attempt at each request; a
-/// transient failure is the caller's to repeat.
+/// Looks at the content of the stream since the offset `base`. One attempt at each request; the
+/// caller decides when to repeat a transient failure.
 pub(crate) async fn look(
     runtime: &Runtime,
     endpoint: Arc<Endpoint>,
@@ -54,7 +54,7 @@ pub(crate) async fn look(
     json: bool,
     timeout: Duration,
 ) -> Result<Look, (Error, Option<Duration>)> {
-    // What a cache kept from before says nothing (PROTOCOL.md 10.1).
+    // An older answer kept by a cache says nothing (PROTOCOL.md 10.1).
     let mut fresh = HeaderMap::new();
     fresh.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let head = Request::new(Method::HEAD, endpoint.clone(), timeout);
@@ -87,7 +87,7 @@ pub(crate) async fn look(
         left = left.saturating_sub(response.body.len());
         content.push(Page { framing, body: response.body });
         if answer.up_to_date || answer.closed {
-            // Older than the tail that was seen, or newer: then it is not the whole of it.
+            // An offset older than the tail, or newer, means that this is not all of it.
             if look.tail.as_ref() == Some(&next) {
                 look.found = Found::Content(content);
             }

@@ -1,5 +1,5 @@
-//! Where chance and time come in: random numbers, the wall clock, and the clock of threads that wait
-//! for each other. Nobody else asks for them (`clippy.toml`), so a test that seeds this and drives
+//! Chance and time: random numbers, the wall clock, and the clock of threads that wait for each
+//! other. No other module asks for them (`clippy.toml`), so a test that seeds this and drives
 //! tokio's clock sees one run again and again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// What a runtime draws its random numbers from, and its wall clock.
+/// The source of a runtime's random numbers, and its wall clock.
 #[derive(Clone)]
 pub(crate) enum Chance {
     System,
@@ -35,7 +35,7 @@ impl Chance {
         }
     }
 
-    /// What time it is on the wall.
+    /// The time on the wall clock.
     #[expect(clippy::disallowed_methods, reason = "this is the source")]
     pub(crate) fn now(&self) -> SystemTime {
         match self {
@@ -45,7 +45,7 @@ impl Chance {
         }
     }
 
-    /// The same in milliseconds.
+    /// The time on the wall clock in milliseconds since 1970.
     pub(crate) fn unix_ms(&self) -> u64 {
         self.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
     }
@@ -71,14 +71,14 @@ pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| rand::random())
 }
 
-/// The time for a thread that waits for another one, which no clock of a test's drives.
+/// The time for a thread that waits for another one; no test's clock drives it.
 #[expect(clippy::disallowed_methods, reason = "this is the source")]
 pub(crate) fn real_now() -> Instant {
     Instant::now()
 }
 
-/// What a test's runtimes have in common, as those of one process do: all of it follows from a seed
-/// and from tokio's clock.
+/// The source that a test's runtimes share, as those of one process do: everything follows from a
+/// seed and from tokio's clock.
 #[cfg(test)]
 pub(crate) struct Seeded {
     random: Mutex<rand::rngs::StdRng>,
@@ -128,7 +128,7 @@ impl Chance {
         }
     }
 
-    /// What was written down so far.
+    /// The notes so far.
     pub(crate) fn journal(&self) -> Vec<String> {
         match self {
             Chance::System => Vec::new(),

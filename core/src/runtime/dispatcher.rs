@@ -22,7 +22,7 @@ enum Calls {
         jobs: mpsc::Sender<Job>,
         thread: JoinHandle<()>,
     },
-    /// Callbacks that come later run where they come from.
+    /// Stopped: later callbacks run where they come from.
     Stopped,
     /// A test's executor runs them, in the order in which they come.
     #[cfg(test)]
@@ -34,12 +34,12 @@ impl Dispatcher {
         Arc::new(Dispatcher { thread_name, calls: Mutex::new(Calls::NotStarted) })
     }
 
-    /// The one for callbacks, and the one for header functions.
+    /// The dispatcher for callbacks, and the dispatcher for header functions.
     pub(super) fn both() -> (Arc<Self>, Arc<Self>) {
         (Dispatcher::new("durstream-calls"), Dispatcher::new("durstream-auth"))
     }
 
-    /// The same for a test that has no threads.
+    /// Both dispatchers on a test's executor, without threads.
     #[cfg(test)]
     pub(super) fn both_on(executor: &tokio::runtime::Handle) -> (Arc<Self>, Arc<Self>) {
         let on = |thread_name| {
@@ -76,7 +76,7 @@ impl Dispatcher {
         let calls = std::mem::replace(&mut *lock(&self.calls), Calls::Stopped);
         let Calls::Running { jobs, thread } = calls else { return };
         drop(jobs);
-        // A callback of the host's may hang; it is given the rest of the time, then left alone.
+        // A callback of the host may hang; it is given the rest of the time, then left alone.
         while !thread.is_finished() && real_now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }

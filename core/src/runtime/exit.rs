@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use crate::runtime::fork::uncut;
 
-/// Long enough for a batch and a repeat or two, short enough for whoever stops the process.
+/// Long enough for a batch and a repeat or two, short enough for an operator who stops the process.
 const DEFAULT_MS: u64 = 3_000;
 
 static LIMIT_MS: AtomicU64 = AtomicU64::new(DEFAULT_MS);
 
-/// How long the normal end of the process (`main` returns, or `exit` is called) waits for what was
-/// accepted and not settled: 3 seconds unless set, 0 is not at all. What is given up is counted in
-/// the log. A signal and `abort` wait for nothing, and so does every end on Windows, where the
-/// library's threads are gone by then: call [`shutdown`](crate::runtime::lifecycle::shutdown) there.
+/// How long the normal end of the process (`main` returns, or `exit` is called) waits for accepted
+/// writes to settle: 3 seconds unless set; with 0 it does not wait. The log says how many writes
+/// are given up. A signal and `abort` wait for nothing. On Windows no end waits, since the
+/// library's threads are gone by then: call [`shutdown`](crate::runtime::lifecycle::shutdown)
+/// there.
 pub fn set_exit_timeout(limit: Duration) {
     let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     LIMIT_MS.store(ms, Ordering::Relaxed);
@@ -24,7 +25,7 @@ pub(super) fn exit_timeout() -> Duration {
     Duration::from_millis(LIMIT_MS.load(Ordering::Relaxed))
 }
 
-/// Has the end of the process begin with a handler. Not by a `Once`: a child that was forked in the
+/// Runs a handler first when the process ends. Not by a `Once`: a child that was forked in the
 /// middle of one would wait for its end.
 #[cfg(unix)]
 pub(super) fn register(handler: extern "C" fn()) {
@@ -32,7 +33,7 @@ pub(super) fn register(handler: extern "C" fn()) {
     uncut(|| {
         if !REGISTERED.load(Ordering::Acquire) {
             // SAFETY: the handler stays where it is: the library is linked with `-z nodelete`.
-            let _ = unsafe { libc::atexit(handler) }; // without room for it the end waits for nothing
+            let _ = unsafe { libc::atexit(handler) }; // without room for it the end does not wait
             REGISTERED.store(true, Ordering::Release);
         }
     });

@@ -1,11 +1,11 @@
-//! What a fork leaves: a child with one thread, in which every lock and every lazy value that
-//! another thread was at work on stays as it was, for good.
+//! The state that a fork leaves: a child with one thread, in which every lock and every lazy value
+//! that another thread was at work on stays as it was, for good.
 //!
 //! Three rules keep a child from waiting for threads that it does not have:
 //! - A handle knows the [`generation`] it was made in, and is refused in another one.
-//! - What is process-wide is [`PerProcess`], atomic, or used inside [`uncut`] alone, which a fork
+//! - A process-wide value is [`PerProcess`], atomic, or used inside [`uncut`] alone, which a fork
 //!   waits for. That includes the lazy values of libraries (docs/adr/runtime-and-fork.md).
-//! - Inside [`uncut`] nothing waits, no lock is taken that a forking thread can hold, and nothing of
+//! - Inside [`uncut`] nothing waits, no lock is taken that a forking thread can hold, and no code of
 //!   the host's runs, since a fork stands still for it.
 #![allow(unsafe_code, reason = "the handlers, and the values that a fork replaces")]
 
@@ -27,21 +27,21 @@ static FORKING: AtomicU64 = AtomicU64::new(0);
 /// Threads inside [`uncut_at_first`].
 static BEGINNING: AtomicU64 = AtomicU64::new(0);
 
-/// When the last of them began, in milliseconds of the system's clock.
+/// When the last of these threads began, in milliseconds of the system's clock.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 
-/// How long a fork waits for what it must not cut, and how long that waits for a fork. It takes
-/// milliseconds; after this both go on all the same, since a host that cannot fork is worse off than
-/// a child that may hang.
+/// How long a fork waits for threads inside [`uncut`], and how long those wait for a fork. It takes
+/// milliseconds; after this both go on all the same, since a host that cannot fork is worse off
+/// than a child that may hang.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// How long it waits for what holds locks at its beginning only.
+/// How long a fork waits for work that holds locks at its beginning only.
 const BEGINNING_WAIT: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_micros(20);
 
 thread_local! {
     /// How deep this thread is inside [`uncut`].
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// This thread is forking: what a host's own handlers call waits for no fork.
+    /// This thread is forking: the library's calls in a host's own handlers wait for no fork.
     static FORKS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -50,21 +50,21 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// The fork generation of what is made now: from here on a fork is noticed.
+/// The fork generation for a new handle: from here on a fork is noticed.
 pub(crate) fn made_in() -> u64 {
     register();
     generation()
 }
 
-/// Runs something that no fork may cut in half: a fork by another thread waits for its end.
+/// Runs work that no fork may cut in half: a fork by another thread waits for its end.
 #[doc(hidden)] // for the bindings, which have lazy values of their own
 pub fn uncut<T>(work: impl FnOnce() -> T) -> T {
     let _inside = Inside::enter();
     work()
 }
 
-/// Runs something that takes its time, and takes locks only where it begins: glibc's `getaddrinfo`,
-/// which holds a lock while it looks at `resolv.conf`. A fork waits for the beginning.
+/// Runs work that takes its time, and takes locks only where it begins: glibc's `getaddrinfo`,
+/// which holds a lock while it reads `resolv.conf`. A fork waits for the beginning.
 pub(crate) fn uncut_at_first<T>(work: impl FnOnce() -> T) -> T {
     uncut(|| {
         BEGAN.store(Chance::System.unix_ms(), Ordering::SeqCst);
@@ -85,7 +85,7 @@ impl Inside {
         let depth = DEPTH.get();
         DEPTH.set(depth + 1);
         if depth > 0 {
-            return Inside; // it is counted already
+            return Inside; // this thread is counted already
         }
         INSIDE.fetch_add(1, Ordering::SeqCst);
         if FORKING.load(Ordering::SeqCst) > 0 && !FORKS.get() {
@@ -112,7 +112,7 @@ impl Drop for Inside {
     }
 }
 
-/// Whether it came to be so in time.
+/// Waits until a condition holds; whether it did in time.
 fn wait_until(longest: Duration, is_so: impl Fn() -> bool) -> bool {
     let started = real_now();
     loop {
@@ -133,7 +133,7 @@ extern "C" fn before() {
     FORKS.set(true);
     FORKING.fetch_add(1, Ordering::SeqCst);
     wait_until(LONGEST_WAIT, || INSIDE.load(Ordering::SeqCst) <= own());
-    // What began a while ago is past its beginning.
+    // Work that began a while ago is past its beginning.
     let beginning = BEGINNING_WAIT.as_millis() as u64;
     wait_until(BEGINNING_WAIT, || {
         BEGINNING.load(Ordering::SeqCst) == 0
@@ -154,8 +154,9 @@ extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Registers the handlers as the library is loaded, where that can be: then those of a host, which
-/// come later, run before them at a fork and behind them after it, and may call the library.
+/// Registers the handlers as the library is loaded, where that is possible: a host's handlers,
+/// which are registered later, then run before them at a fork and after them behind it, and may
+/// call the library.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
@@ -186,8 +187,8 @@ fn register() {
 
 /// A value that every process has one of: made at first use, and made anew in a forked child.
 ///
-/// The parent's is not dropped there: its locks may be held by threads that the child has not, and
-/// its epoll instance is shared. It stays where those who look for leaks find it.
+/// The parent's value is not dropped there: threads that the child has not may hold its locks, and
+/// its epoll instance is shared. It stays where leak checkers find it.
 pub(crate) struct PerProcess<T: 'static> {
     make: fn() -> T,
     current: AtomicPtr<Made<T>>,
@@ -209,7 +210,7 @@ impl<T: Sync> PerProcess<T> {
         let generation = made_in();
         let mut known = self.current.load(Ordering::Acquire);
         loop {
-            // SAFETY: what is in `current` came from `Box::into_raw` and is never freed.
+            // SAFETY: the pointer in `current` came from `Box::into_raw` and is never freed.
             if let Some(made) = unsafe { known.as_ref() }
                 && made.generation == generation
             {

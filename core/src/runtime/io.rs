@@ -13,14 +13,14 @@ use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::{lock, spawn};
 
-/// Large answers that are taken apart at the same time, beside the I/O thread.
+/// Threads that parse large answers, beside the I/O thread.
 const PARSING_THREADS: usize = 4;
-/// How long such a thread stays after the last one.
+/// How long a parsing thread stays after its last answer.
 const PARSING_KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// What the threads get to end, even when the time is up.
+/// The time the threads get to end, even when the time limit is up.
 pub(crate) const MIN_GRACE: Duration = Duration::from_millis(200);
 
-/// The threads, and what lives as long as they do.
+/// The threads, and the values that live as long as they do.
 pub(crate) struct Runtime {
     handle: tokio::runtime::Handle,
     stop: Arc<Notify>,
@@ -51,7 +51,7 @@ impl Runtime {
         let stopped = stop.clone();
         let thread = spawn("durstream-io", move || {
             runtime.block_on(stopped.notified());
-            runtime.shutdown_timeout(MIN_GRACE); // an answer may still be taken apart
+            runtime.shutdown_timeout(MIN_GRACE); // an answer may still be parsed
         })
         .map_err(failed)?;
         Ok(Self::over(handle, stop, Some(thread), Dispatcher::both(), Chance::System))
@@ -64,7 +64,8 @@ impl Runtime {
         Self::over(handle, Arc::default(), None, Dispatcher::both(), chance)
     }
 
-    /// The same without a thread: the executor runs the host's functions, which must not block.
+    /// A runtime over the test's own executor without a thread: the executor runs the host's
+    /// functions, which must not block.
     #[cfg(test)]
     pub(crate) fn simulated(chance: Chance) -> Self {
         let handle = tokio::runtime::Handle::current();
@@ -88,8 +89,8 @@ impl Runtime {
         &self.chance
     }
 
-    /// What somebody keeps here because it cannot outlive the threads: connections, say. It is made
-    /// once, and all who ask mean the same.
+    /// A value that another module keeps here because it cannot outlive the threads: connections,
+    /// say. It is made once, and every caller gets it.
     pub(crate) fn attached<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let attached = self.attached.get_or_init(|| Arc::new(make()));
         attached.clone().downcast().expect("one kind of thing is attached")

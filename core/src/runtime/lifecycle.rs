@@ -1,7 +1,7 @@
-//! What runs in this process, what it has still to finish, and the ends it can come to.
+//! The runtime of this process, the work it has still to finish, and its ends.
 //!
-//! Whoever accepts work registers it as [`Work`]; what counts, waits for or ends all of it knows
-//! nothing else of it.
+//! A module that accepts work registers it as [`Work`]; the functions that count, wait for or end
+//! all work know nothing else of it.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ pub(crate) trait Work: Send + Sync + 'static {
         Box::pin(std::future::ready(()))
     }
 
-    /// Whether it ends with a runtime.
+    /// Whether its task ends with a runtime.
     fn runs_on(&self, _runtime: &Arc<Runtime>) -> bool {
         true
     }
@@ -45,7 +45,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// It ends now.
     fn stop_now(&self) {}
 
-    /// There may be room in what all share.
+    /// There may be room in the budget that all share.
     fn room_freed(&self) {}
 }
 
@@ -54,19 +54,19 @@ pub(crate) type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Default)]
 struct Runtimes {
     running: Mutex<Option<Arc<Runtime>>>,
-    /// The one that is being shut down, for what its callbacks still hear.
+    /// The runtime that is being shut down: its callbacks still run.
     stopping: Mutex<Weak<Runtime>>,
 }
 
 #[derive(Default)]
 struct Works {
     list: Vec<Weak<dyn Work>>,
-    /// At how many the dropped ones are forgotten: with each that comes, it would cost the square.
+    /// At how many the dropped ones are removed: at each registration it would cost the square.
     full: usize,
 }
 
 impl Works {
-    /// How many there may be at least before that.
+    /// The least number at which the dropped ones are removed.
     const LEAST: usize = 64;
 
     fn add(&mut self, work: Weak<dyn Work>) {
@@ -116,7 +116,7 @@ impl<T: Send + 'static> Pending<T> {
     }
 }
 
-/// Makes something part of what this process has to finish, as long as it lives.
+/// Makes work part of what this process has to finish, as long as the work lives.
 pub(crate) fn register(work: Weak<dyn Work>) {
     lock(WORKS.get()).add(work);
 }
@@ -137,8 +137,8 @@ fn pending_in(works: &[Arc<dyn Work>]) -> u64 {
 
 /// Waits until every write accepted so far, by any producer of this process, is settled.
 ///
-/// For the end of a process, not in place of `flush`: it fails only if the time runs out, and
-/// leaves to each producer's own `flush` and `on_error` what was not delivered.
+/// For the end of a process, not in place of `flush`: it fails only if the time runs out, and each
+/// producer's own `flush` and `on_error` still report the writes that were not delivered.
 pub fn flush_all(timeout: Duration) -> Pending<()> {
     let works = works();
     let Some(runtime) = running() else { return Pending::ready(Ok(())) };
@@ -148,7 +148,7 @@ pub fn flush_all(timeout: Duration) -> Pending<()> {
     settle_all(&runtime, works, timeout)
 }
 
-/// What is said of writes that are given up.
+/// The text about writes that are given up.
 fn still_pending(writes: u64, limit: Duration) -> String {
     let writes = if writes == 1 { "1 write was" } else { &format!("{writes} writes were") };
     format!("{writes} still pending after {} ms", limit.as_millis())
@@ -166,7 +166,7 @@ fn settle_all(runtime: &Runtime, works: Vec<Arc<dyn Work>>, timeout: Duration) -
             return completer.complete(Ok(()));
         }
         let text = still_pending(pending_in(&works), timeout);
-        // Whoever gave the wait up, or was refused it, hears nothing of it.
+        // A caller that gave the wait up, or was refused it, gets no line in the log.
         if !completer.is_abandoned() {
             log::warn(&text);
         }
@@ -175,16 +175,16 @@ fn settle_all(runtime: &Runtime, works: Vec<Arc<dyn Work>>, timeout: Duration) -
     result
 }
 
-/// Stops everything: no new writes, accepted ones get until `timeout` to be delivered, what is
-/// left settles as `producer-stopped`, and the library's threads end.
+/// Stops everything: no new writes, accepted ones get until `timeout` to be delivered, the rest
+/// settles as `producer-stopped`, and the library's threads end.
 ///
 /// Handles stay safe to use and answer with `ProducerClosed`. A later open starts afresh. Blocks;
-/// must not be called from a callback. Without a running library it does nothing.
+/// must not be called from a callback. If the library is not running it does nothing.
 pub fn shutdown(timeout: Duration) -> Result<()> {
     if on_own_thread() {
         return Err(would_deadlock());
     }
-    // Taken first: what is opened from here on starts afresh.
+    // Taken first: a producer opened from here on starts afresh.
     let runtime = {
         let runtimes = RUNTIMES.get();
         let mut slot = lock(&runtimes.running);
@@ -226,12 +226,12 @@ extern "C" fn at_exit() {
 
 fn drain() {
     let limit = exit::exit_timeout();
-    // Whoever ends the process from a callback would wait for itself.
+    // A callback that ends the process would wait for itself.
     if on_own_thread() {
         return;
     }
     if !limit.is_zero() {
-        // What is left is in the log, unless a callback blocks the thread that would say so.
+        // The log has what is left, unless a callback blocks the thread that would say so.
         let flushed = flush_all(limit).wait_for(limit.saturating_add(MIN_GRACE));
         if flushed.is_none() {
             log::warn(&still_pending(pending_count(), limit));

@@ -1,8 +1,8 @@
 //! The library's log: a line at a time, to the host's sink or standard error.
 //!
-//! Lines go through a bounded queue to a thread of their own, so that no thread waits for the host: not
-//! for a standard error that nobody reads, not for a sink that blocks. A line that finds the queue full
-//! is dropped and counted, and the next line that is written is preceded by the count.
+//! Lines go through a bounded queue to a thread of their own, so that no thread waits for the host:
+//! not for a standard error that nobody reads, not for a sink that blocks. A line that finds the
+//! queue full is dropped and counted, and the next line that is written is preceded by the count.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -27,14 +27,14 @@ type Sink = Arc<dyn Fn(&str) + Send + Sync>;
 struct State {
     sink: Option<Sink>,
     writer: Option<Writer>,
-    /// Lines dropped and not told, and in which generation: what the parent dropped is the parent's
-    /// to say.
+    /// Lines dropped and not yet reported, and their generation: the parent reports the lines that
+    /// it dropped.
     dropped: (u64, u64),
 }
 
 enum Line {
     Text(String),
-    /// Somebody waits for the thread's end.
+    /// A caller waits for the thread's end.
     End,
 }
 
@@ -71,8 +71,8 @@ pub(crate) fn warn(text: &str) {
     });
 }
 
-/// Ends the thread once what is queued is written, and waits for that, up to a limit. What ends with
-/// the thread itself is not waited for: it may need what the caller holds.
+/// Ends the thread once the queued lines are written, and waits for that, up to a limit.
+/// Destructors of the thread itself are not waited for: they may need a lock that the caller holds.
 pub(crate) fn close(limit: Duration) {
     let started = real_now();
     let mut asked = false;
@@ -92,7 +92,7 @@ pub(crate) fn close(limit: Duration) {
 }
 
 impl State {
-    /// Whether there was room for it.
+    /// Queues a line; whether there was room for it.
     fn queue(&mut self, mut line: Line) -> bool {
         for _ in 0..2 {
             if self.own_writer().is_none() {
@@ -119,7 +119,7 @@ impl State {
         if made_in == generation() { count } else { 0 }
     }
 
-    /// The writer of this process: the parent's thread is not here, and its way leads nowhere.
+    /// The writer of this process: the parent's thread is not here, and its queue leads nowhere.
     fn own_writer(&mut self) -> Option<&Writer> {
         let inherited = self.writer.take_if(|writer| writer.generation != generation());
         inherited.into_iter().for_each(std::mem::forget);
@@ -135,7 +135,7 @@ impl Writer {
     }
 }
 
-/// The thread.
+/// The body of the thread.
 fn write_all(mut queue: Receiver<Line>) {
     let mut patience = KEEP_ALIVE;
     loop {
@@ -157,7 +157,7 @@ fn write_all(mut queue: Receiver<Line>) {
     }
 }
 
-/// What is in the queue, or its end: nothing finds its way there afterwards.
+/// The next line, or `None` and the end of the queue: no line is queued afterwards.
 fn unless_empty(queue: Receiver<Line>) -> Option<(Line, Receiver<Line>)> {
     uncut(|| {
         let _nobody_queues = lock(&STATE);
@@ -186,23 +186,23 @@ fn write(line: &str) {
     if let Some(count) = count
         && !write_one(sink.as_ref(), &count)
     {
-        drop_lines(dropped); // it is still to be said
+        drop_lines(dropped); // it is still to be reported
     }
     if !write_one(sink.as_ref(), line) {
         drop_lines(1);
     }
 }
 
-/// Whether somebody has it now.
+/// Writes one line; whether the sink or standard error took it.
 fn write_one(sink: Option<&Sink>, line: &str) -> bool {
     let Some(sink) = sink else { return log_to_stderr(line) };
-    // Not said through the sink itself, which would panic again.
+    // Not reported through the sink itself, which would panic again.
     let panicked = catch_unwind(AssertUnwindSafe(|| sink(line))).is_err();
-    !panicked || log_to_stderr(&format!("the function for the log panicked; it was told: {line}"))
+    !panicked || log_to_stderr(&format!("the function for the log panicked on this line: {line}"))
 }
 
-/// Writes a line where it goes without a sink; whether that took it. For the sinks of bindings that
-/// do not always take it themselves.
+/// Writes a line to standard error, as without a sink; whether it was taken. For the sinks of
+/// bindings that do not always take a line themselves.
 ///
 /// Past the standard library's own handle, whose lock a host's thread may hold at a fork.
 #[cfg(unix)]

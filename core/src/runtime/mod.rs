@@ -1,5 +1,5 @@
-//! The hidden runtime: threads, what a fork leaves of them, chance, and results on their way to whoever waits.
-//! It knows neither HTTP nor producers.
+//! The hidden runtime: threads, what a fork leaves of them, chance, and results on their way to
+//! callers. It knows neither HTTP nor producers.
 
 pub(crate) mod chance;
 pub(crate) mod dispatcher;

@@ -1,5 +1,5 @@
-//! One result on its way from the hidden runtime to whoever waits: a future for async callers,
-//! a blocking wait for the others, a callback for the bindings' promises.
+//! One result on its way from the hidden runtime to its caller: a future for async callers, a
+//! blocking wait for the others, a callback for the bindings' promises.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::runtime::fork::{generation, made_in};
 use crate::runtime::threads::{lock, lock_inherited};
 
 type Callback<T> = Box<dyn FnOnce(Result<T>) + Send>;
-/// Takes back a result nobody looked at.
+/// Takes back a result that no caller took.
 type Unread<T> = Box<dyn FnOnce(Result<T>) + Send + Sync>;
 
 enum State<T> {
@@ -26,7 +26,7 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     done: Condvar,
     unread: Option<Unread<T>>,
-    /// The fork generation of who completes it.
+    /// The fork generation of its completer.
     generation: u64,
 }
 
@@ -35,11 +35,12 @@ impl<T> Shared<T> {
         lock(&self.state)
     }
 
-    /// For who waits. In a forked child it is what was there already: nobody completes it there.
+    /// The state, for the waiting side. In a forked child it is the state at the fork: nothing
+    /// completes it there.
     fn look(&self) -> Result<MutexGuard<'_, State<T>>> {
         let state = lock_inherited(&self.state, self.generation)?;
         let is_left = self.generation != generation() && !matches!(*state, State::Done(_));
-        if is_left { Err(Error::forked("what this waits for")) } else { Ok(state) }
+        if is_left { Err(Error::forked("the handle behind this result")) } else { Ok(state) }
     }
 }
 
@@ -61,7 +62,7 @@ pub struct Pending<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The other end of a [`Pending`]; dropped without a result it reports that the runtime ended.
+/// Completes a [`Pending`]; dropped without a result it reports that the runtime ended.
 pub(crate) struct Completer<T> {
     shared: Option<Arc<Shared<T>>>,
 }
@@ -70,7 +71,7 @@ pub(crate) fn pending<T>() -> (Completer<T>, Pending<T>) {
     linked(None)
 }
 
-/// The same for a result that must not be lost: if nobody takes it, `unread` gets it back.
+/// A pending result that must not be lost: if no caller takes it, `unread` gets it back.
 pub(crate) fn pending_or_unread<T>(
     unread: impl FnOnce(Result<T>) + Send + Sync + 'static,
 ) -> (Completer<T>, Pending<T>) {
@@ -108,8 +109,11 @@ impl<T> Drop for Completer<T> {
         if let Some(shared) = self.shared.take() {
             finish(
                 &shared,
-                Err(Error::new(ErrorKind::ProducerClosed, "the library was shut down meanwhile")
-                    .with_definite(false)),
+                Err(Error::new(
+                    ErrorKind::ProducerClosed,
+                    "the library was shut down before the operation ended",
+                )
+                .with_definite(false)),
             );
         }
     }
@@ -128,7 +132,7 @@ fn finish<T>(shared: &Shared<T>, result: Result<T>) {
         }
         State::Waiting { callback: Some(callback), .. } => {
             drop(state);
-            // The host's mistake: what completes it goes on.
+            // A panic here is the host's mistake: the completing code goes on.
             crate::runtime::dispatcher::guarded(|| callback(result));
         }
         State::Done(_) | State::Taken => unreachable!("a completer completes once"),
@@ -168,8 +172,8 @@ impl<T> Pending<T> {
             Ok(state) => state,
             Err(error) => return Some(Err(error)),
         };
-        // Also where the result happens to be there: a mistake that shows only now and then is
-        // found too late. Who gives no time gets what is there.
+        // Refused even if the result is there: a mistake that shows only now and then is found too
+        // late. A call with no time gets a result that is there.
         let may_wait = !timeout.is_zero() || matches!(*state, State::Waiting { .. });
         if may_wait && crate::runtime::threads::on_own_thread() {
             return Some(Err(crate::runtime::threads::would_deadlock()));

@@ -19,8 +19,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// The same for what may have come through `fork`, with the generation it was made in: a thread that
-/// the child has not may hold it for good, and those it has hold it for moments.
+/// Locks a mutex that may have come through `fork`, with the generation it was made in: a thread
+/// that the child has not may hold it for good, and the threads it has hold it for moments.
 pub(crate) fn lock_inherited<T>(mutex: &Mutex<T>, made_in: u64) -> Result<MutexGuard<'_, T>> {
     if made_in == generation() {
         return Ok(lock(mutex));
@@ -31,7 +31,7 @@ pub(crate) fn lock_inherited<T>(mutex: &Mutex<T>, made_in: u64) -> Result<MutexG
             Ok(guard) => return Ok(guard),
             Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) if started.elapsed() > INHERITED_LOCK_LIMIT => {
-                return Err(Error::forked("what this needs"));
+                return Err(Error::forked("this handle"));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
         }
@@ -39,7 +39,7 @@ pub(crate) fn lock_inherited<T>(mutex: &Mutex<T>, made_in: u64) -> Result<MutexG
 }
 
 thread_local! {
-    /// Set on the library's own threads: whoever blocks there would wait for itself.
+    /// Set on the library's own threads: a wait that blocks there would wait for itself.
     static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -49,8 +49,11 @@ pub(crate) fn on_own_thread() -> bool {
 }
 
 pub(crate) fn would_deadlock() -> Error {
-    Error::new(ErrorKind::NotSupported, "would deadlock: a callback must not wait for the library")
-        .with_reason(Reason::WouldDeadlock)
+    Error::new(
+        ErrorKind::NotSupported,
+        "a callback must not wait for the library: that would deadlock",
+    )
+    .with_reason(Reason::WouldDeadlock)
 }
 
 /// Starts one of the library's threads. Signals are the host's: they stay blocked here, SIGPIPE

@@ -21,8 +21,8 @@ use crate::state::registry::{Entry, Opened, Registry, Schema};
 use crate::state::schema::{Compiled, StreamSchema, shown};
 use crate::stats::Stats;
 
-/// Opens the writer of entity state for a stream, or returns the one that is open already:
-/// there is one per stream in a process.
+/// Opens the writer of entity state for a stream, or returns another holder of the open one: there
+/// is one per stream in a process.
 ///
 /// Sends nothing itself; the stream is created or checked in the background before the first
 /// batch, so a producer may start before its server does.
@@ -34,9 +34,10 @@ pub fn create_durable_stream(options: Options, schema: StreamSchema) -> Result<S
     create_durable_stream_with(options, schema, Callbacks::default())
 }
 
-/// The same, with callbacks that are told what becomes of every accepted write. Each holder has its
-/// own, and all of them are called; a tag is told to the holder alone that wrote with it, while it
-/// is one. Validators that are functions are each holder's own, too.
+/// Opens the writer of entity state with callbacks that report the outcome of every accepted write;
+/// otherwise as [`create_durable_stream`]. Each holder has its own callbacks, and all of them are
+/// called; only the holder that wrote with a tag is told the tag. Validators that are functions
+/// belong to their holder, too.
 pub fn create_durable_stream_with(
     options: Options,
     schema: StreamSchema,
@@ -50,9 +51,9 @@ pub fn create_durable_stream_with(
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order.
 ///
-/// Any thread may use it. Each open is a holder; letting the last one go drains the producer in
-/// the background. One that is dropped while others stay is told no more; see
-/// [`release`](StateProducer::release).
+/// Any thread may use it. Each open is a holder; letting the last holder go drains the producer in
+/// the background. The callbacks of a holder that is dropped while others stay are called no more;
+/// see [`release`](StateProducer::release).
 pub struct StateProducer {
     pub(super) entry: Arc<Entry>,
     /// The number of this holder.
@@ -68,9 +69,9 @@ impl StateProducer {
 
     /// Publishes an entity's whole new state. Returns at once.
     ///
-    /// What cannot be accepted gives a rejected receipt (unknown collection `invalid-entity`,
-    /// missing primary key `invalid-key`, refused by the schema `invalid-value`, a full buffer,
-    /// ...): nothing is sent.
+    /// A write that cannot be accepted gets a rejected receipt (unknown collection
+    /// `invalid-entity`, missing primary key `invalid-key`, refused by the schema `invalid-value`,
+    /// a full buffer, ...): nothing is sent.
     ///
     /// # Errors
     /// `Forked`; with `strict`, every refusal.
@@ -86,17 +87,20 @@ impl StateProducer {
         }
     }
 
-    /// The same from JSON text, which reaches the stream as it is.
+    /// Publishes an entity's whole new state as [`upsert`](Self::upsert) does, from JSON text,
+    /// which reaches the stream unchanged.
     pub fn upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
         self.upsert_json_with(collection, value, WriteOptions::default())
     }
 
-    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    /// Publishes JSON text as [`upsert_json`](Self::upsert_json) does, and waits up to
+    /// `max_block_ms` for room in a full buffer. Blocks the thread.
     pub fn blocking_upsert_json(&self, collection: &str, value: &[u8]) -> Result<Receipt> {
         self.upsert_json_with(collection, value, WriteOptions::BLOCKING)
     }
 
-    /// The same, with a tag or waiting, as `options` say.
+    /// Publishes JSON text as [`upsert_json`](Self::upsert_json) does, with a tag or waiting for
+    /// room, as `options` say.
     pub fn upsert_json_with(
         &self,
         collection: &str,
@@ -106,17 +110,19 @@ impl StateProducer {
         self.write(self.try_upsert(collection, value, options))
     }
 
-    /// Publishes that an entity is gone. Returns at once; refuses as `upsert` does.
+    /// Publishes that an entity is gone. Returns at once, with a rejected receipt where `upsert`
+    /// gives one.
     pub fn delete(&self, collection: &str, key: &str) -> Result<Receipt> {
         self.delete_with(collection, key, WriteOptions::default())
     }
 
-    /// The same, waiting up to `max_block_ms` for room in a full buffer. Blocks the thread.
+    /// Publishes that an entity is gone, and waits up to `max_block_ms` for room in a full buffer.
+    /// Blocks the thread.
     pub fn blocking_delete(&self, collection: &str, key: &str) -> Result<Receipt> {
         self.delete_with(collection, key, WriteOptions::BLOCKING)
     }
 
-    /// The same, with a tag or waiting, as `options` say.
+    /// Publishes that an entity is gone, with a tag or waiting for room, as `options` say.
     pub fn delete_with(
         &self,
         collection: &str,
@@ -126,8 +132,8 @@ impl StateProducer {
         self.write(self.try_delete(collection, key, options))
     }
 
-    /// Books a value that a validator outside the core refused: the same receipt, error and
-    /// accounting as for a JSON Schema.
+    /// Turns away a value that a validator outside the core refused: receipt, error and accounting
+    /// are those of a JSON Schema's refusal.
     pub fn refuse(
         &self,
         collection: &str,
@@ -244,13 +250,13 @@ impl StateProducer {
 
     /// Lets this holder go, once; the last one lets the producer go, which then drains.
     ///
-    /// Its callbacks are still told what becomes of the writes accepted until now, by any holder, and
-    /// of no later ones. From here on this handle's writes are refused (`producer-stopping`), and it
-    /// ends nothing that others hold: its `close` only flushes. Waiting and looking go on working, so
-    /// that receipts may keep the handle and hold nothing open.
+    /// Its callbacks still report the writes accepted until now, by any holder, and no later ones.
+    /// From here on this handle's writes are refused (`producer-stopping`), and it ends nothing
+    /// that others hold: its `close` only flushes. Waits and snapshots still work, so a receipt may
+    /// keep the handle without holding anything open.
     ///
-    /// The result is there when all that was accepted until now is settled; it may be dropped, and
-    /// takes nothing from what a flush reports.
+    /// The result is there when all writes accepted until now are settled; it may be dropped, and
+    /// takes nothing from the report of a flush.
     pub fn release(&self) -> Pending<()> {
         if let Err(error) = self.engine().check_fork() {
             return Pending::ready(Err(error));
@@ -274,14 +280,14 @@ impl StateProducer {
         }
     }
 
-    /// Whether this handle may end the producer: one that was let go leaves that to the others.
+    /// Whether this handle may end the producer: a released handle leaves that to the others.
     fn may_end(&self) -> bool {
         let is_anothers = || self.is_released() && self.entry.is_held();
         !self.engine().is_foreign() && !is_anothers()
     }
 
-    /// Flushes, leaves the registry and lets go, for all holders. The stream itself goes on:
-    /// it outlives a deploy.
+    /// Flushes, leaves the registry and stops the producer, for all holders. The stream itself goes
+    /// on: it outlives a deploy.
     pub fn close(&self) -> Pending<FlushReport> {
         let report = self.engine().flush();
         self.begin_shutdown();
@@ -324,30 +330,30 @@ impl StateProducer {
         }
     }
 
-    /// Waits until the stream was created or found and there is room in the buffer for the write
-    /// that last found none, or for any other.
+    /// Waits until the stream was created or found and the buffer has room for the write that last
+    /// found none, or for any other.
     ///
     /// # Errors
-    /// What the producer ended with, if it did.
+    /// The error that the producer ended with, if it has.
     pub fn ready(&self) -> Pending<()> {
         self.engine().ready()
     }
 
-    /// Whether there is nothing to wait for before a write of so many bytes; if there is, `ready`
-    /// waits for it. For the bindings that wait for room themselves.
+    /// Whether the caller need not wait before a write of so many bytes; if it has to, `ready`
+    /// does. For the bindings that wait for room themselves.
     #[doc(hidden)]
     pub fn finds_room(&self, size: usize) -> bool {
         self.is_released() || self.engine().finds_room(size)
     }
 
-    /// What is kept with the producer: what the first holder gave that asked. For a binding whose
+    /// A value kept with the producer: that of the first holder that asked. For a binding whose
     /// callables, such as the first holder's header functions, need an owner while they are called.
     #[doc(hidden)]
     pub fn kept_or<T: Any + Send + Sync>(&self, own: T) -> Option<&T> {
         self.entry.kept.get_or_init(|| Box::new(own)).downcast_ref()
     }
 
-    /// Where the producer stands.
+    /// The producer's state.
     pub fn snapshot(&self) -> Snapshot {
         self.engine().snapshot()
     }
@@ -357,7 +363,7 @@ impl StateProducer {
         self.engine().stats()
     }
 
-    /// The id as it goes on the wire: with its suffix if `shared`.
+    /// The producer id as sent: with its suffix if `shared`.
     pub fn producer_id(&self) -> &str {
         self.engine().producer_id()
     }
@@ -387,7 +393,7 @@ impl std::fmt::Debug for StateProducer {
     }
 }
 
-/// The error of a handle that was let go.
+/// The error of a released handle.
 fn let_go() -> Error {
     Error::new(ErrorKind::ProducerClosed, "this handle on the producer was let go")
 }

@@ -28,9 +28,9 @@ pub(crate) struct Entry {
     schema: Arc<Schema>,
     pub(super) strict: bool,
     pub(super) engine: Arc<Engine>,
-    /// What a binding keeps with the producer, whoever holds it.
+    /// A value that a binding keeps with the producer, for all holders.
     pub(super) kept: OnceLock<Box<dyn Any + Send + Sync>>,
-    /// How many hold it, and how many ever did. Changed under the registry's lock alone.
+    /// The number of holders now, and of all there were. Changed under the registry's lock alone.
     holders: Mutex<Holders>,
 }
 
@@ -39,7 +39,8 @@ struct Holders {
     ever: u32,
 }
 
-/// What an open gives out: the producer, the number of its new holder, and that one's validators.
+/// The result of an open: the producer, the number of its new holder, and the validators of that
+/// holder.
 pub(super) struct Opened {
     pub(super) entry: Arc<Entry>,
     pub(super) holder: u32,
@@ -76,12 +77,12 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Slots {
     by_stream: HashMap<Arc<str>, Slot>,
-    /// At how many the unused ones are looked for: with each that leaves, it would cost the square.
+    /// At how many the unused ones are removed: at each end of a producer it would cost the square.
     full: usize,
 }
 
 impl Slots {
-    /// How many there may be at least before that.
+    /// The least number at which the unused ones are removed.
     const LEAST: usize = 64;
 
     fn drop_unused(&mut self) {
@@ -107,17 +108,17 @@ impl Slot {
 }
 
 impl Registry {
-    /// The one of this process.
+    /// The registry of this process.
     pub(super) fn of_process() -> &'static Self {
         REGISTRY.get()
     }
 
-    /// The producer of a stream, the open one or a new one, and its new holder.
+    /// The producer of a stream, the open one or a new one, with a new holder.
     pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<Opened> {
         let producer_id = check_scope(&options)?;
         let endpoint = Endpoint::resolve(&options)?;
         let key = endpoint.stream.clone();
-        // They outlive the lock: whoever lets the last of one go lets the host's callbacks go.
+        // They outlive the lock: dropping the last reference drops the host's callbacks.
         let (live, last);
         let mut slots = lock(&self.slots);
         slots.drop_unused();
@@ -141,7 +142,7 @@ impl Registry {
         let schema = Arc::new(Schema::compile(schema)?);
         live = writers_of(&endpoint.stream, &config.producer_id);
         last = slot.before.as_ref().and_then(Weak::upgrade);
-        // One of another id comes first, too: for the order.
+        // A producer of another id comes first, too: for the order.
         let before = Engine::ending(&live, &endpoint)
             .or_else(|| last.clone().filter(|last| last.comes_before(&endpoint)));
         let engine = Engine::start(endpoint, config, None, before)?;
@@ -160,7 +161,7 @@ impl Registry {
 
     /// Lets one holder go; the last one lets the producer go, which then drains.
     pub(super) fn let_go(&self, entry: &Arc<Entry>, holder: u32) {
-        // Not under the lock: the host hears of it, and may open or let go another.
+        // Not under the lock: the host's callbacks may open or let go another holder.
         if self.leave(entry) {
             entry.engine.begin_stop();
         } else {
@@ -168,8 +169,8 @@ impl Registry {
         }
     }
 
-    /// Lets a holder go that is still told what becomes of everything accepted until now. The result
-    /// is there when all of that is settled.
+    /// Lets a holder go whose callbacks still report everything accepted until now. The result is
+    /// there when all of that is settled.
     pub(super) fn release(&self, entry: &Arc<Entry>, holder: u32) -> Pending<()> {
         if self.leave(entry) {
             let settled = entry.engine.when_all_settled();
@@ -180,7 +181,7 @@ impl Registry {
         }
     }
 
-    /// One holder less; whether it was the last, and the producer is taken out.
+    /// Removes one holder; whether it was the last, and the producer is taken out.
     fn leave(&self, entry: &Arc<Entry>) -> bool {
         let mut slots = lock(&self.slots);
         let last = {
@@ -199,7 +200,7 @@ impl Registry {
         Self::take_out(&mut lock(&self.slots), entry);
     }
 
-    /// Whoever opens the stream from here on finds that it ends, by any way: under the same lock.
+    /// Under the same lock, so that a later open of the stream finds that the producer ends.
     fn take_out(slots: &mut Slots, entry: &Arc<Entry>) {
         entry.engine.mark_stopping();
         if let Some(slot) = slots.by_stream.get_mut(&entry.key)
@@ -219,12 +220,12 @@ impl Entry {
         }
     }
 
-    /// Whether anybody has not let go of it.
+    /// Whether it has a holder.
     pub(super) fn is_held(&self) -> bool {
         lock(&self.holders).now > 0
     }
 
-    /// Whether it still takes writes: one that failed or was stopped makes room for another.
+    /// Whether it still takes writes: a producer that failed or was stopped makes room for another.
     fn is_open(&self) -> bool {
         self.engine.takes_writes()
     }
@@ -287,7 +288,7 @@ mod tests {
         ended.recv_timeout(Duration::from_secs(20)).is_ok()
     }
 
-    /// Who hears that a producer ends may open the next one.
+    /// A callback that is told that a producer ends may open the next one.
     #[test]
     fn the_end_of_a_producer_is_told_under_no_lock() {
         let producer = open("told", Callbacks::default());
@@ -298,7 +299,7 @@ mod tests {
         drop(next.recv().unwrap());
     }
 
-    /// Whoever opens the stream in between waits for the one that left, and does not fence it.
+    /// An open in between waits for the producer that left, and does not fence it.
     #[test]
     fn the_last_holders_producer_is_known_to_end_as_soon_as_it_is_out() {
         let producer = open("leaving", Callbacks::default());
@@ -325,7 +326,7 @@ mod tests {
         assert!(ends(move || drop(holder)), "it hangs");
     }
 
-    /// What each `on_error` of two holders was told, as ids.
+    /// The ids that the `on_error` of two holders received.
     fn heard() -> (Callbacks, Receiver<u64>) {
         let (tell, told) = channel();
         let on_error: ErrorCallback = Arc::new(move |failure| {

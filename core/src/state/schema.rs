@@ -1,4 +1,4 @@
-//! What a stream of entity state holds: collections, and how their values are validated.
+//! The schema of a stream of entity state: its collections, and how their values are validated.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub enum Validator {
     JsonSchema(Value),
     /// A function.
     Function(ValidateFn),
-    /// Whoever calls has validated already: the bindings' own validators.
+    /// Nothing: the caller has validated already. For the validators of bindings.
     External,
 }
 
@@ -84,11 +84,11 @@ impl StreamSchema {
         self
     }
 
-    /// Adds a collection, checked at once: what the bindings call.
+    /// Adds a collection, checked at once. For the bindings.
     ///
     /// # Errors
     /// `InvalidArgument` (`schema`): name, type or primary key is empty or taken, or the JSON
-    /// Schema is none.
+    /// Schema is not valid.
     pub fn add(&mut self, name: &str, collection: Collection) -> Result<()> {
         let extended = self.clone().collection(name, collection);
         extended.check()?;
@@ -135,7 +135,7 @@ impl StreamSchema {
         self.collections.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Whether a collection's validator is a function of its holder's.
+    /// Whether a collection's validator is a function of the holder.
     pub(super) fn has_functions(&self) -> bool {
         let is_function =
             |collection: &Collection| matches!(collection.validator, Validator::Function(_));

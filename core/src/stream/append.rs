@@ -1,4 +1,4 @@
-//! Appending and ending, for whoever waits for the outcome of each.
+//! Appending and ending, for callers that wait for the outcome of each.
 
 use std::sync::Arc;
 
@@ -22,12 +22,13 @@ impl DurableStream {
         self.append_as(message.as_ref(), None)
     }
 
-    /// The same with a `Stream-Seq`: the server takes the message only if `seq` sorts after the
-    /// one of the last such message (PROTOCOL.md 5.2). It travels in a request of its own.
+    /// Appends one message with a `Stream-Seq` as [`append`](Self::append) does: the server takes
+    /// it only if `seq` sorts after the `Stream-Seq` of the last such message (PROTOCOL.md 5.2). It
+    /// travels in a request of its own.
     ///
     /// # Errors
-    /// As `append`; `SequenceConflict` if `seq` is not above the last one, `InvalidArgument`
-    /// unless it is 1 to 256 visible ASCII characters.
+    /// The errors of `append`; `SequenceConflict` if `seq` is not above the last one,
+    /// `InvalidArgument` unless it is 1 to 256 visible ASCII characters.
     pub fn append_with_seq(&self, message: impl AsRef<[u8]>, seq: &str) -> Pending<Outcome> {
         self.append_as(message.as_ref(), Some(seq))
     }
@@ -43,8 +44,8 @@ impl DurableStream {
         }
     }
 
-    /// The error of a message that could not be serialised. For the bindings, which have serialisers
-    /// of their own.
+    /// The error of a message that could not be serialised. For the bindings, which have
+    /// serialisers of their own.
     #[doc(hidden)]
     pub fn unserialisable(&self, why: &str) -> Error {
         unserialisable(why).with_url(self.target().url())
@@ -61,23 +62,23 @@ impl DurableStream {
     /// Ends the stream: nothing can be appended any more. Messages appended before are
     /// delivered first; a last `message` is appended in the same request.
     ///
-    /// Without a message it may be repeated, by anybody.
+    /// Without a message it may be repeated, through any handle.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
-        // Also where another handle ends it: that one's result is this one's, too.
+        // Also where another handle ends the stream: its result is this one's, too.
         match self.writer_if(|_, _| true) {
             Ok(writer) => writer.close(message, self.shared.number),
             Err(error) => Pending::ready(Err(error)),
         }
     }
 
-    /// This handle's writer, found or opened at first need, or where another handle ends the stream
-    /// through the one it had: what becomes of an append then is for the server to say.
+    /// This handle's writer, found or opened at first need. Once another handle has ended the
+    /// stream through it, a new one: the server says what becomes of an append then.
     pub(super) fn writer(&self) -> Result<Arc<Writer>> {
         self.writer_if(Writer::is_open_to)
     }
 
     fn writer_if(&self, is_fit: fn(&Writer, u64) -> bool) -> Result<Arc<Writer>> {
-        // The parent's, in a forked child, refuses by itself; its locks are not to be touched.
+        // In a forked child the parent's writer refuses by itself; its locks must not be touched.
         let is_fit =
             |writer: &Arc<Writer>| writer.is_foreign() || is_fit(writer, self.shared.number);
         let shared = &self.shared;

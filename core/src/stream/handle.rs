@@ -26,9 +26,9 @@ static NEXT_HANDLE: AtomicU64 = AtomicU64::new(1);
 
 /// A stream by its URL: create it, append to it, read it, end it, delete it.
 ///
-/// Cheap to clone; any thread may use it. Appends carry a random identity, so that even they are
-/// not doubled by retries (PROTOCOL.md 5.2.1): one per process and stream, which handles with the
-/// same options share, unless they have header functions.
+/// Cheap to clone; any thread may use it. Appends carry a random identity, so that retries never
+/// double them either (PROTOCOL.md 5.2.1). There is one identity per process and stream: handles
+/// with the same options share it, unless they have header functions.
 #[derive(Clone)]
 pub struct DurableStream {
     pub(super) shared: Arc<Shared>,
@@ -37,7 +37,7 @@ pub struct DurableStream {
 pub(super) struct Shared {
     pub(super) target: Target,
     pub(super) writer: Mutex<Option<Arc<Writer>>>,
-    /// Which handle this is of those that share the writer.
+    /// The number of this handle among those that share the writer.
     pub(super) number: u64,
 }
 
@@ -65,10 +65,10 @@ impl DurableStream {
         DurableStream { shared: Arc::new(Shared { target, writer, number }) }
     }
 
-    /// Creates the stream (PROTOCOL.md 5.1) with `body` as its first content, which may be empty.
-    /// One with the same configuration that is there already is fine. Transient failures are
-    /// repeated up to `max_retries` times. With `closed` the stream is ended from the start; with
-    /// `fork_from` it begins with another stream's content (PROTOCOL.md 4.2).
+    /// Creates the stream (PROTOCOL.md 5.1) with `body` as its first content, which may be empty. A
+    /// stream that exists with the same configuration is fine. Transient failures are repeated up
+    /// to `max_retries` times. With `closed` the stream is ended from the start; with `fork_from`
+    /// it begins with another stream's content (PROTOCOL.md 4.2).
     ///
     /// # Errors
     /// `InvalidArgument` at once; else `StreamExists`, `Unauthorized`, `Transport`, ...
@@ -138,8 +138,8 @@ impl DurableStream {
         self.target().is_json()
     }
 
-    /// Asks whether the stream is there, what it is and where it ends. Repeated up to
-    /// `max_retries` times.
+    /// Asks whether the stream exists, what it is and where it ends. Repeated up to `max_retries`
+    /// times.
     ///
     /// # Errors
     /// `StreamGone` where its URL is blocked, `Unauthorized`, `Protocol`, `Transport`, ...
@@ -151,7 +151,7 @@ impl DurableStream {
     /// Deletes the stream with everything in it (PROTOCOL.md 5.4).
     ///
     /// # Errors
-    /// `StreamNotFound` if there is none, `NotSupported`, `Unauthorized`, `Transport`, ...
+    /// `StreamNotFound` if there is no stream, `NotSupported`, `Unauthorized`, `Transport`, ...
     pub fn delete(&self) -> Pending<()> {
         let request = self.target().request(Method::DELETE);
         let stream = self.clone();

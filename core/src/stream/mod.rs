@@ -1,4 +1,4 @@
-//! [`DurableStream`](handle::DurableStream): a stream by its URL. What it appends goes through the
+//! [`DurableStream`](handle::DurableStream): a stream by its URL. Its appends go through the
 //! exactly-once machine, under an identity of the library's own.
 
 mod append;

@@ -1,4 +1,4 @@
-//! Reading what is there: [`StreamReader`] and its chunks (PROTOCOL.md 5.6).
+//! Reading the content of a stream: [`StreamReader`] and its chunks (PROTOCOL.md 5.6).
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -20,35 +20,35 @@ use crate::runtime::threads::lock;
 use crate::stream::handle::DurableStream;
 use crate::transport::request::{Keep, Request};
 
-/// Bodies beyond this are taken apart on a thread of their own: others' requests go on.
+/// Larger bodies are parsed on a thread of their own, so that other requests go on.
 const PARSED_IN_PLACE: usize = 256 * 1024;
-/// Answers without content in a row that are still taken for a stream.
+/// How many empty answers in a row are still taken for a stream.
 const EMPTY_ANSWERS: usize = 64;
-/// How the whole of a stream is asked for.
+/// The offset that asks for the whole of a stream.
 const START: &str = "-1";
-/// How its end is asked for. Neither is ever an offset of a stream's own (PROTOCOL.md 8).
+/// The offset that asks for its end. Neither is ever a stream's own offset (PROTOCOL.md 8).
 const NOW: &str = "now";
 
-/// What `live` may be: the way of reading that is there, and those that follow a stream beyond its
-/// end (PROTOCOL.md 5.7 and 5.8), which are not there yet.
+/// The values of `live`: the one that is supported, and those that follow a stream beyond its end
+/// (PROTOCOL.md 5.7 and 5.8), which are not yet.
 const LIVE_OFF: &str = "off";
 const LIVE: [&str; 3] = ["auto", "long-poll", "sse"];
 
-/// A part of a stream, as one answer brought it. Never empty.
+/// A part of a stream, from one answer of the server. Never empty.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Chunk {
     /// The bytes; on a JSON stream an array of messages, or one message a line.
     pub data: Bytes,
-    /// Where reading goes on after it: opaque, to be kept and given to a later read.
+    /// The offset behind it: opaque, to be kept and given to a later read.
     pub offset: Arc<str>,
-    /// Whether this was everything there was.
+    /// Whether the stream had nothing behind it.
     pub up_to_date: bool,
-    /// Whether the stream has ended with it.
+    /// Whether the stream ends with it.
     pub stream_closed: bool,
-    /// Where it began.
+    /// The offset at which it began.
     from: Option<Arc<str>>,
-    /// Where the messages are, on a JSON stream.
+    /// The places of the messages, on a JSON stream.
     index: Option<Arc<Index>>,
 }
 
@@ -56,15 +56,15 @@ impl Chunk {
     /// How many messages a JSON stream's chunk has.
     ///
     /// # Errors
-    /// `NotSupported` where the stream is none of JSON: bytes have no bounds.
+    /// `NotSupported` on a stream that is not JSON: its bytes have no message bounds.
     pub fn item_count(&self) -> Result<usize> {
         self.index().map(Index::count)
     }
 
-    /// A message of a JSON stream in its own text, unchanged; `None` from `item_count` on, and of a
-    /// stream that is none of JSON.
+    /// A message of a JSON stream in its own text, unchanged; `None` from `item_count` on, and on a
+    /// stream that is not JSON.
     ///
-    /// Any order is cheap: it is found with a look at a few hundred bytes beside its own.
+    /// Any order is cheap: a few hundred bytes are scanned beside the message itself.
     pub fn item(&self, index: usize) -> Option<&[u8]> {
         self.index.as_ref()?.get(&self.data, index)
     }
@@ -72,7 +72,7 @@ impl Chunk {
     /// The messages of a JSON stream in order, each in its own text, unchanged.
     ///
     /// # Errors
-    /// `NotSupported` where the stream is none of JSON: bytes have no bounds.
+    /// `NotSupported` on a stream that is not JSON: its bytes have no message bounds.
     pub fn items(&self) -> Result<Items<'_>> {
         self.index().map(|index| index.items(&self.data))
     }
@@ -81,7 +81,7 @@ impl Chunk {
     /// message a line.
     ///
     /// # Errors
-    /// `NotSupported` where the stream is none of JSON: bytes have no bounds.
+    /// `NotSupported` on a stream that is not JSON: its bytes have no message bounds.
     pub fn json_array(&self) -> Result<Cow<'_, str>> {
         let index = self.index()?;
         let no_text = |_| Error::new(ErrorKind::Protocol, "a message is not UTF-8");
@@ -108,9 +108,9 @@ impl Chunk {
 
 /// Reads a stream from an offset to its present end, a chunk at a time.
 ///
-/// Any thread may use it; concurrent calls take turns. A chunk nobody took, as when a wait was
-/// given up, comes again with the next call. Transient failures are repeated up to `max_retries`
-/// times.
+/// Any thread may use it; concurrent calls take turns. A chunk that no caller took, as when a wait
+/// was given up, comes again with the next call. Transient failures are repeated up to
+/// `max_retries` times.
 pub struct StreamReader {
     shared: Arc<Shared>,
 }
@@ -124,15 +124,15 @@ struct Shared {
     generation: u64,
 }
 
-/// How far it has come.
+/// How far the reader has come.
 #[derive(Debug, Default)]
 struct Place {
     offset: Option<Arc<str>>,
     up_to_date: bool,
     stream_closed: bool,
-    /// The end has been reached and not been told yet.
+    /// The end has been reached and not been returned yet.
     tell_end: bool,
-    /// Chunks nobody took.
+    /// Chunks that no caller took.
     unread: VecDeque<Chunk>,
 }
 
@@ -146,22 +146,22 @@ impl Place {
 }
 
 impl DurableStream {
-    /// Reads what is there from `offset` on, or from the start: catching up, not following
-    /// (PROTOCOL.md 5.6). Sends nothing before the first chunk is asked for.
+    /// Reads from `offset`, or from the start, to the present end: it catches up, and does not
+    /// follow (PROTOCOL.md 5.6). Sends nothing before the first chunk is asked for.
     ///
     /// # Errors
-    /// `InvalidArgument` (`offset`) for one that is empty, has control characters or is longer than
-    /// 4096 bytes.
+    /// `InvalidArgument` (`offset`) if it is empty, has control characters or is longer than 4096
+    /// bytes.
     pub fn read(&self, offset: Option<&str>) -> Result<StreamReader> {
         StreamReader::new(self.clone(), offset)
     }
 
-    /// The same, following the stream beyond its present end as `live` says: `off` does not, and
-    /// is all there is for now.
+    /// Reads from `offset` as [`read`](Self::read) does; `live` says whether to follow the stream
+    /// beyond its present end. Only `off`, which does not, is supported for now.
     ///
     /// # Errors
-    /// As `read`; `NotSupported` for `auto`, `long-poll` and `sse`, `InvalidArgument` (`live`) for
-    /// any other text.
+    /// The errors of `read`; `NotSupported` for `auto`, `long-poll` and `sse`, `InvalidArgument`
+    /// (`live`) for any other text.
     pub fn read_live(&self, offset: Option<&str>, live: &str) -> Result<StreamReader> {
         if live == LIVE_OFF {
             return self.read(offset);
@@ -170,8 +170,8 @@ impl DurableStream {
         let shown = shown.escape_debug();
         if LIVE.contains(&live) {
             let text = format!(
-                "following a stream (`live`: `{shown}`) is not there yet: `{LIVE_OFF}` reads what \
-                 is there, and a reader that is asked again what came since"
+                "following a stream (`live`: `{shown}`) is not supported yet: `{LIVE_OFF}` reads to \
+                 the present end, and the reader, asked again, reads on from there"
             );
             return Err(Error::new(ErrorKind::NotSupported, text).with_url(self.target().url()));
         }
@@ -195,14 +195,14 @@ impl StreamReader {
         Ok(StreamReader { shared: Arc::new(Shared { stream, place, turn, generation: made_in() }) })
     }
 
-    /// The next chunk; `None` at the present end. Asked again after that, it looks again, unless
-    /// the stream is closed.
+    /// The next chunk; `None` at the present end. A later call asks the server again, unless the
+    /// stream is closed.
     ///
     /// # Errors
-    /// `StreamNotFound`, `StreamGone`, `InvalidArgument` (`offset`) where the server does not
-    /// know the offset, `Protocol` for an answer that is broken or no JSON, `Transport`, ...
-    /// The place is kept: the call may be repeated. `Forked` in a forked child, which reads with
-    /// a reader of its own.
+    /// `StreamNotFound`, `StreamGone`, `InvalidArgument` (`offset`) if the server does not know the
+    /// offset, `Protocol` for an answer that is broken or no JSON, `Transport`, ... The reader
+    /// keeps its place: the call may be repeated. `Forked` in a forked child, which has to open a
+    /// reader of its own.
     pub fn next_chunk(&self) -> Pending<Option<Chunk>> {
         if self.shared.is_foreign() {
             return Pending::ready(Err(Error::forked("this reader")));
@@ -235,18 +235,18 @@ impl StreamReader {
         (self.shared.place(), self.shared.turn.try_lock())
     }
 
-    /// Where a later read goes on; `None` before anything was read from the start, and in a forked
+    /// The offset for a later read; `None` before anything was read from the start, and in a forked
     /// child.
     pub fn offset(&self) -> Option<Arc<str>> {
         self.shared.known()?.offset.clone()
     }
 
-    /// Whether everything there was has been read.
+    /// Whether the reader has reached the present end.
     pub fn up_to_date(&self) -> bool {
         self.shared.known().is_some_and(|place| place.up_to_date)
     }
 
-    /// Whether the stream has ended and everything has been read.
+    /// Whether the stream has ended and the reader has reached its end.
     pub fn stream_closed(&self) -> bool {
         self.shared.known().is_some_and(|place| place.stream_closed)
     }
@@ -267,7 +267,7 @@ impl Shared {
         self.generation != generation()
     }
 
-    /// How far it has come; nothing in a forked child.
+    /// The place; `None` in a forked child.
     fn known(&self) -> Option<MutexGuard<'_, Place>> {
         (!self.is_foreign()).then(|| self.place())
     }
@@ -277,7 +277,7 @@ impl Shared {
         match chunk {
             Some(chunk) => {
                 (place.up_to_date, place.stream_closed) = (false, false);
-                // Several may come back in any order.
+                // Several chunks may come back in any order.
                 let behind =
                     place.unread.iter().position(|next| next.from.as_ref() == Some(&chunk.offset));
                 let before =
@@ -338,7 +338,7 @@ impl Shared {
         if let Some(coding) = text_in(&response, header::CONTENT_ENCODING)
             && !coding.eq_ignore_ascii_case("identity")
         {
-            return Err(self.broken("it is encoded, which nobody asked for"));
+            return Err(self.broken("it has a content encoding that the request did not ask for"));
         }
         if response.cut {
             let text = format!(
@@ -368,8 +368,8 @@ impl Shared {
                 parsed.unwrap_or_else(|error| Err(error.to_string()))
             }
         };
-        // Lines of a stream that is not known to be JSON are bytes where they are none: the end of
-        // an answer may be the middle of a line.
+        // On a stream that is not known to be JSON, lines that are no JSON are bytes: the end of an
+        // answer may be the middle of a line.
         let lenient = matches!(framing, Framing::Lines) && !self.stream.is_json();
         match index {
             Err(_) if lenient => Ok(None),
@@ -390,10 +390,10 @@ impl Shared {
         error
     }
 
-    /// Messages were asked for, and this has none.
+    /// The error of an answer without messages on a JSON stream.
     fn no_json(&self, kind: &str) -> Error {
         if kind.is_empty() {
-            return self.broken("it has no content type, and was to be JSON");
+            return self.broken("it has no content type, and the stream is JSON");
         }
         let kind = error::shown(kind);
         let text = format!("read failed: the content type of the stream is `{kind}`, not JSON");

@@ -1,4 +1,5 @@
-//! [`AppendSink`]: the messages of one source on their way, for whoever asks the source himself.
+//! [`AppendSink`]: the messages of one source on their way, for callers that drive the source
+//! themselves.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -16,27 +17,28 @@ use crate::stream::handle::DurableStream;
 
 /// How many messages of one source may be under way.
 const MAX_UNDER_WAY: usize = 16_384;
-/// How many bytes of one source may be under way: what the largest batches need, and not the whole
+/// How many bytes of one source may be under way: enough for the largest batches, and not the whole
 /// of a buffer that others use too.
 const MAX_BYTES_UNDER_WAY: usize = 16 << 20;
 
-/// What an [`AppendSink`] can do with a message now.
+/// Whether an [`AppendSink`] takes a message now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SinkState {
-    /// It has room for one: ask the source.
+    /// It has room for a message: ask the source.
     Ready,
-    /// It has none until [`AppendSink::ready`].
+    /// It has no room until [`AppendSink::ready`].
     Full,
-    /// It takes none any more, since a message was not delivered: ask the source no further.
+    /// It takes no more messages, since one was not delivered: ask the source no further.
     Failed,
 }
 
-/// What [`DurableStream::append_stream`] does, for whoever asks the source himself, in the words of
-/// futures' `Sink`: ask the source while the [`state`](AppendSink::state) is `Ready`,
-/// [`start_send`](AppendSink::start_send) what it gives, and [`close`](AppendSink::close) the sink.
+/// [`DurableStream::append_stream`] for a caller that drives the source itself, in the words of
+/// futures' `Sink`: while the [`state`](AppendSink::state) is `Ready`, ask the source and pass its
+/// message to [`start_send`](AppendSink::start_send); at the end [`close`](AppendSink::close) the
+/// sink.
 ///
-/// One task or thread drives a sink; any may wait for it. Dropped before its end, it leaves what
-/// was taken under way.
+/// One task or thread drives a sink; any may wait for it. Dropped before its end, it leaves the
+/// messages it took under way.
 pub struct AppendSink {
     shared: Arc<Shared>,
 }
@@ -44,13 +46,13 @@ pub struct AppendSink {
 struct Shared {
     stream: DurableStream,
     progress: Mutex<Progress>,
-    /// Who waits for what is under way.
+    /// Waits for the messages under way.
     waiting: Mutex<Vec<Waiter>>,
     /// The fork generation it was made in: in a child it stops, and none of its locks is touched.
     generation: u64,
 }
 
-/// A task, or a wait that is none and may be given up.
+/// A task, or a wait without one, which may be given up.
 struct Waiter {
     waker: Waker,
     wait: Option<Arc<dyn GivenUp>>,
@@ -60,7 +62,7 @@ struct Waiter {
 struct Progress {
     /// The `Stream-Seq` of the first message, until that is taken.
     seq: Option<String>,
-    /// Nothing else is taken while anything is under way.
+    /// No other message is taken while one is under way.
     alone: bool,
     /// In order, each message with its size.
     under_way: VecDeque<(usize, Pending<Outcome>)>,
@@ -71,17 +73,17 @@ struct Progress {
     failure: Option<Error>,
 }
 
-/// What a message that found no room waits for.
+/// The reason that a message found no room.
 enum Blocked {
-    /// An earlier one.
+    /// An earlier message of this source.
     Earlier,
-    /// Others' messages, which fill the buffer.
+    /// Other writers' messages fill the buffer.
     Room(Pending<()>),
 }
 
 impl AppendSink {
-    /// Messages of one source for `stream`. `seq` is the first one's `Stream-Seq`: the others are
-    /// taken once that was.
+    /// A sink for the messages of one source. `seq` is the first message's `Stream-Seq`: the others
+    /// are taken once the server took that.
     ///
     /// # Errors
     /// `InvalidArgument` unless `seq` is 1 to 256 visible ASCII characters.
@@ -107,7 +109,7 @@ impl AppendSink {
         self.shared.generation != generation()
     }
 
-    /// What to do with the source, as far as is known by now.
+    /// Whether the sink takes a message, as far as is known by now.
     pub fn state(&self) -> SinkState {
         if self.is_foreign() {
             return SinkState::Failed;
@@ -117,12 +119,12 @@ impl AppendSink {
         progress.state()
     }
 
-    /// Appends a message, as [`DurableStream::append`] does. `false` if there is no room for it: it
-    /// is offered again once the sink is [`ready`](Self::ready). One that comes after a failure is
-    /// only counted. On a stream that is not JSON, an empty one is nothing.
+    /// Appends a message, as [`DurableStream::append`] does. `false` if there is no room for it:
+    /// offer it again once the sink is [`ready`](Self::ready). A message after a failure is only
+    /// counted. On a stream that is not JSON, an empty message is skipped.
     pub fn start_send(&self, message: &[u8]) -> bool {
         if self.is_foreign() {
-            return true; // its end says so
+            return true; // `close` reports it
         }
         let stream = &self.shared.stream;
         let seq = {
@@ -136,7 +138,7 @@ impl AppendSink {
         if message.is_empty() && !stream.is_json() {
             return true;
         }
-        // Not under the lock: it may settle others, and wake who waits for them.
+        // Not under the lock: it may settle other messages, and wake their callers.
         let mut appended = stream.append_as(message, seq.as_deref());
         let refusal = appended.now();
         if matches!(&refusal, Some(Err(error)) if error.kind() == ErrorKind::BufferFull) {
@@ -157,7 +159,7 @@ impl AppendSink {
         true
     }
 
-    /// Counts a message that could not be serialised, as one that was refused for it.
+    /// Counts a message that could not be serialised, as refused.
     pub fn refuse(&self, why: &str) {
         if self.is_foreign() {
             return;
@@ -166,7 +168,7 @@ impl AppendSink {
         lock(&self.shared.progress).settle(Err(error));
     }
 
-    /// Ends it with the source's own failure.
+    /// Ends the sink with the source's own failure.
     pub(super) fn fail(&self, error: Error) {
         if self.is_foreign() {
             return;
@@ -174,18 +176,18 @@ impl AppendSink {
         lock(&self.shared.progress).failure.get_or_insert(error);
     }
 
-    /// Waits until [`state`](Self::state) is not `Wait`.
+    /// Waits until [`state`](Self::state) is not [`SinkState::Full`].
     pub fn ready(&self) -> Pending<()> {
         self.when(Progress::is_ready, |_| Ok(()))
     }
 
-    /// Waits until a message was not delivered, or none is under way: for whoever waits for the
-    /// source, which may say nothing for long.
+    /// Waits until a message was not delivered, or none is under way: for a caller that waits for
+    /// its source, which may give nothing for long.
     pub fn stopped(&self) -> Pending<()> {
         self.when(Progress::is_stopped, |_| Ok(()))
     }
 
-    /// Waits until nothing is under way, and says what became of everything.
+    /// Waits until nothing is under way, and reports the outcome of all messages.
     ///
     /// # Errors
     /// `Delivery`, which counts the messages delivered and those not, with the first cause.
@@ -223,7 +225,7 @@ impl AppendSink {
         self.poll(context, None, Progress::is_ready)
     }
 
-    /// Whether a message was not delivered; if not, the task is woken when one is not.
+    /// Whether a message was not delivered; if all were, the task is woken when one is not.
     pub(super) fn poll_failed(&self, context: &mut Context<'_>) -> bool {
         self.poll(context, None, |progress| progress.failure.is_some()).is_ready()
     }
@@ -242,7 +244,7 @@ impl AppendSink {
         if self.is_foreign() {
             return Poll::Ready(());
         }
-        // First, or what is settled meanwhile would wake nobody.
+        // Registered first, or a message that settles meanwhile would wake nobody.
         let mut waiting = lock(&self.shared.waiting);
         if !waiting.iter().any(|waiter| waiter.waker.will_wake(context.waker())) {
             waiting.push(Waiter { waker: context.waker().clone(), wait });
@@ -253,7 +255,7 @@ impl AppendSink {
         if !is_over(&progress) {
             return Poll::Pending;
         }
-        // One that waits no more is not held: it may hold this sink.
+        // A wait that has ended is not held: it may hold this sink.
         lock(&self.shared.waiting).retain(|waiter| !waiter.waker.will_wake(context.waker()));
         Poll::Ready(())
     }
@@ -279,8 +281,8 @@ fn forked() -> Error {
     Error::forked("this sink")
 }
 
-/// A wait that is no task: it ends where the last of what it waits for is settled, also while the
-/// library shuts down.
+/// A wait without a task: it ends where the last of its messages settles, also while the library
+/// shuts down.
 struct Wait<T> {
     sink: AppendSink,
     is_over: fn(&Progress) -> bool,
@@ -289,7 +291,7 @@ struct Wait<T> {
 }
 
 trait GivenUp: Send + Sync {
-    /// Whether nobody asks for the result any more.
+    /// Whether its caller has given it up.
     fn is_given_up(&self) -> bool;
 }
 
@@ -301,7 +303,7 @@ impl<T: Send> GivenUp for Wait<T> {
 
 impl<T: Send + 'static> Wake for Wait<T> {
     fn wake(self: Arc<Self>) {
-        // One that has ended must not wait again.
+        // A wait that has ended must not wait again.
         if lock(&self.completer).is_none() {
             return;
         }
@@ -326,7 +328,7 @@ impl Wake for Shared {
 }
 
 impl Progress {
-    /// Takes what is settled by now; `waker` is woken when there is more.
+    /// Takes the outcomes that are there by now; `waker` is woken when there are more.
     fn collect(&mut self, waker: Option<&Waker>) {
         while let Some((size, oldest)) = self.under_way.front_mut() {
             let size = *size;
@@ -336,7 +338,7 @@ impl Progress {
             self.blocked = None;
             self.settle(result);
         }
-        // Where there never will be room, the next attempt says why, or goes another way.
+        // If there never will be room, the next attempt says why, or finds another writer.
         let is_over = match &mut self.blocked {
             Some(Blocked::Earlier) => self.under_way.is_empty(),
             Some(Blocked::Room(room)) => look(room, waker).is_some(),

@@ -1,4 +1,4 @@
-//! Appending what a source gives: an iterator, or an async stream of messages.
+//! Appending the messages of a source: an iterator, or an async stream.
 
 use std::fmt::Display;
 use std::future::poll_fn;
@@ -19,14 +19,14 @@ impl DurableStream {
     /// room: a slow server slows it down, and memory stays bounded however long it is. On a stream
     /// that is not JSON, empty messages are skipped.
     ///
-    /// The source is asked no further once it gives an error or a message is not delivered. Dropping
-    /// the future asks it no further either; what it gave before is still appended, but for one that
-    /// found no room because others fill the buffer.
+    /// The source is asked no further once it gives an error or a message is not delivered.
+    /// Dropping the future asks it no further either; its earlier messages are still appended,
+    /// except one that found no room because other writers fill the buffer.
     ///
     /// # Errors
-    /// `Delivery`, which counts the messages delivered and those not, with the first cause:
-    /// `InvalidArgument` (`source`) with the source's own text where that failed. What it gave
-    /// before is delivered then.
+    /// `Delivery`, which counts the messages delivered and those not, with the first cause. If the
+    /// source failed, that is `InvalidArgument` (`source`) with the source's own text, and its
+    /// earlier messages are delivered.
     pub async fn append_stream<S, M, E>(&self, source: S) -> Result<FlushReport>
     where
         S: Stream<Item = Result<M, E>>,
@@ -42,7 +42,7 @@ impl DurableStream {
                 break;
             }
             let next = poll_fn(|context| match source.as_mut().poll_next(context) {
-                // A source that says nothing must not keep what failed to itself.
+                // A failure must show even while the source gives nothing.
                 Poll::Pending if sink.poll_failed(context) => Poll::Ready(None),
                 next => next,
             });
@@ -54,10 +54,12 @@ impl DurableStream {
         poll_fn(|context| sink.poll_close(context)).await
     }
 
-    /// The same for an iterator. Blocks the thread.
+    /// Appends every message of an iterator as [`append_stream`](Self::append_stream) does. Blocks
+    /// the thread.
     ///
     /// # Errors
-    /// As `append_stream`; `NotSupported` (`would-deadlock`) inside a callback of this library.
+    /// The errors of `append_stream`; `NotSupported` (`would-deadlock`) inside a callback of this
+    /// library.
     pub fn blocking_append_stream<I, M, E>(&self, source: I) -> Result<FlushReport>
     where
         I: IntoIterator<Item = Result<M, E>>,

@@ -1,4 +1,4 @@
-//! What a handle is about: where its stream is, and how it is spoken to.
+//! The target of a handle: where its stream is, and the settings of requests to it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct Target {
     pub(super) max_read_bytes: usize,
     /// The fork generation it was made in.
     pub(super) generation: u64,
-    /// Where the stream ended when this handle created it, until a writer was told.
+    /// Where the stream ended when this handle created it, until a writer takes it.
     tail: Mutex<Option<Arc<str>>>,
 }
 
@@ -66,15 +66,15 @@ impl Target {
         *lock(&self.tail) = tail;
     }
 
-    /// Where the stream ended when this handle created it: for the first writer that asks, since
-    /// the next one's stream holds what that one wrote.
+    /// Where the stream ended when this handle created it: for the first writer that asks, since by
+    /// then the stream of a later writer holds the first one's messages.
     pub(crate) fn take_tail(&self) -> Option<Arc<str>> {
         // Unknown in a forked child whose parent was about to take it.
         lock_inherited(&self.tail, self.generation).ok()?.take()
     }
 
-    /// The settings of a producer on the stream: where `options` set no limits of their own, it has
-    /// those of the handle.
+    /// The settings of a producer on the stream: limits that `options` do not set are those of the
+    /// handle.
     pub(crate) fn producer_config(&self, producer_id: &str, options: &Options) -> Result<Config> {
         let options = options.clone().or_limits_of(&self.options);
         let mut config = Config::new(Scope::Producer, &options, producer_id, &self.content_type)?;

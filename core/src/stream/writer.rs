@@ -26,16 +26,15 @@ const KEPT: usize = 256;
 
 static WRITERS: PerProcess<Arc<Writers>> = PerProcess::new(Arc::default);
 
-/// A producer under an identity of the library's own, all of whose writes are waited for. Dropped,
-/// it delivers what it has accepted and ends.
+/// A producer under an identity of the library's own; a caller waits for each of its writes.
+/// Dropped, it delivers what it has accepted and ends.
 pub(super) struct Writer {
     engine: Arc<Engine>,
-    /// What a handle that may use it has; none for one that asks functions: those are their handle's
-    /// own.
+    /// Handles with this key may use it; `None` if header functions belong to one handle alone.
     key: Option<WriterKey>,
 }
 
-/// What makes no difference to appends is left out.
+/// The options that make a difference to appends.
 #[derive(PartialEq)]
 struct WriterKey {
     url: String,
@@ -57,7 +56,7 @@ impl WriterKey {
 }
 
 impl Writer {
-    /// Opens one that comes behind what another has accepted.
+    /// Opens a writer whose appends come behind everything another has accepted.
     fn open(target: &Target, behind: Option<&Writer>, key: Option<WriterKey>) -> Result<Self> {
         let id = format!("durstream-{:016x}", random());
         let mut config = target.producer_config(&id, &Options::new())?;
@@ -98,12 +97,13 @@ impl Writer {
         self.engine.ready()
     }
 
-    /// Whether it came through `fork`: its locks are not to be touched.
+    /// Whether it came through `fork`: its locks must not be touched.
     pub(super) fn is_foreign(&self) -> bool {
         self.engine.is_foreign()
     }
 
-    /// Whether a handle, by its number, may write with it: no other ends the stream through it.
+    /// Whether a handle, by its number, may write with it: unless another handle ends the stream
+    /// through it.
     pub(super) fn is_open_to(&self, handle: u64) -> bool {
         let closes = self.engine.closes();
         closes.by == handle
@@ -129,16 +129,16 @@ pub(super) struct Writers {
     is_registered: AtomicBool,
 }
 
-/// At the library's end they are let go: what is opened afterwards starts afresh.
+/// At the end of the library they are let go: later handles start afresh.
 impl Work for Writers {
     fn begin_stop(&self) {
         let kept = std::mem::take(&mut *lock(&self.kept));
-        drop(kept); // not under the lock: they end
+        drop(kept); // not under the lock: dropping them ends them
     }
 }
 
 impl Writers {
-    /// Those of this process.
+    /// The writers of this process.
     pub(super) fn of_process() -> &'static Self {
         let writers = WRITERS.get();
         if !writers.is_registered.swap(true, Ordering::Relaxed) {
@@ -148,8 +148,8 @@ impl Writers {
         writers
     }
 
-    /// The writer for a handle, by its number: the one that others like it have, while it takes
-    /// anything.
+    /// The writer for a handle, by its number: the one that handles with its key share, while it
+    /// takes writes.
     pub(super) fn of(&self, target: &Target, handle: u64) -> Result<Arc<Writer>> {
         let mut kept = lock(&self.kept);
         let key = WriterKey::of(target);
@@ -158,11 +158,11 @@ impl Writers {
         let is_fit = |known: &Arc<Writer>| known.engine.takes_writes() && known.is_open_to(handle);
         let (writer, unfit) = match known {
             Some(known) if is_fit(&known) => {
-                // The next one's stream holds what this one writes, as if it had been told.
+                // The stream of the next writer then holds the messages of this one.
                 drop(target.take_tail());
                 (known, None)
             }
-            // A handle that had the other one appends in the order of its calls.
+            // A handle that had the old writer appends in the order of its calls.
             known => (Arc::new(Writer::open(target, known.as_deref(), key)?), known),
         };
         if writer.key.is_some() {
@@ -170,18 +170,18 @@ impl Writers {
         }
         let oldest = if kept.len() > KEPT { kept.pop_front() } else { None };
         drop(kept);
-        drop((oldest, unfit)); // not under the lock: they end
+        drop((oldest, unfit)); // not under the lock: dropping them ends them
         Ok(writer)
     }
 
-    /// Forgets those of a stream that begins anew: its server knows none of them.
+    /// Forgets the writers of a stream that begins anew: its server knows none of them.
     pub(super) fn forget(&self, target: &Target) {
-        // Whatever credentials they have.
+        // With any credentials.
         let is_its = |writer: &Arc<Writer>| writer.engine.url() == &**target.url();
         let mut kept = lock(&self.kept);
         let (its, others) = std::mem::take(&mut *kept).into_iter().partition(is_its);
         *kept = others;
         drop(kept);
-        drop::<VecDeque<_>>(its); // not under the lock: they end
+        drop::<VecDeque<_>>(its); // not under the lock: dropping them ends them
     }
 }

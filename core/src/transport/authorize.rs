@@ -1,5 +1,5 @@
-//! Headers whose values are functions: asked for once per request, kept for its repeats, and
-//! asked for again when the server refuses what they gave.
+//! Headers whose values are functions: called once per request, their values kept for its repeats,
+//! and called again when the server refuses the values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::runtime::pending::pending;
 use crate::transport::header_values::HeaderFns;
 use crate::transport::request::{Request, SendError, Sending, Transport};
 
-/// A transport that asks before it sends.
+/// A transport that asks header functions before it sends.
 pub(crate) struct Authorize {
     inner: Arc<dyn Transport>,
     dispatcher: Arc<Dispatcher>,
@@ -100,7 +100,7 @@ async fn ask(
     Ok(answers)
 }
 
-/// Whether the credentials were refused; a stale epoch is something else.
+/// Whether the server refused the credentials; a stale epoch is something else.
 fn is_refused(response: &Response) -> bool {
     match response.status {
         401 => true,

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// It waits for its turn: at a gate, for a connection, with the connection's task.
+/// The request waits: at a gate, for a connection, with the connection's task.
 const WAITING: u8 = 0;
 /// Its first byte may be on its way: the server may store it.
 const LEFT: u8 = 1;
-/// It was given up while it waited, and fails where it would have left.
+/// The request was given up while it waited, and fails where it would have left.
 const WITHDRAWN: u8 = 2;
 
 /// The one place where giving a request up and its first byte leaving exclude each other.
@@ -35,7 +35,7 @@ impl Departure {
         self.step(LEFT, WAITING);
     }
 
-    /// Takes the step if that is where it stands; where it stood before.
+    /// Takes the step from a state; returns the state before.
     fn step(&self, from: u8, to: u8) -> u8 {
         let seen = self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
         seen.unwrap_or_else(|other| other)

@@ -1,4 +1,5 @@
-//! Where a stream is: its URL from options and environment, and what may be shown of it.
+//! The address of a stream: its URL from options and environment, and the part of it that may be
+//! shown.
 
 use std::sync::Arc;
 
@@ -17,20 +18,20 @@ const SECRET_VARIABLES: [&str; 2] = ["STREAMS_SECRET", "DURABLE_STREAMS_SECRET"]
 const DEFAULT_PREFIX: &str = "/v1/stream";
 /// The longest URL: no request can be made of one beyond 64 KiB, and a read adds its offset.
 const MAX_URL: usize = 48 * 1024;
-/// What a read adds at most: its offset, each byte of it escaped.
+/// The most that a read adds: its offset, each byte of it escaped.
 const OFFSET_ROOM: usize = "&offset=".len() + 3 * MAX_OFFSET;
 
 /// A stream's address and the headers every request to it carries.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) url: Url,
-    /// Which stream it is: its URL without what may differ from caller to caller, user info and what
-    /// `params` add.
+    /// The identity of the stream: its URL without user info and `params`, which may differ from
+    /// caller to caller.
     pub(crate) stream: Arc<str>,
     /// The URL for error texts: without user info and query, where secrets may be.
     pub(crate) shown: Arc<str>,
     pub(crate) headers: HeaderMap,
-    /// Headers whose values are asked for; they win over the fixed ones.
+    /// Headers whose values are functions; they win over the fixed ones.
     pub(crate) functions: Option<Arc<HeaderFns>>,
     /// Where requests really go.
     pub(crate) route: Arc<Route>,
@@ -52,7 +53,10 @@ impl Endpoint {
             (Some(url), None) => vec![parse("url", url)?],
             (None, Some(path)) => below_bases(path, options, &env)?,
             (None, None) => {
-                return Err(Error::option("url", "no stream: give `url` or `stream_path`"));
+                return Err(Error::option(
+                    "url",
+                    "the stream is not named: give `url` or `stream_path`",
+                ));
             }
         };
         let trusted = match &options.endpoints {
@@ -74,7 +78,7 @@ impl Endpoint {
             || !url.username().is_empty();
         if let (false, Some(secret)) = (authorized, SECRET_VARIABLES.iter().find_map(|n| env(n))) {
             let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| {
-                Error::option("headers", "the secret in the environment cannot be sent")
+                Error::option("headers", "the secret in the environment cannot be sent as a header")
             })?;
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
@@ -84,7 +88,7 @@ impl Endpoint {
         Ok(Endpoint { url, stream, shown, headers, functions, route })
     }
 
-    /// The same stream with a producer's own headers and parameters on top.
+    /// This stream with a producer's own headers and parameters on top.
     pub(crate) fn with_own(&self, options: &Options) -> Result<Self> {
         let mut endpoint = self.clone();
         let known = self.functions.iter().flat_map(|functions| functions.list());
@@ -109,14 +113,14 @@ impl Endpoint {
     }
 }
 
-/// Whether a request can be made of a URL that nobody checked; of a read's an offset is part.
+/// Whether a request can be made of an unchecked URL; a read's URL includes its offset.
 pub(crate) fn can_be_asked(url: &Url, method: &Method) -> bool {
     let room = if method == Method::GET { OFFSET_ROOM } else { 0 };
     url.as_str().len() <= MAX_URL + room && url.as_str().parse::<http::Uri>().is_ok()
 }
 
-/// Refuses a URL no request could be made of, with the longest offset too. The text says nothing
-/// of the URL: it may hold secrets.
+/// Refuses a URL of which no request could be made, with the longest offset too. The text shows
+/// nothing of the URL: it may hold secrets.
 fn check_url(option: &'static str, url: &Url) -> Result<()> {
     let length = url.as_str().len();
     if length > MAX_URL {
@@ -125,18 +129,18 @@ fn check_url(option: &'static str, url: &Url) -> Result<()> {
         );
         return Err(Error::option(option, text));
     }
-    // What HTTP makes of it: stricter than URLs are about hosts.
+    // HTTP's own parser: it is stricter about hosts than URLs are.
     let uri = url.as_str().parse::<http::Uri>();
     uri.map(drop).map_err(|wrong| {
         Error::option(option, format!("no request can be made of the URL with `{option}`: {wrong}"))
     })
 }
 
-/// The URL with parameters of ours, checked as it is used: with each address of the route.
+/// The URL with the caller's parameters, checked as it is used: with each address of the route.
 fn with_params(mut url: Url, route: &Route, params: &[(String, String)]) -> Result<Url> {
     if !params.is_empty() {
         let own = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
-        let own = own.replace('+', "%20"); // understood by those who decode forms, and the others
+        let own = own.replace('+', "%20"); // read alike by servers that decode forms and by others
         let query = url.query().filter(|query| !query.is_empty());
         let query = query.map_or_else(|| own.clone(), |known| format!("{known}&{own}"));
         url.set_query(Some(&query));
@@ -202,7 +206,7 @@ fn below_bases(
         return Err(Error::option(
             "url",
             format!(
-                "no server for `stream_path`: set `url` or `endpoints`, or the environment \
+                "there is no server for `stream_path`: set `url` or `endpoints`, or the environment \
                  variable {} or {}",
                 BASE_VARIABLES[0], BASE_VARIABLES[1]
             ),
@@ -211,8 +215,8 @@ fn below_bases(
     bases.into_iter().map(|base| below(base, path, prefix)).collect()
 }
 
-/// Refuses a path that leaves the place it is put in, or whose meaning depends on the reader: what
-/// a URL's parser, a proxy or a server makes of it once it has undone the escapes.
+/// Refuses a path that leaves its place, or that a parser, a proxy or a server may read differently
+/// once it has undone the escapes.
 fn check_path(option: &'static str, path: &str) -> Result<()> {
     let wrong = |why: &str| Err(Error::option(option, format!("`{option}` {why}")));
     if path.len() > MAX_URL {
@@ -257,14 +261,14 @@ fn below(mut url: Url, path: &str, prefix: &str) -> Result<Url> {
     let root = match (url.path().trim_end_matches('/'), prefix.trim_matches('/')) {
         ("", "") => "/".to_owned(),
         ("", prefix) => format!("/{prefix}/"),
-        (own, _) => format!("{own}/"), // as it is
+        (own, _) => format!("{own}/"), // unchanged
     };
     url.set_path(&root);
     let above = url.path().to_owned();
     url.set_path(&format!("{root}{}", path.trim_start_matches('/')));
-    // Whatever the checks above missed: the URL that is used is below the prefix.
+    // In case the checks above missed something: the URL that is used is below the prefix.
     if url.path().strip_prefix(&above).is_none_or(str::is_empty) {
-        let text = "`stream_path` leads out of the place of its server's streams";
+        let text = "`stream_path` leads out of the path prefix";
         return Err(Error::option("stream_path", text));
     }
     check_url("stream_path", &url)?;

@@ -1,5 +1,5 @@
-//! One gate per host. While nobody listens there, one request at a time tries, and thousands of
-//! producers do not; beyond a number of connections, requests wait for one to come free.
+//! One gate per host. While nothing listens there, one request at a time tries, and thousands of
+//! producers do not; at the limit of connections, requests wait for a free one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use crate::transport::request::SendError;
 
 /// Connections to one host at the same time.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
-/// How long a gate stays closed, from the first failed connection to the many-th.
+/// How long a gate stays closed: after the first failed connection, and at most.
 const CLOSED: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
 
 /// The gates of every host that was ever asked.
@@ -33,10 +33,10 @@ impl Gates {
 /// The gate of one host.
 pub(crate) struct Gate {
     connections: Arc<Semaphore>,
-    /// The numbers that no request has; the lowest goes first, whose connection is the warmest.
+    /// The connection numbers in no use; the lowest, whose connection is the warmest, goes first.
     free: Mutex<BTreeSet<usize>>,
     door: Mutex<Door>,
-    /// Counts the attempts that ended, for those who wait for one.
+    /// Counts the attempts that ended, for the requests that wait for one.
     ended: watch::Sender<u64>,
 }
 
@@ -45,7 +45,7 @@ struct Door {
     /// Failed connections in a row.
     failures: u32,
     closed_until: Option<Instant>,
-    /// Somebody is trying.
+    /// A request is trying.
     probing: bool,
     why: String,
 }
@@ -67,10 +67,10 @@ impl Gate {
         }
     }
 
-    /// Waits for the gate to open, or for the own turn to try.
+    /// Waits until the gate opens, or until this request may try.
     ///
     /// # Errors
-    /// Somebody else just tried, and nobody listens.
+    /// Another request just tried, and nothing listens.
     pub(crate) async fn enter(self: &Arc<Self>) -> Result<Passage, SendError> {
         let permit = self.connections.clone().acquire_owned().await;
         loop {
@@ -83,7 +83,7 @@ impl Gate {
                 }
                 Turn::WaitUntil(at) => tokio::time::sleep_until(at).await,
                 Turn::WaitForProbe => {
-                    // One that takes long, for a large body say, is not waited for.
+                    // An attempt that takes long, for a large body say, is not waited for.
                     let told = tokio::time::timeout(CLOSED.1, ended.changed()).await.is_ok();
                     let mut door = lock(&self.door);
                     if !told {
@@ -142,7 +142,7 @@ pub(crate) struct Passage {
 }
 
 impl Passage {
-    /// The number of the connection it may use, which nobody else has meanwhile.
+    /// The number of the connection it may use; no other request has it meanwhile.
     pub(crate) fn lane(&self) -> usize {
         self.lane
     }
@@ -153,14 +153,14 @@ impl Passage {
         self.gate.tell(None);
     }
 
-    /// Nobody listens.
+    /// Nothing listens at the host.
     pub(crate) fn close(mut self, why: &str) {
         self.told = true;
         self.gate.tell(Some(why));
     }
 }
 
-/// Given up, it says nothing about the host; the next one tries.
+/// A request that is given up says nothing about the host; the next one tries.
 impl Drop for Passage {
     fn drop(&mut self) {
         lock(&self.gate.free).insert(self.lane);

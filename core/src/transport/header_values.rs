@@ -1,4 +1,4 @@
-//! Headers whose values are functions: the functions, and what they gave for one request.
+//! Headers whose values are functions: the functions, and their values for one request.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ pub(crate) struct HeaderFns {
     list: Vec<(HeaderName, HeaderFn)>,
     /// One request asks at a time, so that requests start in the order in which they were built.
     turn: tokio::sync::Mutex<()>,
-    /// In a forked child the turn may be held by somebody who does not exist there.
+    /// In a forked child, a thread that does not exist there may hold the turn.
     generation: u64,
 }
 
@@ -28,7 +28,8 @@ impl HeaderFns {
         &self.list
     }
 
-    /// Waits for the turn to ask. In a forked child nobody waits: there is nobody to wait for.
+    /// Waits for the turn to ask. In a forked child it does not wait: no thread there would give
+    /// the turn back.
     pub(super) async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         match self.generation == generation() {
             true => Some(self.turn.lock().await),
@@ -43,7 +44,7 @@ impl std::fmt::Debug for HeaderFns {
     }
 }
 
-/// What the functions gave for one request; its clones are its repeats.
+/// The values of the functions for one request; its repeats hold clones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeaderValues(Arc<Mutex<Option<HeaderMap>>>);
 
@@ -56,7 +57,7 @@ impl HeaderValues {
         lock(&self.0).insert(values).clone()
     }
 
-    /// Forgets what was refused: the next attempt asks anew.
+    /// Forgets refused values: the next attempt asks anew.
     pub(super) fn forget(&self) {
         *lock(&self.0) = None;
     }

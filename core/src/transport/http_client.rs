@@ -20,12 +20,12 @@ use crate::transport::request::{Keep, Request, SendError, Sending, Transport, in
 
 /// How much of an answer's body is kept for an error text.
 const EXCERPT: usize = 16 * 1024;
-/// How long it is waited for, once status and headers are there.
+/// How long the transport waits for that part, once status and headers are there.
 const EXCERPT_WAIT: Duration = Duration::from_secs(1);
 /// How much of a request's body is handed to the socket at a time: the grain of "progress".
 const CHUNK: usize = 64 * 1024;
 
-/// Sends over lanes, whose number the host's gate gives.
+/// Sends over lanes; the host's gate gives their numbers.
 #[derive(Default)]
 pub(crate) struct HttpTransport {
     gates: Gates,
@@ -67,7 +67,8 @@ async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
         tokio::select! {
             outcome = &mut attempt => return outcome,
             () = tokio::time::sleep_until(deadline) => {
-                // A head shows only when it is whole; that some of it came in, the socket knows.
+                // reqwest shows a head only when it is whole; the socket knows that some of it came
+                // in.
                 let received = lane.socket.received_ago();
                 progress.was_made(received.and_then(|ago| Instant::now().checked_sub(ago)));
                 if progress.last() + request.timeout > deadline {
@@ -81,7 +82,7 @@ async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
     }
 }
 
-/// When an exchange last moved.
+/// When an exchange last made progress.
 struct Progress {
     began: Instant,
     /// In milliseconds since then.
@@ -125,7 +126,7 @@ async fn exchange(
         let body = TrackedBody { rest, departure, progress: progress.clone() };
         call = call.body(reqwest::Body::wrap(body));
     } else {
-        // A head alone leaves unseen: from here on it counts as on its way.
+        // A request without a body leaves unseen: from here on it counts as on its way.
         if !request.departure.leave() {
             let message = Withdrawn.to_string();
             return Err(SendError { sent: false, late: false, unreachable: false, message });
@@ -147,7 +148,7 @@ async fn exchange(
         _ => (EXCERPT, false),
     };
     let length = response.content_length();
-    // What is known to be too long is not waited for.
+    // A body known to be too long is not waited for.
     let beyond = whole && length.is_some_and(|length| length > cap as u64);
     let mut body = Kept { bytes: Vec::new(), cap, cut: beyond };
     if let (Some(length), false) = (length, beyond) {
@@ -181,7 +182,7 @@ async fn exchange(
     })
 }
 
-/// An answer's body on its way in, as far as it is to be kept.
+/// An answer's body on its way in, as far as it is kept.
 struct Kept {
     bytes: Vec<u8>,
     cap: usize,
@@ -189,7 +190,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// Makes room for all of it: where room grows, what it holds may stand in memory twice.
+    /// Makes room for all of it: growing may hold the bytes in memory twice.
     fn expect(&mut self, length: u64) -> Result<(), SendError> {
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.cap);
         self.bytes.try_reserve_exact(length).map_err(|_| no_memory(length))
@@ -204,7 +205,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Without room that it does not use.
+    /// The bytes, without unused room.
     fn complete(mut self) -> Bytes {
         self.bytes.shrink_to_fit();
         self.bytes.into()
@@ -217,7 +218,7 @@ fn no_memory(bytes: usize) -> SendError {
     SendError { sent: true, late: false, unreachable: false, message }
 }
 
-/// Why a body ends before its length: the server sees half a request, and stores none.
+/// The error that ends a body before its length: the server sees half a request, and stores none.
 #[derive(Debug)]
 struct Withdrawn;
 

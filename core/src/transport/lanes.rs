@@ -1,6 +1,5 @@
 //! The connections to a host, each with a client of its own: so it is known which socket an
-//! exchange uses, and the socket tells what reqwest does not show, that a head is coming in bit by
-//! bit.
+//! exchange uses. The socket shows what reqwest does not: that a head is coming in bit by bit.
 #![cfg_attr(target_os = "linux", allow(unsafe_code, reason = "a socket is asked for its state"))]
 
 use std::collections::HashMap;
@@ -45,7 +44,7 @@ impl Lanes {
         let mut lanes = lock(&self.by_origin);
         let lanes = lanes.entry(origin.to_owned()).or_default();
         while lanes.len() <= number {
-            // A fork waits for what is made the first time, deep in the libraries.
+            // The first client makes lazy values deep in the libraries; a fork waits for that.
             lanes.push(Arc::new(uncut(|| self.build(origin.starts_with("https:")))?));
         }
         Ok(lanes[number].clone())
@@ -104,7 +103,7 @@ impl Socket {
     }
 }
 
-/// Notes each connection that comes about.
+/// Notes each connection as it is made.
 #[derive(Clone)]
 struct Noting(Socket);
 
@@ -149,14 +148,14 @@ where
     }
 }
 
-/// The descriptors of the process's connections: nothing that reqwest gives out has its own.
+/// The descriptors of the process's connections: reqwest gives out none.
 #[derive(Default)]
 struct OpenSockets {
     by_ends: HashMap<Ends, i32>,
     looked: Option<Instant>,
 }
 
-/// Looking through a process's descriptors takes milliseconds where there are many: not more often,
+/// A scan of a process's descriptors takes milliseconds if there are many: no more often than this,
 /// however many requests stand still.
 #[cfg(target_os = "linux")]
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -268,7 +267,7 @@ mod tests {
             }
             assert!(waited < 1_000, "what came in was seen");
             assert_eq!(open.received_ago((ends.0, "192.0.2.1:1".parse().unwrap())), None);
-            // What is closed is not asked, and its number may be another's.
+            // A closed descriptor is not asked; its number may be another connection's.
             drop(own);
             assert_eq!(open.received_ago(ends), None);
         }

@@ -1,5 +1,5 @@
-//! Looking host names up, each on a short-lived thread of its own: a name that takes long holds up
-//! no other, and several requests for one name wait for one lookup.
+//! Looking host names up, each on a short-lived thread of its own: a slow name holds up no other,
+//! and several requests for one name wait for one lookup.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -48,7 +48,7 @@ impl Names {
             let found = fork::uncut_at_first(|| resolve(&own));
             names.tell(&own, &found);
         });
-        // Where no thread can be started, that is said; the next attempt tries again.
+        // If no thread can be started, the error says so; the next attempt tries again.
         if let Err(error) = thread {
             self.tell(&name, &Err(format!("no thread to look the name up on: {error}")));
         }

@@ -10,7 +10,7 @@ use crate::transport::http_client::HttpTransport;
 use crate::transport::redirects::Redirects;
 use crate::transport::request::Transport;
 
-/// What a runtime's requests travel over. Its connections end with the runtime.
+/// The transport of a runtime's requests. Its connections end with the runtime.
 struct Network(Arc<dyn Transport>);
 
 impl Network {
@@ -31,7 +31,7 @@ pub(crate) fn for_test(transport: Arc<dyn Transport>, chance: Chance) -> Arc<Run
     over(Runtime::for_test(chance), transport)
 }
 
-/// The same without a thread: all of it follows from the seed.
+/// A runtime over the test's own executor without a thread: everything follows from the seed.
 #[cfg(test)]
 pub(crate) fn simulated(transport: Arc<dyn Transport>, chance: Chance) -> Arc<Runtime> {
     over(Runtime::simulated(chance), transport)

@@ -30,7 +30,8 @@ impl<T: Transport> Transport for Redirects<T> {
             let route = request.endpoint.route.clone();
             let mut url = route.target();
             url.set_query(request.endpoint.url.query());
-            // The leader's, with the parameters of this request: nobody checked them together.
+            // The leader's URL with the parameters of this request: nothing has checked them
+            // together.
             if url != request.endpoint.url
                 && !can_be_asked(&url, &request.method)
                 && route.depose(&url)
@@ -62,7 +63,7 @@ impl<T: Transport> Transport for Redirects<T> {
                     }
                 }
             }
-            // They send us in circles: an answer as good as "not now".
+            // The servers redirect in circles: an answer as good as "not now".
             route.leave(&url);
             let message = format!("redirected more than {HOPS} times");
             Err(SendError { sent: false, late: false, unreachable: false, message })
@@ -70,12 +71,12 @@ impl<T: Transport> Transport for Redirects<T> {
     }
 }
 
-/// Whether another server may do better: no answer, or one that says so.
+/// Whether another server may do better: there was no answer, or one that says so.
 fn is_lost(result: &Result<Response, SendError>) -> bool {
     result.as_ref().map_or(true, |response| matches!(response.status, 502..=504))
 }
 
-/// Whether it says that it knows nothing of the stream, or nothing of writing.
+/// Whether the server says that it knows nothing of the stream, or nothing of writing.
 fn is_denied(result: &Result<Response, SendError>) -> bool {
     result.as_ref().is_ok_and(|response| matches!(response.status, 404 | 405 | 410 | 501))
 }

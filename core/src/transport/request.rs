@@ -1,4 +1,4 @@
-//! One attempt at one request, and what carries it: one trait, with HTTP on reqwest or a script behind it.
+//! One attempt at one request, and the trait of transports: HTTP on reqwest, or a script in tests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,9 +26,9 @@ pub(crate) struct Request {
     /// The longest time without progress.
     pub(crate) timeout: Duration,
     pub(crate) keep: Keep,
-    /// What the endpoint's header functions gave for it.
+    /// The values of the endpoint's header functions for it.
     pub(crate) header_values: HeaderValues,
-    /// Whether it may have left. Each attempt has its own; its redirects share it.
+    /// Whether its bytes may have left. Each attempt has its own; its redirects share it.
     pub(crate) departure: Departure,
 }
 
@@ -41,7 +41,7 @@ impl Request {
         Request { method, endpoint, headers, body, timeout, keep, header_values, departure }
     }
 
-    /// The same request for another attempt.
+    /// A copy for another attempt, with a departure of its own.
     pub(crate) fn again(&self) -> Self {
         Request { departure: Departure::default(), ..self.clone() }
     }
@@ -61,7 +61,7 @@ pub(crate) enum Keep {
 pub(crate) struct SendError {
     /// Whether any byte of the request may have left: then the server may have stored it.
     pub(crate) sent: bool,
-    /// It was given up, not cut: the server may still get it.
+    /// This side gave it up, it was not cut: the server may still get it.
     pub(crate) late: bool,
     /// No connection came about.
     pub(crate) unreachable: bool,
@@ -89,8 +89,8 @@ pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Response, SendError
 
 /// Sends one request once: no retries, no redirects, no decisions.
 ///
-/// Dropping what it returns gives the answer up, not the request: that may still leave and arrive.
-/// Only [`Departure::withdraw`] keeps it back, and says whether it could.
+/// Dropping the future gives the answer up, not the request: that may still leave and arrive. Only
+/// [`Departure::withdraw`] keeps it back, and says whether it could.
 pub(crate) trait Transport: Send + Sync + 'static {
     fn send(&self, request: Request) -> Sending;
 }

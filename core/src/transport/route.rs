@@ -1,5 +1,5 @@
-//! Where the requests for one stream go: several addresses, a leader they point to, and what may be
-//! followed.
+//! The route of the requests for one stream: several addresses, a leader they point to, and the
+//! redirects that may be followed.
 
 use std::sync::Mutex;
 
@@ -21,11 +21,11 @@ pub(crate) struct Route {
 
 #[derive(Debug, Default)]
 struct Place {
-    /// Which of the URLs is used.
+    /// The index of the URL in use.
     current: usize,
-    /// Where these sent us last.
+    /// Where the servers last redirected to.
     leader: Option<Url>,
-    /// Whether they ever sent us anywhere.
+    /// Whether a server ever redirected.
     moved: bool,
 }
 
@@ -34,12 +34,12 @@ impl Route {
         Route { urls, trusted, place: Mutex::default() }
     }
 
-    /// Whether one address alone has answered for the stream, as far as we know.
+    /// Whether one address alone has answered for the stream, as far as is known.
     pub(crate) fn is_sole(&self) -> bool {
         self.urls.len() == 1 && !self.place(|place| place.moved)
     }
 
-    /// A handle that came through `fork` has the parent's: no fork meets it locked.
+    /// A handle that came through `fork` has the parent's place: no fork meets it locked.
     fn place<T>(&self, work: impl FnOnce(&mut Place) -> T) -> T {
         uncut(|| work(&mut lock(&self.place)))
     }
@@ -58,8 +58,8 @@ impl Route {
         self.trusted.contains(&origin) || self.urls.iter().any(|own| own.origin() == origin)
     }
 
-    /// Somebody else takes this kind of request. Who takes the writes is remembered; who answers
-    /// a read need not be the one.
+    /// Another server takes this kind of request. The one that takes the writes is remembered; a
+    /// read may be answered by another.
     pub(super) fn follow(&self, next: &Url, method: &Method) {
         self.place(|place| {
             place.moved = true;
@@ -69,7 +69,7 @@ impl Route {
         });
     }
 
-    /// What was used does not answer: back to the list, and on in it.
+    /// The server in use does not answer: back to the list, and on in it.
     pub(super) fn leave(&self, failed: &Url) {
         if self.depose(failed) {
             return;
@@ -81,7 +81,7 @@ impl Route {
         });
     }
 
-    /// Back to the list, where the stream's leader was asked; whether it was.
+    /// Back to the list if the stream's leader was asked; whether it was.
     pub(super) fn depose(&self, asked: &Url) -> bool {
         let asked = without_query(asked);
         self.place(|place| place.leader.take_if(|leader| *leader == asked).is_some())

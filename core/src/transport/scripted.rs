@@ -43,7 +43,7 @@ pub(crate) enum Fault {
     Foreign(Box<Fault>),
 }
 
-/// What others write to the stream.
+/// The message of other producers.
 pub(crate) const FOREIGN: &str = "0";
 
 /// The server's state, and what it saw.
@@ -52,7 +52,7 @@ pub(crate) struct Model {
     /// Messages stored, in order: for JSON streams the array's elements.
     pub(crate) stored: Vec<String>,
     pub(crate) closed: bool,
-    /// Nobody listens.
+    /// Nothing listens.
     pub(crate) down: bool,
     /// Producer id to epoch and last sequence number.
     pub(crate) producers: HashMap<String, (u64, u64)>,
@@ -78,7 +78,7 @@ pub(crate) struct Scripted {
     script: Arc<Mutex<VecDeque<Fault>>>,
     /// Requests that are held or on their way, whoever still waits for their answer.
     under_way: Arc<AtomicUsize>,
-    /// That of all who write to it, as if they were of one process.
+    /// The chance of all its writers, as if they were of one process.
     pub(crate) chance: Chance,
 }
 

@@ -96,12 +96,12 @@ impl Proxy {
         Self::start_with(upstream, Settings::default())
     }
 
-    /// The same, with what `probability` draws from.
+    /// Starts a proxy whose `probability` draws from a seed.
     pub fn start_seeded(upstream: SocketAddr, seed: u64) -> Result<Self> {
         Self::start_with(upstream, Settings { seed, ..Settings::default() })
     }
 
-    /// The same with all settings.
+    /// Starts a proxy with all settings.
     pub fn start_with(upstream: SocketAddr, settings: Settings) -> Result<Self> {
         let (door, listener) = Door::open()?;
         let rules = Rules::new(settings.seed);
@@ -122,7 +122,7 @@ impl Proxy {
         self.door.address
     }
 
-    /// The same as a base URL.
+    /// The address as a base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
@@ -187,7 +187,7 @@ impl Proxy {
         self.shared.journal().entries()
     }
 
-    /// The same as JSON.
+    /// The log as JSON.
     pub fn log_json(&self) -> Value {
         self.log().iter().map(Entry::to_json).collect()
     }

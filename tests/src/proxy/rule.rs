@@ -47,7 +47,7 @@ pub enum Fault {
         /// Where it waits.
         before: Moment,
     },
-    /// The same, until [`super::Proxy::release`].
+    /// The request waits until [`super::Proxy::release`].
     Hold {
         /// The name to release it by.
         name: String,

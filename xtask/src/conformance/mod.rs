@@ -59,7 +59,7 @@ pub(crate) fn conformance(tree: &Tree, arguments: &[String]) -> Result<u8> {
     Ok(if report::show(&ids, &columns) { 0 } else { 1 })
 }
 
-/// The same as one of the suites: each adapter is a step.
+/// The conformance cases as one of the suites: each adapter is a step.
 pub(crate) fn suite(suite: &mut Suite<'_>) {
     steps(suite, &adapters::NAMES, adapters::build);
 }
@@ -162,7 +162,7 @@ fn column(
     }
 }
 
-/// The same command once more.
+/// A copy of a command, to run it again.
 fn again(command: &Command) -> Command {
     let mut copy = Command::new(command.get_program());
     copy.args(command.get_args());

@@ -34,7 +34,7 @@ impl Service {
         format!("/demo/{}", self.name())
     }
 
-    /// The same in both runs: that is what the demo is about.
+    /// The producer id, equal in both runs: that is the point of the demo.
     pub(crate) fn producer_id(&self) -> String {
         format!("shipping-{}", self.key)
     }

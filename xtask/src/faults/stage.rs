@@ -60,7 +60,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// The same with a folder of its own: rows run beside each other.
+    /// This stage with a folder of its own: rows run beside each other.
     pub(crate) fn of_row(&self, index: usize) -> Result<Self> {
         let folder = self.tree.directory(&format!("faults/{index}"))?;
         Ok(Self { folder, ..self.clone() })

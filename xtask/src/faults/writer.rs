@@ -62,7 +62,7 @@ impl Job {
         self
     }
 
-    /// The same for another writer.
+    /// These settings for another writer.
     pub(crate) fn of(&self, writer: &str) -> Self {
         Self { writer: writer.to_owned(), ..self.clone() }
     }

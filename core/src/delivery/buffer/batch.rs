@@ -13,25 +13,25 @@ pub(crate) struct Group {
     writes: u32,
 }
 
-/// What is accounted per sealed batch beyond its writes.
+/// Bytes accounted per sealed batch beyond its writes.
 pub(crate) const BATCH_OVERHEAD: u64 = 256;
 
-/// The most room that is made at once for what is still to come.
+/// The most room that a builder makes at once for writes still to come.
 const MOST_PREPARED: usize = 1 << 20;
 
-/// What is accounted per write beyond its bytes: the group's entry and the separator.
+/// Bytes accounted per write beyond its own: the group's entry and the separator.
 pub(crate) const OVERHEAD: u64 = size_of::<Group>() as u64 + 1;
 
-/// What the host wants to be told along with a write: a number of its own, 0 for none.
+/// A number of the host's own that its callbacks receive with the write, 0 for none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tag {
     pub(crate) number: u64,
-    /// Whose it is: of several holders of one producer, the others are not told it.
+    /// The holder that gave it: no other holder of the producer is shown it.
     pub(crate) holder: u32,
 }
 
 impl Tag {
-    /// What it counts against the buffer.
+    /// The bytes it counts against the buffer.
     pub(crate) fn cost(self) -> usize {
         if self.number == 0 { 0 } else { size_of::<Tagged>() }
     }
@@ -64,7 +64,7 @@ impl Tags {
         numbers
     }
 
-    /// Those of the writes in a part, by their places there.
+    /// The tags of the writes in a part, by their places there.
     fn part(&self, writes: Range<u64>) -> Self {
         let place = |tagged: &Tagged| u64::from(tagged.write);
         let from = self.0.partition_point(|tagged| place(tagged) < writes.start);
@@ -86,7 +86,7 @@ pub(crate) struct Builder {
     body: Vec<u8>,
     groups: Vec<Group>,
     tags: Vec<Tagged>,
-    /// How many bytes and groups the batch before had.
+    /// How many bytes and groups the last sealed batch had.
     last: (usize, usize),
 }
 
@@ -136,15 +136,15 @@ impl Builder {
         }
     }
 
-    /// Makes room for an eighth more than there was in the batch before: growing would copy it
-    /// several times. Not before there is a write: who has nothing to send holds nothing.
+    /// Makes room for an eighth more than the last batch had: growing would copy it several times.
+    /// Not before there is a write: a producer with nothing to send holds nothing.
     fn prepare(&mut self) {
         let (bytes, groups) = self.last;
         self.body.reserve_exact((bytes + bytes / 8).min(MOST_PREPARED));
         self.groups.reserve_exact((groups + groups / 8).min(MOST_PREPARED / size_of::<Group>()));
     }
 
-    /// Seals what there is, leaving an empty builder; `None` if there is nothing.
+    /// Seals the open batch, leaving an empty builder; `None` if there is no write.
     pub(crate) fn seal(&mut self) -> Option<Batch> {
         if self.is_empty() {
             return None;
@@ -171,7 +171,7 @@ impl Builder {
     }
 }
 
-/// Gives back what a buffer has much more room than use for.
+/// Gives room back where a buffer has much more than it uses.
 fn fit<T>(buffer: &mut Vec<T>) {
     if buffer.capacity() - buffer.len() > buffer.len() / 8 {
         buffer.shrink_to_fit();
@@ -192,7 +192,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// No writes: what ends the stream alone, behind every write before `next_id`.
+    /// A batch without writes that ends the stream, behind every write before `next_id`.
     pub(crate) fn end(json: bool, next_id: u64) -> Self {
         let (groups, body, tags) = (Vec::new(), Bytes::new(), Tags::default());
         Batch { json, first_id: next_id, writes: 0, groups, body, stream_seq: None, tags }
@@ -212,7 +212,7 @@ impl Batch {
         self.groups.len()
     }
 
-    /// What the batch counts against the buffer.
+    /// The bytes that the batch counts against the buffer.
     pub(crate) fn cost(&self) -> u64 {
         if self.is_end() {
             return 0;

@@ -1,6 +1,6 @@
-//! The book of one producer: what was accepted, what became of it, and who waits. Handles and the
-//! owner task share it under one short lock, under which nothing waits and nothing of the host's
-//! runs.
+//! The book of one producer: its accepted writes, their outcomes, and the callers that wait.
+//! Handles and the owner task share it under one short lock; nothing waits under it, and no code of
+//! the host's runs.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::reason::Reason;
 use crate::runtime::pending::Completer;
 use crate::stats::Stats;
 
-/// What may gather in one batch, and what may be buffered.
+/// How much may gather in one batch, and how much may be buffered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) json: bool,
@@ -25,22 +25,22 @@ pub(crate) struct Bounds {
     pub(crate) buffer_bytes: u64,
     /// 0 for none.
     pub(crate) buffer_items: u64,
-    /// Batches are cut where a replay cuts them too: not for what else takes the room.
+    /// Batches are cut where a replay cuts them too: not because earlier batches take the room.
     pub(crate) is_replay: bool,
 }
 
-/// What is worth waking the task for.
+/// When a write wakes the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wants {
-    /// Nothing: it is busy, and looks by itself when it is not.
+    /// Never: the task is busy, and checks by itself when it is not.
     Nothing,
     /// Any write.
     Data,
-    /// A full batch, or somebody who waits: what there is still gathers.
+    /// For a full batch, or for a caller that waits: the open batch still gathers.
     FullBatch,
 }
 
-/// What the task shows of itself.
+/// The state that the task shows to handles.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gauges {
     pub(crate) epoch: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Gauges {
 
 /// Completions to run once the lock is released.
 #[derive(Default)]
-#[must_use = "whoever waits is told once the lock is released"]
+#[must_use = "completes the waits, once the lock is released"]
 pub(crate) struct Due {
     waiters: Vec<(Completer<Outcome>, Outcome)>,
     flushes: Vec<DueFlush>,
@@ -73,7 +73,7 @@ impl Due {
 }
 
 pub(crate) struct Book {
-    /// Its own verbs keep it right.
+    /// Changed only by its own methods.
     pub(crate) lifecycle: StateMachine,
     /// Written by the task alone.
     pub(crate) gauges: Gauges,
@@ -83,21 +83,21 @@ pub(crate) struct Book {
     next_id: u64,
     ledger: Ledger,
     flushes: Flushes,
-    /// All but the bytes; see [`Book::stats`].
+    /// All counters but the bytes; see [`Book::stats`].
     stats: Stats,
-    /// What its writes hold, overhead included.
+    /// The bytes that its writes hold, overhead included.
     reserved: Reserved,
     budget: Arc<Budget>,
     last_error: Option<Error>,
-    /// Whether the stream is known to be there, where that is asked first.
+    /// Whether the stream is known to exist, where the task asks that first.
     is_opened: bool,
     /// The size of the write that last found no room.
     wanted: usize,
     /// How many threads sleep until there is room.
     blocked: usize,
-    /// Who waits for room.
+    /// Callers that wait for room.
     ready: Vec<Completer<()>>,
-    /// Who waits for a fresh session.
+    /// Callers that wait for a fresh session.
     restarts: Vec<Completer<()>>,
 }
 
@@ -125,7 +125,7 @@ impl Book {
         }
     }
 
-    /// Whether this producer's own bounds have room.
+    /// Whether the write fits this producer's own bounds.
     pub(crate) fn fits(&self, size: usize) -> Result<(), Reason> {
         self.fits_cost(size as u64 + OVERHEAD)
     }
@@ -159,8 +159,8 @@ impl Book {
         self.fits_cost(cost).is_ok() && self.reserved.could_add(cost, &self.budget)
     }
 
-    /// Whether there is nothing to wait for before a write of so many bytes: it finds room, or will
-    /// be refused whatever room there is.
+    /// Whether the caller need not wait before a write of so many bytes: it finds room, or is
+    /// refused whatever room there is.
     pub(crate) fn needs_no_wait(&self, size: usize) -> bool {
         self.lifecycle.check_alive().is_err() || self.has_room(size)
     }
@@ -170,8 +170,8 @@ impl Book {
         self.wanted = size;
     }
 
-    /// Seals what gathers, since there is no room for more; whether there is something to send. A
-    /// replay waits for what else takes the room: that it is still there is another story each time.
+    /// Seals the open batch, since there is no room for more; whether there is a batch to send. A
+    /// replay waits for its earlier batches instead: whether they are pending differs each time.
     #[must_use = "the task is to be woken for it"]
     pub(crate) fn make_room(&mut self) -> bool {
         let alone = self.stats.pending == self.queue.open_items();
@@ -278,25 +278,25 @@ impl Book {
         Ok(self.ledger.outcome(id))
     }
 
-    /// Waits for the outcome of a write that is not settled; whether the task is to be woken.
+    /// Registers a wait for the outcome of a write that is not settled; whether to wake the task.
     pub(crate) fn wait(&mut self, id: u64, waiter: Completer<Outcome>) -> bool {
         self.ledger.wait(id, waiter);
         if !self.is_awaited() {
             return false;
         }
         if self.bounds.is_replay {
-            self.seal(); // who waits for it wants it sent
+            self.seal(); // the caller wants it sent
         }
         self.wants == Wants::FullBatch
     }
 
-    /// Waits for the outcome of the write that comes next: what settles sooner than somebody waits
-    /// for it is remembered by status only.
+    /// Registers a wait for the outcome of the next write, before it is accepted: a write that
+    /// settles before its wait keeps only its status.
     pub(crate) fn wait_for_next(&mut self, waiter: Completer<Outcome>) {
         self.ledger.wait(self.next_id, waiter);
     }
 
-    /// Whether somebody waits for a write that still gathers.
+    /// Whether a caller waits for a write that still gathers.
     pub(crate) fn is_awaited(&self) -> bool {
         self.queue.first_open_id().is_some_and(|id| self.ledger.last_awaited() >= Some(id))
     }
@@ -304,7 +304,7 @@ impl Book {
     /// Registers a flush of everything accepted so far.
     pub(crate) fn flush(&mut self, kind: FlushKind, waiter: Completer<FlushReport>) -> Due {
         if !matches!(kind, FlushKind::Look) {
-            self.seal(); // what is waited for gathers no more
+            self.seal(); // the flush waits for these writes: they gather no more
         }
         self.flushes.add(kind, self.next_id - 1, waiter);
         Due { waiters: Vec::new(), flushes: self.due_flushes() }
@@ -319,23 +319,23 @@ impl Book {
         self.flushes.due(self.ledger.settled_to())
     }
 
-    /// What the last flush reported.
+    /// The totals at the last report of a flush.
     pub(crate) fn reported(&self) -> Totals {
         self.flushes.reported()
     }
 
-    /// A report about everything since then reached nobody: the next flush makes it again.
+    /// Takes back a report that reached nobody: the next flush reports everything since then again.
     pub(crate) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
         self.flushes.take_back(since, report);
     }
 
-    /// Waits for room.
+    /// Registers a wait for room.
     pub(crate) fn wait_for_room(&mut self, waiter: Completer<()>) {
         self.ready.retain(|waiter| !waiter.is_abandoned());
         self.ready.push(waiter);
     }
 
-    /// Counts a thread that sleeps until there is room, and one that does not any more.
+    /// Counts a thread that begins to sleep until there is room; `unblock` uncounts it.
     pub(crate) fn block(&mut self) {
         self.blocked += 1;
     }
@@ -349,7 +349,7 @@ impl Book {
         self.blocked > 0
     }
 
-    /// Those who wait for room and have an answer now.
+    /// The waits for room that have an answer now.
     pub(crate) fn take_ready(&mut self) -> Option<(Vec<Completer<()>>, Result<()>)> {
         if self.ready.is_empty() {
             return None;
@@ -359,7 +359,7 @@ impl Book {
         is_answered.then(|| (std::mem::take(&mut self.ready), alive))
     }
 
-    /// Waits for a fresh session.
+    /// Registers a wait for a fresh session.
     pub(crate) fn wait_for_restart(&mut self, waiter: Completer<()>) {
         self.restarts.push(waiter);
     }
@@ -391,7 +391,7 @@ impl Book {
         self.queue.pop()
     }
 
-    /// The next batch, be it sealed or still open.
+    /// The next batch, sealed or still open.
     pub(crate) fn pop_any(&mut self) -> Option<Queued> {
         if self.queue.is_empty() {
             self.seal();
@@ -404,17 +404,17 @@ impl Book {
         self.queue.put_back(batches);
     }
 
-    /// Makes everything younger that was accepted before then, once.
+    /// Counts every batch accepted before `then` as accepted then, once.
     pub(crate) fn enqueued_not_before(&mut self, then: tokio::time::Instant) {
         self.queue.enqueued_not_before(then);
     }
 
-    /// Says what is worth a wake-up from here on.
+    /// Sets when a write wakes the task from here on.
     pub(crate) fn set_wants(&mut self, wants: Wants) {
         self.wants = wants;
     }
 
-    /// The stream is there.
+    /// The stream is known to exist.
     pub(crate) fn set_opened(&mut self) {
         self.is_opened = true;
     }
@@ -437,13 +437,13 @@ impl Book {
         self.last_error = Some(error);
     }
 
-    /// Comes to an end that no call asked for.
+    /// Ends the producer for a reason that no call asked for.
     pub(crate) fn fail(&mut self, end: End, error: Error) {
         self.note_error(error.clone());
         self.lifecycle.end_with(end, error);
     }
 
-    /// Reserves room for what is taken in any case.
+    /// Reserves room for bytes that are held in any case.
     pub(crate) fn reserve_anyway(&mut self, cost: u64) {
         self.reserved.force(cost, &self.budget);
     }
@@ -452,7 +452,7 @@ impl Book {
         self.reserved.subtract(cost, &self.budget);
     }
 
-    /// Books the end of a batch's writes; `release` gives their room back.
+    /// Records the outcome of a batch's writes; `release` gives their room back.
     pub(crate) fn settle(&mut self, batch: &Batch, outcome: Outcome, release: bool) -> Due {
         let count = batch.writes;
         self.stats.pending -= count;
@@ -479,7 +479,7 @@ impl Book {
     }
 }
 
-/// What is shown.
+/// Snapshots and counters.
 impl Book {
     /// Counters and gauges, as they are now.
     pub(crate) fn stats(&self) -> Stats {
@@ -491,12 +491,12 @@ impl Book {
         self.stats.pending
     }
 
-    /// What they hold, overhead included.
+    /// The bytes that pending writes hold, overhead included.
     pub(crate) fn buffered_bytes(&self) -> u64 {
         self.reserved.bytes()
     }
 
-    /// Whether anything was acknowledged.
+    /// Whether the server acknowledged any write.
     pub(crate) fn has_delivered(&self) -> bool {
         self.stats.delivered > 0
     }
@@ -505,13 +505,13 @@ impl Book {
         self.last_error.as_ref()
     }
 
-    /// Whether the server refuses its credentials now.
+    /// Whether the server refuses the producer's credentials now.
     pub(crate) fn is_refused(&self) -> bool {
         let refused = |error: &Error| error.kind() == ErrorKind::Unauthorized;
         self.gauges.attempt > 0 && self.last_error.as_ref().is_some_and(refused)
     }
 
-    /// Whether it was drained as it was asked to.
+    /// Whether the producer was asked to drain and has drained.
     pub(crate) fn is_drained(&self) -> bool {
         self.lifecycle.stop() == Stop::Drain
             && !self.lifecycle.is_closing()

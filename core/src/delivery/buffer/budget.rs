@@ -1,6 +1,6 @@
-//! One budget of buffered bytes for all producers of a process. Each has a share of its own, one
-//! batch, so that one that gathers much never keeps another from sending at all; what is beyond
-//! comes out of the budget, first come, first served.
+//! One budget of buffered bytes for all producers of a process. Each producer has a share of its
+//! own, one batch, so that a producer that gathers much never keeps another from sending at all;
+//! bytes beyond the shares come out of the budget, first come, first served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,28 +8,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::runtime::fork::PerProcess;
 use crate::runtime::lifecycle::works;
 
-/// What producers together may buffer; forked children keep to it too.
+/// How much the producers of a process may buffer together; forked children keep to it too.
 static LIMIT: AtomicU64 = AtomicU64::new(512 << 20);
 static BUDGET: PerProcess<Arc<Budget>> =
     PerProcess::new(|| Arc::new(Budget::new(LIMIT.load(Ordering::Relaxed))));
 
-/// Bounds what all producers of this process together may buffer, in bytes; 512 MiB until set.
+/// Bounds the bytes that all producers of this process together may buffer; 512 MiB until set.
 ///
 /// Each producer has room for one batch (`max_batch_bytes`) of its own, whatever the others hold;
-/// what is beyond comes out of this, first come, first served. One that holds nothing is always let
-/// in with a write. A smaller bound takes nothing back.
+/// bytes beyond that come out of this bound, first come, first served. A producer that holds
+/// nothing may always accept one write. A smaller bound takes nothing back.
 pub fn set_buffer_budget(bytes: u64) {
     LIMIT.store(bytes, Ordering::Relaxed);
     Budget::of_process().limit.store(bytes, Ordering::Relaxed);
     works().iter().for_each(|work| work.room_freed());
 }
 
-/// What is buffered beyond the shares, and how much of it there may be.
+/// The bytes buffered beyond the shares, and their limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: AtomicU64,
     used: AtomicU64,
-    /// Somebody found it used up since it was last freed.
+    /// A producer found the budget used up since it was last freed.
     starving: AtomicBool,
 }
 
@@ -42,12 +42,12 @@ impl Budget {
         }
     }
 
-    /// The one of this process.
+    /// The budget of this process.
     pub(crate) fn of_process() -> &'static Arc<Budget> {
         BUDGET.get()
     }
 
-    /// Tells everybody that there may be room, where somebody found none.
+    /// Wakes the waiting writers of all producers, if any producer found no room.
     pub(crate) fn tell_starving(&self) {
         if self.was_starving() {
             works().iter().for_each(|work| work.room_freed());
@@ -69,8 +69,8 @@ impl Budget {
         self.or_starve(|| self.used.load(Ordering::SeqCst).saturating_add(bytes) <= self.limit())
     }
 
-    /// Tries; if that fails, says so and tries again: what is freed in between is either seen
-    /// here, or its giver sees that somebody starves.
+    /// Tries; if that fails, marks the budget as starving and tries again: room freed in between is
+    /// either seen here, or its giver sees the mark.
     fn or_starve(&self, attempt: impl Fn() -> bool) -> bool {
         attempt() || {
             self.starving.store(true, Ordering::SeqCst);
@@ -82,13 +82,13 @@ impl Budget {
         self.used.fetch_sub(bytes, Ordering::SeqCst);
     }
 
-    /// Whether somebody has to be told that there may be room again.
+    /// Whether a producer has to be woken because there may be room again.
     fn was_starving(&self) -> bool {
         self.starving.load(Ordering::SeqCst) && self.starving.swap(false, Ordering::SeqCst)
     }
 }
 
-/// What one producer has reserved.
+/// The bytes that one producer has reserved.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     share: u64,
@@ -104,8 +104,8 @@ impl Reserved {
         self.bytes
     }
 
-    /// What is taken out of the budget for so many bytes: in sixteenths of a share, so that not
-    /// every write of every producer touches the one counter they have in common.
+    /// How many of these bytes come out of the budget: in sixteenths of a share, so that not every
+    /// write of every producer touches the one counter they have in common.
     fn beyond(&self, bytes: u64) -> u64 {
         bytes.saturating_sub(self.share).next_multiple_of((self.share / 16).max(1))
     }
@@ -114,8 +114,8 @@ impl Reserved {
         self.beyond(self.bytes + bytes) - self.beyond(self.bytes)
     }
 
-    /// Whether the budget has room for more. Who holds nothing is let in with any write, or one
-    /// larger than a share would wait for ever while others are busy.
+    /// Whether the budget has room for more. A producer that holds nothing may take any write: else
+    /// a write larger than a share would wait for ever while others are busy.
     pub(crate) fn could_add(&self, bytes: u64, budget: &Budget) -> bool {
         let more = self.more(bytes);
         more == 0 || self.bytes == 0 || budget.has(more)

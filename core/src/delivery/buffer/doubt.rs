@@ -1,6 +1,6 @@
-//! Whether a batch may be in the stream although nothing has said so. Pure.
+//! Whether a batch may be in the stream although no answer has said so. Pure.
 
-/// What is open about one batch, over all the attempts at it. It begins with nothing open.
+/// What is in doubt about one batch, over all its attempts. At first nothing is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Doubt {
     /// An attempt under the present tuple may have been stored.
@@ -8,7 +8,8 @@ pub(crate) struct Doubt {
     /// Attempts under the present tuple that ended without a word of the server itself, which may
     /// have stored the batch, crashed and forgotten, since the stream last showed nothing of it.
     unanswered: u32,
-    /// Of these, the ones we gave up ourselves: the stream does not show what is still on its way.
+    /// Of these, the attempts this side gave up: the stream does not show a request still on its
+    /// way.
     late: u32,
     /// An attempt under an earlier tuple may have been stored.
     stored_before: bool,
@@ -17,15 +18,15 @@ pub(crate) struct Doubt {
 }
 
 impl Doubt {
-    /// An attempt ended without a word of the server; it was given up, and is `late` if it still
-    /// arrives.
+    /// An attempt ended without a word of the server; if this side gave it up, it is `late` and may
+    /// still arrive.
     pub(crate) fn unanswered(&mut self, late: bool) {
         self.maybe_stored = true;
         self.unanswered += 1;
         self.late += u32::from(late);
     }
 
-    /// An answer left open whether the batch is stored.
+    /// An answer did not say whether the batch is stored.
     pub(crate) fn answered_unclearly(&mut self) {
         self.maybe_stored = true;
     }
@@ -35,8 +36,8 @@ impl Doubt {
         (self.maybe_stored, self.unanswered, self.late) = (false, 0, 0);
     }
 
-    /// The stream shows nothing of the batch. What is late may still come: a server that knows the
-    /// tuple when it does, `is_known`, will tell it from a repeat.
+    /// The stream shows nothing of the batch. A late attempt may still arrive: a server that then
+    /// still knows the tuple, `is_known`, tells it from a repeat.
     pub(crate) fn not_found(&mut self, is_known: bool) {
         self.unanswered = self.late;
         if !is_known {
@@ -56,24 +57,24 @@ impl Doubt {
         self.stored_before = true;
     }
 
-    /// Whether it may have been stored under the present tuple.
+    /// Whether the batch may have been stored under the present tuple.
     pub(crate) fn maybe_stored(self) -> bool {
         self.maybe_stored
     }
 
-    /// Whether it may be in the stream, or still come there, under an earlier tuple: an
+    /// Whether the batch may be in the stream, or still arrive there, under an earlier tuple: an
     /// acknowledgement of the present one does not say that it is there once.
     pub(crate) fn is_from_before(self) -> bool {
         self.stored_before || self.late_before
     }
 
-    /// Whether it may be in the stream, or still come there.
+    /// Whether the batch may be in the stream, or still arrive there.
     pub(crate) fn is_open(self) -> bool {
         self.maybe_stored || self.is_from_before()
     }
 
-    /// Whether a server that may forget could have stored it more than once under the present tuple,
-    /// although its answer explains `explained` of the attempts.
+    /// Whether a server that may forget could have stored it more than once under the present
+    /// tuple, although its answer explains `explained` of the attempts.
     pub(crate) fn exceeds(self, explained: u32) -> bool {
         self.unanswered > explained
     }
@@ -165,7 +166,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happened, what is in the stream or comes there is never taken for absent.
+        /// Whatever happened, a batch that is in the stream or arrives there is never taken for
+        /// absent.
         #[test]
         fn what_may_be_there_is_in_doubt(events in events()) {
             let (mut truth, mut doubt) = (Truth::default(), Doubt::default());

@@ -1,4 +1,4 @@
-//! Flushes: who waits for everything up to a write, and what each is told.
+//! Flushes: the waits for everything up to a write, and the report of each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,17 +22,18 @@ impl Totals {
     }
 }
 
-/// Somebody waiting for everything up to an id.
+/// A wait for everything up to an id.
 pub(crate) struct Flush {
     up_to: u64,
     since: Totals,
     cause: Option<Error>,
-    /// The report is a user's, so the next flush starts after it; whether nobody else's as well.
+    /// Set for a report: the next one starts after it. The flag says whether no other flush got the
+    /// same report.
     only: Option<Arc<AtomicBool>>,
     completer: Completer<FlushReport>,
 }
 
-/// What flushes are about: the totals, and what was reported of them.
+/// The totals, and how much of them was reported.
 #[derive(Default)]
 pub(super) struct Flushes {
     totals: Totals,
@@ -61,12 +62,12 @@ impl Flushes {
         }
     }
 
-    /// What the last flush reported.
+    /// The totals at the last report.
     pub(super) fn reported(&self) -> Totals {
         self.reported
     }
 
-    /// A report about everything since then reached nobody: the next flush makes it again.
+    /// Takes back a report that reached nobody: the next flush reports everything since then again.
     pub(super) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
         let cause = match report.as_ref().err().and_then(Error::detail) {
             Some(Detail::Delivery { cause, .. }) => Some(cause.clone()),
@@ -91,7 +92,7 @@ impl Flushes {
         self.waiting.push(Flush { up_to, since, cause, only, completer });
     }
 
-    /// Those whose writes are settled, now that everything up to an id is.
+    /// The flushes whose writes are settled, now that everything up to an id is.
     pub(super) fn due(&mut self, settled_to: u64) -> Vec<DueFlush> {
         let (mut due, mut users) = (Vec::new(), Vec::new());
         for n in (0..self.waiting.len()).rev() {
@@ -99,7 +100,7 @@ impl Flushes {
                 continue;
             }
             let flush = self.waiting.swap_remove(n);
-            // A flush nobody waits for any more consumes nothing: the next one reports it.
+            // An abandoned flush consumes nothing: the next one reports it.
             if flush.completer.is_abandoned() {
                 continue;
             }
@@ -122,15 +123,16 @@ impl Flushes {
     }
 }
 
-/// What a flush reports.
+/// The writes that a flush reports.
 pub(crate) enum FlushKind {
-    /// Everything since the last report; the flag becomes false where others get the same report.
+    /// Everything since the last report; the flag becomes false where another flush gets the same
+    /// report.
     Report(Arc<AtomicBool>),
-    /// Only what is pending: the caller was told what failed before, write by write.
+    /// Only pending writes: the caller already received the earlier failures, write by write.
     Rest,
-    /// Everything, and the next report tells it again.
+    /// Everything; the next report repeats it.
     Watch,
-    /// The same, without any effect on what is sent.
+    /// Everything, as `Watch`, and without sealing the open batch: no effect on what is sent.
     Look,
 }
 
@@ -144,7 +146,8 @@ fn report(since: &Totals, now: &Totals, cause: Option<Error>) -> Result<FlushRep
             uncertain: now.report.uncertain - since.report.uncertain,
         });
     }
-    let cause = cause.unwrap_or_else(|| Error::new(ErrorKind::Internal, "the cause was lost"));
+    let cause = cause
+        .unwrap_or_else(|| Error::new(ErrorKind::Internal, "the first failure was not recorded"));
     let text = format!(
         "{undelivered} of {} writes were not delivered: {}",
         delivered + undelivered,

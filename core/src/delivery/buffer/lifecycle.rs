@@ -1,9 +1,9 @@
-//! Where a producer stands: its contact with the server, how it was asked to end, and its end.
+//! The lifecycle of a producer: its contact with the server, how it was asked to end, and its end.
 
 use crate::error::{Error, Result};
 use crate::reason::Reason;
 
-/// Where a producer stands.
+/// The state of a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i32)]
@@ -18,9 +18,9 @@ pub enum Lifecycle {
     Reconnecting = 4,
     /// No new writes; the accepted ones are being delivered.
     Stopping = 5,
-    /// At its end, everything settled.
+    /// Stopped, with everything settled.
     Stopped = 6,
-    /// At its end for a reason that will not go away.
+    /// Ended for a reason that will not go away.
     Failed = 7,
     /// Another producer with the same id took over.
     Fenced = 8,
@@ -55,7 +55,7 @@ pub(crate) enum Stop {
 /// Why a producer takes no more writes, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It was asked to.
+    /// The host asked it to.
     Stopped,
     /// For a reason that will not go away.
     Failed,
@@ -63,32 +63,31 @@ pub(crate) enum End {
     Fenced,
 }
 
-/// What happens to a producer.
+/// A step in a producer's lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The server answered.
     Contact,
-    /// It did not, or asked for a pause.
+    /// The server did not answer, or asked for a pause.
     ContactLost,
-    /// Somebody wants it to stop.
+    /// The host asked for a stop.
     Asked(Stop),
     /// The end of the stream was asked for.
     CloseBegan,
-    /// The stream was ended, or could not be.
+    /// The stream was ended, or could not be ended.
     CloseOver,
     /// No more writes are taken, for good.
     Ended(End),
-    /// Its task is gone, and everything is settled.
+    /// The task is gone, and everything is settled.
     TaskOver,
-    /// Out of the end of a fenced one: another task begins.
+    /// A fenced producer starts over: another task begins.
     Restarted,
 }
 
-/// The steps a producer takes, and where they have led it. A step that nothing allows is refused; in
-/// a test it fails the test.
+/// The lifecycle as a state machine. It refuses an illegal step; in a test the step fails the test.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
-    /// One of the first four.
+    /// `Connecting`, `Ready`, `Backoff` or `Reconnecting`.
     contact: Lifecycle,
     stop: Stop,
     is_closing: bool,
@@ -113,8 +112,8 @@ impl Default for StateMachine {
 }
 
 impl StateMachine {
-    /// The state that is shown: whatever ended a producer is kept, and one that was asked to end
-    /// only ends.
+    /// The state that handles show: the end of a producer stays, and a producer that was asked to
+    /// end shows only its end.
     pub(crate) fn state(&self) -> Lifecycle {
         match self.end {
             Some((End::Failed, _)) => Lifecycle::Failed,
@@ -138,12 +137,13 @@ impl StateMachine {
         self.end.as_ref().map(|(end, _)| *end)
     }
 
-    /// Why no more writes are taken, once that is so for good.
+    /// Why the producer takes no more writes, once that is final.
     pub(crate) fn error(&self) -> Option<&Error> {
         self.end.as_ref().map(|(_, error)| error)
     }
 
-    /// Refuses where writes are taken no more, or not while a close is under way; why.
+    /// Refuses, with the reason, if the producer takes no writes: for good, or while a close is
+    /// under way.
     pub(crate) fn check_open(&self) -> std::result::Result<(), (Error, Reason)> {
         match &self.end {
             Some((End::Stopped, error)) => Err((error.clone(), Reason::ProducerStopped)),
@@ -153,7 +153,7 @@ impl StateMachine {
         }
     }
 
-    /// Refuses where no write will be taken any more, whatever becomes of a close.
+    /// Refuses if the producer takes no more writes for good, whatever becomes of a close.
     pub(crate) fn check_alive(&self) -> Result<()> {
         match self.error() {
             Some(error) => Err(error.clone()),
@@ -162,7 +162,7 @@ impl StateMachine {
         }
     }
 
-    /// Whether somebody wants it, or its stream, to end.
+    /// Whether the host asked for the end of the producer, or of its stream.
     pub(crate) fn is_ending(&self) -> bool {
         self.stop != Stop::No || self.is_closing
     }
@@ -182,7 +182,7 @@ impl StateMachine {
         }
     }
 
-    /// A weaker wish than an earlier one changes nothing.
+    /// Asks for a stop. A weaker wish than an earlier one changes nothing.
     pub(crate) fn ask(&mut self, stop: Stop) {
         if stop > self.stop && self.step(Step::Asked(stop)) {
             self.stop = stop;
@@ -197,7 +197,7 @@ impl StateMachine {
         self.is_closing &= !self.step(Step::CloseOver);
     }
 
-    /// Comes to its end; the first reason stays.
+    /// Ends the producer; the first reason stays.
     pub(crate) fn end_with(&mut self, end: End, error: Error) {
         if self.step(Step::Ended(end)) {
             self.end.get_or_insert((end, error));
@@ -215,14 +215,14 @@ impl StateMachine {
         }
     }
 
-    /// The one place every step comes by; whether it may be taken.
+    /// Checks a step, which every method takes through here; whether it is legal.
     fn step(&mut self, step: Step) -> bool {
         let is_legal = match step {
             Step::Contact | Step::ContactLost => self.end.is_none() && !self.is_task_over,
             Step::Asked(_) => true,
             Step::CloseBegan => !self.is_closing,
             Step::CloseOver => self.is_closing,
-            // The end of its task finds most of them at their end already.
+            // Most producers have their end already when their task ends.
             Step::Ended(end) => !self.is_task_over && (self.end.is_none() || end == End::Stopped),
             Step::TaskOver => self.end.is_some() && !self.is_task_over,
             Step::Restarted => self.end() == Some(End::Fenced) && self.is_task_over,

@@ -1,4 +1,4 @@
-//! What a producer has accepted, and what became of it. Nothing here sends or waits.
+//! Accepted writes, and their outcomes. Nothing here sends or waits.
 
 pub(crate) mod batch;
 pub(crate) mod book;

@@ -18,15 +18,15 @@ pub(crate) struct Queued {
     /// Ends the stream with this batch.
     pub(crate) closes: bool,
     pub(crate) doubt: Doubt,
-    /// Requests it took so far, under all its tuples.
+    /// Requests sent for it so far, under all its tuples.
     pub(crate) attempts: u32,
-    /// What may still be spent on the refused batch that this is a part of.
+    /// The requests that the refused batch it is a part of may still cost.
     pub(crate) splits: Option<Arc<SplitBudget>>,
 }
 
 impl Queued {
-    /// Two of half the groups each, in order; nothing for a single group. The second one ends the
-    /// stream if this does.
+    /// Two parts of half the groups each, in order; `None` for a single group. The second part ends
+    /// the stream if this batch does.
     pub(crate) fn split(&self) -> Option<[Queued; 2]> {
         let (first, second) = self.batch.split()?;
         let part = |batch, closes| Queued { batch, closes, splits: self.splits.clone(), ..*self };
@@ -34,8 +34,8 @@ impl Queued {
     }
 }
 
-/// How many requests taking one refused batch apart may cost with nothing accepted in between:
-/// a server that refuses everything is not asked about every write.
+/// How many requests the splitting of one refused batch may cost while no part is accepted: a
+/// server that refuses everything is not asked about every write.
 #[derive(Debug)]
 pub(crate) struct SplitBudget {
     full: u32,
@@ -48,7 +48,7 @@ impl SplitBudget {
         SplitBudget { full, left: AtomicU32::new(full) }
     }
 
-    /// Takes one request; whether there are more.
+    /// Takes one request; whether any is left.
     pub(crate) fn spend(&self) -> bool {
         let less = |left: u32| Some(left.saturating_sub(1));
         self.left
@@ -62,12 +62,12 @@ impl SplitBudget {
     }
 }
 
-/// Since when a batch counts as waiting.
+/// The moment since which a batch counts as waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EnqueuedAt {
     pub(crate) at: Instant,
-    /// It was made younger once, for a jump of the clock: no more than that, or a machine that is
-    /// always late would hold it for ever.
+    /// It was moved once, for a jump of the clock: no more than that, or a machine that is always
+    /// late would hold the batch for ever.
     again: bool,
 }
 
@@ -76,7 +76,7 @@ impl EnqueuedAt {
         EnqueuedAt { at: Instant::now(), again: false }
     }
 
-    /// Makes it younger, once.
+    /// Moves it to `then` if it is earlier, once.
     pub(crate) fn not_before(&mut self, then: Instant) {
         if self.at < then && !self.again {
             *self = EnqueuedAt { at: then, again: true };
@@ -84,7 +84,7 @@ impl EnqueuedAt {
     }
 }
 
-/// The batches of a producer: the open one, which writes gather in, and those that are sealed.
+/// The batches of a producer: the open one, in which writes gather, and the sealed ones.
 pub(crate) struct Queue {
     open: Builder,
     /// When the first write of the open batch was accepted.
@@ -149,7 +149,7 @@ impl Queue {
         self.open_since.map(|enqueued| enqueued.at)
     }
 
-    /// Makes everything younger that was accepted before then, once.
+    /// Counts every batch accepted before `then` as accepted then, once.
     pub(super) fn enqueued_not_before(&mut self, then: Instant) {
         self.sealed.iter_mut().for_each(|queued| queued.enqueued.not_before(then));
         self.open_since.iter_mut().for_each(|enqueued| enqueued.not_before(then));
@@ -169,12 +169,12 @@ impl Queue {
         self.sealed.is_empty()
     }
 
-    /// Whether nothing is sealed, and nothing gathers.
+    /// Whether nothing is sealed, and the open batch is empty.
     pub(crate) fn is_all_empty(&self) -> bool {
         self.sealed.is_empty() && self.open.is_empty()
     }
 
-    /// How many writes gather.
+    /// How many writes the open batch has.
     pub(super) fn open_items(&self) -> u64 {
         self.open.items()
     }
@@ -183,7 +183,7 @@ impl Queue {
         self.open.bytes()
     }
 
-    /// The first write that gathers, if any does.
+    /// The first write of the open batch, if it has one.
     pub(super) fn first_open_id(&self) -> Option<u64> {
         (!self.open.is_empty()).then(|| self.open.first_id())
     }

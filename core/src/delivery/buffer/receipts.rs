@@ -1,8 +1,8 @@
-//! Receipts as numbers: what became of every write, in memory that does not grow with them.
+//! Receipts as numbers: the outcome of every write, in memory that does not grow with their number.
 //!
-//! Ids count up from 1 in call order and settle mostly in that order, so a watermark says
-//! "settled and delivered" for nearly all of them. Only what ended otherwise is kept, as ranges,
-//! and of those a bounded number.
+//! Ids count up from 1 in call order and settle mostly in that order, so a watermark says "settled
+//! and delivered" for nearly all of them. Only other outcomes are kept, as ranges, and of those a
+//! bounded number.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::runtime::pending::Completer;
 /// How many exceptional ranges are remembered; older ones answer `forgotten`.
 const EXCEPTIONS: usize = 4096;
 
-/// The book of all receipts of one producer.
+/// All receipts of one producer.
 #[derive(Default)]
 pub(crate) struct Ledger {
     /// Every id up to this one is settled.
     settled_to: u64,
     /// Settled ranges beyond the watermark: first id to last id.
     ahead: BTreeMap<u64, u64>,
-    /// First id of a range that ended otherwise, to its last id and outcome.
+    /// First id of a range with another outcome than delivered, to its last id and outcome.
     exceptions: BTreeMap<u64, (u64, Outcome)>,
     /// Up to this id, an exception may have been dropped.
     forgotten_to: u64,
@@ -27,8 +27,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Settles the ids `first..first + count`. Returns who waited for one of them; they are
-    /// completed outside the lock.
+    /// Settles the ids `first..first + count`. Returns the waits for them, which are completed
+    /// outside the lock.
     pub(crate) fn settle(
         &mut self,
         first: u64,
@@ -88,12 +88,12 @@ impl Ledger {
     /// Registers a wait for an id that is not settled yet.
     pub(crate) fn wait(&mut self, id: u64, completer: Completer<Outcome>) {
         let waiters = self.waiters.entry(id).or_default();
-        // Who polls with short waits leaves one behind each time.
+        // A caller that polls with short waits leaves one behind each time.
         waiters.retain(|waiter| !waiter.is_abandoned());
         waiters.push(completer);
     }
 
-    /// The latest id that is waited for.
+    /// The latest id that a caller waits for.
     pub(crate) fn last_awaited(&self) -> Option<u64> {
         self.waiters.last_key_value().map(|(id, _)| *id)
     }

@@ -1,4 +1,4 @@
-//! Looking: what the stream itself says about batches whose fate is open. Pure.
+//! Comparing: what the stream itself says about batches in doubt. Pure.
 //!
 //! A server that lost its memory of a producer cannot recognise a repeat. The stream can still
 //! show whether a batch is there, as long as nobody else wrote to it meanwhile.
@@ -9,16 +9,16 @@ use crate::delivery::buffer::batch::Batch;
 use crate::protocol::framing::Framing;
 use crate::requests::tail::{Found, Page};
 
-/// What follows for the batches in question.
+/// The result for the batches in question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// This many of them are stored, from the first on; the others are not.
     Stored(usize),
-    /// It cannot be told.
+    /// The content does not decide.
     Undecided,
 }
 
-/// Compares what was found with the frozen batches, in their order.
+/// Compares the content found with the frozen batches, in their order.
 pub(crate) fn verdict<'a>(
     found: &Found,
     json: bool,
@@ -52,7 +52,7 @@ fn messages<'a>(
     content: &[Page],
     batches: impl Iterator<Item = &'a Batch> + Clone,
 ) -> Option<usize> {
-    // More than that is somebody else's, however much it is.
+    // More messages than these are not this producer's alone, however many there are.
     let own = batches.clone().map(Batch::group_count).sum::<usize>();
     let mut found = Vec::new();
     for Page { framing, body } in content {

@@ -1,4 +1,4 @@
-//! What an answer means. Pure.
+//! The meaning of answers. Pure.
 
 pub(crate) mod compare;
 pub(crate) mod pacing;

@@ -1,21 +1,21 @@
 //! When a request may follow one that is not answered yet. Pure.
 //!
-//! Each travels on a connection of its own. A server that reads the second one first refuses it
-//! (409) and all that follow it, and their bodies go twice. So they keep a distance: a part of the
-//! round trip, which evens out to no delay at all, since each answer then starts the next one. At
-//! first there is one more with each answer. Where one overtakes another all the same, there are
-//! half as many from then on, and more again only after many answers.
+//! Each request travels on a connection of its own. A server that reads the second one first
+//! refuses it (409) and all that follow it, and their bodies are sent twice. So requests keep a
+//! distance: a part of the round trip, which evens out to no delay at all, since each answer then
+//! starts the next request. At first each answer allows one more request. After one overtakes
+//! another all the same, half as many are allowed, and more again only after many answers.
 //!
-//! And a batch that is not full is held for a moment behind one that just went out. A writer who
+//! And a batch that is not full is held for a moment behind a request that just left. A writer that
 //! is slower than the wire would otherwise send a request for every few writes, and compete with
-//! his own requests for the processor.
+//! its own requests for the processor.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After how many answers there may be one more, once one was overtaken. At most as many bodies go
-/// twice as there were places but one: of all requests, less than 2 %.
+/// After how many answers another request is allowed, once one was overtaken. At most all bodies
+/// but one of those under way are sent twice: of all requests, less than 2 %.
 const PATIENCE: u32 = 128;
 
 /// How long a batch that is not full is held behind the last request.
@@ -27,15 +27,15 @@ const LITTLE: Duration = Duration::from_millis(16);
 #[derive(Debug)]
 pub(crate) struct Pacing {
     max_in_flight: u32,
-    /// How many may be under way by now.
+    /// How many requests may be under way by now.
     places: u32,
-    /// What a request takes to its answer, smoothed.
+    /// The time from a request to its answer, smoothed.
     round_trip: Duration,
     /// When the last request started.
     last: Option<Instant>,
-    /// Answers since the start, or since one was overtaken.
+    /// Answers since the start, or since a request was overtaken.
     answers: u32,
-    /// After how many there is another place.
+    /// After how many answers another request is allowed.
     patience: u32,
     hold: Duration,
 }
@@ -54,7 +54,7 @@ impl Pacing {
         self.last = Some(now);
     }
 
-    /// A request was answered in its turn.
+    /// A request was answered in order.
     pub(crate) fn answered(&mut self, took: Duration) {
         self.answers = self.answers.wrapping_add(1);
         if self.answers.is_multiple_of(self.patience) {
@@ -66,9 +66,9 @@ impl Pacing {
         };
     }
 
-    /// A request came before its predecessor.
+    /// A request reached the server before its predecessor.
     pub(crate) fn overtaken(&mut self) {
-        // Those that followed it come back too, before any answer.
+        // The requests that followed it come back too, before any answer.
         if self.answers > 0 {
             self.places = (self.places / 2).max(1);
             (self.answers, self.patience) = (0, PATIENCE);
@@ -80,7 +80,7 @@ impl Pacing {
         self.places as usize
     }
 
-    /// From when on another may follow one that is under way.
+    /// When another request may follow one that is under way.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.last.map(|last| last + self.round_trip * 3 / (4 * self.places))
     }

@@ -9,18 +9,18 @@ const EPOCH_RANDOM_BITS: u32 = 11;
 /// How often a first session outbids a newer epoch before it takes that as lost.
 const CLAIMS: u32 = 4;
 
-/// An epoch no earlier producer can have used: Unix milliseconds x 2048 plus 11 random bits,
+/// An epoch that no earlier producer can have used: Unix milliseconds x 2048 plus 11 random bits,
 /// above the `last` one of this process. Fits 2^53 until the year 2109.
 ///
-/// Two of one process are at least 2048 apart: what lies between is for the later sessions of the
-/// older producer, which must not meet the newer one's.
+/// Two epochs of one process are at least 2048 apart: those between are for the later sessions of
+/// the older producer, which must not meet the newer one's.
 pub(crate) fn fresh_epoch(last: u64, unix_ms: u64, random: u64) -> u64 {
     let low = random & ((1 << EPOCH_RANDOM_BITS) - 1);
     let epoch = ((unix_ms << EPOCH_RANDOM_BITS) | low).min(MAX_SAFE_INTEGER - (1 << 20));
     if last == 0 { epoch } else { epoch.max(last + (1 << EPOCH_RANDOM_BITS)).min(MAX_SAFE_INTEGER) }
 }
 
-/// How an attempt stood when its answer came.
+/// The state of an attempt when its answer came.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     pub(crate) seq: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Attempt {
     pub(crate) maybe_stored: bool,
     /// It carried a `Stream-Seq`, which the server compares too.
     pub(crate) ordered: bool,
-    /// What this session had acknowledged when it was sent.
+    /// The highest sequence number this session had acknowledged when it was sent.
     pub(crate) acked: Option<u64>,
     /// It carries nothing but the end of the stream.
     pub(crate) end: bool,
@@ -36,24 +36,24 @@ pub(crate) struct Attempt {
     pub(crate) renewable: bool,
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Everything up to this sequence number is in the stream.
     Delivered { up_to: u64, duplicate: bool },
-    /// The same tuple and bytes again, after a pause.
+    /// Send the tuple and bytes again, after a pause.
     Repeat { maybe_stored: bool },
-    /// The same again once its predecessor has arrived.
+    /// Send the tuple and bytes again once the predecessor has arrived.
     AwaitPredecessor,
-    /// Outbid this epoch and start over: nothing of ours is stored.
+    /// Outbid this epoch and start over: nothing of this producer is stored.
     Claim { current: u64 },
     /// The server refuses these bytes. Halve the batch until the bad group is alone.
     Split(Reason),
     /// The server refuses, and smaller parts would not help.
     Refuse(Reason),
-    /// The session is lost; go on in a new one. Undecided what may have been stored.
+    /// The session is lost; go on in a new one. A batch that may have been stored stays in doubt.
     NewSession,
-    /// The server claims to have this already and cannot; only looking could tell.
+    /// The server says that it has this already, and cannot; only the stream could tell.
     Undecided,
     /// Another producer took over.
     Fenced { current: u64 },
@@ -63,10 +63,10 @@ pub(crate) enum Decision {
     Limited,
     /// The producer cannot go on.
     Fail(Reason),
-    /// Whatever answered does not know producers: it stores repeats twice.
+    /// The server does not know producers: it would store repeats twice.
     NotAProducerServer,
-    /// Something in between took the request: the server itself is known to echo, or ends the
-    /// stream however often it is asked to. Final once it stays so.
+    /// Something in between took the request: the server itself is known to echo, or a repeat of
+    /// this end of the stream does no harm. Final once it stays so.
     Unechoed,
 }
 
@@ -81,10 +81,9 @@ pub(crate) struct Session {
     stored: bool,
     /// Whether any session of this producer was acknowledged.
     ever_acked: bool,
-    /// Whether any was answered with the echo of our tuple, believed or not: the server knows
-    /// producers.
+    /// Whether any answer echoed the tuple, believed or not: then the server knows producers.
     echoed: bool,
-    /// Whether one was since it last was allowed to claim.
+    /// Whether any session was acknowledged since the last one that was allowed to claim.
     settled_in: bool,
     /// Attempts left to outbid a newer epoch; 0 once not allowed.
     claims: u32,
@@ -109,8 +108,8 @@ impl Session {
         }
     }
 
-    /// The session of a producer that starts over: it may claim again, and still knows whether the
-    /// stream ever was there for it, and whether its server echoes.
+    /// The session of a producer that starts over: it may claim again, and still knows whether any
+    /// write was acknowledged, and whether its server echoes.
     pub(crate) fn again(epoch: u64, auto_claim: bool, acked: bool, echoed: bool) -> Self {
         Session { ever_acked: acked, echoed, ..Session::first(epoch, auto_claim, false) }
     }
@@ -136,8 +135,8 @@ impl Session {
         (self.ever_acked, self.settled_in) = (true, true);
     }
 
-    /// The session after this one: its own epoch + 1, and it claims over nobody. `None` at the
-    /// end of all epochs: the same one again would bind used tuples to other bytes.
+    /// The session after this one: under the next epoch, and it claims over nobody. `None` at the
+    /// end of all epochs: the same epoch again would bind used tuples to other bytes.
     pub(crate) fn next(&self) -> Option<Self> {
         let epoch = Session::above(self.epoch)?;
         Some(Session {
@@ -151,8 +150,9 @@ impl Session {
         })
     }
 
-    /// This session again, over the epoch `current`: the greater of a fresh one and a random
-    /// step above, so that two who claim at once do not meet again. `None` where nothing is above.
+    /// This session again, over the epoch `current`: the greater of a fresh epoch and a random step
+    /// above, so that two producers that claim at once do not meet again. `None` where no epoch is
+    /// above.
     pub(crate) fn claim(&self, current: u64, fresh: u64, random: u64) -> Option<Self> {
         let above = current.saturating_add(1 + random % 2048).min(MAX_SAFE_INTEGER);
         let epoch = Some(fresh.max(above)).filter(|epoch| *epoch > current)?;
@@ -165,7 +165,7 @@ impl Session {
         self.next_seq - 1
     }
 
-    /// A look at the stream found what was sent as `seq` in it.
+    /// Reconciling found the batch sent as `seq` in the stream.
     pub(crate) fn found(&mut self, seq: u64) {
         self.note_ack();
         if seq < self.next_seq {
@@ -178,8 +178,8 @@ impl Session {
         self.acked
     }
 
-    /// Whether batches may follow without waiting: not before the first acknowledgement, and not
-    /// in a replay, where each one's own answer says whether it is a duplicate.
+    /// Whether batches may follow without waiting: not before the first acknowledgement, and not in
+    /// a replay, where each answer says whether its own batch is a duplicate.
     pub(crate) fn may_pipeline(&self) -> bool {
         self.acked.is_some() && !self.replay
     }
@@ -212,8 +212,8 @@ impl Session {
         }
     }
 
-    /// Ending a stream is idempotent: an answer to it that says what it did needs no proof that it
-    /// was earned.
+    /// Ending a stream is idempotent: an answer that says that the stream has ended needs no proof
+    /// that this request ended it.
     fn on_ended(&mut self, attempt: Attempt, answer: &Answer) -> Decision {
         let echo = self.echo(attempt, answer);
         match echo {
@@ -233,8 +233,8 @@ impl Session {
         Decision::Delivered { up_to: attempt.seq, duplicate: false }
     }
 
-    /// The sequence number a success echoes, for this session and at or above the one sent; else
-    /// what its lack means.
+    /// The sequence number that a success echoes, for this session and at or above the one sent;
+    /// else the decision that its lack leads to.
     fn echo(&mut self, attempt: Attempt, answer: &Answer) -> Result<u64, Decision> {
         match (answer.epoch, answer.seq) {
             (Number::Malformed, _) | (_, Number::Malformed) => {
@@ -255,7 +255,7 @@ impl Session {
             Err(decision) => return decision,
         };
         if seq >= self.next_seq && !self.replay {
-            return Decision::Undecided; // somebody else writes under our epoch
+            return Decision::Undecided; // another producer writes under this epoch
         }
         let first = answer.status == 200;
         let earned = first || attempt.maybe_stored || self.stored || self.replay;
@@ -264,7 +264,7 @@ impl Session {
         }
         self.stored |= first;
         self.note_ack();
-        // A replay hears of sequence numbers it has not come to yet: only its own is decided.
+        // A replay is told sequence numbers that it has not reached: only its own is decided.
         let up_to = if self.replay { attempt.seq } else { seq };
         self.acked = self.acked.max(Some(up_to));
         Decision::Delivered { up_to, duplicate: !first }
@@ -286,8 +286,8 @@ impl Session {
         }
         match (answer.expected_seq, attempt.acked) {
             (Number::Malformed, _) => Decision::Repeat { maybe_stored: attempt.maybe_stored },
-            // Never rewind: what was acknowledged stays acknowledged. What was acknowledged only
-            // after this attempt was sent, its answer need not know yet.
+            // Never rewind: acknowledged batches stay acknowledged. This answer need not know of a
+            // batch acknowledged only after its request was sent.
             (Number::Is(expected), Some(acked)) if expected <= acked => Decision::NewSession,
             (Number::Is(expected), Some(_)) if expected < attempt.seq => Decision::AwaitPredecessor,
             (Number::Is(_), _) => Decision::NewSession,
@@ -340,7 +340,7 @@ mod tests {
         }
     }
 
-    fn unsure(seq: u64) -> Attempt {
+    fn in_doubt(seq: u64) -> Attempt {
         Attempt { maybe_stored: true, ..at(seq) }
     }
 
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn a_server_that_echoed_once_is_known_to_whatever_came_of_it() {
         let page = answer(200, &[("content-type", "text/html")]);
-        // An echo that is not believed: nothing of this session was ever acknowledged.
+        // An echo that is not believed: this session has no acknowledgement.
         let mut unearned = session(None);
         assert_eq!(unearned.on_answer(at(0), &echo(204, EPOCH, 0)), Decision::Undecided);
         assert!(unearned.was_echoed() && !unearned.has_acks());
@@ -399,7 +399,7 @@ mod tests {
         let open = answer(204, &[("stream-closed", "false"), ("stream-next-offset", "7")]);
         for page in [answer(200, &[]), answer(204, &[]), echo(204, 7, 1), open] {
             assert_eq!(on(page.clone()), Decision::Unechoed, "{page:?}");
-            // It may be repeated without harm, also where nothing is known of the server.
+            // An end may be repeated without harm, also where nothing is known of the server.
             let first = session(None).on_answer(Attempt { end: true, ..at(0) }, &page);
             assert_eq!(first, Decision::Unechoed, "{page:?}");
         }
@@ -414,7 +414,7 @@ mod tests {
     fn a_204_must_be_earned() {
         let duplicate = Decision::Delivered { up_to: 0, duplicate: true };
         assert_eq!(session(None).on_answer(at(0), &echo(204, EPOCH, 0)), Decision::Undecided);
-        assert_eq!(session(None).on_answer(unsure(0), &echo(204, EPOCH, 0)), duplicate);
+        assert_eq!(session(None).on_answer(in_doubt(0), &echo(204, EPOCH, 0)), duplicate);
         let later = session(Some(0)).on_answer(at(1), &echo(204, EPOCH, 1));
         assert_eq!(later, Decision::Delivered { up_to: 1, duplicate: true });
         let mut replay = Session::first(0, false, true);
@@ -427,7 +427,7 @@ mod tests {
         let stale = answer(403, &[("producer-epoch", "9000")]);
         let mut first = session(None);
         assert_eq!(first.on_answer(at(0), &stale), Decision::Claim { current: 9000 });
-        assert_eq!(first.on_answer(unsure(0), &stale), Decision::Fenced { current: 9000 });
+        assert_eq!(first.on_answer(in_doubt(0), &stale), Decision::Fenced { current: 9000 });
         assert_eq!(session(Some(0)).on_answer(at(1), &stale), Decision::Fenced { current: 9000 });
         let mut next = session(Some(0)).next().unwrap();
         assert_eq!((next.epoch, next.next_seq), (EPOCH + 1, 0));

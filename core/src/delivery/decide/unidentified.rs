@@ -1,11 +1,11 @@
-//! What an answer means to a request without an identity: nobody tells a repeat of it from a second
-//! message, so it is repeated only where nothing of it can have been stored. Pure.
+//! The meaning of an answer to a request without an identity: a server cannot tell its repeat from
+//! a second message, so it is repeated only where nothing of it can have been stored. Pure.
 
 use http::Method;
 
 use crate::protocol::answer::Answer;
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Delivered,
@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict(answer: &Answer, ends: bool) -> Verdict {
     match answer.status {
         200 | 204 if !answer.is_foreign(&Method::POST, ends) => Verdict::Delivered,
-        // Whoever ended it, it has ended.
+        // The stream has ended, by whichever request.
         409 if ends && answer.closed => Verdict::Delivered,
         400 | 413 | 422 => Verdict::Split,
         _ if !answer.is_refusal() => Verdict::Unclear,

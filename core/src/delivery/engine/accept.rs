@@ -1,5 +1,5 @@
-//! Accepting: room is reserved, the write copied into the open batch, and the task woken if that is
-//! worth it. All under one short lock.
+//! Accepting: room is reserved, the write copied into the open batch, and the task woken if the
+//! write is worth it. All under one short lock.
 
 use std::sync::MutexGuard;
 
@@ -19,8 +19,10 @@ const MAX_STREAM_SEQ: usize = 256;
 /// How a write is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WriteOptions {
-    /// A number of the caller's that comes back in the [`Callbacks`], where the receipt may not be
+    /// A number of the caller's that comes back in the [callbacks], where the receipt may not be
     /// known yet; 0 is none. It counts 16 bytes against the buffer.
+    ///
+    /// [callbacks]: crate::delivery::callbacks::Callbacks
     pub tag: u64,
     /// Waits up to `max_block_ms` for room in a full buffer, which blocks the thread.
     pub block: bool,
@@ -30,13 +32,13 @@ impl WriteOptions {
     pub(crate) const BLOCKING: WriteOptions = WriteOptions { tag: 0, block: true };
 }
 
-/// Why there is no room, where it is not for the writer's own bound.
+/// The text where other producers take the room, and not this one's own bound.
 pub(crate) const PROCESS_FULL: &str =
     "the buffers of this process are full, other producers' included";
 
 impl Engine {
-    /// Refuses a message that no server would take: an empty one, or one that is no JSON value where
-    /// the stream holds those.
+    /// Refuses a message that no server would take: an empty one, or one that is no JSON value on a
+    /// JSON stream.
     pub(crate) fn check_message(&self, message: &[u8]) -> Result<()> {
         self.check_fork()?;
         let wrong = if message.is_empty() {
@@ -52,7 +54,7 @@ impl Engine {
         Err(invalid(Reason::InvalidValue, text).with_url(&self.endpoint.shown))
     }
 
-    /// Accepts one write of a holder's, given in parts, or says why not.
+    /// Accepts one write of a holder, given in parts, or says why not.
     pub(crate) fn accept_with(
         &self,
         parts: &[&[u8]],
@@ -105,7 +107,7 @@ impl Engine {
     /// Accepts one write, and waits up to `max_block_ms` for room.
     fn accept_blocking(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
-        let mut deadline = None; // only who waits looks at the clock
+        let mut deadline = None; // only a caller that waits reads the clock
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
@@ -130,7 +132,7 @@ impl Engine {
         Ok(self.put(book, parts, size, tag))
     }
 
-    /// Refuses what can never fit, with the `extra` bytes that travel with it or stay here.
+    /// Refuses a write that can never fit, with the `extra` bytes of its tag or `Stream-Seq`.
     pub(crate) fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.measure(parts, extra).inspect_err(|error| {
             if !self.is_foreign() {
@@ -155,7 +157,8 @@ impl Engine {
     fn check_open(&self, book: &mut Book) -> Result<()> {
         let Err((error, reason)) = book.lifecycle.check_open() else { return Ok(()) };
         let error = self.refuse(book, error, reason);
-        // A call that comes during a close knows from its error; the close must not fail of it.
+        // The caller learns of a refusal during a close from its error; the close must not fail of
+        // it.
         if !book.lifecycle.is_closing() {
             book.count_failed(&error);
         }
@@ -178,8 +181,8 @@ impl Engine {
         Err(error)
     }
 
-    /// Whether there is nothing to wait for before a write of so many bytes. If there is, what
-    /// gathers goes out to make room, and `ready` waits for it.
+    /// Whether the caller need not wait before a write of so many bytes. If it has to, the open
+    /// batch is sealed to make room, and `ready` waits for that.
     pub(crate) fn finds_room(&self, size: usize) -> bool {
         if self.is_foreign() {
             return true;
@@ -199,7 +202,8 @@ impl Engine {
         }
     }
 
-    /// Counts a call of a handle that may not write any more: nothing for the others' flush.
+    /// Counts a call of a handle that may not write any more; the other holders' flush does not
+    /// report it.
     pub(crate) fn turn_away(&self, error: Error, reason: Reason) -> Error {
         self.refuse(&mut self.book(), error, reason)
     }
@@ -211,7 +215,7 @@ impl Engine {
 
     /// Accepts the stream's last message, to be sent alone and with the end of the stream.
     pub(crate) fn accept_last(&self, message: &[u8]) -> Result<u64> {
-        self.measure(&[message], 0)?; // `close` itself tells, and no flush after it
+        self.measure(&[message], 0)?; // `close` itself reports it, and no flush after it
         let mut book = self.book();
         if let Some(error) = book.lifecycle.error() {
             return Err(error.clone());
@@ -222,7 +226,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Sends the end of the stream alone, under a tuple as every write.
+    /// Sends the end of the stream alone, under a tuple like every write.
     pub(crate) fn end(&self) -> Result<Pending<Outcome>> {
         let (completer, ended) = pending();
         let mut closes = self.closes();
@@ -237,7 +241,7 @@ impl Engine {
         Ok(ended)
     }
 
-    /// Counts a call that was turned away for its value: a skip, which flush does not report.
+    /// Counts a call that was turned away for its value; no flush reports it.
     pub(crate) fn count_invalid(&self) {
         if !self.is_foreign() {
             self.book().count_invalid();
@@ -253,7 +257,7 @@ impl Engine {
         id
     }
 
-    /// Waits until a write that found no room, or any other, would be taken.
+    /// Waits until the write that last found no room, or any other, would be taken.
     pub(crate) fn ready(&self) -> Pending<()> {
         if let Err(error) = self.check_fork() {
             return Pending::ready(Err(error));
@@ -265,7 +269,7 @@ impl Engine {
     }
 }
 
-/// Refuses a `Stream-Seq` that is none.
+/// Refuses a text that is no `Stream-Seq`.
 pub(crate) fn check_seq(seq: Option<&str>) -> Result<()> {
     let is_one = |seq: &str| {
         (1..=MAX_STREAM_SEQ).contains(&seq.len()) && seq.bytes().all(|b| b.is_ascii_graphic())

@@ -44,19 +44,19 @@ pub(crate) struct Engine {
     pub(crate) wake: Notify,
     closes: Mutex<Closes>,
     ended: watch::Sender<bool>,
-    /// How many steps of the lifecycle the test's journal has.
+    /// How many steps of the lifecycle the test's journal holds.
     #[cfg(test)]
     noted: Mutex<usize>,
 }
 
-/// The end of the stream: asked for, and reached.
+/// Closes of the stream: the callers that wait, and the result.
 #[derive(Default)]
 pub(crate) struct Closes {
     pub(crate) result: Option<CloseResult>,
     pub(crate) waiters: Vec<Completer<CloseResult>>,
-    /// Who asked for it, of several that share the producer.
+    /// The number of the holder that asked for it, of several that share the producer.
     pub(crate) by: u64,
-    /// Told the outcome of a request that only ends the stream.
+    /// Receives the outcome of a request that only ends the stream.
     pub(super) end: Option<Completer<Outcome>>,
 }
 
@@ -107,7 +107,7 @@ impl Engine {
         book
     }
 
-    /// Each step is taken under the lock, so the next one who takes it sees it.
+    /// Each step is taken under the lock, so the next caller that locks sees it.
     #[cfg(test)]
     fn note_steps(&self, trace: &[Step]) {
         let mut noted = lock(&self.noted);
@@ -119,7 +119,7 @@ impl Engine {
         &self.runtime
     }
 
-    /// What its requests travel over.
+    /// The transport of its requests.
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
         network::of(&self.runtime)
     }
@@ -164,7 +164,7 @@ impl Engine {
         waiting
     }
 
-    /// Waits for what is under way, and reports only that.
+    /// Waits for the pending writes, and reports only those.
     pub(crate) fn flush_the_rest(&self) -> Pending<FlushReport> {
         let (completer, waiting) = pending();
         self.book().flush(FlushKind::Rest, completer).complete();
@@ -172,12 +172,12 @@ impl Engine {
         waiting
     }
 
-    /// No new writes; what was accepted is delivered, then the producer ends by itself.
+    /// Takes no new writes, delivers the accepted ones, then ends by itself.
     pub(crate) fn begin_stop(&self) {
         self.ask(Stop::Drain);
     }
 
-    /// Ends now: what is pending settles as cancelled or unknown.
+    /// Ends now: pending writes settle as cancelled or unknown.
     pub(crate) fn stop_now(&self) {
         self.ask(Stop::Now);
     }
@@ -191,7 +191,8 @@ impl Engine {
         self.wake.notify_one();
     }
 
-    /// The same as [`begin_stop`](Self::begin_stop), and nobody is told yet: that is still to follow.
+    /// Takes no new writes, as [`begin_stop`](Self::begin_stop), but wakes nobody: the caller does
+    /// that later.
     pub(crate) fn mark_stopping(&self) {
         self.mark(Stop::Drain);
     }
@@ -211,24 +212,24 @@ impl Engine {
         let _ = self.ended.send_replace(true);
     }
 
-    /// Takes no more writes from here on; why.
+    /// Takes no more writes from here on; returns the error that later calls get.
     pub(crate) fn accept_no_more(&self) -> Error {
         let mut book = self.book();
         book.lifecycle.end_with(End::Stopped, Error::closed());
         book.lifecycle.error().cloned().unwrap_or_else(Error::closed)
     }
 
-    /// Whether writes are taken, now or after a close that is under way failed.
+    /// Whether writes are taken, now or once a close that is under way has failed.
     pub(crate) fn takes_writes(&self) -> bool {
         self.book().lifecycle.check_alive().is_ok()
     }
 
-    /// Its task has ended, and nothing was begun since.
+    /// Whether its task has ended and no other has started.
     pub(crate) fn has_ended(&self) -> bool {
         *self.ended.borrow()
     }
 
-    /// Out of its end: another task is about to start.
+    /// Another task is about to start.
     pub(crate) fn set_running(&self) {
         let _ = self.ended.send_replace(false);
     }
@@ -247,8 +248,8 @@ impl Engine {
         let _ = waiting.await;
     }
 
-    /// The wait for everything accepted so far, and the first write that is not waited for. It has no
-    /// effect on what is sent, nor on what a flush reports.
+    /// A wait for everything accepted so far, and the id of the next write. It has no effect on
+    /// what is sent, nor on the report of a flush.
     fn look_on(&self) -> (Pending<FlushReport>, u64) {
         let (completer, waiting) = pending();
         let (due, next) = {
@@ -259,15 +260,15 @@ impl Engine {
         (waiting, next)
     }
 
-    /// Waits until everything accepted so far is settled, well or not, with as little effect.
+    /// Waits until everything accepted so far is settled, well or not, with no effect on flushes.
     pub(crate) fn when_all_settled(&self) -> Pending<()> {
         let (completer, waiting) = pending();
         self.look_on().0.on_complete(move |_| completer.complete(Ok(())));
         waiting
     }
 
-    /// Tells a holder of what was accepted until now and of nothing later. When it was told all of
-    /// that, its callbacks are forgotten, and the result is there.
+    /// Reports to a holder everything accepted until now and nothing later. After the last of these
+    /// reports its callbacks are forgotten, and the result is there.
     pub(crate) fn release_listener(self: &Arc<Self>, holder: u32) -> Pending<()> {
         let (settled, until) = self.look_on();
         let is_told = self.listeners.limit(holder, until);
@@ -276,10 +277,10 @@ impl Engine {
             if let Some(engine) = engine.upgrade() {
                 engine.listeners.remove(holder);
             }
-            completer.complete(Ok(())); // however it was settled
+            completer.complete(Ok(())); // whatever the outcomes were
         };
         if is_told {
-            settled.on_dispatcher(forget); // behind what waits there to be told
+            settled.on_dispatcher(forget); // behind the reports that wait there
         } else {
             settled.on_complete(forget);
         }

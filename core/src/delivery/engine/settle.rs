@@ -1,5 +1,5 @@
-//! Settling: what became of a batch is booked, its room given back, and everybody told who waits for
-//! it, hears of it, or waits for room.
+//! Settling: the outcome of a batch is recorded, its room given back, and every caller informed
+//! that waits for the batch, receives its report, or waits for room.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::outcome::{Outcome, Status};
 use crate::reason::Reason;
 use crate::runtime::log;
 
-/// What becomes of the room a settled batch had reserved.
+/// What happens to the room that a settled batch had reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     /// It is free for other writes.
@@ -23,7 +23,7 @@ pub(crate) enum Room {
 }
 
 impl Engine {
-    /// Settles a batch and tells everyone who waits for it.
+    /// Settles a batch and completes every wait for it.
     pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome, room: Room) {
         #[cfg(test)]
         self.runtime().chance().note(|| format!("{}+{} {outcome:?}", batch.first_id, batch.writes));
@@ -37,12 +37,12 @@ impl Engine {
         let held = report.as_ref().map_or(0, Report::cost);
         let due = {
             let mut book = self.book();
-            // Reserved until the host has seen it, and before the rest is free for others.
+            // Reserved until the host has seen the report, and before the rest is free for others.
             book.reserve_anyway(held);
             book.settle(batch, outcome.clone(), released)
         };
         let Some(error) = &outcome.error else {
-            due.complete(); // first: this is what an idle producer's caller waits for
+            due.complete(); // first: an idle producer's caller waits for this
             self.announce();
             return report.into_iter().for_each(|report| self.dispatch(report, held));
         };
@@ -55,7 +55,7 @@ impl Engine {
         due.complete();
     }
 
-    /// Fails everything in a batch that is given up.
+    /// Settles every write of a batch that is given up.
     pub(crate) fn give_up(
         self: &Arc<Self>,
         batch: &Batch,
@@ -84,18 +84,18 @@ impl Engine {
         });
     }
 
-    /// Tells who waits for room that there may be some, or never will be.
+    /// Wakes the writers that wait for room: there may be some, or never will be.
     pub(crate) fn announce(&self) {
         self.announce_own();
         Budget::of_process().tell_starving();
     }
 
-    /// Tells those who wait for this one.
+    /// Wakes the writers that wait for this producer's room.
     pub(crate) fn announce_own(&self) {
         let due = {
             let mut book = self.book();
-            // Whoever found no room under the lock sleeps by the time it can be taken. Nobody
-            // there is the rule, and waking nobody a system call.
+            // A thread that found no room under the lock sleeps by the time it can be taken. Mostly
+            // no thread sleeps, and waking none would still cost a system call.
             if book.is_blocking() {
                 self.room.notify_all();
             }
@@ -105,7 +105,7 @@ impl Engine {
         waiters.into_iter().for_each(|waiter| waiter.complete(result.clone()));
     }
 
-    /// Says the first failure of each reason, where there is no callback to say it to.
+    /// Logs the first failure of each reason, where there is no callback for it.
     fn log_once(&self, outcome: &Outcome, error: &Error, writes: u64) {
         let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {

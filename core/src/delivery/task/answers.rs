@@ -20,11 +20,11 @@ use crate::requests::operations::Opened;
 use crate::transport::request::SendError;
 
 /// How long "there is no such stream", or a success that is not the server's, must persist before
-/// it is believed: a deploy's ingress says so too.
+/// it is believed: an ingress says so too during a deploy.
 const PERSISTS: Duration = Duration::from_secs(5);
 
-/// How many times in a row a new producer is told to wait, without being told how long, before
-/// it is taken as one too many: those who only limit rates relent.
+/// How many times in a row a new producer is told to wait, without being told how long, before that
+/// is taken for a limit of producers: servers that only limit rates relent.
 const LIMITED: u32 = 8;
 
 impl Task {
@@ -48,7 +48,8 @@ impl Task {
         match opened {
             Opened::Ready(tail) => {
                 self.unopened = false;
-                // What may be stored already is looked for from where the stream ended before.
+                // A batch that may be stored already is searched for from where the stream ended
+                // before.
                 if !self.window.iter().any(|slot| slot.doubt().maybe_stored()) {
                     self.base = tail;
                 }
@@ -82,7 +83,7 @@ impl Task {
                 if failure.sent {
                     self.on_unanswered(n, failure.late);
                 }
-                // Nobody listens: the host's gate sees to it that not everybody tries, and how often.
+                // The host cannot be reached: its gate decides which request tries, and how often.
                 let growth = if failure.unreachable { 0 } else { self.failures };
                 return self.pause_as(growth, error, None);
             }
@@ -136,7 +137,7 @@ impl Task {
             Decision::AwaitPredecessor if self.window[n].acked != self.session.acked() => {
                 self.pacing.overtaken();
             }
-            // It is not; nothing else would end the wait.
+            // The predecessor is not acknowledged; nothing else would end the wait.
             Decision::AwaitPredecessor => self.pause(error(), None),
             Decision::Claim { current } => {
                 let (fresh, random) = (fresh(self.chance()), self.chance().random());
@@ -156,7 +157,8 @@ impl Task {
             Decision::NewSession => self.renew_after_pause(n, error()),
             Decision::Undecided => {
                 self.window[n].queued.doubt.answered_unclearly();
-                // A session somebody else writes in decides nothing about the batches before.
+                // A session that another producer writes in decides nothing about the batches
+                // before.
                 self.renew_session_at(n, false);
                 self.pause(error(), None);
             }
@@ -191,14 +193,14 @@ impl Task {
 
     fn on_delivered(&mut self, up_to: u64, duplicate: bool, answer: &Answer) {
         self.on_contact();
-        // A replay's acknowledgements speak of what an earlier run may have written beyond them.
+        // A replay's acknowledgements may speak of writes of an earlier run beyond them.
         let known = answer.next_offset.clone().filter(|_| !self.session.is_replay());
         self.base = known;
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
         }
         let count = self.acknowledged(up_to);
-        self.show_in_flight(count); // before anybody hears of them
+        self.show_in_flight(count); // before any caller receives their outcomes
         for _ in 0..count {
             let Some(slot) = self.window.pop_front() else { break };
             if let Some(started) = slot.started {
@@ -218,7 +220,8 @@ impl Task {
                 duplicate,
                 maybe_duplicate: slot.doubt().is_from_before() || again || self.after_replay,
                 attempts: slot.queued.attempts,
-                // Where the stream ends now, not where it ended after those before it.
+                // The offset is where the stream ends now, not where it ended after the earlier
+                // batches.
                 offset: answer.next_offset.clone().filter(|_| slot.seq == up_to),
                 ..Outcome::delivered()
             };
@@ -226,8 +229,8 @@ impl Task {
         }
     }
 
-    /// How many batches of the window an acknowledgement of `up_to` is for: all before it, among
-    /// them one whose repeat was refused, which then was stored.
+    /// How many batches of the window an acknowledgement of `up_to` covers: all before it, also one
+    /// whose repeat was refused, which then was stored.
     fn acknowledged(&self, up_to: u64) -> usize {
         let last = self.window.iter().rposition(|slot| slot.seq <= up_to);
         let stands = |slot: &Slot| slot.seq != NO_TUPLE || slot.doubt().maybe_stored();
@@ -269,8 +272,8 @@ impl Task {
         book.note_error(error);
     }
 
-    /// Goes on in another session, after a pause: a server that answers so every time must not
-    /// be asked in a loop.
+    /// Goes on in another session, after a pause: a server that gives this answer every time must
+    /// not be asked in a loop.
     fn renew_after_pause(&mut self, n: usize, error: Error) {
         self.renew_session(n);
         self.pause(error, None);
@@ -278,7 +281,7 @@ impl Task {
 
     fn on_fenced(&mut self, n: usize, current: u64, answer: &Answer) {
         let text = format!(
-            "another producer took over the id `{}` (epoch {current}, ours was {}); give each \
+            "another producer took over the id `{}` (epoch {current}, this one's was {}); give each \
              worker an id of its own, or set `shared`",
             self.engine.config.producer_id, self.session.epoch
         );
@@ -297,7 +300,7 @@ impl Task {
         self.end(End::Failed, Some(n), reason, Reason::Gone, error);
     }
 
-    /// Something in between answered in place of the server, which may have stored the batch.
+    /// Something in between answered for the server, which may have stored the batch.
     fn on_unechoed(&mut self, n: usize, error: Error) {
         self.on_unanswered(n, false);
         let since = *self.unechoed_since.get_or_insert_with(Instant::now);
@@ -323,7 +326,8 @@ impl Task {
         if self.limited < LIMITED {
             return self.pause(error, None);
         }
-        let text = format!("{}: it takes no further producers on this stream", error.message());
+        let text =
+            format!("{}: the server takes no further producers on this stream", error.message());
         let error = Error::new(ErrorKind::NotSupported, text)
             .with_reason(Reason::ProducerLimit)
             .with_url(&self.engine.endpoint.shown)
@@ -335,8 +339,8 @@ impl Task {
         self.end(End::Failed, Some(n), reason, rest, error);
     }
 
-    /// The server refuses these bytes for good: the bad group is rejected, its neighbours and
-    /// everything behind go out under a new session.
+    /// The server refuses these bytes for good: the bad group is rejected, its neighbours and every
+    /// batch behind go out under a new session.
     fn on_refused(&mut self, n: usize, reason: Reason, error: Error, split: bool) {
         self.on_contact();
         let seq = self.window[n].seq;
@@ -345,7 +349,7 @@ impl Task {
         if slot.doubt().maybe_stored() {
             return; // no refusal makes it certain that an earlier attempt was not stored
         }
-        // Neither it nor what is behind it can be stored, now or ever, under this session.
+        // Neither this batch nor those behind it can be stored, now or ever, under this session.
         self.refused = Some(self.refused.unwrap_or(seq).min(seq));
         self.window.iter_mut().skip(n).for_each(|slot| slot.queued.doubt.ruled_out());
         let slot = &mut self.window[n];
@@ -368,7 +372,7 @@ impl Task {
         self.engine.give_up(batch, in_doubt, Status::Rejected, reason, error);
     }
 
-    /// A batch that is taken apart costs one more.
+    /// Reserves room for the overhead of one more batch: one was split in two.
     pub(super) fn reserve_for_a_part(&self) {
         self.engine.book().reserve_anyway(BATCH_OVERHEAD);
     }

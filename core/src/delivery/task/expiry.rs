@@ -1,4 +1,4 @@
-//! Time: what has waited too long, and when to look again.
+//! Time: which writes have waited too long, and when the task checks again.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::error::{Error, ErrorKind};
 use crate::outcome::{Outcome, Status};
 use crate::reason::Reason;
 
-/// Parts of a delivery timeout after which a gathering batch is sealed, so that the writes of
-/// one batch expire within that of each other.
+/// Parts of a delivery timeout after which an open batch is sealed, so that the writes of one batch
+/// expire within that time of each other.
 const AGE_GRAIN: u32 = 16;
 /// How late a timer may come before the clock is taken to have jumped.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
 impl Task {
-    /// Settles what is older than `delivery_timeout_ms`.
+    /// Settles the writes that are older than `delivery_timeout_ms`.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some(limit) = self.time_limit() else { return };
         let engine = self.engine.clone();
@@ -34,7 +34,7 @@ impl Task {
             if book.queue().oldest().is_none_or(|oldest| now < oldest + limit) {
                 break;
             }
-            // Not sealed while something older leaves: what gathers is cut elsewhere.
+            // Not sealed while something older leaves: the open batch is cut elsewhere.
             let queued = book.pop_any().expect("something is old");
             let error = expiry(&engine, book.last_error(), limit);
             drop(book);
@@ -42,14 +42,14 @@ impl Task {
             self.leave_replay();
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
-            // Nobody asks for these any more; what follows goes out under a new session.
+            // No caller waits for these any more; the next batches go out under a new session.
             self.requests.abort_all();
             self.renew_session(0);
             std::mem::take(&mut self.window).iter().for_each(|slot| self.leave(slot));
         }
     }
 
-    /// How long a write may take. Without an identity the number of repeats is what is bounded.
+    /// How long a write may take. Without an identity the number of repeats is bounded instead.
     fn time_limit(&self) -> Option<Duration> {
         self.engine.config.delivery_timeout.filter(|_| self.identified)
     }
@@ -61,8 +61,8 @@ impl Task {
         if config.is_replay { grain.max(config.linger) } else { grain }
     }
 
-    /// A batch that may be stored keeps its place and is repeated, since those behind it depend
-    /// on it; one that certainly is not leaves, and what is behind goes into a new session.
+    /// A batch that may be stored keeps its place and is repeated, since those behind it depend on
+    /// it; a batch that certainly is not stored leaves, and those behind it go into a new session.
     fn expire_sent(&mut self, now: Instant, limit: Duration) {
         let mut n = 0;
         while n < self.window.len() {
@@ -73,7 +73,7 @@ impl Task {
             }
             let error = expiry(&self.engine, self.engine.book().last_error(), limit);
             slot.expired = true;
-            // What may be stored goes on; anything else is given up, if it has not left by now.
+            // A batch that may be stored goes on; any other is given up, if it has not left by now.
             let stays = slot.doubt().maybe_stored() || !slot.withdraw();
             let in_doubt = stays || slot.doubt().is_open();
             if let (Some((request, _)), false) = (&slot.request, stays) {
@@ -94,15 +94,16 @@ impl Task {
         }
     }
 
-    /// A batch whose writes had expired gives up its place, and the room it held.
+    /// A batch whose writes have expired gives up its place, and the room it held.
     pub(super) fn leave(&self, slot: &Slot) {
         if slot.expired {
             self.engine.release(slot.queued.batch.cost());
         }
     }
 
-    /// A process that was stopped or a machine that slept wakes up late: whatever it holds gets the
-    /// time for one more attempt. Once: a machine that is always late must not hold writes for ever.
+    /// A process that was stopped, or a machine that slept, wakes up late: every batch it holds
+    /// gets the time for one more attempt. Once: a machine that is always late must not hold writes
+    /// for ever.
     pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
         let now = Instant::now();
         let config = &self.engine.config;
@@ -133,7 +134,7 @@ impl Task {
 
 /// Why a write expired: the failure that kept it from being delivered, if there was one.
 fn expiry(engine: &Engine, cause: Option<&Error>, limit: Duration) -> Error {
-    let text = format!("not delivered within {} ms", limit.as_millis());
+    let text = format!("the write was not delivered within {} ms", limit.as_millis());
     match cause {
         Some(cause) => {
             let text = format!("{text}: {}", cause.message());

@@ -17,7 +17,7 @@ impl Task {
         self.has_place() && self.too_close_until().is_none()
     }
 
-    /// When the next batch may be taken, where there is one and a place for it.
+    /// When the next batch may be taken, if there is one and a place for it.
     pub(super) fn takes_at(&self, book: &Book) -> Option<Instant> {
         if !self.has_place() || book.queue().is_all_empty() {
             return None;
@@ -55,7 +55,7 @@ impl Task {
             && self.reconcile != Reconcile::Wanted
             && self.paused_until.is_none()
             && self.window.len() < limit
-            // What is acknowledged through a later one may still be under way.
+            // The request of a batch acknowledged through a later one may still be under way.
             && self.requests.len() < self.engine.config.max_in_flight
             && self.window.iter().all(|slot| slot.in_flight)
     }
@@ -101,7 +101,7 @@ impl Task {
             if self.window.is_empty() {
                 self.forget_failures();
             }
-            // An end has the id of the write after it, which is taken only once the end has left.
+            // An end has the id of the next write, which is taken only once the end has left.
             let id = queued.batch.first_id;
             debug_assert!(self.window.iter().all(|slot| slot.queued.batch.first_id != id));
             let seq = self.session.take_seq();
@@ -110,8 +110,8 @@ impl Task {
         }
     }
 
-    /// Whatever was said so far was said of batches that are settled, and a while ago says nothing
-    /// about now.
+    /// The last failure was about batches that are settled, and after a while it says nothing about
+    /// now.
     fn forget_failures(&mut self) {
         (self.vanished_since, self.unechoed_since, self.limited) = (None, None, 0);
         let patience = self.engine.config.retries.backoff.max;

@@ -1,7 +1,8 @@
-//! The owner task: one per producer, the only one that touches its session and its wire.
+//! The owner task: one per producer; nothing else touches its session and its requests.
 //!
-//! Each round takes what the handles left, expires what is too old, starts the requests that may
-//! start, and sleeps until an answer, a wake-up or a timer. All of it runs on the I/O thread.
+//! Each round takes the writes of the handles, expires those that are too old, starts the requests
+//! that may start, and sleeps until an answer, a wake-up or a timer. All of it runs on
+//! the I/O thread.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -32,8 +33,8 @@ mod unidentified;
 
 type Before = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The end of a producer with the same identity; of one with another, as the writers of handles
-/// have, what it has accepted is all that comes first.
+/// Waits for the end of a producer with the same identity. Of a producer with another identity, as
+/// the writers of handles have, only the writes accepted so far come first.
 fn behind(before: Arc<Engine>, has_own_id: bool) -> Before {
     Box::pin(async move {
         match has_own_id {
@@ -49,7 +50,7 @@ pub(crate) struct Task {
     session: Session,
     window: VecDeque<Slot>,
     requests: JoinSet<Answered>,
-    /// Requests carry the identity; never again once one went without.
+    /// Requests carry the identity; never again once one was sent without.
     identified: bool,
     /// How many requests with batches have been sent.
     sent: u64,
@@ -58,13 +59,13 @@ pub(crate) struct Task {
     failures: u32,
     failed_at: Option<Instant>,
     paused_until: Option<Instant>,
-    /// Until when the server itself asked to be left alone.
+    /// Until when the server itself asked for a pause.
     asked_until: Option<Instant>,
-    /// What the first request waits for, of a producer of this stream in this process.
+    /// The end of the producer before this one, which the first request waits for.
     before: Option<Before>,
     /// The stream has to be created or checked before the first batch.
     unopened: bool,
-    /// It was created anew since; that happens once.
+    /// The stream was created anew since; that happens once.
     recreated: bool,
     vanished_since: Option<Instant>,
     unechoed_since: Option<Instant>,
@@ -73,16 +74,17 @@ pub(crate) struct Task {
     /// When a batch may follow another that is under way.
     pacing: Pacing,
     reconcile: Reconcile,
-    /// Looks in a row that were answered by no answer.
+    /// Looks in a row that got no usable answer.
     failed_looks: u32,
-    /// An end of ours may have been stored before it was given up: closed then means closed.
+    /// An end of this producer may have been stored before it was given up: closed then means
+    /// closed.
     end_in_doubt: bool,
-    /// The server forgot a replay half way: what goes out from here on may be there already.
+    /// The server forgot a replay half way: batches sent from here on may be stored already.
     after_replay: bool,
-    /// Above this sequence number nothing can be stored any more in this session: the server
+    /// Nothing above this sequence number can be stored any more in this session: the server
     /// refused the batch that had it.
     refused: Option<u64>,
-    /// A fresh session was asked for: nothing new starts before it.
+    /// A caller asked for a fresh session: nothing new starts before it.
     restarting: bool,
     /// Where the stream ended after this producer's last acknowledged batch.
     base: Option<Arc<str>>,
@@ -152,7 +154,7 @@ impl Task {
     ) -> Self {
         let mut task = Task::new(engine, transport, None);
         task.session = session;
-        task.base = None; // others wrote since
+        task.base = None; // other producers have written since
         task
     }
 
@@ -199,18 +201,20 @@ impl Task {
                 None => {}
             }
         }
-        // Whoever comes next waits for this one alone: it must not end before its predecessor.
+        // The next producer waits for this one alone: it must not end before its predecessor.
         if let Some(before) = self.before.take() {
             before.await;
         }
     }
 
-    /// A request's own task was aborted or panicked: what it carried may have been stored. A fault
-    /// of ours that makes one panic makes the next one panic too: it is repeated like any other.
+    /// The task of a request was aborted or panicked: its batch may have been stored. A fault of
+    /// the library that makes one request panic makes the next one panic too: it is repeated like
+    /// any other failure.
     fn on_lost_request(&mut self, lost: &JoinError) {
-        let panicked = Error::new(ErrorKind::Internal, "a request ended in a panic of the library")
-            .with_url(&self.engine.endpoint.shown)
-            .with_definite(false);
+        let panicked =
+            Error::new(ErrorKind::Internal, "the library panicked while it handled a request")
+                .with_url(&self.engine.endpoint.shown)
+                .with_definite(false);
         let carried =
             |slot: &Slot| slot.request.as_ref().is_some_and(|(own, _)| own.id() == lost.id());
         if let Some(n) = self.window.iter().position(carried) {
@@ -225,7 +229,7 @@ impl Task {
         }
     }
 
-    /// Begins the fresh session somebody asked for, once nothing is under way.
+    /// Begins the fresh session a caller asked for, once no request is under way.
     fn restart(&mut self) {
         let engine = self.engine.clone();
         let mut book = engine.book();
@@ -306,7 +310,7 @@ pub(super) fn another(
 }
 
 fn no_more_epochs() -> Error {
-    Error::new(ErrorKind::StaleEpoch, "there is no epoch after this one")
+    Error::new(ErrorKind::StaleEpoch, "the producer has used the last epoch that there is")
 }
 
 fn fresh(chance: &Chance) -> u64 {

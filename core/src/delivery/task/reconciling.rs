@@ -1,4 +1,4 @@
-//! Looking: what the stream shows about batches whose fate is open (docs/adr/looking.md).
+//! Reconciling: what the stream shows about batches in doubt (docs/adr/reconciling.md).
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::outcome::Outcome;
 use crate::reason::Reason;
 use crate::requests::tail::{Look, look};
 
-/// How many answers that are none a look may get before it has decided nothing.
+/// How many looks in a row without a usable answer decide that nothing can be learned.
 const FAILED_LOOKS: u32 = 3;
 
 impl Task {
     /// An attempt at slot `n` ended without a word of the server: it may have stored the batch,
-    /// crashed, and forgotten. Looked at before the batch is repeated.
+    /// crashed, and forgotten. Reconciled before the batch is repeated.
     pub(super) fn on_unanswered(&mut self, n: usize, late: bool) {
         if self.is_dead(n) {
             return;
@@ -25,7 +25,7 @@ impl Task {
         self.reconcile = self.if_possible();
     }
 
-    /// Before a transition: whether the stream is looked at first, for what only it can tell.
+    /// Whether a transition waits for reconciling, since only the stream can tell.
     pub(super) fn wants_reconciling(&mut self) -> bool {
         if self.reconcile == Reconcile::NotNeeded {
             self.reconcile = self.if_possible();
@@ -33,8 +33,8 @@ impl Task {
         self.must_reconcile()
     }
 
-    /// Whether nothing goes on before a look; one that was wanted for what is settled by now is
-    /// not.
+    /// Whether nothing goes on before reconciling. It is not needed any more once the batches in
+    /// doubt are settled.
     pub(super) fn must_reconcile(&mut self) -> bool {
         let is_open = |slot: &Slot| {
             slot.doubt().maybe_stored() && !slot.expired && !slot.queued.batch.is_end()
@@ -47,8 +47,8 @@ impl Task {
     }
 
     fn if_possible(&self) -> Reconcile {
-        // Where several servers answer for one stream, the one that is looked at may be behind the
-        // one that took the batch; these remember their producers.
+        // Where several servers answer for one stream, the server that answers the look may be
+        // behind the one that took the batch; such servers remember their producers.
         let possible = self.base.is_some() && self.engine.endpoint.route.is_sole();
         if possible { Reconcile::Wanted } else { Reconcile::NotNeeded }
     }
@@ -66,18 +66,18 @@ impl Task {
 
     pub(super) fn on_look(&mut self, sent: u64, result: Result<Look, (Error, Option<Duration>)>) {
         if sent != self.sent {
-            return; // what was sent since may have been stored since
+            return; // a batch sent since may have been stored since
         }
         if self.if_possible() == Reconcile::NotNeeded {
-            // Who was asked sent us on, perhaps in circles, perhaps to one that is behind.
+            // The server redirected the look, perhaps in circles, perhaps to one that is behind.
             (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
             return;
         }
         let look = match result {
             Ok(look) => look,
             Err((error, retry_after)) => {
-                // A server that answers everything but this must not hold the writes for ever;
-                // one that nobody reaches holds them by itself.
+                // A server that answers everything but this must not hold the writes for ever; a
+                // server that nobody reaches holds them by itself.
                 self.failed_looks += u32::from(error.status().is_some() || !error.definite());
                 if self.failed_looks >= FAILED_LOOKS {
                     (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
@@ -89,13 +89,13 @@ impl Task {
         let config = &self.engine.config;
         let batches = self.window.iter().map(|slot| &slot.queued.batch);
         let stored = match verdict(&look.found, config.json, batches) {
-            // Others write much the same under this id: what was found may be theirs.
+            // Other producers write much the same under this id: the content found may be theirs.
             Verdict::Stored(1..) if config.shared => return,
             Verdict::Stored(stored) => stored,
             Verdict::Undecided => return,
         };
         if self.window.iter().take(stored).any(|slot| !slot.doubt().maybe_stored()) {
-            return; // somebody else wrote the very same
+            return; // another producer wrote the very same
         }
         let mut ended = false;
         for n in 0..stored {
@@ -114,12 +114,13 @@ impl Task {
             };
             self.engine.settle(&slot.queued.batch, outcome, Room::Released);
         }
-        // What is behind is not there, or only late. Under the same tuple the server tells the one
-        // from the other, as long as it knows the session; under another it is sent anew.
+        // The batches behind are absent, or only late. Under the same tuple the server tells the
+        // one from the other, as long as it knows the session; under another the batch is sent
+        // anew.
         let known_below = match self.transition {
             None => u64::MAX,
             Some(Transition::NewSession { settle_below, .. }) => settle_below,
-            // What is late finds the stream closed, or a newer epoch.
+            // A late request finds the stream closed, or a newer epoch.
             Some(Transition::Terminate {
                 reason: Reason::StreamClosed | Reason::Fenced, ..
             }) => 0,
@@ -132,7 +133,7 @@ impl Task {
             self.base = look.tail;
             self.on_contact();
             if ended {
-                self.transition = None; // the end was ours
+                self.transition = None; // the end was this producer's
             }
         }
     }

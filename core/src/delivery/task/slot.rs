@@ -1,4 +1,4 @@
-//! What the owner task keeps about one batch under way, and about what it has decided.
+//! The state of one batch under way, and of the decisions of the owner task.
 
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ pub(super) struct Slot {
     pub(super) started: Option<Instant>,
     /// The last attempt's task, and whether its request has left.
     pub(super) request: Option<(AbortHandle, Departure)>,
-    /// What the session had acknowledged when the last attempt was sent.
+    /// The highest sequence number acknowledged when the last attempt was sent.
     pub(super) acked: Option<u64>,
-    /// What header functions gave for its request.
+    /// The values that header functions gave for its request.
     pub(super) header_values: HeaderValues,
     /// Its writes have expired; the bytes still hold the sequence together.
     pub(super) expired: bool,
@@ -55,25 +55,25 @@ impl Slot {
         }
     }
 
-    /// What is open about its batch.
+    /// What is in doubt about its batch.
     pub(super) fn doubt(&self) -> Doubt {
         self.queued.doubt
     }
 
-    /// Keeps the attempt under way back if it still waits for its turn; whether none of it is, or
-    /// comes, on its way.
+    /// Withdraws the attempt under way if its request has not left; whether no request for it is,
+    /// or will be, on its way.
     pub(super) fn withdraw(&self) -> bool {
         !self.in_flight || self.request.as_ref().is_none_or(|(_, departure)| departure.withdraw())
     }
 }
 
-/// What is done once no request is under way any more.
+/// A step that waits until no request is under way any more.
 pub(super) enum Transition {
-    /// Go on under another session. What was sent below `settle_below` and may be stored is first
-    /// repeated under the old one, whose memory decides it.
+    /// Go on under another session. Batches sent below `settle_below` that may be stored are first
+    /// repeated under the old session, whose memory decides them.
     NewSession { next: Session, settle_below: u64 },
-    /// End: the reason of the batch the answer was about, the oldest one where it was about none,
-    /// and everybody else's.
+    /// End: with the reason for the batch that the answer was about, the oldest one if it was about
+    /// none, and the reason for all others.
     Terminate { state: End, about: Option<u64>, reason: Reason, rest: Reason, error: Error },
 }
 
@@ -86,17 +86,17 @@ pub(super) enum Answered {
         stream_type: Option<String>,
     },
     Open(Opened),
-    /// And how many requests had been sent when it began.
+    /// The result of a look, and how many requests had been sent when it began.
     Look(u64, Result<Look, (Error, Option<Duration>)>),
 }
 
-/// Whether the stream is looked at before anything goes on (docs/adr/looking.md).
+/// Whether the stream is consulted before anything goes on (docs/adr/reconciling.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reconcile {
     /// No need.
     NotNeeded,
     /// Once no request is under way.
     Wanted,
-    /// It was, since the last request.
+    /// Done, since the last request.
     Done,
 }

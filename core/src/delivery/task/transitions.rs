@@ -1,4 +1,4 @@
-//! Transitions: what is done once every request under way has told its fate.
+//! Transitions: steps that wait until no request is under way.
 
 use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::decide::session::Session;
@@ -9,13 +9,13 @@ use crate::outcome::Status;
 use crate::reason::Reason;
 
 impl Task {
-    /// Decides to go on in another session, for what came back about slot `n`.
+    /// Decides to go on in another session, after an answer about slot `n`.
     pub(super) fn renew_session(&mut self, n: usize) {
         self.renew_session_at(n, n > 0);
     }
 
-    /// The same; `settle_first` where the old session can still be trusted about the batches
-    /// before `n`.
+    /// Decides to go on in another session, after an answer about slot `n`; `settle_first` if the
+    /// old session can still be trusted about the batches before `n`.
     pub(super) fn renew_session_at(&mut self, n: usize, settle_first: bool) {
         let seq = std::mem::replace(&mut self.window[n].seq, NO_TUPLE);
         let below = if settle_first { seq } else { 0 };
@@ -28,8 +28,9 @@ impl Task {
         }
     }
 
-    /// A batch left a replay unsent: what follows must not take its sequence number, under which the
-    /// server may know something of an earlier run. What was sent is decided under the old session.
+    /// A batch left a replay unsent: the next batch must not take its sequence number, under which
+    /// the server may know a batch of an earlier run. Batches that were sent are decided under the
+    /// old session.
     pub(super) fn leave_replay(&mut self) {
         if self.session.is_replay() && self.transition.is_none() {
             self.drain_then_renew(NO_TUPLE);
@@ -46,7 +47,7 @@ impl Task {
         }
     }
 
-    /// Decides to end, for an answer about slot `n` if it was about one.
+    /// Decides to end, after an answer about slot `n` if there was one.
     pub(super) fn end(
         &mut self,
         state: End,
@@ -59,7 +60,7 @@ impl Task {
         self.transition = Some(Transition::Terminate { state, about, reason, rest, error });
     }
 
-    /// Does what was decided once every request under way has told its fate.
+    /// Takes the transition once no request is under way and nothing is left to settle first.
     pub(super) fn take_transition(&mut self) {
         if self.transition.is_none()
             || self.window.iter().any(|slot| slot.in_flight)
@@ -102,8 +103,8 @@ impl Task {
                 continue;
             }
             if slot.doubt().maybe_stored() && !resend && !slot.queued.batch.is_end() {
-                let text = "the server lost the session, and only it could tell whether this \
-                            was stored";
+                let text = "the server lost the session, and nothing else tells whether this \
+                            write was stored";
                 let error =
                     Error::new(ErrorKind::Protocol, text).with_url(&self.engine.endpoint.shown);
                 let (unknown, reason) = (Status::DeliveryUnknown, Reason::RetryExhausted);
@@ -125,7 +126,7 @@ impl Task {
         }
     }
 
-    /// The batch the answer was about is refused; the others only share its fate.
+    /// Settles the batch that the answer was about; the others only share its fate.
     fn finish_one(&mut self, about: Option<u64>, reason: Reason, error: Error) {
         let is_it = |slot: &Slot| about.is_none_or(|id| slot.queued.batch.first_id == id);
         let found = self.window.iter().position(is_it);

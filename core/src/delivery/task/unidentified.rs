@@ -1,6 +1,6 @@
 //! Going on without an identity, because `idempotent` is off or the server takes no further
 //! producers: one request at a time in the order of the calls, repeated only while nothing can have
-//! been stored. What waits behind a request goes out together.
+//! been stored. Writes that wait behind a request go out together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::protocol::answer::{Answer, Response};
 use crate::transport::request::SendError;
 
 impl Task {
-    /// The server takes no further producers. What may be stored under the identity is not sent
-    /// without one: that could double it.
+    /// The server takes no further producers. A batch that may be stored under the identity is not
+    /// sent without one: that could double it.
     pub(super) fn go_on_unidentified(&mut self, n: usize, error: Error) {
         self.identified = false;
         if self.window[n].doubt().is_open() {
@@ -24,7 +24,7 @@ impl Task {
         }
     }
 
-    /// An attempt without an identity has come to its end.
+    /// Handles the answer to an attempt without an identity, or its failure.
     pub(super) fn on_unidentified(
         &mut self,
         n: usize,
@@ -64,7 +64,7 @@ impl Task {
         self.engine.settle(&slot.queued.batch, outcome, Room::Released);
     }
 
-    /// The same once more, after a pause, unless it may be stored or was repeated often enough.
+    /// Repeats the batch after a pause, unless it may be stored or was repeated often enough.
     fn repeat_unless(
         &mut self,
         maybe_stored: bool,
@@ -79,8 +79,8 @@ impl Task {
         self.pause_as(attempts - 1, error, retry_after);
     }
 
-    /// Takes a refused batch apart, so that one bad message takes no other with it; whether it is
-    /// more than one, and worth further requests.
+    /// Splits a refused batch, so that one bad message takes no other with it; whether there is
+    /// more than one message, and a further request is worth it.
     fn split_one(&mut self, n: usize) -> bool {
         let queued = &mut self.window[n].queued;
         let groups = queued.batch.group_count();
@@ -95,7 +95,7 @@ impl Task {
         true
     }
 
-    /// Settles one batch with its error; what is behind it goes on.
+    /// Settles one batch with its error; the batches behind it go on.
     pub(super) fn fail_one(&mut self, n: usize, error: Error) {
         let Some(slot) = self.window.remove(n) else { return };
         let (in_doubt, reason) = (!error.definite(), error.refusal());

@@ -1,5 +1,5 @@
-//! Each write is told to the host once, and its bytes stay reserved until then (delivery.md 6); a host's
-//! panic ends nothing (9).
+//! Each write is reported to the host once, and its bytes stay reserved until then (delivery.md 6);
+//! a host's panic ends nothing (9).
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
@@ -14,7 +14,7 @@ enum News {
     Failed(Failure),
 }
 
-/// Becomes a holder; what it is told arrives at the end of the channel.
+/// Becomes a holder, whose delivery reports arrive at the end of the channel.
 fn listen(engine: &Engine, holder: u32) -> Receiver<News> {
     let (sender, told) = mpsc::channel();
     let errors = sender.clone();
@@ -50,7 +50,7 @@ fn next(told: &Receiver<News>, count: usize) -> Vec<(u64, u64, bool)> {
     writes
 }
 
-/// Waits until what was told is accounted for no more, which is after the callback returned.
+/// Waits until the reports are accounted for no more, which is after the callback returned.
 fn until_free(engine: &Engine) {
     for _ in 0..30_000 {
         if engine.stats().buffered_bytes == 0 {
@@ -120,7 +120,8 @@ async fn a_tag_is_told_to_its_holder_alone() {
     assert!(one.recv().is_err(), "let go");
 }
 
-/// Letting go changes nothing of what is sent, so the end of what is told may be within a batch.
+/// Letting go changes nothing of what is sent, so the last report of a holder may end within a
+/// batch.
 #[tokio::test(start_paused = true)]
 async fn a_released_holder_is_told_up_to_where_it_was_let_go() {
     for is_down in [false, true] {

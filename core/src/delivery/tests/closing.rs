@@ -1,4 +1,4 @@
-//! `close` ends the stream behind everything accepted, once, and tells each caller of its own end
+//! `close` ends the stream behind everything accepted, once, and gives each caller its own result
 //! (delivery.md 7).
 
 use crate::delivery::closing::{CloseWith, close, close_by};
@@ -59,7 +59,8 @@ async fn a_close_that_succeeded_has_closed_the_stream() {
     assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
 }
 
-/// The same with a last message whose tuple an earlier run used for a write.
+/// A last message may have a tuple that an earlier run used for a write: the stream is ended all
+/// the same.
 #[tokio::test(start_paused = true)]
 async fn a_close_whose_last_message_is_a_duplicate_has_closed_the_stream() {
     let server = Scripted::default();
@@ -69,8 +70,8 @@ async fn a_close_whose_last_message_is_a_duplicate_has_closed_the_stream() {
     assert!(closed.is_err() || lock(&server.model).closed, "{closed:?}");
 }
 
-/// Of several who end a stream through one producer, each hears of its own end, and of another's
-/// only that it is done.
+/// Of several holders that end a stream through one producer, each gets the result of its own
+/// close, and of another's only that it is done.
 #[tokio::test(start_paused = true)]
 async fn a_close_does_not_fail_for_the_last_message_of_another() {
     let server = Scripted::new([delay(Fault::None, 100, 0)]);

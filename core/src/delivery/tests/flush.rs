@@ -36,7 +36,7 @@ async fn a_report_that_nobody_took_is_not_lost_to_a_flush_under_way() {
     );
 }
 
-/// What one flush reported the next one does not, although another like it was given up.
+/// The next flush does not report again, although another flush beside the first was given up.
 #[tokio::test(start_paused = true)]
 async fn a_report_that_somebody_took_is_not_made_again() {
     let server = Scripted::default();
@@ -48,7 +48,7 @@ async fn a_report_that_somebody_took_is_not_made_again() {
     assert_eq!(engine.flush().await.unwrap().delivered, 0);
 }
 
-/// What is told of is not under way any more.
+/// A reported write is not under way any more.
 #[tokio::test(start_paused = true)]
 async fn a_flush_is_told_when_no_request_is_under_way() {
     let engine = open(&Scripted::default(), single());

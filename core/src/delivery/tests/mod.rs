@@ -49,7 +49,7 @@ fn model() -> Options {
     Options::new().url("http://model/stream")
 }
 
-/// Two addresses answer for the stream: it is never looked at.
+/// Two addresses answer for the stream: no look decides anything.
 fn cluster() -> Options {
     Options::new().stream_path("stream").endpoints("http://a,http://b").path_prefix("/")
 }
@@ -95,13 +95,13 @@ fn open_on(transport: impl Transport, stream: &Options, options: Options) -> Arc
     start_at(&runtime, stream, options, None, None)
 }
 
-/// The same where it is known that the stream was empty.
+/// Opens a producer that knows that the stream was empty.
 fn open_empty_on(transport: impl Transport, stream: &Options, options: Options) -> Arc<Engine> {
     let runtime = network::for_test(Arc::new(transport), Chance::seeded(0));
     start_at(&runtime, stream, options, Some("0"), None)
 }
 
-/// One that creates its stream before its first batch.
+/// Opens a producer that creates its stream before its first batch.
 fn open_creating(server: &Scripted, scope: Scope, options: Options) -> Arc<Engine> {
     let endpoint = Endpoint::resolve(&model()).unwrap();
     let config = Config { create: Some(http::HeaderMap::new()), ..config(scope, &options) };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::tests::*;
 
-/// What a load balancer shows while its server is away.
+/// The page of a load balancer while its server is away.
 fn page(code: u16) -> Fault {
     Fault::Answer(code, vec![("content-type", "text/html".into())])
 }

@@ -1,4 +1,4 @@
-//! What the stream itself shows, where the server's memory cannot be trusted (delivery.md 5).
+//! The stream itself decides, where the server's memory cannot be trusted (delivery.md 5).
 
 use crate::delivery::tests::*;
 
@@ -171,9 +171,9 @@ async fn a_look_that_is_out_of_date_decides_nothing() {
     assert!(copies == 1 || third.maybe_duplicate, "{copies} copies, {third:?}");
 }
 
-/// Where HEAD gets no answer at all (a proxy that resets it or lets it hang) and POST does, looking
-/// has decided nothing after a few tries and the batch is repeated under its tuple: the server
-/// remembers it.
+/// Where HEAD gets no answer at all (a proxy that resets it or lets it hang) and POST does,
+/// reconciling has decided nothing after a few looks and the batch is repeated under its tuple: the
+/// server remembers it.
 #[tokio::test(start_paused = true)]
 async fn a_server_whose_head_hangs_holds_no_write_up() {
     let server = Scripted::new([Fault::None, Fault::CutAfter]);
@@ -220,8 +220,8 @@ async fn a_slow_server_doubles_nothing() {
     assert!(server.stored() == numbers(1..=3), "{:?}, {report:?}", server.stored());
 }
 
-/// The same where what is behind the slow one was refused: a session that can be trusted decides
-/// about it ("its memory decides").
+/// A slow server doubles nothing either if the batch behind the slow one was refused: a session
+/// that can be trusted decides about it ("its memory decides").
 #[tokio::test(start_paused = true)]
 async fn a_slow_server_doubles_nothing_before_a_refused_batch() {
     let script = [
@@ -242,7 +242,8 @@ async fn a_slow_server_doubles_nothing_before_a_refused_batch() {
     assert!(server.stored() == numbers(1..=2), "{:?}, {second:?}", server.stored());
 }
 
-/// What had to go under another tuple, and was only late under the first, is there twice and says so.
+/// A batch that had to go under another tuple, and was only late under the first, is there twice
+/// and says so.
 #[tokio::test(start_paused = true)]
 async fn what_may_only_have_been_late_is_flagged() {
     let script = [

@@ -112,7 +112,7 @@ async fn one_producer_too_many_is_told_so_and_a_busy_server_is_waited_for() {
     assert_eq!(server.stored(), numbers(1..=2));
 }
 
-/// What the server refused is refused, however long it takes to learn the stream's type.
+/// A refusal stays one, however long it takes to learn the stream's type.
 #[tokio::test(start_paused = true)]
 async fn a_conflict_is_one_while_the_type_is_asked_for() {
     for stops in [false, true] {
@@ -130,7 +130,7 @@ async fn a_conflict_is_one_while_the_type_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_behind_a_refused_batch_is_not_asked_for_again() {
-    // The second is stored and cut, the third refused, the fourth cut; looking decides nothing.
+    // The second is stored and cut, the third refused, the fourth cut; a look decides nothing.
     let foreign = Fault::Foreign(Box::new(Fault::None));
     let server =
         Scripted::new([Fault::None, Fault::CutAfter, status(413), Fault::CutBefore, foreign]);

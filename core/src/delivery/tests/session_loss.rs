@@ -7,7 +7,7 @@ use crate::delivery::tests::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_session_never_rewinds() {
-    // The third batch was stored, its answer lost, somebody else wrote too, so that looking
+    // The third batch was stored, its answer lost, another producer wrote too, so that a look
     // decides nothing, and then the server forgot its producers.
     for (choice, status, maybe_duplicate, copies) in
         [("resend", Status::Delivered, true, 2), ("report", Status::DeliveryUnknown, false, 1)]
@@ -21,8 +21,8 @@ async fn a_lost_session_never_rewinds() {
         write(&engine, 1..=5);
         let flushed = tokio::time::timeout(Duration::from_secs(3_600), engine.flush()).await;
         assert!(flushed.is_ok(), "it asks for ever");
-        let unsure = outcome(&engine, 3).await;
-        assert_eq!((unsure.status, unsure.maybe_duplicate), (status, maybe_duplicate));
+        let doubtful = outcome(&engine, 3).await;
+        assert_eq!((doubtful.status, doubtful.maybe_duplicate), (status, maybe_duplicate));
         for id in [1, 2, 4, 5] {
             let outcome = outcome(&engine, id).await;
             assert!(outcome.is_delivered() && !outcome.maybe_duplicate, "{id}");

@@ -16,7 +16,7 @@ const MOST_REQUESTS: usize = 5_000;
 const OTHERS: u64 = 800_000;
 const LASTS: u64 = 900_000;
 
-/// What a callback was told of a write.
+/// The report of a write that a callback received.
 #[derive(Debug, Clone)]
 struct Told {
     id: u64,
@@ -35,7 +35,7 @@ fn tag_of(id: u64) -> u64 {
     if id.is_multiple_of(3) { 0 } else { id << 32 }
 }
 
-/// Callbacks that note what they are told.
+/// Callbacks that note their reports.
 fn note(told: &Arc<Mutex<Vec<Told>>>, chance: &Chance) -> Callbacks {
     let (failures, deliveries) = (told.clone(), told.clone());
     let (on_failure, on_success) = (chance.clone(), chance.clone());
@@ -273,7 +273,7 @@ impl<'a> Program<'a> {
         broken(promise, format!("{text} is {outcome:?}, {copies} times in {stored:?}"))
     }
 
-    /// Each write was told once, with its tag, and what was delivered in order.
+    /// Each write was reported once, with its tag, and the delivered ones in order.
     async fn check_callbacks(&self, settled: &[Outcome]) -> Result<(), Broken> {
         if !self.schedule.callbacks {
             return Ok(());

@@ -42,7 +42,7 @@ pub(super) struct Schedule {
     pub(super) mute: bool,
     /// It forgets its producers here and there.
     pub(super) forgets: bool,
-    /// Several servers answer for the stream, which is never looked at then.
+    /// Several servers answer for the stream: no look decides anything then.
     pub(super) cluster: bool,
     pub(super) resends: bool,
     /// Where the stream ended is known from its opening.
