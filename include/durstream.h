@@ -87,13 +87,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// What a call came to. The numbers are fixed; a later version may add some.
+// The result of a call. The numbers are fixed; a later version may add some.
 enum durstream_code
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // It worked.
+    // The call succeeded.
     DURSTREAM_OK = 0,
     // An option, URL, schema or argument is missing or wrong; `durstream_error_option` names it.
     DURSTREAM_INVALID_ARGUMENT = 1,
@@ -125,19 +125,20 @@ enum durstream_code
     DURSTREAM_CONFLICT = 13,
     // The server did not accept the credentials.
     DURSTREAM_UNAUTHORIZED = 14,
-    // Not done by the server or here; with the reason `would-deadlock`, not inside a callback.
+    // The server or the library does not do this; with the reason `would-deadlock`, not inside a
+    // callback.
     DURSTREAM_NOT_SUPPORTED = 15,
     // The server's answer breaks the protocol.
     DURSTREAM_PROTOCOL = 16,
     // No usable answer: connection refused or cut, or a server-side failure that persisted.
     DURSTREAM_TRANSPORT = 17,
-    // A time limit ran out; what was begun goes on.
+    // A time limit ran out; the operation goes on.
     DURSTREAM_TIMEOUT = 18,
     // Writes since the last flush were not delivered; `durstream_error_undelivered` and `_cause`.
     DURSTREAM_DELIVERY = 19,
     // The handle came through `fork`; open another one in the child.
     DURSTREAM_FORKED = 20,
-    // A bug in the library, caught.
+    // A bug in the library, caught at the boundary.
     DURSTREAM_INTERNAL = 21,
 };
 #ifndef __cplusplus
@@ -148,7 +149,7 @@ typedef int32_t durstream_code;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// Where a producer stands. The numbers are fixed; a later version may add some.
+// The state of a producer. The numbers are fixed; a later version may add some.
 enum durstream_lifecycle
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -166,9 +167,9 @@ enum durstream_lifecycle
     DURSTREAM_LIFECYCLE_RECONNECTING = 4,
     // No new writes; the accepted ones are being delivered.
     DURSTREAM_LIFECYCLE_STOPPING = 5,
-    // At its end, everything settled.
+    // Stopped, with everything settled.
     DURSTREAM_LIFECYCLE_STOPPED = 6,
-    // At its end for a reason that will not go away.
+    // Ended for a reason that will not go away.
     DURSTREAM_LIFECYCLE_FAILED = 7,
     // Another producer with the same id took over.
     DURSTREAM_LIFECYCLE_FENCED = 8,
@@ -181,7 +182,7 @@ typedef int32_t durstream_lifecycle;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What finally became of a write. The numbers are fixed; a later version may add some.
+// The final status of a write. The numbers are fixed; a later version may add some.
 enum durstream_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -195,7 +196,7 @@ enum durstream_status
     DURSTREAM_STATUS_REJECTED = 3,
     // Accepted, certainly not in the stream, and nobody refused it.
     DURSTREAM_STATUS_CANCELLED = 4,
-    // Settled so long ago that only "not plainly delivered" could be remembered no more.
+    // Settled so long ago that its outcome is forgotten; it may not have been plainly delivered.
     DURSTREAM_STATUS_FORGOTTEN = 5,
 };
 #ifndef __cplusplus
@@ -252,7 +253,7 @@ enum durstream_reason
     DURSTREAM_REASON_STREAM_CLOSED = 18,
     // The stream was deleted.
     DURSTREAM_REASON_GONE = 19,
-    // The server lost its memory of the session and nothing else decides.
+    // The server lost its memory of the session, and nothing else decides whether it is stored.
     DURSTREAM_REASON_RETRY_EXHAUSTED = 20,
     // The server takes no further producers on this stream.
     DURSTREAM_REASON_PRODUCER_LIMIT = 21,
@@ -267,33 +268,34 @@ typedef int32_t durstream_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// A part of a stream, as one answer brought it. Never empty. Immutable; any thread may read it.
+// A part of a stream, from one answer of the server. Never empty. Immutable; any thread may read
+// it.
 typedef struct durstream_chunk durstream_chunk;
 
-// Writes that were delivered together: `count` of them, whose receipt ids follow each other. The
-// library's; it ends with the callback.
+// Writes that were delivered together: `count` of them, whose receipt ids follow each other. Owned
+// by the library until the callback returns.
 typedef struct durstream_delivery durstream_delivery;
 
 // An error: what happened, and what is known about it. Immutable; any thread may read it.
 typedef struct durstream_error durstream_error;
 
-// A write that was not delivered, as the error callback receives it. The library's; it ends with
-// the callback.
+// A write that was not delivered, as the error callback receives it. Owned by the library until
+// the callback returns.
 typedef struct durstream_failure durstream_failure;
 
-// Where a header function puts the value for one request. It is to be answered exactly once, by
+// Takes the value of a header for one request. It is to be answered exactly once, by
 // `durstream_header_answer_give` or `durstream_header_answer_fail`, which consume it: at once or
 // after the function has returned, from any thread.
 typedef struct durstream_header_answer durstream_header_answer;
 
-// What a stream is, and where it ends. Immutable; any thread may read it.
+// A stream's metadata, and where it ends. Immutable; any thread may read it.
 typedef struct durstream_metadata durstream_metadata;
 
-// Options for a stream, a producer or a state producer. Copied by whatever is made with them:
-// they may be changed, used again and freed afterwards.
+// Options for a stream, a producer or a state producer. An open copies them: they may be changed,
+// used again and freed afterwards.
 typedef struct durstream_options durstream_options;
 
-// What became of a write. Immutable; any thread may read it.
+// The outcome of a write. Immutable; any thread may read it.
 typedef struct durstream_outcome durstream_outcome;
 
 // Writes messages to a stream, each exactly once, in the order of the calls.
@@ -302,10 +304,10 @@ typedef struct durstream_producer durstream_producer;
 // Reads a stream from an offset to its present end, a chunk at a time.
 typedef struct durstream_reader durstream_reader;
 
-// The collections of a stream of entity state, by name. Copied by whatever is opened with it.
+// The collections of a stream of entity state, by name. An open copies them.
 typedef struct durstream_schema durstream_schema;
 
-// Where a `durstream_source_callback` puts the next message. Its own until it returns.
+// Takes the next message of a `durstream_source_callback`, until that returns.
 typedef struct durstream_source durstream_source;
 
 // Publishes the state of entities to one stream, each change exactly once, in call order.
@@ -314,47 +316,47 @@ typedef struct durstream_state durstream_state;
 // A stream by its URL.
 typedef struct durstream_stream durstream_stream;
 
-// Receives a write that was not delivered. `failure`, and all that it leads to, is the
-// library's and ends with the call. Runs on the library's own thread for callbacks, one at a
-// time; it may run before the call that made the write has returned. Appending and reading are
-// fine in it; what would wait answers `DURSTREAM_NOT_SUPPORTED` (`would-deadlock`). No exception
-// may leave it.
+// Receives a write that was not delivered. `failure`, and everything it leads to, is owned by the
+// library and ends with the call. Runs on the library's own thread for callbacks, one call at a
+// time; it may run before the call that made the write has returned. It may append and read; a
+// call that would wait answers `DURSTREAM_NOT_SUPPORTED` (`would-deadlock`). No exception may
+// leave it.
 typedef void (*durstream_error_callback)(const durstream_failure *failure, void *user_data);
 
-// Is told that `user_data` is used no more: once, on any thread. It must not block.
+// Runs once, on any thread, when `user_data` is used no more. It must not block.
 typedef void (*durstream_destroy_callback)(void *user_data);
 
 // Receives writes that were delivered, a batch at a time, in the order of the calls. `delivery`,
-// and all that it leads to, is the library's and ends with the call. All else is as for
-// `durstream_error_callback`.
+// and everything it leads to, is owned by the library and ends with the call. Its thread and its
+// limits are those of `durstream_error_callback`.
 typedef void (*durstream_delivery_callback)(const durstream_delivery *delivery, void *user_data);
 
-// The library asks this function for a header's value: on its own thread for header functions, one at
-// a time and beside the other callbacks. A function that takes long had better answer later, from
-// another thread: `answer` is the callback's to answer. No exception may leave it.
+// Gives a header's value: the library calls it on its own thread for header functions, one call at
+// a time and beside the other callbacks. A function that takes long should answer later, from
+// another thread: it has to answer `answer` in any case. No exception may leave it.
 typedef void (*durstream_header_callback)(durstream_header_answer *answer, void *user_data);
 
-// Is asked for the next message: calls `durstream_source_give` once, `durstream_source_fail`, or
+// Gives the next message: it calls `durstream_source_give` once, `durstream_source_fail`, or
 // neither at the end. Runs on the thread that called `durstream_stream_append_stream`, under no
-// lock, and may wait for whatever it likes. No exception may leave it.
+// lock, and may wait for anything. No exception may leave it.
 typedef void (*durstream_source_callback)(durstream_source *source, void *user_data);
 
-// What a flush found since the last one. Set `size` to `sizeof(durstream_flush_report)` before
+// The report of a flush, since the last one. Set `size` to `sizeof(durstream_flush_report)` before
 // the call.
 typedef struct {
     // `sizeof(durstream_flush_report)`, set by the caller.
     size_t size;
     // Writes delivered since the last flush.
     uint64_t delivered;
-    // Of these, the ones the server said it had already.
+    // Of these, the writes that the server said it had already.
     uint64_t duplicates;
-    // Of the delivered, the ones that may be there twice.
+    // Of the delivered writes, those that may be in the stream twice.
     uint64_t uncertain;
 } durstream_flush_report;
 
-// Counters and gauges of one producer, in one consistent snapshot. At every instant
-// `accepted = delivered + rejected + cancelled + unknown + pending`. Set `size` to
-// `sizeof(durstream_stats)` before the call: fields a version does not know read 0.
+// The counters of a producer. At every instant `accepted = delivered + rejected + cancelled +
+// unknown + pending`. Set `size` to `sizeof(durstream_stats)` before the call: fields that the
+// library does not know read 0.
 typedef struct {
     // `sizeof(durstream_stats)`, set by the caller.
     size_t size;
@@ -362,15 +364,15 @@ typedef struct {
     uint64_t accepted;
     // Writes in the stream.
     uint64_t delivered;
-    // Of these, the ones the server said it had already.
+    // Of these, the writes that the server said it had already.
     uint64_t duplicates;
-    // Of the delivered, the ones that may be there twice.
+    // Of the delivered writes, those that may be in the stream twice.
     uint64_t uncertain;
     // Accepted writes the server refused.
     uint64_t rejected;
     // Accepted writes that were given up and are certainly not in the stream.
     uint64_t cancelled;
-    // Accepted writes nothing decided.
+    // Accepted writes that stay in doubt: nothing said whether they are stored.
     uint64_t unknown;
     // Accepted writes not settled yet.
     uint64_t pending;
@@ -388,9 +390,9 @@ typedef struct {
     uint64_t sessions;
 } durstream_stats;
 
-// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's that does
-// nothing else, one at a time; it must not call this library. While it blocks, further lines are
-// dropped and counted.
+// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
+// one line at a time; it must not call this library. While it blocks, further lines are dropped
+// and counted.
 typedef void (*durstream_log_callback)(const char *text, void *user_data);
 
 #ifdef __cplusplus
@@ -403,13 +405,13 @@ extern "C" {
 // does not block.
 durstream_options *durstream_options_new(void);
 
-// Frees options. NULL is fine. What was made with them goes on. Any thread; does not block.
+// Frees options. NULL is fine. Objects made with them go on. Any thread; does not block.
 void durstream_options_free(durstream_options *options);
 
 // Sets an option by its name (`"linger_ms"`, `"5"`); the names are in core/docs/options.md. Both
 // texts are copied. Any thread; does not block.
 //
-// Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option that is unknown or does not take this
+// Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option: it is unknown, or does not take this
 // value.
 durstream_code durstream_options_set(durstream_options *options,
                                      const char *name,
@@ -437,8 +439,8 @@ durstream_code durstream_options_set_param(durstream_options *options,
 
 // Sets the callback for each accepted write that is not delivered; NULL takes it away. Without
 // one, the first of each reason is logged. `user_data` is handed to it and stays the caller's
-// until `destroy` (may be NULL), which runs once: when neither these options nor a producer
-// opened with them needs it any more. Any thread; does not block.
+// until `destroy` (may be NULL), which runs once: when neither these options nor a producer opened
+// with them needs it any more. Any thread; does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
 durstream_code durstream_options_on_error(durstream_options *options,
@@ -447,12 +449,12 @@ durstream_code durstream_options_on_error(durstream_options *options,
                                           durstream_destroy_callback destroy,
                                           durstream_error **error);
 
-// Sets the callback for the writes that are delivered; NULL takes it away. Each accepted write
-// is told once, to this one or to `durstream_options_on_error`'s. What waits to be told counts
-// against `max_buffer_bytes`: a callback that is slower than the server makes writers wait. A
-// flush or a wait may return before the callback for what it waited for has run;
-// `durstream_shutdown` lets it run. `user_data` and `destroy` are as there. Any thread; does not
-// block.
+// Sets the callback for the writes that are delivered; NULL takes it away. Each accepted write is
+// reported once, to this callback or to that of `durstream_options_on_error`. Reports that wait
+// count against `max_buffer_bytes`: a callback that is slower than the server makes writers wait.
+// A flush or a wait may return before the callback has run for its writes; `durstream_shutdown`
+// lets it run. `user_data` and `destroy` are those of `durstream_options_on_error`. Any thread;
+// does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
 durstream_code durstream_options_on_delivery(durstream_options *options,
@@ -463,15 +465,15 @@ durstream_code durstream_options_on_delivery(durstream_options *options,
 
 // --- Headers that are asked for --------------------------------------------------------------------
 
-// Adds a header whose value `callback` gives, such as a token that expires: it is asked once per
-// request, its value is kept for the repeats of the request, and it is asked again after 401 or
+// Adds a header whose value `callback` gives, such as a token that expires. It is called once per
+// request, its value is kept for the repeats of the request, and it is called again after 401 or
 // 403. While there is no value, writes wait as in an outage. `name` is copied. `user_data` is
 // handed to the callback and stays the caller's until `destroy` (may be NULL), which runs once:
-// when neither these options nor what was made with them needs it any more. Any thread; does not
+// when neither these options nor an object made with them needs it any more. Any thread; does not
 // block.
 //
-// Errors: `DURSTREAM_INVALID_ARGUMENT`: no callback, not a header's name, or one that the library
-// sets itself; `destroy` is not called then.
+// Errors: `DURSTREAM_INVALID_ARGUMENT`: no callback, not a header's name, or a header that the
+// library sets itself; `destroy` is not called then.
 durstream_code durstream_options_set_header_fn(durstream_options *options,
                                                const char *name,
                                                durstream_header_callback callback,
@@ -479,7 +481,7 @@ durstream_code durstream_options_set_header_fn(durstream_options *options,
                                                durstream_destroy_callback destroy,
                                                durstream_error **error);
 
-// Answers with the header's value, which is copied; what cannot be sent as one fails, as by
+// Answers with the header's value, which is copied; a value that cannot be sent fails, as by
 // `durstream_header_answer_fail`. The answer is used up. Any thread; does not block.
 void durstream_header_answer_give(durstream_header_answer *answer, const char *value);
 
@@ -493,17 +495,17 @@ void durstream_header_answer_fail(durstream_header_answer *answer, const char *w
 // `_failure_error`). Any thread; does not block.
 void durstream_error_free(durstream_error *error);
 
-// The code, the same as the call returned; `DURSTREAM_OK` for NULL. Any thread; does not block.
+// The code that the call returned; `DURSTREAM_OK` for NULL. Any thread; does not block.
 durstream_code durstream_error_code(const durstream_error *error);
 
 // The text for a person, with the stream's URL where there is one. Owned by the error; NULL
 // only for NULL. Any thread; does not block.
 const char *durstream_error_message(const durstream_error *error);
 
-// Everything known as one JSON object: `name`, `code`, `message`, `reason`, `url`, `status`,
-// `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each with `path`
-// and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`, `delivered`,
-// `undelivered`, `cause`. Owned by the error. Any thread; does not block.
+// Everything known about the error as one JSON object: `name`, `code`, `message`, `reason`, `url`,
+// `status`, `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each
+// with `path` and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`,
+// `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not block.
 const char *durstream_error_json(const durstream_error *error);
 
 // Why a write was refused or a call not done (`invalid-key`, `buffer-bytes-exceeded`,
@@ -548,15 +550,16 @@ const char *durstream_error_collection(const durstream_error *error);
 // error. Any thread; does not block.
 const char *durstream_error_key(const durstream_error *error);
 
-// Of a `DURSTREAM_VALIDATION`: how much the validator found; else 0. Any thread; does not block.
+// Of a `DURSTREAM_VALIDATION`: the number of issues the validator found; else 0. Any thread; does
+// not block.
 size_t durstream_error_issue_count(const durstream_error *error);
 
 // Where in the value an issue is, from 0 on, as a JSON Pointer (`/address/city`); empty for the
-// whole value, NULL for an issue there is not. Owned by the error. Any thread; does not block.
+// whole value, NULL if there is no such issue. Owned by the error. Any thread; does not block.
 const char *durstream_error_issue_path(const durstream_error *error, size_t issue);
 
-// What is wrong there, the text of an issue; NULL for one there is not. Owned by the error. Any
-// thread; does not block.
+// The text of an issue: what is wrong at its path; NULL if there is no such issue. Owned by the
+// error. Any thread; does not block.
 const char *durstream_error_issue_message(const durstream_error *error, size_t issue);
 
 // Of a `DURSTREAM_STREAM_CLOSED`: where the stream ended, if the server said so; else NULL.
@@ -585,9 +588,9 @@ void durstream_string_free(char *text);
 // --- Streams ---------------------------------------------------------------------------------------
 
 // Creates a stream with `length` bytes as its first content (NULL and 0 for none), and gives a
-// handle on it, for `durstream_stream_free`. One with the same configuration that is there
-// already is fine. With the option `closed` the stream is ended from the start, with `fork_from`
-// it begins with another one's content. Any thread; blocks, up to `max_retries` attempts of
+// handle on it, for `durstream_stream_free`. A stream that exists with the same configuration is
+// fine. With the option `closed` the stream is ended from the start, with `fork_from` it begins
+// with another stream's content. Any thread; blocks, up to `max_retries` attempts of
 // `request_timeout_ms`.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT`, `_STREAM_EXISTS`, `_UNAUTHORIZED`, `_TRANSPORT`, ...
@@ -606,31 +609,31 @@ durstream_code durstream_stream_connect(const durstream_options *options,
                                         durstream_stream **stream,
                                         durstream_error **error);
 
-// Lets a stream's handle go; what was appended is delivered in the background. NULL is fine.
-// Producers and readers opened on it go on. Any thread, as its last use; does not block.
+// Lets a stream's handle go; its appends are delivered in the background. NULL is fine. Producers
+// and readers opened on it go on. Any thread, as its last use; does not block.
 void durstream_stream_free(durstream_stream *stream);
 
 // The stream's URL, without user info and query. Owned by the handle. Any thread; does not
 // block.
 const char *durstream_stream_url(const durstream_stream *stream);
 
-// Asks whether the stream is there, what it is and where it ends. `metadata` receives that, for
-// `durstream_metadata_free`, also where there is no stream: see `durstream_metadata_exists`.
+// Asks whether the stream exists, what it is and where it ends. `metadata` receives the answer,
+// for `durstream_metadata_free`, also if there is no stream: see `durstream_metadata_exists`.
 // Transient failures are repeated up to `max_retries` times. Any thread; blocks, at most
 // `timeout_ms`.
 //
 // Errors: `DURSTREAM_STREAM_GONE` where the URL is blocked, `_UNAUTHORIZED`, `_PROTOCOL` where
-// something else answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
+// something in between answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
 durstream_code durstream_stream_head(const durstream_stream *stream,
                                      int64_t timeout_ms,
                                      durstream_metadata **metadata,
                                      durstream_error **error);
 
-// Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it
-// is delivered. `outcome` may be NULL; what it receives is for `durstream_outcome_free`. Any
-// thread; blocks until the outcome, at most `timeout_ms`. It is repeated through failures and
-// still appended once, unless the option `idempotent` is off. For more than a few messages use a
-// producer.
+// Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it is
+// delivered. `outcome` (may be NULL) receives its outcome, for `durstream_outcome_free`. Any
+// thread; blocks until the outcome, at most `timeout_ms`. The message is repeated through failures
+// and still appended once, unless the option `idempotent` is off. For more than a few messages use
+// a producer.
 //
 // Errors: `DURSTREAM_VALIDATION` for an empty message or broken JSON; `DURSTREAM_TIMEOUT`, and
 // the message may still be delivered; else why it was not: `durstream_error_definite` says
@@ -642,13 +645,13 @@ durstream_code durstream_stream_append(const durstream_stream *stream,
                                        durstream_outcome **outcome,
                                        durstream_error **error);
 
-// The same with a `Stream-Seq`, 1 to 256 visible ASCII characters: the server takes the message
-// only if `seq` sorts after that of the last one that had any, compared byte by byte. The
-// message travels in a request of its own. Any thread; blocks until the outcome, at most
-// `timeout_ms`.
+// Appends one message with a `Stream-Seq`, 1 to 256 visible ASCII characters, and waits as
+// `durstream_stream_append` does. The server takes the message only if `seq` sorts after that of
+// the last message that had one, compared byte by byte. The message travels in a request of its
+// own. Any thread; blocks until the outcome, at most `timeout_ms`.
 //
-// Errors: as `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
-// after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is none.
+// Errors: those of `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
+// after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is no `Stream-Seq`.
 durstream_code durstream_stream_append_seq(const durstream_stream *stream,
                                            const uint8_t *message,
                                            size_t length,
@@ -657,9 +660,9 @@ durstream_code durstream_stream_append_seq(const durstream_stream *stream,
                                            durstream_outcome **outcome,
                                            durstream_error **error);
 
-// Gives a reader of what is there from `offset` on, for `durstream_reader_free`: one that a
-// chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does not
-// block.
+// Gives a reader of the stream from `offset` on, for `durstream_reader_free`. The offset is one
+// that a chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does
+// not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty, has control characters or
 // is longer than 4096 bytes.
@@ -668,23 +671,24 @@ durstream_code durstream_stream_read(const durstream_stream *stream,
                                      durstream_reader **reader,
                                      durstream_error **error);
 
-// The same, following the stream beyond its present end as `live` says: `"off"` does not, and is
-// all there is for now. Any thread; does not block.
+// Gives a reader of the stream as `durstream_stream_read` does; `live` says whether to follow the
+// stream beyond its present end. Only `"off"`, which does not, is supported for now. Any thread;
+// does not block.
 //
-// Errors: as `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"` and
-// `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.
+// Errors: those of `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"`
+// and `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.
 durstream_code durstream_stream_read_live(const durstream_stream *stream,
                                           const char *offset,
                                           const char *live,
                                           durstream_reader **reader,
                                           durstream_error **error);
 
-// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
-// none) goes in the same request. `final_offset` may be NULL; what it receives is for
-// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
+// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for none)
+// goes in the same request. `final_offset` (may be NULL) receives the end, for
+// `durstream_string_free`, or NULL if the server did not say it. Any thread; blocks, at most
 // `timeout_ms`.
 //
-// Errors: why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on: call again.
+// Errors: why the stream was not ended; `DURSTREAM_TIMEOUT`, and the close goes on: call again.
 durstream_code durstream_stream_close(const durstream_stream *stream,
                                       const uint8_t *message,
                                       size_t length,
@@ -695,8 +699,8 @@ durstream_code durstream_stream_close(const durstream_stream *stream,
 // Deletes the stream with everything in it. Transient failures are repeated up to `max_retries`
 // times. Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
 //
-// Errors: `DURSTREAM_STREAM_NOT_FOUND` if there is none, `_NOT_SUPPORTED`, `_UNAUTHORIZED`,
-// `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`, and it goes on.
+// Errors: `DURSTREAM_STREAM_NOT_FOUND` if there is no stream, `_NOT_SUPPORTED`, `_UNAUTHORIZED`,
+// `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`, and the deletion goes on.
 durstream_code durstream_stream_delete(const durstream_stream *stream,
                                        int64_t timeout_ms,
                                        durstream_error **error);
@@ -704,27 +708,27 @@ durstream_code durstream_stream_delete(const durstream_stream *stream,
 // --- Sources ---------------------------------------------------------------------------------------
 
 // Appends every message that `callback` gives, in order, and waits until all are delivered: many
-// travel together, unlike those of a loop of `durstream_stream_append`. The callback is asked for
-// the next one only while there is room, so a slow server slows it down, and memory stays bounded.
-// On a stream that is not JSON, empty messages are skipped. It is asked no more once it fails or a
-// message is not delivered. `report` may be NULL. Any thread, which blocks for as long as the
-// callback has messages.
+// travel together, unlike those of a loop of `durstream_stream_append`. The callback is called for
+// the next message only while there is room, so a slow server slows it down, and memory stays
+// bounded. On a stream that is not JSON, empty messages are skipped. The callback is called no
+// more once it fails or a message is not delivered. `report` may be NULL. Any thread, which blocks
+// for as long as the callback has messages.
 //
 // Errors: `DURSTREAM_DELIVERY`, with `durstream_error_delivered`, `_undelivered` and the first
-// cause: `DURSTREAM_INVALID_ARGUMENT` (`source`) where the callback failed, and what it gave
-// before is delivered.
+// cause. If the callback failed, that is `DURSTREAM_INVALID_ARGUMENT` (`source`), and its earlier
+// messages are delivered.
 durstream_code durstream_stream_append_stream(const durstream_stream *stream,
                                               durstream_source_callback callback,
                                               void *user_data,
                                               durstream_flush_report *report,
                                               durstream_error **error);
 
-// Gives the next message; the bytes are copied. A second one in the same call is a failure, as by
-// `durstream_source_fail`. The callback's thread; does not block.
+// Gives the next message; the bytes are copied. A second message in the same call is a failure, as
+// by `durstream_source_fail`. The callback's thread; does not block.
 void durstream_source_give(durstream_source *source, const uint8_t *message, size_t length);
 
-// Says that there is no next message, but should be; `why` is copied, for people. The callback's
-// thread; does not block.
+// Says that the source has failed and has no next message; `why` is copied, for people. The
+// callback's thread; does not block.
 void durstream_source_fail(durstream_source *source, const char *why);
 
 // --- What a stream is ------------------------------------------------------------------------------
@@ -732,15 +736,14 @@ void durstream_source_fail(durstream_source *source, const char *why);
 // Frees metadata. NULL is fine. Any thread; does not block.
 void durstream_metadata_free(durstream_metadata *metadata);
 
-// Whether there is such a stream. If not, there is nothing else to know. Any thread; does not
-// block.
+// Whether the stream exists. If not, nothing else is known. Any thread; does not block.
 bool durstream_metadata_exists(const durstream_metadata *metadata);
 
-// The stream's content type, or NULL where the server does not say it. Owned by the metadata.
-// Any thread; does not block.
+// The stream's content type, or NULL if the server does not say it. Owned by the metadata. Any
+// thread; does not block.
 const char *durstream_metadata_content_type(const durstream_metadata *metadata);
 
-// The offset of the stream's tail, where the next message will begin: opaque, for
+// The offset of the stream's tail: the next message will begin there. Opaque, for
 // `durstream_stream_read`. NULL if there is no stream. Owned by the metadata. Any thread; does not
 // block.
 const char *durstream_metadata_offset(const durstream_metadata *metadata);
@@ -762,28 +765,28 @@ const char *durstream_metadata_expires_at(const durstream_metadata *metadata);
 void durstream_reader_free(durstream_reader *reader);
 
 // Reads the next chunk. `chunk` receives it, for `durstream_chunk_free`; or NULL, with
-// `DURSTREAM_OK`, at the present end. Asked again after that it looks again, unless the stream
-// is closed. Transient failures are repeated up to `max_retries` times. A call that runs out of
-// time loses nothing: the next one gives what it would have given. Any thread, concurrent calls
-// take turns; blocks, at most `timeout_ms`.
+// `DURSTREAM_OK`, at the present end. A later call asks the server again, unless the stream is
+// closed. Transient failures are repeated up to `max_retries` times. A call that runs out of time
+// loses nothing: the next call gives its chunk. Any thread, concurrent calls take turns; blocks,
+// at most `timeout_ms`.
 //
-// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) where the
+// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) if the
 // server does not know the offset, `_PROTOCOL` for an answer that is broken or no JSON,
-// `_TOO_LARGE` for one beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
-// `DURSTREAM_FORKED`. The reader stays where it is: the call may be repeated.
+// `_TOO_LARGE` for an answer beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
+// `DURSTREAM_FORKED`. The reader keeps its place: the call may be repeated.
 durstream_code durstream_reader_next(const durstream_reader *reader,
                                      int64_t timeout_ms,
                                      durstream_chunk **chunk,
                                      durstream_error **error);
 
-// Where a later read goes on, for `durstream_string_free`; NULL before anything was read from
-// the start. Any thread; does not block.
+// The offset for a later read, for `durstream_string_free`; NULL before anything was read from the
+// start. Any thread; does not block.
 char *durstream_reader_offset(const durstream_reader *reader);
 
-// Whether everything there was has been read. Any thread; does not block.
+// Whether the reader has reached the present end. Any thread; does not block.
 bool durstream_reader_up_to_date(const durstream_reader *reader);
 
-// Whether the stream has ended and everything has been read. Any thread; does not block.
+// Whether the stream has ended and the reader has reached its end. Any thread; does not block.
 bool durstream_reader_stream_closed(const durstream_reader *reader);
 
 // --- Chunks ----------------------------------------------------------------------------------------
@@ -795,11 +798,11 @@ void durstream_chunk_free(durstream_chunk *chunk);
 // one message a line. Owned by the chunk. Any thread; does not block.
 const uint8_t *durstream_chunk_data(const durstream_chunk *chunk, size_t *length);
 
-// Where reading goes on after the chunk: opaque, for `durstream_stream_read`. Owned by the
-// chunk. Any thread; does not block.
+// The offset behind the chunk: opaque, for `durstream_stream_read`. Owned by the chunk. Any
+// thread; does not block.
 const char *durstream_chunk_offset(const durstream_chunk *chunk);
 
-// Whether this was everything there was. Any thread; does not block.
+// Whether the stream had nothing behind the chunk. Any thread; does not block.
 bool durstream_chunk_up_to_date(const durstream_chunk *chunk);
 
 // Whether the stream has ended with the chunk. Any thread; does not block.
@@ -808,8 +811,8 @@ bool durstream_chunk_stream_closed(const durstream_chunk *chunk);
 // Gives the number of messages in a JSON stream's chunk, which is known since the chunk came. Any
 // thread; does not block.
 //
-// Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
-// messages.
+// Errors: `DURSTREAM_NOT_SUPPORTED` on a stream that is not JSON: its bytes have no message
+// bounds.
 durstream_code durstream_chunk_item_count(const durstream_chunk *chunk,
                                           size_t *count,
                                           durstream_error **error);
@@ -824,8 +827,8 @@ const uint8_t *durstream_chunk_item(const durstream_chunk *chunk,
 // --- Producers -------------------------------------------------------------------------------------
 
 // Opens a producer on a stream, for `durstream_producer_free`. Sends nothing before the first
-// write. `producer_id` stays the same over restarts: 1 to 256 visible ASCII characters; a new
-// producer takes over from an older one of the same id, and what both wrote is in the stream
+// write. `producer_id` stays the same over restarts: 1 to 256 visible ASCII characters. A new
+// producer takes over from an older one of the same id, and the messages of both are in the stream
 // once. `options` may be NULL. Any thread; does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option.
@@ -835,20 +838,20 @@ durstream_code durstream_producer_open(const durstream_stream *stream,
                                        durstream_producer **producer,
                                        durstream_error **error);
 
-// Lets a producer go; what was accepted is delivered in the background, until
-// `durstream_shutdown`. Use `durstream_producer_detach` before it to know the end of that. NULL
-// is fine. Any thread, as its last use; does not block.
+// Lets a producer go; accepted writes are delivered in the background, until `durstream_shutdown`.
+// To know their end, call `durstream_producer_detach` before. NULL is fine. Any thread, as its
+// last use; does not block.
 void durstream_producer_free(durstream_producer *producer);
 
 // Accepts one message: one JSON value on a JSON stream, bytes on any other. `id` (may be NULL)
 // receives its receipt: 1 and up in call order. `tag` (0 for none) comes back in the callbacks,
-// which may run before this has returned; it counts 16 bytes against the buffer. No callback
-// hears of what failed here. Any thread; blocks only while the buffer is full, at most
+// which may run before this has returned; it counts 16 bytes against the buffer. A call that fails
+// here is not reported to a callback. Any thread; blocks only while the buffer is full, at most
 // `max_block_ms`, and never inside a callback.
 //
 // Errors: `DURSTREAM_VALIDATION` (empty, or no JSON), `_TOO_LARGE`, `_BUFFER_FULL`,
-// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or what
-// the producer failed with.
+// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or the
+// error that the producer failed with.
 durstream_code durstream_producer_append(const durstream_producer *producer,
                                          const uint8_t *message,
                                          size_t length,
@@ -856,8 +859,8 @@ durstream_code durstream_producer_append(const durstream_producer *producer,
                                          uint64_t *id,
                                          durstream_error **error);
 
-// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
-// does not block.
+// Accepts one message as `durstream_producer_append` does, without waiting for room: a full buffer
+// answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
 durstream_code durstream_producer_try_append(const durstream_producer *producer,
                                              const uint8_t *message,
                                              size_t length,
@@ -865,9 +868,9 @@ durstream_code durstream_producer_try_append(const durstream_producer *producer,
                                              uint64_t *id,
                                              durstream_error **error);
 
-// Waits for what becomes of an accepted write. `DURSTREAM_OK` says that it is settled, well or
-// not: `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks,
-// at most `timeout_ms`.
+// Waits for the outcome of an accepted write. `DURSTREAM_OK` says that it is settled, well or not:
+// `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks, at most
+// `timeout_ms`.
 //
 // Errors: `DURSTREAM_TIMEOUT`; `DURSTREAM_INVALID_ARGUMENT` for an id never given out.
 durstream_code durstream_producer_wait(const durstream_producer *producer,
@@ -886,34 +889,34 @@ durstream_code durstream_producer_flush(const durstream_producer *producer,
                                         durstream_flush_report *report,
                                         durstream_error **error);
 
-// Waits until writes are taken at once: there is room in the buffer for the one that last found
-// none, or for any other. For hosts that write with `durstream_producer_try_append`. Any thread;
-// blocks, at most `timeout_ms`.
+// Waits until writes are taken at once: the buffer has room for the write that last found none, or
+// for any other. For hosts that write with `durstream_producer_try_append`. Any thread; blocks, at
+// most `timeout_ms`.
 //
-// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or what the
-// producer failed with.
+// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or the error that
+// the producer failed with.
 durstream_code durstream_producer_wait_ready(const durstream_producer *producer,
                                              int64_t timeout_ms,
                                              durstream_error **error);
 
-// Begins a fresh session, which may claim the id, once everything accepted so far is settled:
-// the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
+// Begins a fresh session, which may claim the id, once everything accepted so far is settled. It
+// is the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
 // at most `timeout_ms`.
 //
-// Errors: `DURSTREAM_TIMEOUT`, and it goes on; `_PRODUCER_CLOSED`, or what the producer failed
-// with.
+// Errors: `DURSTREAM_TIMEOUT`, and the restart goes on; `_PRODUCER_CLOSED`, or the error that the
+// producer failed with.
 durstream_code durstream_producer_restart(const durstream_producer *producer,
                                           int64_t timeout_ms,
                                           durstream_error **error);
 
 // Flushes, then ends the *stream* for everybody, a last message (NULL for none) in the same
-// request. If the flush fails the stream is not ended, and close may be called again; repeats
-// give the first result. `final_offset` may be NULL; what it receives is for
-// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
-// `timeout_ms`. The handle is still to be freed.
+// request. If the flush fails the stream is not ended, and close may be called again; repeats give
+// the first result. `final_offset` (may be NULL) receives the end, for `durstream_string_free`, or
+// NULL if the server did not say it. Any thread; blocks, at most `timeout_ms`. The handle is still
+// to be freed.
 //
-// Errors: as flush; why the stream was not ended, `DURSTREAM_STREAM_CLOSED` where somebody else
-// had ended it; `DURSTREAM_TIMEOUT`, and it goes on.
+// Errors: those of flush; why the stream was not ended, `DURSTREAM_STREAM_CLOSED` if another
+// producer had ended it; `DURSTREAM_TIMEOUT`, and the close goes on.
 durstream_code durstream_producer_close(const durstream_producer *producer,
                                         const uint8_t *message,
                                         size_t length,
@@ -921,10 +924,10 @@ durstream_code durstream_producer_close(const durstream_producer *producer,
                                         char **final_offset,
                                         durstream_error **error);
 
-// Flushes and lets go without ending the stream: no new writes. `report` may be NULL. Any
-// thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+// Flushes and stops the producer without ending the stream: no new writes. `report` may be NULL.
+// Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
 //
-// Errors: as flush.
+// Errors: those of flush.
 durstream_code durstream_producer_detach(const durstream_producer *producer,
                                          int64_t timeout_ms,
                                          durstream_flush_report *report,
@@ -951,7 +954,7 @@ durstream_code durstream_producer_stats(const durstream_producer *producer,
                                         durstream_stats *stats,
                                         durstream_error **error);
 
-// Where the producer stands. Any thread; does not block.
+// The producer's state. Any thread; does not block.
 durstream_lifecycle durstream_producer_state(const durstream_producer *producer);
 
 // The epoch in use; 0 before the first write, for NULL and in a forked child. Any thread; does
@@ -975,8 +978,8 @@ char *durstream_producer_last_offset(const durstream_producer *producer);
 // was none. Any thread; does not block.
 durstream_error *durstream_producer_last_error(const durstream_producer *producer);
 
-// The id as it goes on the wire: with its suffix if `shared`. Owned by the handle. Any thread;
-// does not block.
+// The producer id as sent: with its suffix if `shared`. Owned by the handle. Any thread; does not
+// block.
 const char *durstream_producer_id(const durstream_producer *producer);
 
 // The stream's URL, without user info and query. Owned by the handle. Any thread; does not
@@ -988,10 +991,10 @@ const char *durstream_producer_url(const durstream_producer *producer);
 // Frees an outcome. NULL is fine. Not for one a failure owns. Any thread; does not block.
 void durstream_outcome_free(durstream_outcome *outcome);
 
-// What became of the write. `DURSTREAM_STATUS_FORGOTTEN` for NULL. Any thread; does not block.
+// The status of the write. `DURSTREAM_STATUS_FORGOTTEN` for NULL. Any thread; does not block.
 durstream_status durstream_outcome_status(const durstream_outcome *outcome);
 
-// Why it was not delivered; `DURSTREAM_REASON_NONE` if it was. Any thread; does not block.
+// Why the write was not delivered; `DURSTREAM_REASON_NONE` if it was. Any thread; does not block.
 durstream_reason durstream_outcome_reason(const durstream_outcome *outcome);
 
 // Whether the server said it had the write already. Any thread; does not block.
@@ -1001,11 +1004,12 @@ bool durstream_outcome_duplicate(const durstream_outcome *outcome);
 // not block.
 bool durstream_outcome_maybe_duplicate(const durstream_outcome *outcome);
 
-// Requests it took; 0 where nobody waited before it settled. Any thread; does not block.
+// Requests sent for the write; 0 if no caller waited before it settled. Any thread; does not
+// block.
 uint32_t durstream_outcome_attempts(const durstream_outcome *outcome);
 
-// The stream's offset after the write's batch; NULL where nobody waited before it settled.
-// Owned by the outcome. Any thread; does not block.
+// The stream's offset after the write's batch; NULL if no caller waited before it settled. Owned
+// by the outcome. Any thread; does not block.
 const char *durstream_outcome_offset(const durstream_outcome *outcome);
 
 // The error of a write that was not delivered; NULL if it was. Owned by the outcome, not to be
@@ -1028,31 +1032,32 @@ uint64_t durstream_failure_id(const durstream_failure *failure);
 // The tag the write was made with; 0 for none. Does not block.
 uint64_t durstream_failure_tag(const durstream_failure *failure);
 
-// The write's bytes as they would have gone out, `*length` of them (may be NULL). Owned by the
-// failure: copy what is to outlive the callback. Does not block.
+// The write's bytes as the library would have sent them, `*length` of them (may be NULL). Owned by
+// the failure: copy them to keep them after the callback. Does not block.
 const uint8_t *durstream_failure_payload(const durstream_failure *failure, size_t *length);
 
-// What became of the write. Owned by the failure, not to be freed. Does not block.
+// The write's outcome. Owned by the failure, not to be freed. Does not block.
 const durstream_outcome *durstream_failure_outcome(const durstream_failure *failure);
 
-// Why. Owned by the failure, not to be freed. Does not block.
+// The error: why the write was not delivered. Owned by the failure, not to be freed. Does not
+// block.
 const durstream_error *durstream_failure_error(const durstream_failure *failure);
 
 // --- Deliveries, inside the delivery callback ------------------------------------------------------
 
-// The receipt id of the first write; the next one's is greater by 1, and so on. Does not block.
+// The receipt id of the first write; each next id is greater by 1. Does not block.
 uint64_t durstream_delivery_first_id(const durstream_delivery *delivery);
 
-// How many writes; never 0, but for NULL. Does not block.
+// How many writes there are; 0 only for NULL. Does not block.
 size_t durstream_delivery_count(const durstream_delivery *delivery);
 
-// The tag of each write, 0 for none, in the order of the ids: as many as there are writes, or
-// NULL where no write has one. Owned by the delivery: copy what is to outlive the callback. Does
-// not block.
+// The tag of each write, 0 for none, in the order of the ids: as many as there are writes, or NULL
+// where no write has one. Owned by the delivery: copy it to keep it after the callback. Does not
+// block.
 const uint64_t *durstream_delivery_tags(const durstream_delivery *delivery);
 
-// What became of all of them: `DURSTREAM_STATUS_DELIVERED`, whether they may be there twice, the
-// offset after the last one. Owned by the delivery, not to be freed. Does not block.
+// The outcome that the writes share: `DURSTREAM_STATUS_DELIVERED`, whether they may be there
+// twice, the offset after the last one. Owned by the delivery, not to be freed. Does not block.
 const durstream_outcome *durstream_delivery_outcome(const durstream_delivery *delivery);
 
 // --- Schemas ---------------------------------------------------------------------------------------
@@ -1060,15 +1065,15 @@ const durstream_outcome *durstream_delivery_outcome(const durstream_delivery *de
 // Makes a schema without collections, for `durstream_schema_free`. Any thread; does not block.
 durstream_schema *durstream_schema_new(void);
 
-// Frees a schema. NULL is fine. What was opened with it goes on. Any thread; does not block.
+// Frees a schema. NULL is fine. Producers opened with it go on. Any thread; does not block.
 void durstream_schema_free(durstream_schema *schema);
 
-// Adds a collection: its name in calls, the `type` of its events, the field that holds the
-// primary key, and a JSON Schema (drafts 4 to 2020-12) its values have to meet; NULL takes any
-// object that has its key. All texts are copied. Any thread; does not block.
+// Adds a collection: its name in calls, the `type` of its events, the field that holds the primary
+// key, and the JSON Schema (drafts 4 to 2020-12) of its values; with NULL it takes any object that
+// has its key. All texts are copied. Any thread; does not block.
 //
-// Errors: `DURSTREAM_INVALID_ARGUMENT`: a text is empty, name or type is taken, or the JSON
-// Schema is none. The schema is then unchanged.
+// Errors: `DURSTREAM_INVALID_ARGUMENT`: a text is empty, name or type is taken, or the JSON Schema
+// is not valid. The schema is then unchanged.
 durstream_code durstream_schema_add(durstream_schema *schema,
                                     const char *name,
                                     const char *entity_type,
@@ -1078,12 +1083,12 @@ durstream_code durstream_schema_add(durstream_schema *schema,
 
 // --- Entity state ----------------------------------------------------------------------------------
 
-// Opens the writer of entity state for a stream, or one more handle on the one that is open:
-// there is one per stream in a process. The options name the stream (`url` or `stream_path`) and
-// `producer_id`. Sends nothing itself: the stream is created or checked in the background, so a
-// producer may start before its server does. Each handle is for `durstream_state_free`. Of
-// several handles, each one's callbacks hear of every write, but of no tags except its own. Any
-// thread; does not block.
+// Opens the writer of entity state for a stream, or one more handle on the open one: there is one
+// per stream in a process. The options name the stream (`url` or `stream_path`) and `producer_id`.
+// Sends nothing itself: the stream is created or checked in the background, so a producer may
+// start before its server does. Each handle is for `durstream_state_free`. The callbacks of each
+// handle receive the reports of every write, but only the tags of their own handle. Any thread;
+// does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT`: an option or the schema is wrong, no server is
 // configured, or the stream's open producer has other options or another schema.
@@ -1092,21 +1097,22 @@ durstream_code durstream_state_open(const durstream_options *options,
                                     durstream_state **state,
                                     durstream_error **error);
 
-// Lets a handle go. With the last one the producer goes: what was accepted is delivered in the
-// background, until `durstream_shutdown`. While others stay, its callbacks hear no more: flush
-// before it for what is pending. NULL is fine. Any thread, as its last use; does not block.
+// Lets a handle go. The last one lets the producer go: accepted writes are delivered in the
+// background, until `durstream_shutdown`. While others stay, the callbacks of this handle are
+// called no more: flush first for the reports of pending writes. NULL is fine. Any thread, as its
+// last use; does not block.
 void durstream_state_free(durstream_state *state);
 
 // Publishes an entity's whole new state: `value` is a JSON object with its primary key, and
-// reaches the stream as it is. `id` (may be NULL) receives its receipt: 1 and up in call order.
+// reaches the stream unchanged. `id` (may be NULL) receives its receipt: 1 and up in call order.
 // `tag` (0 for none) comes back in this handle's callbacks, which may run before this has
-// returned; it counts 16 bytes against the buffer. No callback hears of what failed here. Any
-// thread; blocks only while the buffer is full, at most `max_block_ms`, and never inside a
-// callback.
+// returned; it counts 16 bytes against the buffer. A call that fails here is not reported to a
+// callback. Any thread; blocks only while the buffer is full, at most `max_block_ms`, and never
+// inside a callback.
 //
 // Errors: a refused value is not sent, gets no id, and the error's reason says why:
 // `DURSTREAM_VALIDATION` (`invalid-entity`, `invalid-key`, `invalid-value`), `_TOO_LARGE`,
-// `_BUFFER_FULL`, `_PRODUCER_CLOSED`, or what the producer failed with.
+// `_BUFFER_FULL`, `_PRODUCER_CLOSED`, or the error that the producer failed with.
 durstream_code durstream_state_upsert(const durstream_state *state,
                                       const char *collection,
                                       const uint8_t *value,
@@ -1115,8 +1121,8 @@ durstream_code durstream_state_upsert(const durstream_state *state,
                                       uint64_t *id,
                                       durstream_error **error);
 
-// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
-// does not block.
+// Publishes an entity's whole new state as `durstream_state_upsert` does, without waiting for
+// room: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
 durstream_code durstream_state_try_upsert(const durstream_state *state,
                                           const char *collection,
                                           const uint8_t *value,
@@ -1125,7 +1131,8 @@ durstream_code durstream_state_try_upsert(const durstream_state *state,
                                           uint64_t *id,
                                           durstream_error **error);
 
-// Publishes that an entity is gone, by its key. As `durstream_state_upsert` in all else.
+// Publishes that an entity is gone, by its key. Receipt, tag, errors and waiting are those of
+// `durstream_state_upsert`.
 durstream_code durstream_state_delete(const durstream_state *state,
                                       const char *collection,
                                       const char *key,
@@ -1133,8 +1140,8 @@ durstream_code durstream_state_delete(const durstream_state *state,
                                       uint64_t *id,
                                       durstream_error **error);
 
-// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
-// does not block.
+// Publishes that an entity is gone as `durstream_state_delete` does, without waiting for room: a
+// full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
 durstream_code durstream_state_try_delete(const durstream_state *state,
                                           const char *collection,
                                           const char *key,
@@ -1142,9 +1149,9 @@ durstream_code durstream_state_try_delete(const durstream_state *state,
                                           uint64_t *id,
                                           durstream_error **error);
 
-// Waits for what becomes of an accepted write. `DURSTREAM_OK` says that it is settled, well or
-// not: `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks,
-// at most `timeout_ms`.
+// Waits for the outcome of an accepted write. `DURSTREAM_OK` says that it is settled, well or not:
+// `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks, at most
+// `timeout_ms`.
 //
 // Errors: `DURSTREAM_TIMEOUT`; `DURSTREAM_INVALID_ARGUMENT` for an id never given out.
 durstream_code durstream_state_wait(const durstream_state *state,
@@ -1163,20 +1170,21 @@ durstream_code durstream_state_flush(const durstream_state *state,
                                      durstream_flush_report *report,
                                      durstream_error **error);
 
-// Waits until the stream was created or found and there is room in the buffer for the write that
-// last found none, or for any other. Any thread; blocks, at most `timeout_ms`.
+// Waits until the stream was created or found and the buffer has room for the write that last
+// found none, or for any other. Any thread; blocks, at most `timeout_ms`.
 //
-// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, or what the producer failed with.
+// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, or the error that the producer failed with.
 durstream_code durstream_state_wait_ready(const durstream_state *state,
                                           int64_t timeout_ms,
                                           durstream_error **error);
 
 // Flushes and closes the producer for all its handles; a later open makes a new one. The stream
 // goes on, as it outlives a deploy, unless `end_stream`: then it is ended for everybody, if the
-// flush succeeded, and `final_offset` (may be NULL) receives where, for `durstream_string_free`;
+// flush succeeded. `final_offset` (may be NULL) receives its end, for `durstream_string_free`,
 // else NULL. Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
 //
-// Errors: as flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on.
+// Errors: those of flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and the close goes
+// on.
 durstream_code durstream_state_close(const durstream_state *state,
                                      bool end_stream,
                                      int64_t timeout_ms,
@@ -1204,7 +1212,7 @@ durstream_code durstream_state_stats(const durstream_state *state,
                                      durstream_stats *stats,
                                      durstream_error **error);
 
-// Where the producer stands. Any thread; does not block.
+// The producer's state. Any thread; does not block.
 durstream_lifecycle durstream_state_state(const durstream_state *state);
 
 // The epoch in use; 0 before the first write, for NULL and in a forked child. Any thread; does
@@ -1228,8 +1236,8 @@ char *durstream_state_last_offset(const durstream_state *state);
 // was none. Any thread; does not block.
 durstream_error *durstream_state_last_error(const durstream_state *state);
 
-// The producer id as it goes on the wire: with its suffix if `shared`. Owned by the handle. Any
-// thread; does not block.
+// The producer id as sent: with its suffix if `shared`. Owned by the handle. Any thread; does not
+// block.
 const char *durstream_state_id(const durstream_state *state);
 
 // The stream's URL, without user info and query. Owned by the handle. Any thread; does not
@@ -1251,10 +1259,10 @@ const char *durstream_version(void);
 // block.
 uint64_t durstream_pending_count(void);
 
-// Bounds what all producers of this process together may buffer, in bytes: 512 MiB until it is
+// Bounds the bytes that all producers of this process together may buffer: 512 MiB until it is
 // set. Each producer has room for one batch (`max_batch_bytes`) of its own, whatever the others
-// hold; what is beyond that comes out of this bound, first come, first served. A smaller one
-// takes nothing back. Any thread; does not block.
+// hold; bytes beyond that come out of this bound, first come, first served. A smaller bound takes
+// nothing back. Any thread; does not block.
 void durstream_set_buffer_budget(uint64_t bytes);
 
 // Waits until every write accepted so far, by any producer of this process, is settled, well or
@@ -1264,24 +1272,24 @@ void durstream_set_buffer_budget(uint64_t bytes);
 // Errors: `DURSTREAM_TIMEOUT`.
 durstream_code durstream_flush_all(int64_t timeout_ms, durstream_error **error);
 
-// How long the normal end of the process (`main` returns, or `exit` is called) waits for writes
-// accepted and not settled: 3 seconds unless set, 0 is not at all; below 0 there is no limit. What
-// is given up is counted in the log. A signal, `abort` and `_exit` wait for nothing, and so does
-// every end on Windows. Any thread; does not block.
+// How long the normal end of the process (`main` returns, or `exit` is called) waits for accepted
+// writes to settle: 3 seconds unless set; with 0 it does not wait, below 0 there is no limit. The
+// log says how many writes are given up. A signal, `abort` and `_exit` wait for nothing, and no
+// end waits on Windows. Any thread; does not block.
 void durstream_set_exit_timeout(int64_t timeout_ms);
 
-// Stops everything: no new writes, accepted ones get until `timeout_ms` to be delivered, what is
-// left settles as `producer-stopped`, and the library's threads end. Handles stay safe to use,
-// answer `DURSTREAM_PRODUCER_CLOSED`, and are still to be freed; opening another one starts
-// afresh. Any thread; blocks, at most `timeout_ms` and a moment.
+// Stops everything: no new writes, accepted ones get until `timeout_ms` to be delivered, the rest
+// settles as `producer-stopped`, and the library's threads end. Handles stay safe to use, answer
+// `DURSTREAM_PRODUCER_CLOSED`, and are still to be freed; a later open starts afresh. Any thread;
+// blocks, at most `timeout_ms` and a moment.
 //
 // Errors: `DURSTREAM_TIMEOUT` if writes were given up; `DURSTREAM_NOT_SUPPORTED`
 // (`would-deadlock`) inside a callback, where nothing is stopped.
 durstream_code durstream_shutdown(int64_t timeout_ms, durstream_error **error);
 
-// Sends what the library has to say when nobody asked to a callback in place of standard error;
-// NULL silences it. `user_data` has to live as long as the process: another thread may be
-// writing a line while this is called. Any thread; does not block.
+// Sends the library's log lines to a callback in place of standard error; NULL silences them.
+// `user_data` has to live as long as the process: another thread may be writing a line while this
+// is called. Any thread; does not block.
 void durstream_set_log(durstream_log_callback callback, void *user_data);
 
 #ifdef __cplusplus

@@ -8,13 +8,13 @@
 //   producer.append(R"({"type":"order.created","orderId":"123"})");
 //   producer.flush();
 //
-// What fails throws a leaf of durstream::Error; only writes of a StateProducer answer a refusal
-// with a Receipt (accepted() false), unless the option `strict` is set. Classes are move-only and
-// safe to use from any thread, their moving and destruction excepted. Time limits are
-// std::chrono::milliseconds, `no_limit` by default (`shutdown_limit` for shutdown). A destructor
-// of a producer delivers what was accepted, for at most `destructor_limit`, and never throws: it
-// reports to the error callback, on its own thread. Callbacks run on the library's thread; what
-// they throw ends there.
+// A call that fails throws a leaf of durstream::Error; only writes of a StateProducer answer a
+// refusal with a Receipt (accepted() false), unless the option `strict` is set. Classes are
+// move-only and safe to use from any thread, their moving and destruction excepted. Time limits are
+// std::chrono::milliseconds, `no_limit` by default (`shutdown_limit` for shutdown). A destructor of
+// a producer delivers accepted writes, for at most `destructor_limit`, and never throws: it reports
+// to the error callback, on its own thread. Callbacks run on the library's thread; their exceptions
+// end there.
 #ifndef DURSTREAM_HPP
 #define DURSTREAM_HPP
 
@@ -50,9 +50,9 @@ using Stats = durstream_stats;
 using Limit = std::chrono::milliseconds;
 
 inline constexpr Limit no_limit{-1};
-/// How long the destructor of a producer waits for what was accepted.
+/// How long the destructor of a producer waits for accepted writes.
 inline constexpr Limit destructor_limit{5000};
-/// How long a shutdown waits for it, as the end of the process does.
+/// How long a shutdown waits for them, as the end of the process does.
 inline constexpr Limit shutdown_limit{3000};
 
 inline std::string_view name_of(Status status) { return durstream_status_name(status); }
@@ -66,11 +66,11 @@ inline std::string_view name_of(Lifecycle state) { return durstream_lifecycle_na
 struct Issue {
     /// Where in the value, as a JSON Pointer (`/address/city`); empty for the whole value.
     std::string path;
-    /// What is wrong there.
+    /// The text: what is wrong there.
     std::string message;
 };
 
-/// What a call failed with. Cheap to copy.
+/// The exception of a call that fails. Cheap to copy.
 class Error : public std::runtime_error {
 public:
     /// A copy of the library's error; `raw` may be null.
@@ -89,11 +89,11 @@ public:
     bool retryable() const noexcept { return data_->retryable; }
     /// Whether it is certain that the data is not in the stream.
     bool definite() const noexcept { return data_->definite; }
-    /// Everything known, as a JSON object.
+    /// Everything known about the error, as a JSON object.
     const std::string &json() const noexcept { return data_->json; }
 
 protected:
-    /// An argument that does not get as far as the library.
+    /// An argument that does not reach the library.
     Error(const char *argument, const std::string &message)
         : std::runtime_error(message) {
         auto data = std::make_shared<Data>(DURSTREAM_INVALID_ARGUMENT, nullptr);
@@ -154,7 +154,7 @@ public:
     const std::string &collection() const noexcept { return data_->collection; }
     /// The entity's key, where it was known.
     const std::optional<std::string> &key() const noexcept { return data_->key; }
-    /// What the validator found.
+    /// The findings of the validator.
     const std::vector<Issue> &issues() const noexcept { return data_->issues; }
 };
 /// Another producer with the same id took over.
@@ -168,14 +168,14 @@ class SequenceGapError final : public Error {
 public:
     using Error::Error;
     std::uint64_t expected_seq() const noexcept { return data_->expected_seq; }
-    /// The one that was sent.
+    /// The sequence number that was sent.
     std::uint64_t received_seq() const noexcept { return data_->received_seq; }
 };
 /// The stream has ended.
 class StreamClosedError final : public Error {
 public:
     using Error::Error;
-    /// Where it ended; empty if the server did not say.
+    /// Where the stream ended; empty if the server did not say.
     const std::string &final_offset() const noexcept { return data_->final_offset; }
 };
 /// Writes since the last flush were not delivered.
@@ -245,7 +245,7 @@ inline std::shared_ptr<const Error> leaf(Code code, const durstream_error *raw) 
     std::terminate(); // not reached: every leaf throws
 }
 
-/// Where a call puts its error.
+/// Receives the error of a call.
 class Slot {
 public:
     Slot() = default;
@@ -294,13 +294,13 @@ inline const std::uint8_t *bytes(const std::optional<std::string_view> &text) no
 
 inline std::string text(const char *raw) { return raw ? raw : ""; }
 
-/// A text that is ours to free.
+/// Takes over a text of the library, and frees it.
 inline std::optional<std::string> taken(char *raw) {
     Handle<char, durstream_string_free> owner(raw);
     return raw ? std::optional<std::string>(raw) : std::nullopt;
 }
 
-/// An error that is ours to free.
+/// Takes over an error of the library, and frees it.
 inline std::shared_ptr<const Error> taken(durstream_error *raw) {
     Handle<durstream_error, durstream_error_free> owner(raw);
     return raw ? leaf(durstream_error_code(raw), raw) : nullptr;
@@ -316,14 +316,14 @@ inline FlushReport report() noexcept {
 
 // --- Outcomes --------------------------------------------------------------------------------
 
-/// What became of a write.
+/// The outcome of a write.
 struct Outcome {
     Status status = DURSTREAM_STATUS_DELIVERED;
     Reason reason = DURSTREAM_REASON_NONE;
     bool duplicate = false;
     bool maybe_duplicate = false;
     std::uint32_t attempts = 0;
-    /// The stream's offset after its batch; empty where nobody waited before it settled.
+    /// The stream's offset after its batch; empty if no caller waited before it settled.
     std::string offset;
     /// Null if it was delivered.
     std::shared_ptr<const Error> error;
@@ -342,7 +342,7 @@ struct Outcome {
     }
 };
 
-/// What a write returned: an id, or why it was refused.
+/// The receipt of a write: its id, or why it was refused.
 class Receipt {
 public:
     explicit Receipt(std::uint64_t id) noexcept : id_(id) {}
@@ -365,20 +365,20 @@ private:
 
 /// A write that was not delivered, as the error callback receives it.
 struct Failure {
-    /// 0 for what is not about one write, such as a destructor's report.
+    /// The receipt id; 0 for a failure that is not about one write, such as a destructor's report.
     std::uint64_t id;
-    /// The one the write was made with; 0 for none.
+    /// The tag the write was made with; 0 for none.
     std::uint64_t tag;
     /// The write's bytes; they end with the callback.
     std::string_view payload;
     Outcome outcome;
-    /// A leaf: `dynamic_cast` tells which. Never null.
+    /// The error as a leaf: `dynamic_cast` tells which. Never null.
     std::shared_ptr<const Error> error;
 };
 
 /// Writes that were delivered together, as the delivery callback receives them.
 struct Delivery {
-    /// The first write's; those of the others follow it.
+    /// The receipt id of the first write; the others follow it.
     std::uint64_t first_id;
     /// How many writes.
     std::size_t count;
@@ -392,14 +392,14 @@ struct Delivery {
 
 using ErrorCallback = std::function<void(const Failure &)>;
 using DeliveryCallback = std::function<void(const Delivery &)>;
-/// Gives a header's value for one request; what it throws says that there is none now.
+/// Gives a header's value for one request; an exception says that there is none now.
 using HeaderFunction = std::function<std::string()>;
 
 namespace detail {
 
 using SharedCallback = std::shared_ptr<const ErrorCallback>;
 
-/// Nothing leaves a callback.
+/// No exception leaves a callback.
 template <class Call>
 void contained(const char *what, Call call) noexcept {
     try {
@@ -432,13 +432,13 @@ inline void on_delivery(const durstream_delivery *raw, void *user_data) noexcept
     });
 }
 
-/// The library is done with what was boxed for a callback.
+/// Frees the box of a callback once the library is done with it.
 template <class T>
 void destroy(void *user_data) noexcept {
     delete static_cast<T *>(user_data);
 }
 
-/// Asks the function, on the library's thread.
+/// Calls the function, on the library's thread.
 inline void on_header(durstream_header_answer *answer, void *user_data) noexcept {
     try {
         const std::string value = (*static_cast<HeaderFunction *>(user_data))();
@@ -452,7 +452,7 @@ inline void on_header(durstream_header_answer *answer, void *user_data) noexcept
     }
 }
 
-/// What a destructor has to say goes to the callback, if there is one.
+/// Reports a destructor's failure to the callback, if there is one.
 inline void report(const SharedCallback &callback, Code code, const Slot &slot) noexcept {
     if (code == DURSTREAM_OK || code == DURSTREAM_FORKED || !callback || !*callback) return;
     contained("an error", [&] { (*callback)(Failure{0, 0, {}, {}, leaf(code, slot.get())}); });
@@ -462,7 +462,7 @@ inline void report(const SharedCallback &callback, Code code, const Slot &slot) 
 
 // --- Options ---------------------------------------------------------------------------------
 
-/// Settings by name, the same in every language. Copied by whatever is made with them.
+/// Settings by name, the same in every language. An open copies them.
 class Options {
 public:
     Options() : raw_(durstream_options_new()) {}
@@ -487,8 +487,8 @@ public:
         error.check(durstream_options_set_header(raw_.get(), n.get(), v.get(), error.out()));
         return *this;
     }
-    /// A header whose value is asked for once per request, and again after 401 or 403, on the
-    /// library's thread. While the function throws, writes wait as in an outage.
+    /// Adds a header whose value a function gives: it is called once per request, and again after
+    /// 401 or 403, on the library's thread. While it throws, writes wait as in an outage.
     Options &header(std::string_view name, HeaderFunction function) {
         detail::Text n(name, "name");
         auto boxed = std::make_unique<HeaderFunction>(std::move(function));
@@ -507,8 +507,9 @@ public:
         error.check(durstream_options_set_param(raw_.get(), n.get(), v.get(), error.out()));
         return *this;
     }
-    /// Receives each accepted write that is not delivered; an empty function takes it away. It may
-    /// run before the call that made the write has returned: know it by its tag.
+    /// Sets the callback for each accepted write that is not delivered; an empty function takes it
+    /// away. It may run before the call that made the write has returned: its tag identifies the
+    /// write.
     Options &on_error(ErrorCallback callback) {
         const bool given = static_cast<bool>(callback);
         auto shared = std::make_shared<const ErrorCallback>(std::move(callback));
@@ -522,8 +523,8 @@ public:
         callback_ = std::move(shared);
         return *this;
     }
-    /// Receives the writes that are delivered, a batch at a time in the order of the calls; an
-    /// empty function takes it away. What waits to be told counts against `max_buffer_bytes`.
+    /// Sets the callback for the writes that are delivered, a batch at a time in the order of the
+    /// calls; an empty function takes it away. Reports that wait count against `max_buffer_bytes`.
     Options &on_delivery(DeliveryCallback callback) {
         const bool given = static_cast<bool>(callback);
         auto boxed = std::make_unique<DeliveryCallback>(std::move(callback));
@@ -540,7 +541,7 @@ public:
     const detail::SharedCallback &callback() const noexcept { return callback_; }
 
 private:
-    /// With a point and every digit, whatever the program's locale.
+    /// Writes a number with a point and every digit, whatever the program's locale.
     template <class T>
     static std::string decimal(T value) {
         std::ostringstream out;
@@ -557,9 +558,9 @@ private:
 
 // --- Reading ---------------------------------------------------------------------------------
 
-/// What a stream is, and where it ends.
+/// A stream's metadata, and where it ends.
 struct Metadata {
-    /// Whether there is one; if not, nothing else is known either.
+    /// Whether the stream exists; if not, nothing else is known either.
     bool exists = false;
     /// Empty where the server does not say it.
     std::string content_type;
@@ -583,11 +584,11 @@ struct Metadata {
     }
 };
 
-/// A part of a stream, as one answer brought it. Never empty. What it gives out lives as long as
-/// the chunk.
+/// A part of a stream, from one answer of the server. Never empty. Its views live as long as the
+/// chunk.
 class Chunk {
 public:
-    /// Takes over what `durstream_reader_next` gave out.
+    /// Takes over a chunk of `durstream_reader_next`.
     explicit Chunk(durstream_chunk *raw) noexcept : raw_(raw) {}
 
     /// The bytes; on a JSON stream an array of messages, or one message a line.
@@ -609,8 +610,8 @@ public:
         const std::uint8_t *item = durstream_chunk_item(get(), index, &length);
         return {reinterpret_cast<const char *>(item), length};
     }
-    /// The messages of a JSON stream, each in its own text; throws NotSupportedError on others.
-    /// The list takes 16 bytes for each: of many small ones item() takes less.
+    /// The messages of a JSON stream, each in its own text; throws NotSupportedError on others. The
+    /// list takes 16 bytes for each: for many small messages item() takes less.
     std::vector<std::string_view> items() const {
         const std::size_t count = item_count();
         std::vector<std::string_view> items;
@@ -618,14 +619,14 @@ public:
         for (std::size_t n = 0; n < count; n++) items.push_back(item(n));
         return items;
     }
-    /// Where reading goes on after it: opaque, for a later read.
+    /// The offset behind it: opaque, for a later read.
     std::string_view offset() const noexcept {
         const char *offset = durstream_chunk_offset(get());
         return offset ? std::string_view(offset) : std::string_view();
     }
-    /// Whether this was everything there was.
+    /// Whether the stream had nothing behind it.
     bool up_to_date() const noexcept { return durstream_chunk_up_to_date(get()); }
-    /// Whether the stream has ended with it.
+    /// Whether the stream ends with it.
     bool stream_closed() const noexcept { return durstream_chunk_stream_closed(get()); }
     const durstream_chunk *get() const noexcept { return raw_.get(); }
 
@@ -637,28 +638,28 @@ private:
 /// `for (const durstream::Chunk &chunk : stream.read())`. One thread iterates.
 class Reader {
 public:
-    /// Takes over what `durstream_stream_read` gave out.
+    /// Takes over a reader of `durstream_stream_read`.
     explicit Reader(durstream_reader *raw) noexcept : raw_(raw) {}
 
-    /// The next chunk, none at the present end; asked again after that, it looks again. What a
-    /// call that threw TimeoutError would have given, the next one gives.
+    /// The next chunk, none at the present end; a later call asks the server again. After a
+    /// TimeoutError the next call gives the chunk that this one would have given.
     std::optional<Chunk> next(Limit limit = no_limit) {
         detail::Slot error;
         durstream_chunk *raw = nullptr;
         error.check(durstream_reader_next(get(), limit.count(), &raw, error.out()));
         return raw ? std::optional<Chunk>(raw) : std::nullopt;
     }
-    /// Where a later read goes on; none before anything was read from the start.
+    /// The offset for a later read; none before anything was read from the start.
     std::optional<std::string> offset() const {
         return detail::taken(durstream_reader_offset(get()));
     }
-    /// Whether everything there was has been read.
+    /// Whether the reader has reached the present end.
     bool up_to_date() const noexcept { return durstream_reader_up_to_date(get()); }
-    /// Whether the stream has ended and everything has been read.
+    /// Whether the stream has ended and the reader has reached its end.
     bool stream_closed() const noexcept { return durstream_reader_stream_closed(get()); }
     const durstream_reader *get() const noexcept { return raw_.get(); }
 
-    /// Reads on to the end, and throws as next() does.
+    /// Reads to the end, and throws as next() does.
     class Iterator {
     public:
         using iterator_category = std::input_iterator_tag;
@@ -667,7 +668,7 @@ public:
         using pointer = Chunk *;
         using reference = Chunk &;
 
-        /// The end.
+        /// The end of the range.
         Iterator() = default;
         explicit Iterator(Reader *reader) : reader_(reader) { ++*this; }
 
@@ -690,14 +691,14 @@ public:
 
 private:
     detail::Handle<durstream_reader, durstream_reader_free> raw_;
-    /// The one an iterator is at.
+    /// The chunk that an iterator is at.
     std::optional<Chunk> chunk_;
 };
 
 namespace detail {
 
-/// A range on its way into a stream. Moving on may throw as well as looking, and both are left to
-/// the call that asks.
+/// A range on its way into a stream. Advancing and dereferencing may both throw, so both are left
+/// to the call for the next message.
 template <class At, class End>
 struct Source {
     At at;
@@ -733,7 +734,7 @@ Source<At, End> source_of(At at, End end) {
 /// A stream by its URL.
 class DurableStream {
 public:
-    /// Creates the stream; one with the same configuration is fine. Blocks.
+    /// Creates the stream; one that exists with the same configuration is fine. Blocks.
     static DurableStream create(const Options &options, std::string_view body = {}) {
         detail::Slot error;
         durstream_stream *raw = nullptr;
@@ -749,7 +750,7 @@ public:
         return DurableStream(raw);
     }
 
-    /// Asks whether the stream is there, what it is and where it ends.
+    /// Asks whether the stream exists, what it is and where it ends.
     Metadata head(Limit limit = no_limit) const {
         detail::Slot error;
         durstream_metadata *raw = nullptr;
@@ -766,8 +767,8 @@ public:
         detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
         return Outcome(raw);
     }
-    /// The same with a `Stream-Seq`, which has to sort after the last one: else it throws
-    /// SequenceConflictError.
+    /// Appends one message with a `Stream-Seq` and waits until it is delivered. Throws
+    /// SequenceConflictError unless the `Stream-Seq` sorts after that of the last such message.
     Outcome append_seq(std::string_view message, std::string_view seq,
                        Limit limit = no_limit) const {
         detail::Text s(seq, "seq");
@@ -779,9 +780,9 @@ public:
         return Outcome(raw);
     }
     /// Appends every message of a range, in order, and waits until all are delivered: many travel
-    /// together. The range is asked for the next one only while there is room. On a stream that is
-    /// not JSON, empty messages are skipped. What it throws ends it: DeliveryError counts what was
-    /// delivered before, and its cause() holds the text.
+    /// together. The range gives the next message only while there is room. On a stream that is not
+    /// JSON, empty messages are skipped. An exception of the range ends it: DeliveryError counts
+    /// the messages delivered before, and its cause() holds the text.
     template <class Range>
     FlushReport append_stream(Range &&messages) const {
         using std::begin;
@@ -793,8 +794,9 @@ public:
                                                    error.out()));
         return report;
     }
-    /// A reader of what is there from an offset on, or from the start. Sends nothing. `live` is to
-    /// follow the stream beyond its end, and "off" for now: the others throw NotSupportedError.
+    /// A reader from an offset on, or from the start. Sends nothing. `live` says whether to follow
+    /// the stream beyond its end: only "off" is supported for now, the others throw
+    /// NotSupportedError.
     Reader read(std::optional<std::string_view> offset = std::nullopt,
                 std::string_view live = "off") const {
         detail::Text from(offset.value_or(""), "offset"), way(live, "live");
@@ -804,7 +806,7 @@ public:
                                                &raw, error.out()));
         return Reader(raw);
     }
-    /// Ends the stream for everybody; its final offset, where the server said it.
+    /// Ends the stream for everybody; returns its final offset, if the server said it.
     std::optional<std::string> close(std::optional<std::string_view> message = std::nullopt,
                                      Limit limit = no_limit) const {
         detail::Slot error;
@@ -814,7 +816,7 @@ public:
                                            error.out()));
         return detail::taken(offset);
     }
-    /// Deletes the stream with everything in it (`delete` is a word of the language's).
+    /// Deletes the stream with everything in it (`delete` is a keyword).
     void remove(Limit limit = no_limit) const {
         detail::Slot error;
         error.check(durstream_stream_delete(get(), limit.count(), error.out()));
@@ -853,16 +855,16 @@ public:
     }
     ~IdempotentProducer() { let_go(); }
 
-    /// Accepts one message, waiting up to `max_block_ms` for room in a full buffer. A tag comes
+    /// Accepts one message, waiting up to `max_block_ms` for room in a full buffer. The tag comes
     /// back in the callbacks.
     Receipt append(std::string_view message, std::uint64_t tag = 0) {
         return write(durstream_producer_append, message, tag);
     }
-    /// The same without waiting: throws BufferFullError at once.
+    /// Accepts one message without waiting: throws BufferFullError if the buffer is full.
     Receipt try_append(std::string_view message, std::uint64_t tag = 0) {
         return write(durstream_producer_try_append, message, tag);
     }
-    /// Waits for what becomes of an accepted write.
+    /// Waits for the outcome of an accepted write.
     Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
         detail::Slot error;
         durstream_outcome *raw = nullptr;
@@ -880,12 +882,12 @@ public:
         error.check(durstream_producer_flush(get(), limit.count(), &report, error.out()));
         return report;
     }
-    /// Waits until try_append() would find room, for what last found none too.
+    /// Waits until try_append() would find room, also for the message that last found none.
     void wait_ready(Limit limit = no_limit) const {
         detail::Slot error;
         error.check(durstream_producer_wait_ready(get(), limit.count(), error.out()));
     }
-    /// Begins a fresh session once everything accepted so far is settled: the way back after
+    /// Begins a fresh session once everything accepted so far is settled. It is the way back after
     /// StaleEpochError.
     void restart(Limit limit = no_limit) {
         detail::Slot error;
@@ -901,7 +903,7 @@ public:
                                              error.out()));
         return detail::taken(offset);
     }
-    /// Flushes and lets go without ending the stream.
+    /// Flushes and stops the producer without ending the stream.
     FlushReport detach(Limit limit = no_limit) {
         FlushReport report = detail::report();
         detail::Slot error;
@@ -913,7 +915,7 @@ public:
         detail::Slot error;
         error.check(durstream_producer_begin_shutdown(get(), error.out()));
     }
-    /// Ends now: what is pending is cancelled, or unknown.
+    /// Ends now: pending writes settle as cancelled or unknown.
     void stop() {
         detail::Slot error;
         error.check(durstream_producer_stop(get(), error.out()));
@@ -934,7 +936,7 @@ public:
     std::uint64_t in_flight_count() const noexcept {
         return durstream_producer_in_flight_count(get());
     }
-    /// The most recent failure, transient ones included; a leaf, null if there was none.
+    /// The most recent failure, transient ones included, as a leaf; null if there was none.
     std::shared_ptr<const Error> last_error() const {
         return detail::taken(durstream_producer_last_error(get()));
     }
@@ -990,8 +992,8 @@ private:
     detail::Handle<durstream_schema, durstream_schema_free> raw_;
 };
 
-/// Publishes the state of entities to one stream, each change exactly once, in call order. One
-/// per stream in a process: a second one is a holder of the first.
+/// Publishes the state of entities to one stream, each change exactly once, in call order. There is
+/// one per stream in a process: a second open is another holder of the first.
 class StateProducer {
 public:
     StateProducer(const Options &options, const StreamSchema &schema)
@@ -1013,24 +1015,24 @@ public:
     }
     ~StateProducer() { let_go(); }
 
-    /// Publishes an entity's whole new state, a JSON object, waiting up to `max_block_ms` for
-    /// room in a full buffer. A tag comes back in this holder's callbacks.
+    /// Publishes an entity's whole new state, a JSON object, waiting up to `max_block_ms` for room
+    /// in a full buffer. The tag comes back in this holder's callbacks.
     Receipt upsert(std::string_view collection, std::string_view value, std::uint64_t tag = 0) {
         return upsert(durstream_state_upsert, collection, value, tag);
     }
-    /// The same without waiting.
+    /// Publishes an entity's whole new state without waiting: a full buffer refuses it.
     Receipt try_upsert(std::string_view collection, std::string_view value, std::uint64_t tag = 0) {
         return upsert(durstream_state_try_upsert, collection, value, tag);
     }
-    /// Publishes that an entity is gone (`delete` is a word of the language's).
+    /// Publishes that an entity is gone (`delete` is a keyword).
     Receipt remove(std::string_view collection, std::string_view key, std::uint64_t tag = 0) {
         return remove(durstream_state_delete, collection, key, tag);
     }
-    /// The same without waiting.
+    /// Publishes that an entity is gone without waiting: a full buffer refuses it.
     Receipt try_remove(std::string_view collection, std::string_view key, std::uint64_t tag = 0) {
         return remove(durstream_state_try_delete, collection, key, tag);
     }
-    /// Waits for what becomes of an accepted write.
+    /// Waits for the outcome of an accepted write.
     Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
         detail::Slot error;
         durstream_outcome *raw = nullptr;
@@ -1070,7 +1072,7 @@ public:
         detail::Slot error;
         error.check(durstream_state_begin_shutdown(get(), error.out()));
     }
-    /// Ends now, for all holders: what is pending is cancelled, or unknown.
+    /// Ends now, for all holders: pending writes settle as cancelled or unknown.
     void stop() {
         detail::Slot error;
         error.check(durstream_state_stop(get(), error.out()));
@@ -1089,7 +1091,7 @@ public:
     std::uint64_t pending_count() const noexcept { return durstream_state_pending_count(get()); }
     /// Requests under way.
     std::uint64_t in_flight_count() const noexcept { return durstream_state_in_flight_count(get()); }
-    /// The most recent failure, transient ones included; a leaf, null if there was none.
+    /// The most recent failure, transient ones included, as a leaf; null if there was none.
     std::shared_ptr<const Error> last_error() const {
         return detail::taken(durstream_state_last_error(get()));
     }
@@ -1121,7 +1123,7 @@ private:
         const Code code = write(get(), name.get(), text.get(), tag, &id, error.out());
         return receipt(code, id, error);
     }
-    /// A refusal has a reason; everything else that fails is no matter of the write.
+    /// A refusal becomes a receipt; any other failure is not about the write, and thrown.
     Receipt receipt(Code code, std::uint64_t id, const detail::Slot &error) const {
         if (code == DURSTREAM_OK) return Receipt(id);
         if (strict_ || !durstream_error_reason(error.get())) detail::raise(code, error.get());
@@ -1141,7 +1143,7 @@ private:
     bool strict_ = false;
 };
 
-/// The writer of entity state for a stream.
+/// Opens the writer of entity state for a stream, or becomes a holder of the open one.
 inline StateProducer create_durable_stream(const Options &options, const StreamSchema &schema) {
     return StateProducer(options, schema);
 }
@@ -1153,7 +1155,7 @@ inline std::string_view version() { return durstream_version(); }
 /// Writes of this process accepted and not settled, over all producers.
 inline std::uint64_t pending_count() { return durstream_pending_count(); }
 
-/// Bounds what all producers together may buffer, in bytes, beyond one batch of each.
+/// Bounds the bytes that all producers together may buffer beyond one batch of each.
 inline void set_buffer_budget(std::uint64_t bytes) { durstream_set_buffer_budget(bytes); }
 
 /// Waits until every write accepted so far, by any producer, is settled, well or not.
@@ -1162,11 +1164,11 @@ inline void flush_all(Limit limit = no_limit) {
     error.check(durstream_flush_all(limit.count(), error.out()));
 }
 
-/// How long the normal end of the process waits for what was accepted: 3 seconds unless set, 0 is
-/// not at all.
+/// How long the normal end of the process waits for accepted writes to settle: 3 seconds unless
+/// set; with 0 it does not wait.
 inline void set_exit_timeout(Limit limit) noexcept { durstream_set_exit_timeout(limit.count()); }
 
-/// Stops everything, within the limit, 3 seconds unless told. A later open starts afresh.
+/// Stops everything within the limit, 3 seconds unless given. A later open starts afresh.
 inline void shutdown(Limit limit = shutdown_limit) {
     detail::Slot error;
     error.check(durstream_shutdown(limit.count(), error.out()));

@@ -1,4 +1,4 @@
-//! What comes in from C: handles, texts, bytes, time limits, places for results.
+//! Arguments from C: handles, texts, bytes, time limits, places for results.
 
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) unsafe fn text<'a>(
 /// A text that may be left out.
 ///
 /// # Safety
-/// As for [`text`].
+/// The promises of [`text`].
 pub(crate) unsafe fn optional_text<'a>(
     pointer: *const c_char,
     name: &'static str,
@@ -73,7 +73,7 @@ pub(crate) unsafe fn bytes<'a>(
 /// A message that may be left out, by NULL.
 ///
 /// # Safety
-/// As for [`bytes`].
+/// The promises of [`bytes`].
 pub(crate) unsafe fn optional_bytes<'a>(
     pointer: *const u8,
     length: usize,
@@ -92,7 +92,7 @@ pub(crate) fn out<T>(pointer: *mut T, name: &'static str) -> Result<Out<T>, Prob
     if pointer.is_null() { Err(Problem::null(name)) } else { Ok(Out(pointer)) }
 }
 
-/// A place for a result that nobody may want.
+/// A place for a result that the caller may leave out.
 pub(crate) fn optional_out<T>(pointer: *mut T) -> Out<T> {
     Out(pointer)
 }

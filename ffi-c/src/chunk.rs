@@ -1,4 +1,4 @@
-//! A part of a stream, as one answer brought it.
+//! A part of a stream, from one answer of the server.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -10,7 +10,8 @@ use crate::doorway::{call, get};
 use crate::given::{c_string, take};
 use crate::problem::{durstream_code, durstream_error};
 
-/// A part of a stream, as one answer brought it. Never empty. Immutable; any thread may read it.
+/// A part of a stream, from one answer of the server. Never empty. Immutable; any thread may read
+/// it.
 pub struct durstream_chunk {
     chunk: Chunk,
     offset: CString,
@@ -46,15 +47,15 @@ pub unsafe extern "C" fn durstream_chunk_data(
     }
 }
 
-/// Where reading goes on after the chunk: opaque, for `durstream_stream_read`. Owned by the
-/// chunk. Any thread; does not block.
+/// The offset behind the chunk: opaque, for `durstream_stream_read`. Owned by the chunk. Any
+/// thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_chunk_offset(chunk: *const durstream_chunk) -> *const c_char {
     // SAFETY: NULL or a live chunk.
     unsafe { get(ptr::null(), || Some(chunk.as_ref()?.offset.as_ptr())) }
 }
 
-/// Whether this was everything there was. Any thread; does not block.
+/// Whether the stream had nothing behind the chunk. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_chunk_up_to_date(chunk: *const durstream_chunk) -> bool {
     // SAFETY: NULL or a live chunk.
@@ -71,8 +72,8 @@ pub unsafe extern "C" fn durstream_chunk_stream_closed(chunk: *const durstream_c
 /// Gives the number of messages in a JSON stream's chunk, which is known since the chunk came. Any
 /// thread; does not block.
 ///
-/// Errors: `DURSTREAM_NOT_SUPPORTED` where the stream is none of JSON: bytes are not divided into
-/// messages.
+/// Errors: `DURSTREAM_NOT_SUPPORTED` on a stream that is not JSON: its bytes have no message
+/// bounds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_chunk_item_count(
     chunk: *const durstream_chunk,

@@ -7,8 +7,8 @@ use durstream_core::Delivery;
 use crate::doorway::get;
 use crate::outcome::durstream_outcome;
 
-/// Writes that were delivered together: `count` of them, whose receipt ids follow each other. The
-/// library's; it ends with the callback.
+/// Writes that were delivered together: `count` of them, whose receipt ids follow each other. Owned
+/// by the library until the callback returns.
 pub struct durstream_delivery {
     delivery: Delivery,
     outcome: durstream_outcome,
@@ -21,23 +21,23 @@ impl durstream_delivery {
     }
 }
 
-/// The receipt id of the first write; the next one's is greater by 1, and so on. Does not block.
+/// The receipt id of the first write; each next id is greater by 1. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_first_id(delivery: *const durstream_delivery) -> u64 {
     // SAFETY: NULL or the delivery the callback is about.
     unsafe { get(0, || Some(delivery.as_ref()?.delivery.first_id)) }
 }
 
-/// How many writes; never 0, but for NULL. Does not block.
+/// How many writes there are; 0 only for NULL. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_count(delivery: *const durstream_delivery) -> usize {
     // SAFETY: NULL or the delivery the callback is about.
     unsafe { get(0, || usize::try_from(delivery.as_ref()?.delivery.count).ok()) }
 }
 
-/// The tag of each write, 0 for none, in the order of the ids: as many as there are writes, or
-/// NULL where no write has one. Owned by the delivery: copy what is to outlive the callback. Does
-/// not block.
+/// The tag of each write, 0 for none, in the order of the ids: as many as there are writes, or NULL
+/// where no write has one. Owned by the delivery: copy it to keep it after the callback. Does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_tags(
     delivery: *const durstream_delivery,
@@ -51,8 +51,8 @@ pub unsafe extern "C" fn durstream_delivery_tags(
     }
 }
 
-/// What became of all of them: `DURSTREAM_STATUS_DELIVERED`, whether they may be there twice, the
-/// offset after the last one. Owned by the delivery, not to be freed. Does not block.
+/// The outcome that the writes share: `DURSTREAM_STATUS_DELIVERED`, whether they may be there
+/// twice, the offset after the last one. Owned by the delivery, not to be freed. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_outcome(
     delivery: *const durstream_delivery,

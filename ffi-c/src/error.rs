@@ -1,4 +1,4 @@
-//! What a program may ask of an error.
+//! The questions a program may ask of an error.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -18,7 +18,7 @@ pub unsafe extern "C" fn durstream_error_free(error: *mut durstream_error) {
     unsafe { get((), || take(error).map(drop)) }
 }
 
-/// The code, the same as the call returned; `DURSTREAM_OK` for NULL. Any thread; does not block.
+/// The code that the call returned; `DURSTREAM_OK` for NULL. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_code(error: *const durstream_error) -> durstream_code {
     // SAFETY: NULL or a live error.
@@ -33,10 +33,10 @@ pub unsafe extern "C" fn durstream_error_message(error: *const durstream_error) 
     unsafe { get(ptr::null(), || Some(error.as_ref()?.message.as_ptr())) }
 }
 
-/// Everything known as one JSON object: `name`, `code`, `message`, `reason`, `url`, `status`,
-/// `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each with `path`
-/// and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`, `delivered`,
-/// `undelivered`, `cause`. Owned by the error. Any thread; does not block.
+/// Everything known about the error as one JSON object: `name`, `code`, `message`, `reason`, `url`,
+/// `status`, `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each
+/// with `path` and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`,
+/// `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_json(error: *const durstream_error) -> *const c_char {
     // SAFETY: NULL or a live error.
@@ -151,7 +151,8 @@ pub unsafe extern "C" fn durstream_error_key(error: *const durstream_error) -> *
     unsafe { get(ptr::null(), || Some(pointer(error.as_ref()?.refusal.as_ref()?.key.as_ref()))) }
 }
 
-/// Of a `DURSTREAM_VALIDATION`: how much the validator found; else 0. Any thread; does not block.
+/// Of a `DURSTREAM_VALIDATION`: the number of issues the validator found; else 0. Any thread; does
+/// not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_issue_count(error: *const durstream_error) -> usize {
     // SAFETY: NULL or a live error.
@@ -159,7 +160,7 @@ pub unsafe extern "C" fn durstream_error_issue_count(error: *const durstream_err
 }
 
 /// Where in the value an issue is, from 0 on, as a JSON Pointer (`/address/city`); empty for the
-/// whole value, NULL for an issue there is not. Owned by the error. Any thread; does not block.
+/// whole value, NULL if there is no such issue. Owned by the error. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_issue_path(
     error: *const durstream_error,
@@ -174,8 +175,8 @@ pub unsafe extern "C" fn durstream_error_issue_path(
     }
 }
 
-/// What is wrong there, the text of an issue; NULL for one there is not. Owned by the error. Any
-/// thread; does not block.
+/// The text of an issue: what is wrong at its path; NULL if there is no such issue. Owned by the
+/// error. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_issue_message(
     error: *const durstream_error,

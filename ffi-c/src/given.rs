@@ -1,9 +1,9 @@
-//! What C is given: texts and objects, and those it gives back.
+//! Texts and objects that C is given, and those it gives back.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-/// A C string of a text that is not ours, where NUL may be: it is replaced.
+/// A C string of a foreign text, in which a NUL is replaced.
 pub(crate) fn c_string(text: &str) -> CString {
     let clean = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() };
     CString::new(clean).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Headers whose values are functions of the host's, and where they put them.
+//! Headers whose values are functions of the host's, and their answers.
 
 use std::ffi::{c_char, c_void};
 use std::mem;
@@ -12,7 +12,7 @@ use crate::given::{give, take};
 use crate::options::{UserData, durstream_destroy_callback, durstream_options};
 use crate::problem::{Problem, durstream_code, durstream_error};
 
-/// Where a header function puts the value for one request. It is to be answered exactly once, by
+/// Takes the value of a header for one request. It is to be answered exactly once, by
 /// `durstream_header_answer_give` or `durstream_header_answer_fail`, which consume it: at once or
 /// after the function has returned, from any thread.
 pub struct durstream_header_answer {
@@ -25,7 +25,7 @@ impl durstream_header_answer {
         durstream_header_answer { home: Home::here(), answer }
     }
 
-    /// Of this process; one of the parent's is left alone.
+    /// The answer in this process; an inherited one is left alone.
     fn here(self) -> Option<HeaderAnswer> {
         if self.home.is_here() {
             return Some(self.answer);
@@ -35,9 +35,9 @@ impl durstream_header_answer {
     }
 }
 
-/// The library asks this function for a header's value: on its own thread for header functions, one at
-/// a time and beside the other callbacks. A function that takes long had better answer later, from
-/// another thread: `answer` is the callback's to answer. No exception may leave it.
+/// Gives a header's value: the library calls it on its own thread for header functions, one call at
+/// a time and beside the other callbacks. A function that takes long should answer later, from
+/// another thread: it has to answer `answer` in any case. No exception may leave it.
 pub type durstream_header_callback =
     Option<unsafe extern "C" fn(answer: *mut durstream_header_answer, user_data: *mut c_void)>;
 
@@ -55,15 +55,15 @@ impl Asked {
     }
 }
 
-/// Adds a header whose value `callback` gives, such as a token that expires: it is asked once per
-/// request, its value is kept for the repeats of the request, and it is asked again after 401 or
+/// Adds a header whose value `callback` gives, such as a token that expires. It is called once per
+/// request, its value is kept for the repeats of the request, and it is called again after 401 or
 /// 403. While there is no value, writes wait as in an outage. `name` is copied. `user_data` is
 /// handed to the callback and stays the caller's until `destroy` (may be NULL), which runs once:
-/// when neither these options nor what was made with them needs it any more. Any thread; does not
+/// when neither these options nor an object made with them needs it any more. Any thread; does not
 /// block.
 ///
-/// Errors: `DURSTREAM_INVALID_ARGUMENT`: no callback, not a header's name, or one that the library
-/// sets itself; `destroy` is not called then.
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`: no callback, not a header's name, or a header that the
+/// library sets itself; `destroy` is not called then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_options_set_header_fn(
     options: *mut durstream_options,
@@ -85,14 +85,14 @@ pub unsafe extern "C" fn durstream_options_set_header_fn(
             };
             let set = options.set_header_fn(name, function);
             if set.is_err() {
-                mem::forget(Arc::into_inner(asked)); // what was not taken stays the caller's
+                mem::forget(Arc::into_inner(asked)); // not taken: it stays the caller's
             }
             set
         })
     }
 }
 
-/// Answers with the header's value, which is copied; what cannot be sent as one fails, as by
+/// Answers with the header's value, which is copied; a value that cannot be sent fails, as by
 /// `durstream_header_answer_fail`. The answer is used up. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_header_answer_give(

@@ -1,4 +1,4 @@
-//! What a stream is, and where it ends.
+//! A stream's metadata, and where it ends.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -9,7 +9,7 @@ use crate::args::optional_out;
 use crate::doorway::get;
 use crate::given::{c_string, pointer, take};
 
-/// What a stream is, and where it ends. Immutable; any thread may read it.
+/// A stream's metadata, and where it ends. Immutable; any thread may read it.
 pub struct durstream_metadata {
     metadata: Metadata,
     content_type: Option<CString>,
@@ -35,16 +35,15 @@ pub unsafe extern "C" fn durstream_metadata_free(metadata: *mut durstream_metada
     unsafe { get((), || take(metadata).map(drop)) }
 }
 
-/// Whether there is such a stream. If not, there is nothing else to know. Any thread; does not
-/// block.
+/// Whether the stream exists. If not, nothing else is known. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_metadata_exists(metadata: *const durstream_metadata) -> bool {
     // SAFETY: NULL or live metadata.
     unsafe { get(false, || Some(metadata.as_ref()?.metadata.exists)) }
 }
 
-/// The stream's content type, or NULL where the server does not say it. Owned by the metadata.
-/// Any thread; does not block.
+/// The stream's content type, or NULL if the server does not say it. Owned by the metadata. Any
+/// thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_metadata_content_type(
     metadata: *const durstream_metadata,
@@ -53,7 +52,7 @@ pub unsafe extern "C" fn durstream_metadata_content_type(
     unsafe { get(ptr::null(), || Some(pointer(metadata.as_ref()?.content_type.as_ref()))) }
 }
 
-/// The offset of the stream's tail, where the next message will begin: opaque, for
+/// The offset of the stream's tail: the next message will begin there. Opaque, for
 /// `durstream_stream_read`. NULL if there is no stream. Owned by the metadata. Any thread; does not
 /// block.
 #[unsafe(no_mangle)]

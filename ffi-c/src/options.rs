@@ -1,4 +1,4 @@
-//! Options, by the names every language shares, and the callbacks for what became of the writes.
+//! Options, by the names every language shares, and the callbacks of a producer.
 
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,8 @@ use crate::given::{give, take};
 use crate::outcome::durstream_failure;
 use crate::problem::{Problem, durstream_code, durstream_error};
 
-/// Options for a stream, a producer or a state producer. Copied by whatever is made with them:
-/// they may be changed, used again and freed afterwards.
+/// Options for a stream, a producer or a state producer. An open copies them: they may be changed,
+/// used again and freed afterwards.
 pub struct durstream_options {
     set: Mutex<Set>,
 }
@@ -26,24 +26,24 @@ struct Set {
     on_delivery: Option<Arc<Hearer<durstream_delivery>>>,
 }
 
-/// Receives a write that was not delivered. `failure`, and all that it leads to, is the
-/// library's and ends with the call. Runs on the library's own thread for callbacks, one at a
-/// time; it may run before the call that made the write has returned. Appending and reading are
-/// fine in it; what would wait answers `DURSTREAM_NOT_SUPPORTED` (`would-deadlock`). No exception
-/// may leave it.
+/// Receives a write that was not delivered. `failure`, and everything it leads to, is owned by the
+/// library and ends with the call. Runs on the library's own thread for callbacks, one call at a
+/// time; it may run before the call that made the write has returned. It may append and read; a
+/// call that would wait answers `DURSTREAM_NOT_SUPPORTED` (`would-deadlock`). No exception may
+/// leave it.
 pub type durstream_error_callback =
     Option<unsafe extern "C" fn(failure: *const durstream_failure, user_data: *mut c_void)>;
 
 /// Receives writes that were delivered, a batch at a time, in the order of the calls. `delivery`,
-/// and all that it leads to, is the library's and ends with the call. All else is as for
-/// `durstream_error_callback`.
+/// and everything it leads to, is owned by the library and ends with the call. Its thread and its
+/// limits are those of `durstream_error_callback`.
 pub type durstream_delivery_callback =
     Option<unsafe extern "C" fn(delivery: *const durstream_delivery, user_data: *mut c_void)>;
 
-/// Is told that `user_data` is used no more: once, on any thread. It must not block.
+/// Runs once, on any thread, when `user_data` is used no more. It must not block.
 pub type durstream_destroy_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// What a host gave along with a callback; its end tells the host.
+/// The `user_data` of a host's callback; its end tells the host.
 pub(crate) struct UserData {
     pub(crate) pointer: *mut c_void,
     destroy: durstream_destroy_callback,
@@ -69,7 +69,7 @@ impl Drop for UserData {
     }
 }
 
-/// A host's callback for news of one kind.
+/// A host's callback for reports of one kind.
 struct Hearer<News> {
     callback: unsafe extern "C" fn(*const News, *mut c_void),
     user_data: UserData,
@@ -88,7 +88,7 @@ impl<News> Hearer<News> {
     }
 
     fn hear(&self, news: &News) {
-        // SAFETY: the host's function with its own data, for news that live until it ends.
+        // SAFETY: the host's function with its own data, for a report that lives until it ends.
         unsafe { (self.callback)(news, self.user_data.pointer) };
     }
 }
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn durstream_options_new() -> *mut durstream_options {
     get(std::ptr::null_mut(), || Some(give(durstream_options { set: Mutex::default() })))
 }
 
-/// Frees options. NULL is fine. What was made with them goes on. Any thread; does not block.
+/// Frees options. NULL is fine. Objects made with them go on. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_options_free(options: *mut durstream_options) {
     // SAFETY: the caller gives back what `durstream_options_new` gave out.
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn durstream_options_free(options: *mut durstream_options)
 /// Sets an option by its name (`"linger_ms"`, `"5"`); the names are in core/docs/options.md. Both
 /// texts are copied. Any thread; does not block.
 ///
-/// Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option that is unknown or does not take this
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option: it is unknown, or does not take this
 /// value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_options_set(
@@ -209,8 +209,8 @@ pub unsafe extern "C" fn durstream_options_set_param(
 
 /// Sets the callback for each accepted write that is not delivered; NULL takes it away. Without
 /// one, the first of each reason is logged. `user_data` is handed to it and stays the caller's
-/// until `destroy` (may be NULL), which runs once: when neither these options nor a producer
-/// opened with them needs it any more. Any thread; does not block.
+/// until `destroy` (may be NULL), which runs once: when neither these options nor a producer opened
+/// with them needs it any more. Any thread; does not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
 #[unsafe(no_mangle)]
@@ -226,7 +226,7 @@ pub unsafe extern "C" fn durstream_options_on_error(
         call(error, || {
             let options = handle(options, "options")?;
             let fresh = Hearer::of(callback, user_data, destroy);
-            // The one before goes when the lock is gone: `destroy` is the host's code.
+            // The callback before is dropped when the lock is gone: `destroy` is the host's code.
             let before = std::mem::replace(&mut options.lock().on_error, fresh);
             drop(before);
             Ok(())
@@ -234,12 +234,12 @@ pub unsafe extern "C" fn durstream_options_on_error(
     }
 }
 
-/// Sets the callback for the writes that are delivered; NULL takes it away. Each accepted write
-/// is told once, to this one or to `durstream_options_on_error`'s. What waits to be told counts
-/// against `max_buffer_bytes`: a callback that is slower than the server makes writers wait. A
-/// flush or a wait may return before the callback for what it waited for has run;
-/// `durstream_shutdown` lets it run. `user_data` and `destroy` are as there. Any thread; does not
-/// block.
+/// Sets the callback for the writes that are delivered; NULL takes it away. Each accepted write is
+/// reported once, to this callback or to that of `durstream_options_on_error`. Reports that wait
+/// count against `max_buffer_bytes`: a callback that is slower than the server makes writers wait.
+/// A flush or a wait may return before the callback has run for its writes; `durstream_shutdown`
+/// lets it run. `user_data` and `destroy` are those of `durstream_options_on_error`. Any thread;
+/// does not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
 #[unsafe(no_mangle)]

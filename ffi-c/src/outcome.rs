@@ -1,4 +1,4 @@
-//! What became of a write, and the failures a callback receives.
+//! The outcome of a write, and the failures a callback receives.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -10,7 +10,7 @@ use crate::doorway::get;
 use crate::given::{c_string, pointer, take};
 use crate::problem::{Problem, durstream_error};
 
-/// What finally became of a write. The numbers are fixed; a later version may add some.
+/// The final status of a write. The numbers are fixed; a later version may add some.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum durstream_status {
@@ -22,7 +22,7 @@ pub enum durstream_status {
     DURSTREAM_STATUS_REJECTED = 3,
     /// Accepted, certainly not in the stream, and nobody refused it.
     DURSTREAM_STATUS_CANCELLED = 4,
-    /// Settled so long ago that only "not plainly delivered" could be remembered no more.
+    /// Settled so long ago that its outcome is forgotten; it may not have been plainly delivered.
     DURSTREAM_STATUS_FORGOTTEN = 5,
 }
 
@@ -70,7 +70,7 @@ pub enum durstream_reason {
     DURSTREAM_REASON_STREAM_CLOSED = 18,
     /// The stream was deleted.
     DURSTREAM_REASON_GONE = 19,
-    /// The server lost its memory of the session and nothing else decides.
+    /// The server lost its memory of the session, and nothing else decides whether it is stored.
     DURSTREAM_REASON_RETRY_EXHAUSTED = 20,
     /// The server takes no further producers on this stream.
     DURSTREAM_REASON_PRODUCER_LIMIT = 21,
@@ -118,7 +118,7 @@ fn reason_of(reason: Option<Reason>) -> durstream_reason {
     }
 }
 
-/// What became of a write. Immutable; any thread may read it.
+/// The outcome of a write. Immutable; any thread may read it.
 pub struct durstream_outcome {
     outcome: Outcome,
     offset: Option<CString>,
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn durstream_outcome_free(outcome: *mut durstream_outcome)
     unsafe { get((), || take(outcome).map(drop)) }
 }
 
-/// What became of the write. `DURSTREAM_STATUS_FORGOTTEN` for NULL. Any thread; does not block.
+/// The status of the write. `DURSTREAM_STATUS_FORGOTTEN` for NULL. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_outcome_status(
     outcome: *const durstream_outcome,
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn durstream_outcome_status(
     }
 }
 
-/// Why it was not delivered; `DURSTREAM_REASON_NONE` if it was. Any thread; does not block.
+/// Why the write was not delivered; `DURSTREAM_REASON_NONE` if it was. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_outcome_reason(
     outcome: *const durstream_outcome,
@@ -182,15 +182,16 @@ pub unsafe extern "C" fn durstream_outcome_maybe_duplicate(
     unsafe { get(false, || Some(outcome.as_ref()?.outcome.maybe_duplicate)) }
 }
 
-/// Requests it took; 0 where nobody waited before it settled. Any thread; does not block.
+/// Requests sent for the write; 0 if no caller waited before it settled. Any thread; does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_outcome_attempts(outcome: *const durstream_outcome) -> u32 {
     // SAFETY: NULL or a live outcome.
     unsafe { get(0, || Some(outcome.as_ref()?.outcome.attempts)) }
 }
 
-/// The stream's offset after the write's batch; NULL where nobody waited before it settled.
-/// Owned by the outcome. Any thread; does not block.
+/// The stream's offset after the write's batch; NULL if no caller waited before it settled. Owned
+/// by the outcome. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_outcome_offset(
     outcome: *const durstream_outcome,
@@ -242,8 +243,8 @@ pub unsafe extern "C" fn durstream_reason_name(reason: i32) -> *const c_char {
 static REASON_NAMES: LazyLock<Vec<CString>> =
     LazyLock::new(|| Reason::ALL.iter().map(|reason| c_string(reason.as_str())).collect());
 
-/// A write that was not delivered, as the error callback receives it. The library's; it ends with
-/// the callback.
+/// A write that was not delivered, as the error callback receives it. Owned by the library until
+/// the callback returns.
 pub struct durstream_failure {
     failure: Failure,
     outcome: durstream_outcome,
@@ -272,8 +273,8 @@ pub unsafe extern "C" fn durstream_failure_tag(failure: *const durstream_failure
     unsafe { get(0, || Some(failure.as_ref()?.failure.tag)) }
 }
 
-/// The write's bytes as they would have gone out, `*length` of them (may be NULL). Owned by the
-/// failure: copy what is to outlive the callback. Does not block.
+/// The write's bytes as the library would have sent them, `*length` of them (may be NULL). Owned by
+/// the failure: copy them to keep them after the callback. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_payload(
     failure: *const durstream_failure,
@@ -291,7 +292,7 @@ pub unsafe extern "C" fn durstream_failure_payload(
     }
 }
 
-/// What became of the write. Owned by the failure, not to be freed. Does not block.
+/// The write's outcome. Owned by the failure, not to be freed. Does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_outcome(
     failure: *const durstream_failure,
@@ -300,7 +301,8 @@ pub unsafe extern "C" fn durstream_failure_outcome(
     unsafe { get(ptr::null(), || Some(&raw const failure.as_ref()?.outcome)) }
 }
 
-/// Why. Owned by the failure, not to be freed. Does not block.
+/// The error: why the write was not delivered. Owned by the failure, not to be freed. Does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_error(
     failure: *const durstream_failure,

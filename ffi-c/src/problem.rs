@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::given::{c_string, give};
 
-/// What a call came to. The numbers are fixed; a later version may add some.
+/// The result of a call. The numbers are fixed; a later version may add some.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum durstream_code {
-    /// It worked.
+    /// The call succeeded.
     DURSTREAM_OK = 0,
     /// An option, URL, schema or argument is missing or wrong; `durstream_error_option` names it.
     DURSTREAM_INVALID_ARGUMENT = 1,
@@ -44,19 +44,20 @@ pub enum durstream_code {
     DURSTREAM_CONFLICT = 13,
     /// The server did not accept the credentials.
     DURSTREAM_UNAUTHORIZED = 14,
-    /// Not done by the server or here; with the reason `would-deadlock`, not inside a callback.
+    /// The server or the library does not do this; with the reason `would-deadlock`, not inside a
+    /// callback.
     DURSTREAM_NOT_SUPPORTED = 15,
     /// The server's answer breaks the protocol.
     DURSTREAM_PROTOCOL = 16,
     /// No usable answer: connection refused or cut, or a server-side failure that persisted.
     DURSTREAM_TRANSPORT = 17,
-    /// A time limit ran out; what was begun goes on.
+    /// A time limit ran out; the operation goes on.
     DURSTREAM_TIMEOUT = 18,
     /// Writes since the last flush were not delivered; `durstream_error_undelivered` and `_cause`.
     DURSTREAM_DELIVERY = 19,
     /// The handle came through `fork`; open another one in the child.
     DURSTREAM_FORKED = 20,
-    /// A bug in the library, caught.
+    /// A bug in the library, caught at the boundary.
     DURSTREAM_INTERNAL = 21,
 }
 
@@ -90,7 +91,7 @@ fn code_of(kind: ErrorKind) -> durstream_code {
 /// Why a call failed, before it has the form C sees.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// The core's.
+    /// An error of the core.
     Core(Error),
     /// An argument that is wrong by C's own rules.
     Argument { name: &'static str, text: String },
@@ -196,7 +197,7 @@ pub struct durstream_error {
     pub(crate) json: OnceLock<CString>,
 }
 
-/// What a validation error says of the value.
+/// The details of a validation error.
 pub(crate) struct Refusal {
     pub(crate) collection: CString,
     pub(crate) key: Option<CString>,

@@ -1,4 +1,4 @@
-//! What concerns the whole process.
+//! Functions for the whole process.
 
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
@@ -28,10 +28,10 @@ pub unsafe extern "C" fn durstream_pending_count() -> u64 {
     get(0, || Some(durstream_core::pending_count()))
 }
 
-/// Bounds what all producers of this process together may buffer, in bytes: 512 MiB until it is
+/// Bounds the bytes that all producers of this process together may buffer: 512 MiB until it is
 /// set. Each producer has room for one batch (`max_batch_bytes`) of its own, whatever the others
-/// hold; what is beyond that comes out of this bound, first come, first served. A smaller one
-/// takes nothing back. Any thread; does not block.
+/// hold; bytes beyond that come out of this bound, first come, first served. A smaller bound takes
+/// nothing back. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_set_buffer_budget(bytes: u64) {
     get((), || {
@@ -54,10 +54,10 @@ pub unsafe extern "C" fn durstream_flush_all(
     unsafe { call(error, || Ok(durstream_core::flush_all(bounded(timeout_ms)).wait()?)) }
 }
 
-/// How long the normal end of the process (`main` returns, or `exit` is called) waits for writes
-/// accepted and not settled: 3 seconds unless set, 0 is not at all; below 0 there is no limit. What
-/// is given up is counted in the log. A signal, `abort` and `_exit` wait for nothing, and so does
-/// every end on Windows. Any thread; does not block.
+/// How long the normal end of the process (`main` returns, or `exit` is called) waits for accepted
+/// writes to settle: 3 seconds unless set; with 0 it does not wait, below 0 there is no limit. The
+/// log says how many writes are given up. A signal, `abort` and `_exit` wait for nothing, and no
+/// end waits on Windows. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_set_exit_timeout(timeout_ms: i64) {
     get((), || {
@@ -66,10 +66,10 @@ pub unsafe extern "C" fn durstream_set_exit_timeout(timeout_ms: i64) {
     })
 }
 
-/// Stops everything: no new writes, accepted ones get until `timeout_ms` to be delivered, what is
-/// left settles as `producer-stopped`, and the library's threads end. Handles stay safe to use,
-/// answer `DURSTREAM_PRODUCER_CLOSED`, and are still to be freed; opening another one starts
-/// afresh. Any thread; blocks, at most `timeout_ms` and a moment.
+/// Stops everything: no new writes, accepted ones get until `timeout_ms` to be delivered, the rest
+/// settles as `producer-stopped`, and the library's threads end. Handles stay safe to use, answer
+/// `DURSTREAM_PRODUCER_CLOSED`, and are still to be freed; a later open starts afresh. Any thread;
+/// blocks, at most `timeout_ms` and a moment.
 ///
 /// Errors: `DURSTREAM_TIMEOUT` if writes were given up; `DURSTREAM_NOT_SUPPORTED`
 /// (`would-deadlock`) inside a callback, where nothing is stopped.
@@ -82,9 +82,9 @@ pub unsafe extern "C" fn durstream_shutdown(
     unsafe { call(error, || Ok(durstream_core::shutdown(bounded(timeout_ms))?)) }
 }
 
-/// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's that does
-/// nothing else, one at a time; it must not call this library. While it blocks, further lines are
-/// dropped and counted.
+/// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
+/// one line at a time; it must not call this library. While it blocks, further lines are dropped
+/// and counted.
 pub type durstream_log_callback =
     Option<unsafe extern "C" fn(text: *const c_char, user_data: *mut c_void)>;
 
@@ -107,9 +107,9 @@ impl Log {
     }
 }
 
-/// Sends what the library has to say when nobody asked to a callback in place of standard error;
-/// NULL silences it. `user_data` has to live as long as the process: another thread may be
-/// writing a line while this is called. Any thread; does not block.
+/// Sends the library's log lines to a callback in place of standard error; NULL silences them.
+/// `user_data` has to live as long as the process: another thread may be writing a line while this
+/// is called. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_set_log(
     callback: durstream_log_callback,

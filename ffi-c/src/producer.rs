@@ -25,7 +25,7 @@ pub struct durstream_producer {
 }
 
 impl durstream_producer {
-    /// For what locks without looking whether this is a forked child.
+    /// The producer, for calls that lock without checking for a fork; `None` in a forked child.
     fn here(&self) -> Option<&IdempotentProducer> {
         self.home.is_here().then_some(&self.producer)
     }
@@ -34,7 +34,7 @@ impl durstream_producer {
 /// Hands over the id of an accepted write, or says why it was refused.
 ///
 /// # Safety
-/// As for [`Out::set`].
+/// The promises of [`Out::set`].
 pub(crate) unsafe fn accepted(receipt: &Receipt, id: Out<u64>) -> Result<(), Problem> {
     if let Some(outcome) = receipt.refusal() {
         let error = outcome.error.clone().map(Problem::Core);
@@ -61,8 +61,8 @@ pub(crate) unsafe fn settled(
 }
 
 /// Opens a producer on a stream, for `durstream_producer_free`. Sends nothing before the first
-/// write. `producer_id` stays the same over restarts: 1 to 256 visible ASCII characters; a new
-/// producer takes over from an older one of the same id, and what both wrote is in the stream
+/// write. `producer_id` stays the same over restarts: 1 to 256 visible ASCII characters. A new
+/// producer takes over from an older one of the same id, and the messages of both are in the stream
 /// once. `options` may be NULL. Any thread; does not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT` naming the option.
@@ -95,9 +95,9 @@ pub unsafe extern "C" fn durstream_producer_open(
     }
 }
 
-/// Lets a producer go; what was accepted is delivered in the background, until
-/// `durstream_shutdown`. Use `durstream_producer_detach` before it to know the end of that. NULL
-/// is fine. Any thread, as its last use; does not block.
+/// Lets a producer go; accepted writes are delivered in the background, until `durstream_shutdown`.
+/// To know their end, call `durstream_producer_detach` before. NULL is fine. Any thread, as its
+/// last use; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_free(producer: *mut durstream_producer) {
     // SAFETY: the caller gives back what `durstream_producer_open` gave out.
@@ -108,13 +108,13 @@ pub unsafe extern "C" fn durstream_producer_free(producer: *mut durstream_produc
 
 /// Accepts one message: one JSON value on a JSON stream, bytes on any other. `id` (may be NULL)
 /// receives its receipt: 1 and up in call order. `tag` (0 for none) comes back in the callbacks,
-/// which may run before this has returned; it counts 16 bytes against the buffer. No callback
-/// hears of what failed here. Any thread; blocks only while the buffer is full, at most
+/// which may run before this has returned; it counts 16 bytes against the buffer. A call that fails
+/// here is not reported to a callback. Any thread; blocks only while the buffer is full, at most
 /// `max_block_ms`, and never inside a callback.
 ///
 /// Errors: `DURSTREAM_VALIDATION` (empty, or no JSON), `_TOO_LARGE`, `_BUFFER_FULL`,
-/// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or what
-/// the producer failed with.
+/// `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced (until `durstream_producer_restart`), or the
+/// error that the producer failed with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_append(
     producer: *const durstream_producer,
@@ -135,8 +135,8 @@ pub unsafe extern "C" fn durstream_producer_append(
     }
 }
 
-/// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
-/// does not block.
+/// Accepts one message as `durstream_producer_append` does, without waiting for room: a full buffer
+/// answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_try_append(
     producer: *const durstream_producer,
@@ -157,9 +157,9 @@ pub unsafe extern "C" fn durstream_producer_try_append(
     }
 }
 
-/// Waits for what becomes of an accepted write. `DURSTREAM_OK` says that it is settled, well or
-/// not: `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks,
-/// at most `timeout_ms`.
+/// Waits for the outcome of an accepted write. `DURSTREAM_OK` says that it is settled, well or not:
+/// `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks, at most
+/// `timeout_ms`.
 ///
 /// Errors: `DURSTREAM_TIMEOUT`; `DURSTREAM_INVALID_ARGUMENT` for an id never given out.
 #[unsafe(no_mangle)]
@@ -203,12 +203,12 @@ pub unsafe extern "C" fn durstream_producer_flush(
     }
 }
 
-/// Waits until writes are taken at once: there is room in the buffer for the one that last found
-/// none, or for any other. For hosts that write with `durstream_producer_try_append`. Any thread;
-/// blocks, at most `timeout_ms`.
+/// Waits until writes are taken at once: the buffer has room for the write that last found none, or
+/// for any other. For hosts that write with `durstream_producer_try_append`. Any thread; blocks, at
+/// most `timeout_ms`.
 ///
-/// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or what the
-/// producer failed with.
+/// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, `_STALE_EPOCH` once fenced, or the error that
+/// the producer failed with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_wait_ready(
     producer: *const durstream_producer,
@@ -225,12 +225,12 @@ pub unsafe extern "C" fn durstream_producer_wait_ready(
     }
 }
 
-/// Begins a fresh session, which may claim the id, once everything accepted so far is settled:
-/// the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
+/// Begins a fresh session, which may claim the id, once everything accepted so far is settled. It
+/// is the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
 /// at most `timeout_ms`.
 ///
-/// Errors: `DURSTREAM_TIMEOUT`, and it goes on; `_PRODUCER_CLOSED`, or what the producer failed
-/// with.
+/// Errors: `DURSTREAM_TIMEOUT`, and the restart goes on; `_PRODUCER_CLOSED`, or the error that the
+/// producer failed with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_restart(
     producer: *const durstream_producer,
@@ -248,13 +248,13 @@ pub unsafe extern "C" fn durstream_producer_restart(
 }
 
 /// Flushes, then ends the *stream* for everybody, a last message (NULL for none) in the same
-/// request. If the flush fails the stream is not ended, and close may be called again; repeats
-/// give the first result. `final_offset` may be NULL; what it receives is for
-/// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
-/// `timeout_ms`. The handle is still to be freed.
+/// request. If the flush fails the stream is not ended, and close may be called again; repeats give
+/// the first result. `final_offset` (may be NULL) receives the end, for `durstream_string_free`, or
+/// NULL if the server did not say it. Any thread; blocks, at most `timeout_ms`. The handle is still
+/// to be freed.
 ///
-/// Errors: as flush; why the stream was not ended, `DURSTREAM_STREAM_CLOSED` where somebody else
-/// had ended it; `DURSTREAM_TIMEOUT`, and it goes on.
+/// Errors: those of flush; why the stream was not ended, `DURSTREAM_STREAM_CLOSED` if another
+/// producer had ended it; `DURSTREAM_TIMEOUT`, and the close goes on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_close(
     producer: *const durstream_producer,
@@ -277,10 +277,10 @@ pub unsafe extern "C" fn durstream_producer_close(
     }
 }
 
-/// Flushes and lets go without ending the stream: no new writes. `report` may be NULL. Any
-/// thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+/// Flushes and stops the producer without ending the stream: no new writes. `report` may be NULL.
+/// Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
 ///
-/// Errors: as flush.
+/// Errors: those of flush.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_detach(
     producer: *const durstream_producer,
@@ -362,7 +362,7 @@ pub unsafe extern "C" fn durstream_producer_stats(
     }
 }
 
-/// Where the producer stands. Any thread; does not block.
+/// The producer's state. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_state(
     producer: *const durstream_producer,
@@ -437,8 +437,8 @@ pub unsafe extern "C" fn durstream_producer_last_error(
     }
 }
 
-/// The id as it goes on the wire: with its suffix if `shared`. Owned by the handle. Any thread;
-/// does not block.
+/// The producer id as sent: with its suffix if `shared`. Owned by the handle. Any thread; does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_id(
     producer: *const durstream_producer,

@@ -1,4 +1,4 @@
-//! Reads what is there, a chunk at a time.
+//! Reading the content of a stream, a chunk at a time.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -22,7 +22,7 @@ impl durstream_reader {
         durstream_reader { home: Home::here(), reader }
     }
 
-    /// For what locks without looking whether this is a forked child.
+    /// The reader, for calls that lock without checking for a fork; `None` in a forked child.
     fn here(&self) -> Option<&StreamReader> {
         self.home.is_here().then_some(&self.reader)
     }
@@ -36,15 +36,15 @@ pub unsafe extern "C" fn durstream_reader_free(reader: *mut durstream_reader) {
 }
 
 /// Reads the next chunk. `chunk` receives it, for `durstream_chunk_free`; or NULL, with
-/// `DURSTREAM_OK`, at the present end. Asked again after that it looks again, unless the stream
-/// is closed. Transient failures are repeated up to `max_retries` times. A call that runs out of
-/// time loses nothing: the next one gives what it would have given. Any thread, concurrent calls
-/// take turns; blocks, at most `timeout_ms`.
+/// `DURSTREAM_OK`, at the present end. A later call asks the server again, unless the stream is
+/// closed. Transient failures are repeated up to `max_retries` times. A call that runs out of time
+/// loses nothing: the next call gives its chunk. Any thread, concurrent calls take turns; blocks,
+/// at most `timeout_ms`.
 ///
-/// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) where the
+/// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) if the
 /// server does not know the offset, `_PROTOCOL` for an answer that is broken or no JSON,
-/// `_TOO_LARGE` for one beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
-/// `DURSTREAM_FORKED`. The reader stays where it is: the call may be repeated.
+/// `_TOO_LARGE` for an answer beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
+/// `DURSTREAM_FORKED`. The reader keeps its place: the call may be repeated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_next(
     reader: *const durstream_reader,
@@ -64,22 +64,22 @@ pub unsafe extern "C" fn durstream_reader_next(
     }
 }
 
-/// Where a later read goes on, for `durstream_string_free`; NULL before anything was read from
-/// the start. Any thread; does not block.
+/// The offset for a later read, for `durstream_string_free`; NULL before anything was read from the
+/// start. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_offset(reader: *const durstream_reader) -> *mut c_char {
     // SAFETY: NULL or a live reader.
     unsafe { get(ptr::null_mut(), || Some(given(reader.as_ref()?.here()?.offset().as_deref()))) }
 }
 
-/// Whether everything there was has been read. Any thread; does not block.
+/// Whether the reader has reached the present end. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_up_to_date(reader: *const durstream_reader) -> bool {
     // SAFETY: NULL or a live reader.
     unsafe { get(false, || Some(reader.as_ref()?.here()?.up_to_date())) }
 }
 
-/// Whether the stream has ended and everything has been read. Any thread; does not block.
+/// Whether the stream has ended and the reader has reached its end. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_stream_closed(reader: *const durstream_reader) -> bool {
     // SAFETY: NULL or a live reader.

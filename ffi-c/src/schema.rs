@@ -1,4 +1,4 @@
-//! What a stream of entity state holds.
+//! The schema of a stream of entity state.
 
 use std::ffi::c_char;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use crate::doorway::{call, get};
 use crate::given::{give, take};
 use crate::problem::{Problem, durstream_code, durstream_error};
 
-/// The collections of a stream of entity state, by name. Copied by whatever is opened with it.
+/// The collections of a stream of entity state, by name. An open copies them.
 pub struct durstream_schema {
     schema: Mutex<StreamSchema>,
 }
@@ -27,19 +27,19 @@ pub unsafe extern "C" fn durstream_schema_new() -> *mut durstream_schema {
     get(std::ptr::null_mut(), || Some(give(durstream_schema { schema: Mutex::default() })))
 }
 
-/// Frees a schema. NULL is fine. What was opened with it goes on. Any thread; does not block.
+/// Frees a schema. NULL is fine. Producers opened with it go on. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_schema_free(schema: *mut durstream_schema) {
     // SAFETY: the caller gives back what `durstream_schema_new` gave out.
     unsafe { get((), || take(schema).map(drop)) }
 }
 
-/// Adds a collection: its name in calls, the `type` of its events, the field that holds the
-/// primary key, and a JSON Schema (drafts 4 to 2020-12) its values have to meet; NULL takes any
-/// object that has its key. All texts are copied. Any thread; does not block.
+/// Adds a collection: its name in calls, the `type` of its events, the field that holds the primary
+/// key, and the JSON Schema (drafts 4 to 2020-12) of its values; with NULL it takes any object that
+/// has its key. All texts are copied. Any thread; does not block.
 ///
-/// Errors: `DURSTREAM_INVALID_ARGUMENT`: a text is empty, name or type is taken, or the JSON
-/// Schema is none. The schema is then unchanged.
+/// Errors: `DURSTREAM_INVALID_ARGUMENT`: a text is empty, name or type is taken, or the JSON Schema
+/// is not valid. The schema is then unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_schema_add(
     schema: *mut durstream_schema,

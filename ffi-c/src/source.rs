@@ -1,4 +1,4 @@
-//! Appends what a callback gives, a message at a time.
+//! Appending the messages that a callback gives, one at a time.
 
 use std::ffi::{c_char, c_void};
 
@@ -8,27 +8,27 @@ use crate::problem::{Problem, durstream_code, durstream_error};
 use crate::stats::{SizedOut, durstream_flush_report};
 use crate::stream::durstream_stream;
 
-/// Where a `durstream_source_callback` puts the next message. Its own until it returns.
+/// Takes the next message of a `durstream_source_callback`, until that returns.
 pub struct durstream_source {
     next: Option<Result<Vec<u8>, String>>,
 }
 
-/// Is asked for the next message: calls `durstream_source_give` once, `durstream_source_fail`, or
+/// Gives the next message: it calls `durstream_source_give` once, `durstream_source_fail`, or
 /// neither at the end. Runs on the thread that called `durstream_stream_append_stream`, under no
-/// lock, and may wait for whatever it likes. No exception may leave it.
+/// lock, and may wait for anything. No exception may leave it.
 pub type durstream_source_callback =
     Option<unsafe extern "C" fn(source: *mut durstream_source, user_data: *mut c_void)>;
 
 /// Appends every message that `callback` gives, in order, and waits until all are delivered: many
-/// travel together, unlike those of a loop of `durstream_stream_append`. The callback is asked for
-/// the next one only while there is room, so a slow server slows it down, and memory stays bounded.
-/// On a stream that is not JSON, empty messages are skipped. It is asked no more once it fails or a
-/// message is not delivered. `report` may be NULL. Any thread, which blocks for as long as the
-/// callback has messages.
+/// travel together, unlike those of a loop of `durstream_stream_append`. The callback is called for
+/// the next message only while there is room, so a slow server slows it down, and memory stays
+/// bounded. On a stream that is not JSON, empty messages are skipped. The callback is called no
+/// more once it fails or a message is not delivered. `report` may be NULL. Any thread, which blocks
+/// for as long as the callback has messages.
 ///
 /// Errors: `DURSTREAM_DELIVERY`, with `durstream_error_delivered`, `_undelivered` and the first
-/// cause: `DURSTREAM_INVALID_ARGUMENT` (`source`) where the callback failed, and what it gave
-/// before is delivered.
+/// cause. If the callback failed, that is `DURSTREAM_INVALID_ARGUMENT` (`source`), and its earlier
+/// messages are delivered.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_append_stream(
     stream: *const durstream_stream,
@@ -55,8 +55,8 @@ pub unsafe extern "C" fn durstream_stream_append_stream(
     }
 }
 
-/// Gives the next message; the bytes are copied. A second one in the same call is a failure, as by
-/// `durstream_source_fail`. The callback's thread; does not block.
+/// Gives the next message; the bytes are copied. A second message in the same call is a failure, as
+/// by `durstream_source_fail`. The callback's thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_source_give(
     source: *mut durstream_source,
@@ -77,8 +77,8 @@ pub unsafe extern "C" fn durstream_source_give(
     }
 }
 
-/// Says that there is no next message, but should be; `why` is copied, for people. The callback's
-/// thread; does not block.
+/// Says that the source has failed and has no next message; `why` is copied, for people. The
+/// callback's thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_source_fail(source: *mut durstream_source, why: *const c_char) {
     // SAFETY: NULL or what the callback received; the text is as the header asks.

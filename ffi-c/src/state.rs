@@ -26,18 +26,18 @@ pub struct durstream_state {
 }
 
 impl durstream_state {
-    /// For what locks without looking whether this is a forked child.
+    /// The producer, for calls that lock without checking for a fork; `None` in a forked child.
     fn here(&self) -> Option<&StateProducer> {
         self.home.is_here().then_some(&self.producer)
     }
 }
 
-/// Opens the writer of entity state for a stream, or one more handle on the one that is open:
-/// there is one per stream in a process. The options name the stream (`url` or `stream_path`) and
-/// `producer_id`. Sends nothing itself: the stream is created or checked in the background, so a
-/// producer may start before its server does. Each handle is for `durstream_state_free`. Of
-/// several handles, each one's callbacks hear of every write, but of no tags except its own. Any
-/// thread; does not block.
+/// Opens the writer of entity state for a stream, or one more handle on the open one: there is one
+/// per stream in a process. The options name the stream (`url` or `stream_path`) and `producer_id`.
+/// Sends nothing itself: the stream is created or checked in the background, so a producer may
+/// start before its server does. Each handle is for `durstream_state_free`. The callbacks of each
+/// handle receive the reports of every write, but only the tags of their own handle. Any thread;
+/// does not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT`: an option or the schema is wrong, no server is
 /// configured, or the stream's open producer has other options or another schema.
@@ -68,9 +68,10 @@ pub unsafe extern "C" fn durstream_state_open(
     }
 }
 
-/// Lets a handle go. With the last one the producer goes: what was accepted is delivered in the
-/// background, until `durstream_shutdown`. While others stay, its callbacks hear no more: flush
-/// before it for what is pending. NULL is fine. Any thread, as its last use; does not block.
+/// Lets a handle go. The last one lets the producer go: accepted writes are delivered in the
+/// background, until `durstream_shutdown`. While others stay, the callbacks of this handle are
+/// called no more: flush first for the reports of pending writes. NULL is fine. Any thread, as its
+/// last use; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_free(state: *mut durstream_state) {
     // SAFETY: the caller gives back what `durstream_state_open` gave out.
@@ -78,15 +79,15 @@ pub unsafe extern "C" fn durstream_state_free(state: *mut durstream_state) {
 }
 
 /// Publishes an entity's whole new state: `value` is a JSON object with its primary key, and
-/// reaches the stream as it is. `id` (may be NULL) receives its receipt: 1 and up in call order.
+/// reaches the stream unchanged. `id` (may be NULL) receives its receipt: 1 and up in call order.
 /// `tag` (0 for none) comes back in this handle's callbacks, which may run before this has
-/// returned; it counts 16 bytes against the buffer. No callback hears of what failed here. Any
-/// thread; blocks only while the buffer is full, at most `max_block_ms`, and never inside a
-/// callback.
+/// returned; it counts 16 bytes against the buffer. A call that fails here is not reported to a
+/// callback. Any thread; blocks only while the buffer is full, at most `max_block_ms`, and never
+/// inside a callback.
 ///
 /// Errors: a refused value is not sent, gets no id, and the error's reason says why:
 /// `DURSTREAM_VALIDATION` (`invalid-entity`, `invalid-key`, `invalid-value`), `_TOO_LARGE`,
-/// `_BUFFER_FULL`, `_PRODUCER_CLOSED`, or what the producer failed with.
+/// `_BUFFER_FULL`, `_PRODUCER_CLOSED`, or the error that the producer failed with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_upsert(
     state: *const durstream_state,
@@ -109,8 +110,8 @@ pub unsafe extern "C" fn durstream_state_upsert(
     }
 }
 
-/// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
-/// does not block.
+/// Publishes an entity's whole new state as `durstream_state_upsert` does, without waiting for
+/// room: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_try_upsert(
     state: *const durstream_state,
@@ -133,7 +134,8 @@ pub unsafe extern "C" fn durstream_state_try_upsert(
     }
 }
 
-/// Publishes that an entity is gone, by its key. As `durstream_state_upsert` in all else.
+/// Publishes that an entity is gone, by its key. Receipt, tag, errors and waiting are those of
+/// `durstream_state_upsert`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_delete(
     state: *const durstream_state,
@@ -153,8 +155,8 @@ pub unsafe extern "C" fn durstream_state_delete(
     }
 }
 
-/// The same without waiting: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread;
-/// does not block.
+/// Publishes that an entity is gone as `durstream_state_delete` does, without waiting for room: a
+/// full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_try_delete(
     state: *const durstream_state,
@@ -174,9 +176,9 @@ pub unsafe extern "C" fn durstream_state_try_delete(
     }
 }
 
-/// Waits for what becomes of an accepted write. `DURSTREAM_OK` says that it is settled, well or
-/// not: `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks,
-/// at most `timeout_ms`.
+/// Waits for the outcome of an accepted write. `DURSTREAM_OK` says that it is settled, well or not:
+/// `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks, at most
+/// `timeout_ms`.
 ///
 /// Errors: `DURSTREAM_TIMEOUT`; `DURSTREAM_INVALID_ARGUMENT` for an id never given out.
 #[unsafe(no_mangle)]
@@ -220,10 +222,10 @@ pub unsafe extern "C" fn durstream_state_flush(
     }
 }
 
-/// Waits until the stream was created or found and there is room in the buffer for the write that
-/// last found none, or for any other. Any thread; blocks, at most `timeout_ms`.
+/// Waits until the stream was created or found and the buffer has room for the write that last
+/// found none, or for any other. Any thread; blocks, at most `timeout_ms`.
 ///
-/// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, or what the producer failed with.
+/// Errors: `DURSTREAM_TIMEOUT`; `_PRODUCER_CLOSED`, or the error that the producer failed with.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_wait_ready(
     state: *const durstream_state,
@@ -242,10 +244,11 @@ pub unsafe extern "C" fn durstream_state_wait_ready(
 
 /// Flushes and closes the producer for all its handles; a later open makes a new one. The stream
 /// goes on, as it outlives a deploy, unless `end_stream`: then it is ended for everybody, if the
-/// flush succeeded, and `final_offset` (may be NULL) receives where, for `durstream_string_free`;
+/// flush succeeded. `final_offset` (may be NULL) receives its end, for `durstream_string_free`,
 /// else NULL. Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
 ///
-/// Errors: as flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on.
+/// Errors: those of flush; why the stream was not ended; `DURSTREAM_TIMEOUT`, and the close goes
+/// on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_close(
     state: *const durstream_state,
@@ -333,7 +336,7 @@ pub unsafe extern "C" fn durstream_state_stats(
     }
 }
 
-/// Where the producer stands. Any thread; does not block.
+/// The producer's state. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_state(
     state: *const durstream_state,
@@ -402,8 +405,8 @@ pub unsafe extern "C" fn durstream_state_last_error(
     }
 }
 
-/// The producer id as it goes on the wire: with its suffix if `shared`. Owned by the handle. Any
-/// thread; does not block.
+/// The producer id as sent: with its suffix if `shared`. Owned by the handle. Any thread; does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_id(state: *const durstream_state) -> *const c_char {
     // SAFETY: NULL or a live producer.

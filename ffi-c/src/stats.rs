@@ -10,9 +10,9 @@ use crate::problem::Problem;
 /// The largest size a caller may state: beyond it, the field was never set.
 const MAX_SIZE: usize = 4096;
 
-/// Counters and gauges of one producer, in one consistent snapshot. At every instant
-/// `accepted = delivered + rejected + cancelled + unknown + pending`. Set `size` to
-/// `sizeof(durstream_stats)` before the call: fields a version does not know read 0.
+/// The counters of a producer. At every instant `accepted = delivered + rejected + cancelled +
+/// unknown + pending`. Set `size` to `sizeof(durstream_stats)` before the call: fields that the
+/// library does not know read 0.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct durstream_stats {
@@ -22,15 +22,15 @@ pub struct durstream_stats {
     pub accepted: u64,
     /// Writes in the stream.
     pub delivered: u64,
-    /// Of these, the ones the server said it had already.
+    /// Of these, the writes that the server said it had already.
     pub duplicates: u64,
-    /// Of the delivered, the ones that may be there twice.
+    /// Of the delivered writes, those that may be in the stream twice.
     pub uncertain: u64,
     /// Accepted writes the server refused.
     pub rejected: u64,
     /// Accepted writes that were given up and are certainly not in the stream.
     pub cancelled: u64,
-    /// Accepted writes nothing decided.
+    /// Accepted writes that stay in doubt: nothing said whether they are stored.
     pub unknown: u64,
     /// Accepted writes not settled yet.
     pub pending: u64,
@@ -70,7 +70,7 @@ impl From<Stats> for durstream_stats {
     }
 }
 
-/// What a flush found since the last one. Set `size` to `sizeof(durstream_flush_report)` before
+/// The report of a flush, since the last one. Set `size` to `sizeof(durstream_flush_report)` before
 /// the call.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,9 +79,9 @@ pub struct durstream_flush_report {
     pub size: usize,
     /// Writes delivered since the last flush.
     pub delivered: u64,
-    /// Of these, the ones the server said it had already.
+    /// Of these, the writes that the server said it had already.
     pub duplicates: u64,
-    /// Of the delivered, the ones that may be there twice.
+    /// Of the delivered writes, those that may be in the stream twice.
     pub uncertain: u64,
 }
 
@@ -96,7 +96,7 @@ impl From<FlushReport> for durstream_flush_report {
     }
 }
 
-/// Where a producer stands. The numbers are fixed; a later version may add some.
+/// The state of a producer. The numbers are fixed; a later version may add some.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum durstream_lifecycle {
@@ -112,9 +112,9 @@ pub enum durstream_lifecycle {
     DURSTREAM_LIFECYCLE_RECONNECTING = 4,
     /// No new writes; the accepted ones are being delivered.
     DURSTREAM_LIFECYCLE_STOPPING = 5,
-    /// At its end, everything settled.
+    /// Stopped, with everything settled.
     DURSTREAM_LIFECYCLE_STOPPED = 6,
-    /// At its end for a reason that will not go away.
+    /// Ended for a reason that will not go away.
     DURSTREAM_LIFECYCLE_FAILED = 7,
     /// Another producer with the same id took over.
     DURSTREAM_LIFECYCLE_FENCED = 8,
@@ -189,7 +189,7 @@ impl<T: Sizeable> SizedOut<T> {
     }
 
     /// # Safety
-    /// As for [`new`](Self::new); NULL is fine and stays unwritten.
+    /// The promises of [`new`](Self::new); NULL is fine and stays unwritten.
     pub(crate) unsafe fn optional(to: *mut T, name: &'static str) -> Result<Option<Self>, Problem> {
         if to.is_null() {
             return Ok(None);

@@ -30,9 +30,9 @@ impl durstream_stream {
 }
 
 /// Creates a stream with `length` bytes as its first content (NULL and 0 for none), and gives a
-/// handle on it, for `durstream_stream_free`. One with the same configuration that is there
-/// already is fine. With the option `closed` the stream is ended from the start, with `fork_from`
-/// it begins with another one's content. Any thread; blocks, up to `max_retries` attempts of
+/// handle on it, for `durstream_stream_free`. A stream that exists with the same configuration is
+/// fine. With the option `closed` the stream is ended from the start, with `fork_from` it begins
+/// with another stream's content. Any thread; blocks, up to `max_retries` attempts of
 /// `request_timeout_ms`.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT`, `_STREAM_EXISTS`, `_UNAUTHORIZED`, `_TRANSPORT`, ...
@@ -78,8 +78,8 @@ pub unsafe extern "C" fn durstream_stream_connect(
     }
 }
 
-/// Lets a stream's handle go; what was appended is delivered in the background. NULL is fine.
-/// Producers and readers opened on it go on. Any thread, as its last use; does not block.
+/// Lets a stream's handle go; its appends are delivered in the background. NULL is fine. Producers
+/// and readers opened on it go on. Any thread, as its last use; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_free(stream: *mut durstream_stream) {
     // SAFETY: the caller gives back what create or connect gave out.
@@ -94,13 +94,13 @@ pub unsafe extern "C" fn durstream_stream_url(stream: *const durstream_stream) -
     unsafe { get(ptr::null(), || Some(stream.as_ref()?.url.as_ptr())) }
 }
 
-/// Asks whether the stream is there, what it is and where it ends. `metadata` receives that, for
-/// `durstream_metadata_free`, also where there is no stream: see `durstream_metadata_exists`.
+/// Asks whether the stream exists, what it is and where it ends. `metadata` receives the answer,
+/// for `durstream_metadata_free`, also if there is no stream: see `durstream_metadata_exists`.
 /// Transient failures are repeated up to `max_retries` times. Any thread; blocks, at most
 /// `timeout_ms`.
 ///
 /// Errors: `DURSTREAM_STREAM_GONE` where the URL is blocked, `_UNAUTHORIZED`, `_PROTOCOL` where
-/// something else answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
+/// something in between answers, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_head(
     stream: *const durstream_stream,
@@ -119,11 +119,11 @@ pub unsafe extern "C" fn durstream_stream_head(
     }
 }
 
-/// Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it
-/// is delivered. `outcome` may be NULL; what it receives is for `durstream_outcome_free`. Any
-/// thread; blocks until the outcome, at most `timeout_ms`. It is repeated through failures and
-/// still appended once, unless the option `idempotent` is off. For more than a few messages use a
-/// producer.
+/// Appends one message (one JSON value on a JSON stream, bytes on any other) and waits until it is
+/// delivered. `outcome` (may be NULL) receives its outcome, for `durstream_outcome_free`. Any
+/// thread; blocks until the outcome, at most `timeout_ms`. The message is repeated through failures
+/// and still appended once, unless the option `idempotent` is off. For more than a few messages use
+/// a producer.
 ///
 /// Errors: `DURSTREAM_VALIDATION` for an empty message or broken JSON; `DURSTREAM_TIMEOUT`, and
 /// the message may still be delivered; else why it was not: `durstream_error_definite` says
@@ -149,13 +149,13 @@ pub unsafe extern "C" fn durstream_stream_append(
     }
 }
 
-/// The same with a `Stream-Seq`, 1 to 256 visible ASCII characters: the server takes the message
-/// only if `seq` sorts after that of the last one that had any, compared byte by byte. The
-/// message travels in a request of its own. Any thread; blocks until the outcome, at most
-/// `timeout_ms`.
+/// Appends one message with a `Stream-Seq`, 1 to 256 visible ASCII characters, and waits as
+/// `durstream_stream_append` does. The server takes the message only if `seq` sorts after that of
+/// the last message that had one, compared byte by byte. The message travels in a request of its
+/// own. Any thread; blocks until the outcome, at most `timeout_ms`.
 ///
-/// Errors: as `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
-/// after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is none.
+/// Errors: those of `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
+/// after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is no `Stream-Seq`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_append_seq(
     stream: *const durstream_stream,
@@ -178,9 +178,9 @@ pub unsafe extern "C" fn durstream_stream_append_seq(
     }
 }
 
-/// Gives a reader of what is there from `offset` on, for `durstream_reader_free`: one that a
-/// chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does not
-/// block.
+/// Gives a reader of the stream from `offset` on, for `durstream_reader_free`. The offset is one
+/// that a chunk, a reader or metadata gave, or NULL for the start. Sends nothing. Any thread; does
+/// not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT` (`offset`): it is empty, has control characters or
 /// is longer than 4096 bytes.
@@ -195,11 +195,12 @@ pub unsafe extern "C" fn durstream_stream_read(
     unsafe { call(error, || read(stream, offset, c"off".as_ptr(), reader)) }
 }
 
-/// The same, following the stream beyond its present end as `live` says: `"off"` does not, and is
-/// all there is for now. Any thread; does not block.
+/// Gives a reader of the stream as `durstream_stream_read` does; `live` says whether to follow the
+/// stream beyond its present end. Only `"off"`, which does not, is supported for now. Any thread;
+/// does not block.
 ///
-/// Errors: as `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"` and
-/// `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.
+/// Errors: those of `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"`
+/// and `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_read_live(
     stream: *const durstream_stream,
@@ -215,7 +216,7 @@ pub unsafe extern "C" fn durstream_stream_read_live(
 /// Gives a reader.
 ///
 /// # Safety
-/// As `durstream_stream_read_live`.
+/// The pointers are those of `durstream_stream_read_live`.
 unsafe fn read(
     stream: *const durstream_stream,
     offset: *const c_char,
@@ -232,12 +233,12 @@ unsafe fn read(
     Ok(())
 }
 
-/// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for
-/// none) goes in the same request. `final_offset` may be NULL; what it receives is for
-/// `durstream_string_free`, and NULL where the server did not say it. Any thread; blocks, at most
+/// Ends the stream for everybody: nothing can be appended any more. A last message (NULL for none)
+/// goes in the same request. `final_offset` (may be NULL) receives the end, for
+/// `durstream_string_free`, or NULL if the server did not say it. Any thread; blocks, at most
 /// `timeout_ms`.
 ///
-/// Errors: why the stream was not ended; `DURSTREAM_TIMEOUT`, and it goes on: call again.
+/// Errors: why the stream was not ended; `DURSTREAM_TIMEOUT`, and the close goes on: call again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_close(
     stream: *const durstream_stream,
@@ -263,8 +264,8 @@ pub unsafe extern "C" fn durstream_stream_close(
 /// Deletes the stream with everything in it. Transient failures are repeated up to `max_retries`
 /// times. Any thread; blocks, at most `timeout_ms`. The handle is still to be freed.
 ///
-/// Errors: `DURSTREAM_STREAM_NOT_FOUND` if there is none, `_NOT_SUPPORTED`, `_UNAUTHORIZED`,
-/// `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`, and it goes on.
+/// Errors: `DURSTREAM_STREAM_NOT_FOUND` if there is no stream, `_NOT_SUPPORTED`, `_UNAUTHORIZED`,
+/// `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`, and the deletion goes on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_delete(
     stream: *const durstream_stream,
