@@ -1,7 +1,7 @@
 //! Python callables that the core calls.
 //!
 //! A callable mostly refers to the handle it was given to. So the handle owns it and shows it to
-//! the garbage collector, and the core refers to it weakly: what is collected is never called
+//! the garbage collector, and the core refers to it weakly: a collected callable is never called
 //! again, whatever the collector has taken apart by then.
 
 use std::sync::{Mutex, MutexGuard};
@@ -14,7 +14,7 @@ use pyo3::{PyTraverseError, PyVisit};
 #[pyclass(frozen, weakref, module = "durstream._durstream")]
 pub(crate) struct Callable(Mutex<Option<Py<PyAny>>>);
 
-/// The same as the core calls it.
+/// A callable as the core calls it: a weak reference.
 pub(crate) struct Called(Py<PyWeakrefReference>);
 
 impl Callable {
@@ -61,19 +61,19 @@ impl Called {
     }
 }
 
-/// What one handle owns.
+/// The callables that one handle owns.
 #[derive(Default)]
 pub(crate) struct Callables(Vec<Py<Callable>>);
 
 impl Callables {
-    /// Owns one more.
+    /// Owns one more callable.
     pub(crate) fn add(&mut self, py: Python<'_>, callable: Py<PyAny>) -> PyResult<Called> {
         let (owned, called) = Callable::new(py, callable)?;
         self.0.push(owned);
         Ok(called)
     }
 
-    /// Owns what another handle owns too.
+    /// Owns the callables of another handle too.
     pub(crate) fn share(&mut self, py: Python<'_>, others: &Callables) {
         self.0.extend(others.0.iter().map(|owned| owned.clone_ref(py)));
     }
@@ -82,12 +82,12 @@ impl Callables {
         self.0.is_empty()
     }
 
-    /// As others see them, who own none.
+    /// The callables as the core calls them.
     pub(crate) fn called(&self, py: Python<'_>) -> PyResult<Vec<Called>> {
         self.0.iter().map(|owned| Called::of(owned.bind(py))).collect()
     }
 
-    /// Owns what is still owned by somebody, too.
+    /// Owns, too, the callables that another handle still owns.
     pub(crate) fn own_again(&mut self, py: Python<'_>, called: &[Called]) {
         self.0.extend(called.iter().filter_map(|called| called.owned(py)));
     }

@@ -12,7 +12,7 @@ use crate::errors::{exception, invalid};
 use crate::imported;
 use crate::receipt::outcome;
 
-/// What the core calls for what Python gave as `on_error`.
+/// The core's callback for a Python `on_error`.
 pub(crate) fn on_error(
     callable: Option<Bound<'_, PyAny>>,
     callables: &mut Callables,
@@ -35,7 +35,7 @@ fn call(py: Python<'_>, called: &Called, failure: Failure) {
     }
 }
 
-/// The exception with what was not written as its `failure`.
+/// The exception, with the undelivered write as its `failure`.
 fn error_of<'py>(py: Python<'py>, failure: &Failure) -> PyResult<Bound<'py, PyAny>> {
     let error = exception(py, &failure.error)?;
     let payload = PyBytes::new(py, &failure.payload);

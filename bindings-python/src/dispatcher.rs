@@ -1,6 +1,6 @@
 //! Python on the core's dispatcher thread, and the end of it.
 //!
-//! What still runs when the interpreter is about to finalise is interrupted.
+//! A callback that still runs when the interpreter is about to finalise is interrupted.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use crate::gil::{self, Inside};
 use crate::imported;
 
-/// What a callback gets to end once it was interrupted.
+/// The time a callback gets to end once it was interrupted.
 const GRACE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -55,7 +55,7 @@ pub(crate) fn report(py: Python<'_>, error: PyErr, raised_in: Option<&Bound<'_, 
     }
 }
 
-/// What comes last before the interpreter finalises.
+/// The last step before the interpreter finalises.
 pub(crate) fn end(py: Python<'_>) {
     gil::finalise();
     let until = Instant::now() + GRACE;

@@ -1,8 +1,8 @@
 //! Which side of a `fork` a handle was made on.
 //!
-//! The core refuses inherited handles wherever they would write or wait. What only looks at a
-//! producer takes its lock, which a thread of the parent may have held at the fork, so it is
-//! refused here.
+//! The core refuses inherited handles wherever they would write or wait. A call that only reads a
+//! producer's state takes its lock, which a thread of the parent may have held at the fork, so it
+//! is refused here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

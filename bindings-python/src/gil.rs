@@ -1,8 +1,9 @@
-//! Who has the GIL or asks for it, and the end of that.
+//! The threads that have the GIL or ask for it, and the end of that.
 //!
 //! Up to Python 3.13 a thread that asks for the GIL while the interpreter finalises is ended by an
-//! unwinding, which Rust answers by aborting the process. So before that, whoever runs Python
-//! below a frame of Rust is waited for, and whoever comes later is parked until the process ends.
+//! unwinding, which Rust answers by aborting the process. So before that, threads that run Python
+//! below a frame of Rust are waited for, and threads that come later are parked until the process
+//! ends.
 
 use std::cell::Cell;
 use std::ptr;
@@ -79,12 +80,12 @@ pub(crate) fn detach<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -
     })
 }
 
-/// Whether anybody is inside.
+/// Whether any thread is inside.
 pub(crate) fn is_busy() -> bool {
     INSIDE.load(Ordering::SeqCst) > 0
 }
 
-/// Lets nobody in any more but this thread.
+/// Lets no thread in any more but this one.
 pub(crate) fn finalise() {
     let _ = FINALISING.set(std::thread::current().id());
 }
@@ -110,7 +111,7 @@ pub(crate) fn note_interpreter(py: Python<'_>) {
     // SAFETY: the GIL is held.
     let own = unsafe { ffi::PyInterpreterState_Get() };
     let (set, unset) = (Ordering::Release, Ordering::Relaxed);
-    let _ = INTERPRETER.compare_exchange(ptr::null_mut(), own, set, unset); // others are not ours
+    let _ = INTERPRETER.compare_exchange(ptr::null_mut(), own, set, unset); // only the first interpreter's
 }
 
 thread_local! {

@@ -32,8 +32,7 @@ fn ask(py: Python<'_>, called: &Called, answer: HeaderAnswer) {
     }
 }
 
-/// Where a header's function puts its value, once, from any thread. Let go of without one, it
-/// fails.
+/// Takes the value of a header's function, once, from any thread. Dropped without one, it fails.
 #[pyclass(frozen, name = "HeaderAnswer", module = "durstream._durstream")]
 pub(crate) struct Answer(Mutex<Option<HeaderAnswer>>);
 
@@ -53,7 +52,7 @@ impl Answer {
         }
     }
 
-    /// There is none now, and why.
+    /// Says that there is no value now, and why.
     fn fail(&self, py: Python<'_>, why: String) {
         let _inside = Inside::enter(py);
         if let Some(answer) = self.take() {

@@ -1,4 +1,4 @@
-//! What the Rust half takes from Python, looked up when the package is imported.
+//! The names that the Rust half takes from Python, looked up when the package is imported.
 //!
 //! Looked up at its first use, a name would be looked up in the middle of anything: an import lets go
 //! of the GIL, and a child forked meanwhile would wait for the end of it for ever.

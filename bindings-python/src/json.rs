@@ -94,7 +94,7 @@ fn write_string(string: &Bound<'_, PyString>, text: &mut Vec<u8>) -> Option<()> 
     serde_json::to_writer(text, &*utf8(string).ok()?).ok()
 }
 
-/// What is no number is nothing this writes.
+/// Writes a number; any other value is left to Python.
 fn write_number(value: &Bound<'_, PyAny>, text: &mut Vec<u8>) -> Option<()> {
     if let Ok(int) = value.cast::<PyInt>() {
         return serde_json::to_writer(text, &int.extract::<i64>().ok()?).ok();

@@ -2,7 +2,7 @@
 //! nothing else; names, types and JSON are the Python half's, everything else is the core's.
 //!
 //! Locks and the GIL: the core's locks are short and never held while Python runs, so they are
-//! taken with the GIL held. Whatever waits lets go of the GIL first.
+//! taken with the GIL held. A call that waits lets go of the GIL first.
 
 mod callable;
 mod callback;

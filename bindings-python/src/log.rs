@@ -25,7 +25,7 @@ pub(crate) fn install() {
             });
         });
         if !is_taken {
-            let _ = durstream_core::log_to_stderr(line); // there is nobody left to tell
+            let _ = durstream_core::log_to_stderr(line); // the interpreter is gone
         }
     });
     INSTALLED.store(true, Ordering::Release);

@@ -11,7 +11,7 @@ use crate::headers::{Header, Headers, asking};
 pub(crate) type Pairs = Vec<(String, String)>;
 
 /// Reads options, headers and query parameters, checking each against the core's table. The
-/// functions among the headers are the handle's to keep.
+/// handle keeps the functions among the headers.
 pub(crate) fn read(
     py: Python<'_>,
     options: &Pairs,
@@ -45,7 +45,7 @@ pub(crate) fn number(options: &Pairs, name: &str) -> u64 {
     given.or_else(default).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// Every option as (name, kind, default, who takes it, meaning).
+/// Every option as (name, kind, default, constructors that take it, meaning).
 #[pyfunction]
 pub(crate) fn options_table() -> Vec<(&'static str, &'static str, &'static str, Vec<String>, String)>
 {

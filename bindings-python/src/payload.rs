@@ -1,4 +1,4 @@
-//! A message on its way in: what is serialised already as it is, everything else as JSON.
+//! A message on its way in: text and bytes as they are, any other value as JSON.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ use crate::utf8::utf8;
 pub(crate) enum Bytes<'a> {
     Given(Cow<'a, [u8]>),
     Python(Bound<'a, PyBytes>),
-    /// JSON that was written here, and needs no check.
+    /// JSON that this module wrote, and needs no check.
     Written(Vec<u8>),
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn message<'a>(value: &'a Bound<'_, PyAny>, json: bool) -> PyResult<P
     Ok(Err(format!("this stream holds no JSON: it takes str or bytes, not {given}")))
 }
 
-/// The bytes of what is text or bytes already.
+/// The bytes of a value that is text or bytes already.
 fn serialised<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Option<Payload<'a>>> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(Some(Ok(Bytes::Given(bytes.as_bytes().into()))));
@@ -93,7 +93,7 @@ pub(crate) fn encoded<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Payload<'a>> 
     }
 }
 
-/// What serialising raises for values that JSON cannot say.
+/// Whether the exception says that JSON cannot hold the value.
 fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py)
         || error.is_instance_of::<PyValueError>(py)
@@ -101,7 +101,7 @@ fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
         || error.is_instance_of::<PyOverflowError>(py)
 }
 
-/// A value that could not be serialised: the core books it as its own.
+/// A value that could not be serialised: the core refuses and counts it.
 pub(crate) struct Unserialisable(pub(crate) String);
 
 impl serde::Serialize for Unserialisable {

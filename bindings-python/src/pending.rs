@@ -21,26 +21,26 @@ pub(crate) const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The core's result and how Python sees it, whatever its type.
 trait Waiting: Send {
-    /// The result, if it is there within `patience`. Any is too much inside a callback of the
-    /// library's.
+    /// The result, if it is there within `patience`. Inside a callback of the library's no wait is
+    /// allowed.
     fn take(&mut self, py: Python<'_>, patience: Duration) -> Option<PyResult<Py<PyAny>>>;
-    /// The same; if it is not there, the waker is woken once it is.
+    /// The result, if it is there; else the waker is woken once it is.
     fn take_or_wake(&mut self, py: Python<'_>, waker: &Waker) -> Option<PyResult<Py<PyAny>>>;
     fn notify(self: Box<Self>, callback: Py<PyAny>);
-    /// Nobody waits any more for what goes on.
+    /// Gives the wait up; the operation goes on.
     fn give_up(self: Box<Self>);
 }
 
 /// Waits for a result; none if the deadline came first.
 ///
-/// A signal is looked for before the result is: what is interrupted has taken nothing.
+/// A signal is checked before the result: a wait that is interrupted has taken nothing.
 fn wait(
     waiting: &mut dyn Waiting,
     py: Python<'_>,
     until: Option<Instant>,
 ) -> PyResult<Option<Py<PyAny>>> {
     py.check_signals()?;
-    // A callback of the library's must not wait, not even for what is there.
+    // A callback of the library's must not wait, not even for a result that is there.
     if let Some(result) = waiting.take(py, Duration::from_nanos(1)) {
         return result.map(Some);
     }
@@ -88,7 +88,7 @@ impl Wake for Calls {
 struct Typed<T, C> {
     pending: durstream_core::Pending<T>,
     convert: C,
-    /// What the core calls while this goes on.
+    /// The callables that the core calls while the operation goes on.
     called: Callables,
 }
 
@@ -161,7 +161,7 @@ fn settled(py: Python<'_>, result: PyResult<Py<PyAny>>) -> Settled {
     }
 }
 
-/// A result that is not there yet. Taken once, by whoever asks first.
+/// A result that is not there yet. The first caller to ask takes it.
 #[pyclass(frozen, module = "durstream._durstream")]
 pub(crate) struct Pending {
     what: &'static str,
@@ -177,7 +177,7 @@ impl Pending {
         Self::calling(what, pending, Callables::default(), convert)
     }
 
-    /// The same for what goes on when nobody waits for it, and calls these.
+    /// A pending result of an operation that calls these callables, also when nobody waits for it.
     pub(crate) fn calling<T: Send + 'static>(
         what: &'static str,
         pending: durstream_core::Pending<T>,
@@ -216,15 +216,15 @@ impl Pending {
         self.look(py, |waiting| waiting.take(py, Duration::ZERO))
     }
 
-    /// The same; if it is not there, calls back without anything on the dispatcher thread once it
-    /// is, and leaves it here.
+    /// The result as `poll` gives it; if it is not there, calls back without arguments on the
+    /// dispatcher thread once it is, and leaves it here.
     fn watch(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<Option<Settled>> {
         let _inside = Inside::enter(py);
         let waker = Waker::from(Arc::new(Calls(Mutex::new(Some(callback)))));
         self.look(py, |waiting| waiting.take_or_wake(py, &waker))
     }
 
-    /// Nobody wants the result any more: what must not be lost goes back to where it came from.
+    /// Gives the result up: one that must not be lost goes back to its source.
     fn abandon(&self, py: Python<'_>) {
         let _inside = Inside::enter(py);
         let abandoned = self.slot().take();

@@ -1,4 +1,4 @@
-//! What concerns the whole process: its start, its end, and its children.
+//! The whole process: its start, its end, and its children.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::limit::limit_or_longest;
 use crate::pending::Pending;
 use crate::{dispatcher, fork, log};
 
-/// What has to be there before the first open: the way of the core's warnings.
+/// Prepares the process for its first open: sends the core's warnings to `logging`.
 #[pyfunction]
 pub(crate) fn start() {
     log::install();
@@ -27,7 +27,7 @@ pub(crate) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     stopped.map_err(|error| raised(py, &error))
 }
 
-/// What comes last before the interpreter finalises: no callback reaches Python after it.
+/// The last step before the interpreter finalises: no callback reaches Python after it.
 #[pyfunction]
 pub(crate) fn end(py: Python<'_>) {
     dispatcher::end(py);
@@ -46,7 +46,7 @@ pub(crate) fn pending_count() -> u64 {
     durstream_core::pending_count()
 }
 
-/// Bounds what all producers of this process together buffer.
+/// Bounds the bytes that all producers of this process together buffer.
 #[pyfunction]
 pub(crate) fn set_buffer_budget(bytes: u64) {
     durstream_core::set_buffer_budget(bytes);

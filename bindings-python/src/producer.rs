@@ -50,7 +50,7 @@ pub(crate) struct Producer {
     origin: Origin,
     /// Its `on_error`, its headers' functions and its stream's.
     callables: Callables,
-    /// Whether somebody said how this producer ends.
+    /// Whether a call has said how this producer ends.
     let_go: AtomicBool,
 }
 
@@ -121,7 +121,7 @@ impl Producer {
         self.accept_with_room(py, payload::encoded(value)?)
     }
 
-    /// The same as ``append`` without waiting; what would be raised is in the receipt.
+    /// Accepts one message as ``append`` does, without waiting; an error is in the receipt.
     fn try_append(&self, message: &Bound<'_, PyAny>) -> PyResult<Receipt> {
         let _inside = Inside::enter(message.py());
         let accepted = self.accept(payload::message(message, self.json)?);
@@ -144,7 +144,7 @@ impl Producer {
             Some(message) => match payload::message(message, self.json)? {
                 Ok(bytes) => Some(bytes),
                 Err(text) => {
-                    // It is booked, and refused as `append` refuses it.
+                    // The core refuses and counts it, as `append` does.
                     let refused = self.core.append_json(&Unserialisable(text));
                     refused.map_err(|error| raised(py, &error))?;
                     None
@@ -166,19 +166,19 @@ impl Producer {
         Pending::new("restart", self.core.restart(), |py, ()| Ok(py.None()))
     }
 
-    /// The wait for the last write accepted so far; takes nothing from what a flush reports.
+    /// The wait for the last write accepted so far; takes nothing from the report of a flush.
     fn _last(&self) -> Option<Pending> {
         last(self.origin, &*self.core)
     }
 
-    /// Ends now: pending writes settle as ``cancelled``, or ``delivery-unknown`` where they were
+    /// Ends now: pending writes settle as ``cancelled``, or as ``delivery-unknown`` if they were
     /// under way.
     fn stop(&self) {
         self.let_go.store(true, Ordering::Relaxed);
         self.core.stop();
     }
 
-    /// The id as it goes on the wire: with its suffix if ``shared``.
+    /// The producer id as sent: with its suffix if ``shared``.
     #[getter]
     fn producer_id(&self) -> &str {
         self.core.producer_id()
@@ -220,7 +220,7 @@ impl Producer {
         Ok(self.snapshot(py)?.last_offset.map(|offset| offset.to_string()))
     }
 
-    /// Where the producer stands: ``connecting``, ``ready``, ``backoff``, ``reconnecting``,
+    /// The lifecycle state: ``connecting``, ``ready``, ``backoff``, ``reconnecting``,
     /// ``stopping``, ``stopped``, ``failed`` or ``fenced``.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
@@ -239,7 +239,7 @@ impl Producer {
         entries(py, &self.core.stats())
     }
 
-    /// Writes left pending by a handle nobody said the end of.
+    /// Writes left pending by a handle that no call has ended.
     fn _left_pending(&self) -> u64 {
         let said = self.let_go.load(Ordering::Relaxed) || self.origin.is_foreign();
         if said { 0 } else { self.core.snapshot().buffered_writes }
@@ -284,7 +284,7 @@ pub(crate) fn traverse(
     callables.traverse(visit)
 }
 
-/// Keeps the callables of a producer nobody has any more until its writes are settled, and told.
+/// Keeps the callables of a dropped producer until its writes are settled and reported.
 pub(crate) fn keep<T: Send + 'static>(callables: Callables, settled: durstream_core::Pending<T>) {
     if !callables.is_empty() {
         settled.on_dispatcher(move |_| dispatcher::with_python(|_| drop(callables)));

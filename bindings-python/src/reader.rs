@@ -1,4 +1,4 @@
-//! Reading a stream, and what it brings.
+//! Reading a stream, and its chunks.
 
 use durstream_core::StreamReader;
 use pyo3::prelude::*;
@@ -18,13 +18,14 @@ use crate::stream::Stream;
 #[pyclass(subclass, frozen, module = "durstream._durstream")]
 pub(crate) struct Reader {
     core: StreamReader,
-    /// Its stream's.
+    /// The functions of its stream.
     functions: Callables,
     origin: Origin,
 }
 
 impl Reader {
-    /// What takes a lock of the reader's, which a thread of the parent may have held at a fork.
+    /// Reads the reader's state under its lock, which a thread of the parent may have held at a
+    /// fork.
     fn look<T>(&self, py: Python<'_>, look: impl FnOnce(&StreamReader) -> T) -> PyResult<T> {
         self.origin.check_as("reader").map_err(|error| raised(py, &error))?;
         Ok(look(&self.core))
@@ -41,7 +42,7 @@ impl Reader {
         Ok(Reader { core, functions, origin: Origin::here() })
     }
 
-    /// The next chunk, or None at the present end of the stream; asked again after that, it looks
+    /// The next chunk, or None at the present end of the stream; a later call asks the server
     /// again. Blocks for at most ``timeout`` seconds; Ctrl-C interrupts it. A chunk that comes
     /// after the wait was given up is the next call's.
     #[pyo3(signature = (timeout=None))]
@@ -67,20 +68,19 @@ impl Reader {
         }))
     }
 
-    /// Where a later read goes on, to be kept as it is; None before anything was read from the
-    /// start.
+    /// The offset for a later read, opaque; None before anything was read from the start.
     #[getter]
     fn offset(&self, py: Python<'_>) -> PyResult<Option<String>> {
         self.look(py, |reader| reader.offset().map(|offset| offset.to_string()))
     }
 
-    /// Whether everything there was has been read.
+    /// Whether the reader has reached the present end.
     #[getter(up_to_date)]
     fn is_up_to_date(&self, py: Python<'_>) -> PyResult<bool> {
         self.look(py, StreamReader::up_to_date)
     }
 
-    /// Whether the stream has ended and everything has been read.
+    /// Whether the stream has ended and the reader has reached its end.
     #[getter(stream_closed)]
     fn is_stream_closed(&self, py: Python<'_>) -> PyResult<bool> {
         self.look(py, StreamReader::stream_closed)
@@ -98,11 +98,11 @@ impl Reader {
     }
 }
 
-/// A part of a stream, as one answer brought it. Never empty.
+/// A part of a stream, from one answer of the server. Never empty.
 #[pyclass(frozen, module = "durstream")]
 pub(crate) struct Chunk {
     core: durstream_core::Chunk,
-    /// The bytes as Python has them, once it asked.
+    /// The bytes as a Python object, once Python asked.
     data: PyOnceLock<Py<PyBytes>>,
 }
 
@@ -115,19 +115,19 @@ impl Chunk {
         self.data.get_or_init(py, made).bind(py)
     }
 
-    /// Where reading goes on after it: opaque, to be kept and given to a later ``read``.
+    /// The offset behind it: opaque, to be kept and given to a later ``read``.
     #[getter]
     fn offset(&self) -> &str {
         &self.core.offset
     }
 
-    /// Whether this was everything there was.
+    /// Whether the stream had nothing behind it.
     #[getter(up_to_date)]
     fn is_up_to_date(&self) -> bool {
         self.core.up_to_date
     }
 
-    /// Whether the stream has ended with it.
+    /// Whether the stream ends with it.
     #[getter(stream_closed)]
     fn is_stream_closed(&self) -> bool {
         self.core.stream_closed
@@ -135,7 +135,7 @@ impl Chunk {
 
     /// The messages of a JSON stream as Python values. Whole numbers are exact, however large.
     ///
-    /// Raises ``NotSupportedError`` where the stream holds no JSON.
+    /// Raises ``NotSupportedError`` on a stream that is not JSON.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let _inside = Inside::enter(py);
         let array = self.core.json_array().map_err(|error| raised(py, &error))?;
@@ -146,8 +146,8 @@ impl Chunk {
 
     /// The bytes as text.
     ///
-    /// Raises ``UnicodeDecodeError`` where they are no UTF-8: the end of a chunk may fall within a
-    /// character if a writer's did.
+    /// Raises ``UnicodeDecodeError`` if they are no UTF-8: the end of a chunk may fall within a
+    /// character if that of a writer's message did.
     fn text<'py>(&'py self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.data(py).call_method1("decode", ("utf-8",))
     }

@@ -1,5 +1,5 @@
-//! What a write returns: a number, its outcome where that is known, and ways to wait for it. And
-//! the small values of other calls.
+//! The receipt of a write: its number, its outcome where that is known, and ways to wait for it.
+//! And the small results of other calls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,19 +28,19 @@ pub(crate) fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound
     ))
 }
 
-/// What a flush found, as `durstream.FlushReport`.
+/// The report of a flush, as `durstream.FlushReport`.
 pub(crate) fn report(py: Python<'_>, report: FlushReport) -> PyResult<Py<PyAny>> {
     let class = imported::FLUSH_REPORT.get(py)?;
     Ok(class.call1((report.delivered, report.duplicates, report.uncertain))?.unbind())
 }
 
-/// How a stream was ended, as `durstream.CloseResult`.
+/// The result of ending a stream, as `durstream.CloseResult`.
 pub(crate) fn closed(py: Python<'_>, closed: durstream_core::CloseResult) -> PyResult<Py<PyAny>> {
     let class = imported::CLOSE_RESULT.get(py)?;
     Ok(class.call1((closed.final_offset.as_deref(),))?.unbind())
 }
 
-/// What a stream is, as `durstream.Metadata`.
+/// A stream's metadata, as `durstream.Metadata`.
 pub(crate) fn metadata(py: Python<'_>, found: durstream_core::Metadata) -> PyResult<Py<PyAny>> {
     let class = imported::METADATA.get(py)?;
     let found = class.call1((
@@ -72,7 +72,7 @@ pub(crate) struct Receipt {
     writer: Arc<dyn Writer>,
     id: u64,
     refused: Option<Error>,
-    /// The wait `outcome` looks at, so that looking often costs one.
+    /// The wait that `outcome` polls, so that asking often costs one wait.
     looked: Mutex<Looked>,
 }
 

@@ -13,17 +13,17 @@ use crate::pending::SIGNAL_INTERVAL;
 /// At least what the core adds to a write: its overhead, and the event around a value.
 const MARGIN: usize = 1024;
 
-/// What a handle of Python's needs of a core producer, whichever it is.
+/// The part of either core producer that its Python handle needs.
 pub(crate) trait Writer: Send + Sync {
     fn wait(&self, id: u64) -> durstream_core::Pending<Outcome>;
     fn stats(&self) -> Stats;
-    /// Whether there is nothing to wait for before a write of so many bytes; if there is, `ready`
-    /// waits for it.
+    /// Whether the caller need not wait before a write of so many bytes; if it has to, `ready`
+    /// does.
     fn finds_room(&self, size: usize) -> bool;
     fn ready(&self) -> durstream_core::Pending<()>;
 }
 
-/// What one producer waits for when its buffer is full.
+/// The wait of one producer for room in a full buffer.
 pub(crate) struct Room {
     largest: u64,
     patience: Duration,
@@ -41,8 +41,8 @@ impl Room {
     /// Waits up to `max_block_ms` for room for a write of `size` bytes that may become `most`; the
     /// core then takes it, or says why not. In a thread with a running event loop nothing waits.
     ///
-    /// A write tried in vain counts as undelivered, so the room is looked for first. Whoever
-    /// calls holds the GIL from the last look to the write, so nobody takes the room between.
+    /// A write tried in vain counts as undelivered, so the room is checked first. The caller holds
+    /// the GIL from the last check to the write, so no other Python thread takes the room between.
     pub(crate) fn wait(
         &self,
         py: Python<'_>,

@@ -1,4 +1,4 @@
-//! Appending what a source yields: the half that is the core's.
+//! Appending the messages of a source: the core's half.
 
 use durstream_core::SinkState;
 use pyo3::prelude::*;
@@ -18,7 +18,7 @@ use crate::stream::Stream;
 pub(crate) struct AppendSink {
     core: durstream_core::AppendSink,
     json: bool,
-    /// What the stream's requests ask, as long as anything is under way.
+    /// The stream's header functions, held while anything is under way.
     asked: Callables,
 }
 
@@ -31,7 +31,7 @@ impl AppendSink {
         Ok(AppendSink { core, json: stream.is_json(), asked: stream.asked(py) })
     }
 
-    /// What it can do with a message now: ``"ready"``, ``"full"`` or ``"failed"``.
+    /// Whether it takes a message now: ``"ready"``, ``"full"`` or ``"failed"``.
     fn state(&self, py: Python<'_>) -> &'static str {
         let _inside = Inside::enter(py);
         match self.core.state() {

@@ -86,9 +86,9 @@ pub(crate) struct State {
     core: Arc<StateProducer>,
     room: Room,
     origin: Origin,
-    /// Its `on_error`, and the headers' functions of whoever opened the producer first.
+    /// Its `on_error`, and the header functions of the producer's first open.
     callables: Callables,
-    /// Whether somebody said how this handle ends.
+    /// Whether a call has said how this handle ends.
     let_go: AtomicBool,
 }
 
@@ -168,7 +168,7 @@ impl State {
         self.write(py, value.len(), |core| core.upsert_json(&collection, value))
     }
 
-    /// Serialises and writes an entity; none if that is for Python's encoder.
+    /// Serialises and writes an entity; None if that is for Python's encoder.
     fn _upsert_value(
         &self,
         py: Python<'_>,
@@ -201,7 +201,7 @@ impl State {
         self.write(py, key.len(), |core| core.delete(&collection, &key))
     }
 
-    /// Books a value that was refused before it came here, with issues as (path, message).
+    /// Refuses and counts a value that the Python half refused, with issues as (path, message).
     fn _refuse(
         &self,
         py: Python<'_>,
@@ -244,7 +244,7 @@ impl State {
         Pending::new("wait_ready", self.core.ready(), |py, ()| Ok(py.None()))
     }
 
-    /// The wait for the last write accepted so far; takes nothing from what a flush reports.
+    /// The wait for the last write accepted so far; takes nothing from the report of a flush.
     fn _last(&self) -> Option<Pending> {
         last(self.origin, &*self.core)
     }
@@ -256,13 +256,13 @@ impl State {
     }
 
     /// Ends now, for all holders: pending writes settle as ``cancelled``, or
-    /// ``delivery-unknown`` where they were under way.
+    /// ``delivery-unknown`` if they were under way.
     fn stop(&self) {
         self.let_go.store(true, Ordering::Relaxed);
         self.core.stop();
     }
 
-    /// The id as it goes on the wire: with its suffix if ``shared``.
+    /// The producer id as sent: with its suffix if ``shared``.
     #[getter]
     fn producer_id(&self) -> &str {
         self.core.producer_id()
@@ -304,7 +304,7 @@ impl State {
         Ok(self.snapshot(py)?.last_offset.map(|offset| offset.to_string()))
     }
 
-    /// Where the producer stands: ``connecting``, ``ready``, ``backoff``, ``reconnecting``,
+    /// The lifecycle state: ``connecting``, ``ready``, ``backoff``, ``reconnecting``,
     /// ``stopping``, ``stopped``, ``failed`` or ``fenced``.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
@@ -328,7 +328,7 @@ impl State {
         self.core.is_same(&other.core)
     }
 
-    /// Writes left pending by a handle nobody said the end of.
+    /// Writes left pending by a handle that no call has ended.
     fn _left_pending(&self) -> u64 {
         let said = self.let_go.load(Ordering::Relaxed) || self.origin.is_foreign();
         if said { 0 } else { self.core.snapshot().buffered_writes }

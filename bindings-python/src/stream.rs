@@ -17,7 +17,7 @@ use crate::receipt::{closed, metadata, pending_outcome};
 #[pyclass(frozen, module = "durstream._durstream")]
 pub(crate) struct Stream {
     pub(crate) core: DurableStream,
-    /// Those of its headers, for whatever uses the stream.
+    /// The functions of its headers, for everything that uses the stream.
     pub(crate) functions: Callables,
 }
 
@@ -81,7 +81,7 @@ impl Stream {
         self.append_payload(py, payload::message(message, self.is_json())?, seq)
     }
 
-    /// The same for a value as JSON, text included.
+    /// Appends a value as JSON, text included, with a `Stream-Seq` if there is one.
     fn append_json(&self, value: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
         let py = value.py();
         let _inside = Inside::enter(py);
@@ -124,7 +124,7 @@ impl Stream {
         Ok(pending_outcome(appended, self.asked(py)))
     }
 
-    /// The functions a request asks, however long it takes.
+    /// The header functions of a request, held for as long as it takes.
     pub(crate) fn asked(&self, py: Python<'_>) -> Callables {
         let mut asked = Callables::default();
         asked.share(py, &self.functions);

@@ -1,4 +1,4 @@
-"""Values against the types of a dataclass or ``TypedDict``. What is not understood passes."""
+"""Values against the types of a dataclass or ``TypedDict``. An unknown type passes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def hints(kind: Any) -> Dict[str, Any]:
 
 
 def typed_dict_issues(value: Any, kind: Any, fields: Dict[str, Any], path: str = "") -> Issues:
-    """What is wrong with a value as a ``TypedDict``."""
+    """The issues of a value as a ``TypedDict``."""
     if not isinstance(value, collections.abc.Mapping):
         return [(path, f"not a dict but {_named(value)}")]
     return _fields(value, fields, set(kind.__required_keys__), path)
 
 
 def dataclass_issues(value: Any, kind: Any, fields: Dict[str, Any], path: str = "") -> Issues:
-    """What is wrong with a value as a dataclass or as the dict of one."""
+    """The issues of a value as a dataclass or as the dict of one."""
     declared = list(dataclasses.fields(kind))
     if isinstance(value, kind):
         value = {field.name: getattr(value, field.name) for field in declared}
@@ -97,7 +97,7 @@ def _union(value: Any, choices: Tuple[Any, ...], path: str) -> Issues:
     tried = [_issues(value, choice, path) for choice in choices]
     if any(not issues for issues in tried):
         return []
-    # What fits in the outer shape is nearer than what does not.
+    # A type whose outer shape fits is nearer than one whose shape does not.
     return min(tried, key=lambda issues: any(at == path for at, _ in issues))
 
 

@@ -1,4 +1,4 @@
-"""The errors, one class per kind, and what became of the writes they are about.
+"""The errors, one class per kind, and the outcomes of the writes they are about.
 
 Each error is built from what the core says about itself.
 """
@@ -23,14 +23,14 @@ class Issue:
 
     #: Where in the value, as a JSON Pointer (``/address/city``); empty for the whole value.
     path: str
-    #: What is wrong there.
+    #: The text: what is wrong there.
     message: str
 
 
 class DurstreamError(Exception):
     """The base of every error of this library."""
 
-    #: What went wrong, in one word, e.g. ``STALE_EPOCH``; the same in every language.
+    #: The kind, e.g. ``STALE_EPOCH``; the same in every language.
     code: str = "INTERNAL"
     #: The text without the URL.
     message: str
@@ -44,9 +44,9 @@ class DurstreamError(Exception):
     url: Optional[str] = None
     #: Why a write was refused at the call, e.g. ``invalid-key``.
     reason: Optional[str] = None
-    #: What was not written, where ``on_error`` receives this error.
+    #: The write that was not delivered, where ``on_error`` receives this error.
     failure: Optional[Failure] = None
-    #: What ``append_many`` had accepted before this error.
+    #: The receipts of the messages that ``append_many`` accepted before this error.
     receipts: Sequence[Receipt] = ()
 
     def __init__(self, message: str = "", **details: Any) -> None:
@@ -71,21 +71,21 @@ def _rebuilt(kind: Type[DurstreamError], message: str, details: Dict[str, Any]) 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The settled fate of one write."""
+    """The outcome of one write."""
 
     #: ``delivered``, ``delivery-unknown``, ``rejected``, ``cancelled`` or ``forgotten``.
     status: str
-    #: Why, where it was not delivered, e.g. ``invalid-key`` or ``expired``.
+    #: Why it was not delivered, e.g. ``invalid-key`` or ``expired``; None if it was.
     reason: Optional[str] = None
-    #: Delivered, and the server said it had it already.
+    #: Delivered, and the server said that it had the write already.
     duplicate: bool = False
     #: Delivered, and possibly twice: see ``on_uncertain``.
     maybe_duplicate: bool = False
-    #: Requests it took; 0 where nobody asked before it settled.
+    #: Requests sent for it; 0 if no caller waited before it settled.
     attempts: int = 0
-    #: The stream's offset after its batch, where somebody asked before it settled.
+    #: The stream's offset after its batch; only if a caller waited before it settled.
     offset: Optional[str] = None
-    #: The error, where it was not delivered.
+    #: The error; None if it was delivered.
     error: Optional[DurstreamError] = None
 
     @property
@@ -100,9 +100,9 @@ class Failure:
 
     #: The write's receipt id; 0 for failures that are not about one write.
     id: int
-    #: Its bytes as they would have gone out.
+    #: Its bytes as the library would have sent them.
     payload: bytes
-    #: What became of it.
+    #: Its outcome.
     outcome: Outcome
 
 
@@ -122,7 +122,7 @@ class ValidationError(DurstreamError, ValueError):
     collection: str = ""
     #: The entity's key, where it was known.
     key: Optional[str] = None
-    #: What the validator found.
+    #: The findings of the validator.
     issues: Tuple[Issue, ...] = ()
 
 
@@ -306,7 +306,7 @@ def _from_fields(fields: Dict[str, Any]) -> DurstreamError:
 
 
 def invalid(option: str, text: str) -> InvalidArgumentError:
-    """An argument the Python half refuses. Its texts are as short as the core's."""
+    """The error of an argument that the Python half refuses, its texts as short as the core's."""
     return InvalidArgumentError(_bounded(text), option=_bounded(option))
 
 

@@ -18,7 +18,7 @@ HeaderFunction = Callable[[], Union[str, Awaitable[str]]]
 
 
 def asked(function: HeaderFunction) -> Callable[[HeaderAnswer], None]:
-    """The function as it is called on the library's thread for callbacks. What it awaits runs on
+    """The function as it is called on the library's thread for callbacks. Its coroutine runs on
     the loop that runs now.
     """
     loop = _wait.running_loop()

@@ -1,4 +1,4 @@
-"""What every producer's handle can do: flush, let go, and be a context."""
+"""The methods of every producer's handle: flush, let go, and be a context."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from ._durstream import Pending
 
-#: What leaving a context grants beyond the time every write has, in seconds.
+#: How long leaving a context waits beyond the time every write has, in seconds.
 _GRACE = 5.0
-#: What leaving a context waits where writes have no limit, in seconds.
+#: How long leaving a context waits where writes have no limit, in seconds.
 _WITHOUT_LIMIT = 120.0
 
 
@@ -52,30 +52,36 @@ class Held:
         return _wait.within(timeout, self._flush)
 
     async def aflush(self) -> FlushReport:
-        """The same as ``flush`` for asyncio. May be cancelled."""
+        """Waits until everything accepted before this call is settled, as ``flush`` does, for
+        asyncio. May be cancelled.
+        """
         pending = self._flush()
         return await _wait.reported(pending, self._last())
 
     def detach(self, timeout: Optional[float] = None) -> FlushReport:
-        """Flushes and lets go without ending the stream. Raises as ``flush`` does."""
+        """Flushes and lets the producer go without ending the stream. Raises as ``flush`` does."""
         return _wait.within(timeout, self._detach)
 
     async def adetach(self) -> FlushReport:
-        """The same as ``detach`` for asyncio. May be cancelled."""
+        """Flushes and lets the producer go without ending the stream, as ``detach`` does, for
+        asyncio. May be cancelled.
+        """
         pending = self._detach()
         return await _wait.reported(pending, self._last())
 
     def wait_ready(self, timeout: Optional[float] = None) -> None:
-        """Waits until writes are taken at once: there is room in the buffer for the one that last
-        found none, or for any other. A ``StateProducer`` also waits until its stream is there.
+        """Waits until writes are taken at once: the buffer has room for the write that last found
+        none, or for any other. A ``StateProducer`` also waits until its stream exists.
 
-        Raises what the producer ended with, if it did, and ``TimeoutError`` after ``timeout``
-        seconds. Ctrl-C interrupts it.
+        Raises the error that the producer ended with, if it has, and ``TimeoutError`` after
+        ``timeout`` seconds. Ctrl-C interrupts it.
         """
         _wait.within(timeout, self._ready)
 
     async def aready(self) -> None:
-        """The same as ``wait_ready`` for asyncio. May be cancelled."""
+        """Waits until writes are taken at once, as ``wait_ready`` does, for asyncio. May be
+        cancelled.
+        """
         await _wait.result(self._ready())
 
     def __enter__(self) -> Self:

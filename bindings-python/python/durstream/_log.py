@@ -8,7 +8,7 @@ _logger = logging.getLogger("durstream")
 
 
 def warn(line: str) -> bool:
-    """Logs what the core has to say, if anybody listens.
+    """Logs a line of the core, if a logger takes it.
 
     Nobody does without a handler. Then the core writes to standard error by itself: Python's way
     there holds a lock while it waits for somebody to read, which the interpreter's end needs too.

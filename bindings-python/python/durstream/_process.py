@@ -1,4 +1,4 @@
-"""What concerns the whole process: nothing before the first open, and an end that is bounded."""
+"""The process around the producers: its start at the first open, and its bounded end."""
 
 from __future__ import annotations
 
@@ -37,20 +37,21 @@ def _at_exit() -> None:
     try:
         _durstream.shutdown(_exit_timeout)
     except DurstreamError:
-        pass  # what was given up is in the log
+        pass  # the log says how many writes were given up
     _durstream.end()
 
 
 def set_exit_timeout(seconds: float) -> None:
-    """How long the end of the process waits for pending writes: 3 seconds unless told, 0 not at
-    all."""
+    """Sets how long the end of the process waits for pending writes: 3 seconds unless set; with 0
+    it
+    does not wait."""
     global _exit_timeout
     _exit_timeout = _wait.seconds_of("seconds", seconds)
 
 
 def shutdown(timeout: float = 3.0) -> None:
-    """Stops everything: no new writes, accepted ones get ``timeout`` seconds (3 unless told) to be
-    delivered, what is left settles as ``producer-stopped``, and the library's threads end.
+    """Stops everything: no new writes, accepted ones get ``timeout`` seconds (3 unless given) to be
+    delivered, the rest settles as ``producer-stopped``, and the library's threads end.
 
     Handles stay safe to use and answer with ``ProducerClosedError``. A later open starts afresh.
     Must not be called from ``on_error``.
@@ -62,15 +63,15 @@ def flush_all(timeout: Optional[float] = None) -> None:
     """Waits until every write accepted so far, by any producer of this process, is settled, or for
     ``timeout`` seconds: then it raises ``TimeoutError``.
 
-    Use it at process exit, not in place of ``flush``: it does not say what was not delivered.
+    Use it at process exit, not in place of ``flush``: it does not report undelivered writes.
     """
     limit = math.inf if timeout is None else _wait.seconds_of("timeout", timeout)
     _durstream.flush_all(limit).wait()
 
 
 def set_buffer_budget(bytes: int) -> None:
-    """Bounds what all producers of this process together may buffer, in bytes: 512 MiB unless
-    told. Each producer has room for one batch (``max_batch_bytes``) whatever the others hold.
+    """Bounds the bytes that all producers of this process together may buffer: 512 MiB unless set.
+    Each producer has room for one batch (``max_batch_bytes``) whatever the others hold.
     """
     if isinstance(bytes, bool) or not isinstance(bytes, int) or not 0 <= bytes < 2**64:
         raise invalid("bytes", f"`bytes` takes a whole number from 0 on, not {bytes!r:.60}")

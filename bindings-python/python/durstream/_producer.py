@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ._options import Headers, Params, ProducerOptions
 
-#: Called on the library's thread for callbacks with what a write was not delivered for; the write
-#: itself is the error's ``failure``.
+#: Called on the library's thread for callbacks with the error of a write that was not delivered;
+#: the write itself is the error's ``failure``.
 OnError = Callable[[DurstreamError], Any]
 
 
@@ -25,11 +25,11 @@ class IdempotentProducer(Held, _durstream.Producer):
 
     Messages gather while requests are under way and go out in batches, repeated through failures
     under the same identity. The id stays the same over restarts: a new producer takes over from
-    an older one, whatever that one had written stays, and nothing is written twice. Any thread
+    an older one, everything the older one wrote stays, and nothing is written twice. Any thread
     may use it.
 
-    As a context it detaches when left. A producer that is merely let go of is still delivered
-    in the background, with a ``ResourceWarning``.
+    As a context it detaches when left. A producer that is only dropped still delivers its writes in
+    the background, with a ``ResourceWarning``.
     """
 
     def __new__(
@@ -57,8 +57,8 @@ class IdempotentProducer(Held, _durstream.Producer):
     def append_many(self, messages: Iterable[Any]) -> List[_durstream.Receipt]:
         """Appends messages in order, each as ``append`` does.
 
-        If one is refused, nothing behind it is looked at and the ones before it stay accepted: the
-        error carries their ``receipts``.
+        If a message is refused, those behind it are not appended and those before it stay accepted:
+        the error carries their ``receipts``.
         """
         try:
             each = iter(messages)
@@ -76,15 +76,18 @@ class IdempotentProducer(Held, _durstream.Producer):
 
     def restart(self, timeout: Optional[float] = None) -> None:
         """Begins a fresh session, which may claim the id, once everything accepted so far is
-        settled: the way back after another producer took over (``StaleEpochError``).
+        settled. It is the way back after another producer took over (``StaleEpochError``).
 
-        Raises ``ProducerClosedError`` or what the producer failed with, and ``TimeoutError``
-        after ``timeout`` seconds; it then goes on. Ctrl-C interrupts the wait.
+        Raises ``ProducerClosedError`` or the error that the producer failed with, and
+        ``TimeoutError`` after ``timeout`` seconds; the restart then goes on. Ctrl-C interrupts the
+        wait.
         """
         _wait.within(timeout, self._restart)
 
     async def arestart(self) -> None:
-        """The same as ``restart`` for asyncio."""
+        """Begins a fresh session once everything accepted so far is settled, as ``restart`` does,
+        for asyncio.
+        """
         await _wait.result(self._restart())
 
     def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
@@ -96,5 +99,5 @@ class IdempotentProducer(Held, _durstream.Producer):
         return _wait.within(timeout, lambda: self._close(message))
 
     async def aclose(self, message: Any = None) -> CloseResult:
-        """The same as ``close`` for asyncio."""
+        """Flushes, then ends the *stream* for everybody, as ``close`` does, for asyncio."""
         return await _wait.result(self._close(message))

@@ -1,4 +1,4 @@
-"""``StreamReader``: what is in a stream, chunk by chunk."""
+"""``StreamReader``: the content of a stream, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ class StreamReader(_durstream.Reader):
     or ``async for chunk in reader``.
 
     Made by ``DurableStream.read``. Transient failures are repeated up to ``max_retries`` times;
-    after any error the place is kept, and reading may be tried again. At the end an iteration
-    ends; a new one looks whether there is more by now. Any thread may use it, calls take turns. A
-    chunk nobody took, as when a wait was interrupted or cancelled, is the next call's.
+    after any error the reader keeps its place, and reading may be tried again. At the end an
+    iteration ends; a new one asks the server for more. Any thread may use it, calls take turns. A
+    chunk that no call took, as when a wait was interrupted or cancelled, is the next call's.
     """
 
     async def anext_chunk(self) -> Optional[Chunk]:
-        """The same as ``next_chunk`` for asyncio. May be cancelled."""
+        """The next chunk, or None at the present end, as ``next_chunk`` gives it, for asyncio. May
+        be cancelled.
+        """
         return await _wait.kept(self._next())
 
     def __aiter__(self) -> Self:

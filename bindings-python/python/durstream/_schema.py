@@ -1,4 +1,4 @@
-"""What a stream of entity state holds: collections, and how their values are validated."""
+"""The schema of a stream of entity state: its collections, and how their values are validated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     Collection = Dict[str, Any]
 
-#: Returns what to publish, or raises ``Refused``.
+#: Returns the value to publish, or raises ``Refused``.
 Validate = Callable[[Any], Any]
 Issues = List[Tuple[str, str]]
 
@@ -116,7 +116,7 @@ def _schema_text(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def _validator(name: str, schema: Any) -> Validate:
-    """How a schema that is none of the core's validates."""
+    """The validator of a schema that the core does not validate."""
     if isinstance(schema, type):
         if hasattr(schema, "model_validate") and hasattr(schema, "model_fields"):
             return _pydantic(schema)
@@ -128,7 +128,7 @@ def _validator(name: str, schema: Any) -> Validate:
             if _check.is_typed_dict(schema):
                 return _typed_dict(schema)
         except (NameError, TypeError) as error:
-            text = f"the types of `{schema.__name__}` in collection `{name}` cannot be told"
+            text = f"the types of `{schema.__name__}` in collection `{name}` cannot be resolved"
             raise invalid("schema", f"{text}: {error}") from None
     elif callable(schema):
         return _function(schema)

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def iterator(source: Iterable[Any]) -> AsyncIterator[Any]:
-    """What a source yields; text, bytes and mappings are one message, not a source."""
+    """The iterator of a source; text, bytes and mappings are one message, not a source."""
     if isinstance(source, (str, bytes, bytearray, memoryview, Mapping)):
         raise invalid("source", "`source` takes an iterable of messages: `append` takes one")
     try:
@@ -44,7 +44,7 @@ def iterator(source: Iterable[Any]) -> AsyncIterator[Any]:
 
 
 def async_iterator(source: Union[Iterable[Any], AsyncIterable[Any]]) -> AsyncIterator[Any]:
-    """The same for asyncio, where the source may be of either kind."""
+    """The iterator of a plain or async source, for asyncio."""
     return source.__aiter__() if isinstance(source, AsyncIterable) else iterator(source)
 
 
@@ -69,7 +69,7 @@ class _Awaited:
 
 
 class Blocking:
-    """Waits that block the thread: what awaits them never suspends."""
+    """Waits that block the thread: a coroutine that awaits them never suspends."""
 
     @staticmethod
     async def result(pending: Pending[T]) -> T:
@@ -98,25 +98,25 @@ class Awaiting:
 
     @staticmethod
     async def give_way() -> None:
-        import asyncio  # whoever awaits has it already
+        import asyncio  # a caller that awaits has it already
 
         await asyncio.sleep(0)
 
 
 class _Watched:
-    """A source that says nothing must not keep what failed to itself: its wait is cancelled then,
-    as by a timeout, and that is its end.
+    """A source whose wait is cancelled once a message failed, as by a timeout, and which ends then:
+    the failure must show even while the source gives nothing.
     """
 
     def __init__(self, sink: AppendSink, source: AsyncIterator[Any]) -> None:
-        import asyncio  # whoever awaits has it already
+        import asyncio  # a caller that awaits has it already
 
         self._sink = sink
         self._source = source
         self._cancelled = asyncio.CancelledError
         self._loop = asyncio.get_running_loop()
         self._task: Any = asyncio.current_task()
-        #: Held, or it would not wake anybody.
+        #: Held: a wait that is dropped wakes nobody.
         self._watch: Optional[Pending[None]] = None
         self._waiting = False
         self._let_go = False
@@ -149,7 +149,8 @@ class _Watched:
         return left > self._before
 
     def _is_stopped(self) -> bool:
-        """Whether a message was not delivered; if not, it is looked again when one is not."""
+        """Whether a message was not delivered; if all were, `_woken` checks again when one is not.
+        """
         if self._watch is None:
             watch = self._sink.stopped()
             if watch.watch(self._wake) is None:
@@ -161,7 +162,7 @@ class _Watched:
         try:
             self._loop.call_soon_threadsafe(self._woken)
         except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+            pass  # the loop is closed: no wait is left
 
     def _woken(self) -> None:
         self._watch = None
@@ -172,7 +173,7 @@ class _Watched:
 
 
 def blocking(work: Coroutine[Any, Any, T]) -> T:
-    """Runs what has only waits that block."""
+    """Runs a coroutine that has only waits that block."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -184,8 +185,8 @@ def blocking(work: Coroutine[Any, Any, T]) -> T:
 async def run(
     sink: AppendSink, source: AsyncIterator[Any], waits: Union[Type[Blocking], Type[Awaiting]]
 ) -> FlushReport:
-    """Appends everything a source yields. Once a message failed, or the source did, no more is
-    taken from it, and what is under way is waited for.
+    """Appends everything a source yields. Once a message or the source failed, takes no more from
+    it, and waits for the messages under way.
     """
     source = waits.asking(sink, source)
     failure: Optional[Exception] = None
@@ -207,7 +208,7 @@ async def run(
         try:
             while not sink.start_send(message):
                 await waits.result(sink.ready())
-        except Exception as error:  # of the message's own
+        except Exception as error:  # of the message itself
             failure = error
             break
     try:

@@ -29,16 +29,16 @@ def create_durable_stream(
     params: Optional[Params] = None,
     **options: Unpack[StateOptions],
 ) -> StateProducer:
-    """Opens the writer of entity state for a stream, or another handle on the one that is open
-    already: there is one per stream in a process.
+    """Opens the writer of entity state for a stream, or another handle on the open one: there is
+    one per stream in a process.
 
     The stream is given by ``stream_path`` below a server, or by its whole ``url``. Sends nothing
     itself; the stream is created or checked in the background before the first batch, so a
     producer may start before its server does.
 
-    Each handle's ``on_error`` is called for every write that is not delivered, whichever handle made
-    it, and each validates what it writes with its own ``schema``. Of header functions those of the
-    first open are called.
+    Each handle's ``on_error`` is called for every write that is not delivered, whichever handle
+    made it, and each handle validates its own writes with its own ``schema``. Only the header
+    functions of the first open are called.
     """
     if not isinstance(schema, StreamSchema):
         raise invalid("schema", "`schema` takes what `define_stream_schema` returns")
@@ -54,8 +54,8 @@ class StateProducer(Held, _durstream.State):
 
     Made by ``create_durable_stream``. Any thread may use it. As a context it detaches when left:
     the last handle on a stream lets its producer go. A handle that was detached writes no more, and
-    ends nothing that others hold; its ``on_error`` is told of the writes accepted before, and of no
-    later ones.
+    ends nothing that others hold; its ``on_error`` is called for the writes accepted before, and
+    for no later ones.
     """
 
     _schema: StreamSchema
@@ -79,20 +79,20 @@ class StateProducer(Held, _durstream.State):
         """Publishes an entity's whole new state. Waits for nothing but room in a full buffer.
 
         The value is a dict, an instance of the collection's model, or JSON as text or bytes, which
-        reaches the stream as it is. What cannot be accepted gives a rejected receipt (unknown
-        collection ``invalid-entity``, missing primary key ``invalid-key``, refused by the schema
-        ``invalid-value``, a full buffer, ...): nothing is sent. With ``strict`` it raises.
+        reaches the stream unchanged. A write that cannot be accepted gets a rejected receipt
+        (unknown collection ``invalid-entity``, missing primary key ``invalid-key``, refused by the
+        schema ``invalid-value``, a full buffer, ...): nothing is sent. With ``strict`` it raises.
         """
         kept = self._schema._collections.get(_name(collection))
         if kept is None:
-            return self._upsert(collection, b"{}")  # the core names the ones there are
+            return self._upsert(collection, b"{}")  # the core names the collections
         text: Optional[bytes] = None
         if isinstance(value, (str, bytes, bytearray, memoryview)):
             try:
                 text = value.encode() if isinstance(value, str) else bytes(value)
                 value = json.loads(text) if kept.validate is not None else None
             except (ValueError, RecursionError) as error:
-                # As the core says it, which may read what `json` does not.
+                # In the words of the core, which may read text that `json` does not.
                 reason, wrong = "invalid-value", f"the value is not one JSON value: {error}"
                 if text is None:
                     reason, wrong = "serialization-failed", str(error)
@@ -125,14 +125,14 @@ class StateProducer(Held, _durstream.State):
         issues: List[Tuple[str, str]],
     ) -> Receipt:
         if isinstance(value, dict) and key is None:
-            # Without its key an entity is none, whatever else is wrong with it.
+            # The missing key comes first, whatever else is wrong with the entity.
             missing = [("", f"the primary key `{primary_key}` is missing")]
             return self._refuse(collection, "invalid-key", None, missing)
         return self._refuse(collection, "invalid-value", key, issues)
 
     def delete(self, collection: str, key: Union[str, int, float, bool]) -> Receipt:
-        """Publishes that an entity is gone. Refuses as ``upsert`` does, whose keys it takes: text, a
-        number, True or False.
+        """Publishes that an entity is gone. Refuses as ``upsert`` does. A key is text, a number,
+        True or False.
         """
         _name(collection)
         if isinstance(key, str):
@@ -158,8 +158,8 @@ class StateProducer(Held, _durstream.State):
     def close(
         self, *, end_stream: bool = False, timeout: Optional[float] = None
     ) -> Union[FlushReport, CloseResult]:
-        """Flushes and lets go, for all holders. The stream itself goes on, it outlives a deploy;
-        ``end_stream=True`` ends it for everybody.
+        """Flushes and stops the producer, for all holders. The stream itself goes on: it outlives a
+        deploy. ``end_stream=True`` ends it for everybody.
 
         Raises as ``flush`` does; the stream is then not ended. Ctrl-C interrupts the wait.
         """
@@ -172,7 +172,7 @@ class StateProducer(Held, _durstream.State):
     @overload
     async def aclose(self, *, end_stream: Literal[True]) -> CloseResult: ...
     async def aclose(self, *, end_stream: bool = False) -> Union[FlushReport, CloseResult]:
-        """The same as ``close`` for asyncio."""
+        """Flushes and stops the producer, for all holders, as ``close`` does, for asyncio."""
         if end_stream:
             return await _wait.result(self._close_stream())
         pending = self._close()
@@ -180,7 +180,7 @@ class StateProducer(Held, _durstream.State):
 
 
 def _name(collection: object) -> str:
-    """A collection's name; the core says which there are."""
+    """A collection's name; the core knows the collections."""
     if isinstance(collection, str):
         return collection
     raise invalid("collection", f"`collection` takes text, not {collection!r:.60}")

@@ -19,15 +19,15 @@ class DurableStream:
     """A stream by its URL: create it, append to it, read it, end it, delete it.
 
     Any thread may use it. Appends carry a random identity, one per process and stream, so that
-    even they are not doubled by retries. With ``idempotent=False`` they carry none, and
-    are repeated only after what stored nothing; any other failure is raised, with ``definite``
-    false where the message may be in the stream. ``DurableStream(url)`` is the same as
+    retries never double them either. With ``idempotent=False`` they carry none, and are repeated
+    only after a failure that stored nothing; any other failure is raised, with ``definite`` false
+    where the message may be in the stream. ``DurableStream(url)`` is the same as
     ``DurableStream.connect(url)``.
 
     A value of ``headers`` may be a function, sync or async: a token that expires, say. It is
     called once for each request, on the library's thread for callbacks, and again after a 401 or
-    403. While it raises or gives no text, writes wait as in an outage. What it awaits runs on the
-    loop that was running when the handle was made, else on a loop of its own.
+    403. While it raises or gives no text, writes wait as in an outage. An async function runs on
+    the loop that was running when the handle was made, else on a loop of its own.
     """
 
     __slots__ = ("_native", "__weakref__")
@@ -77,8 +77,8 @@ class DurableStream:
         timeout: Optional[float] = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
-        """Creates the stream with ``body`` as its first content. One with the same configuration
-        that is there already is fine. With ``closed`` the stream has ended from the start; with
+        """Creates the stream with ``body`` as its first content. A stream that exists with the same
+        configuration is fine. With ``closed`` the stream has ended from the start; with
         ``fork_from`` it begins with another stream's content. Transient failures are repeated up
         to ``max_retries`` times. Ctrl-C interrupts the wait.
         """
@@ -95,7 +95,7 @@ class DurableStream:
         params: Optional[Params] = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
-        """The same as ``create`` for asyncio."""
+        """Creates the stream as ``create`` does, for asyncio."""
         return cls._of(await _wait.result(_creating(url, body, headers, params, options)))
 
     @property
@@ -109,7 +109,7 @@ class DurableStream:
         return self._native.content_type
 
     def head(self, timeout: Optional[float] = None) -> Metadata:
-        """Asks whether the stream is there, what it is and where it ends. Transient failures are
+        """Asks whether the stream exists, what it is and where it ends. Transient failures are
         repeated up to ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
 
         Raises ``StreamGoneError`` where its URL is blocked.
@@ -117,7 +117,9 @@ class DurableStream:
         return _wait.within(timeout, self._native.head)
 
     async def ahead(self) -> Metadata:
-        """The same as ``head`` for asyncio."""
+        """Asks whether the stream exists, what it is and where it ends, as ``head`` does, for
+        asyncio.
+        """
         return await _wait.result(self._native.head())
 
     def append(
@@ -126,17 +128,19 @@ class DurableStream:
         """Appends one message and waits for its outcome. Text and bytes are taken as they are: on
         a JSON stream as one JSON value. Any other value is written as JSON there.
 
-        With ``seq``, 1 to 256 visible ASCII characters, the server takes the message only if that
-        sorts after the ``seq`` of the last such message, and else it raises
+        With ``seq``, 1 to 256 visible ASCII characters, the server takes the message only if it
+        sorts after the ``seq`` of the last such message; else the call raises
         ``SequenceConflictError``. Such a message travels in a request of its own.
 
-        Raises what it was not delivered for. ``TimeoutError`` after ``timeout`` seconds says
-        nothing about the message, which is still under way.
+        Raises the error of a message that was not delivered. ``TimeoutError`` after ``timeout``
+        seconds says nothing about the message, which is still under way.
         """
         return _wait.within(timeout, lambda: self._appending(message, seq))
 
     async def aappend(self, message: Any, *, seq: Optional[str] = None) -> Outcome:
-        """The same as ``append`` for asyncio. Concurrent calls travel together."""
+        """Appends one message and waits for its outcome, as ``append`` does, for asyncio.
+        Concurrent calls travel together.
+        """
         return await _wait.result(self._appending(message, seq))
 
     def append_json(
@@ -150,14 +154,15 @@ class DurableStream:
         return self._native.append(message, _options.argument("seq", seq))
 
     def append_stream(self, source: Iterable[Any], *, seq: Optional[str] = None) -> FlushReport:
-        """Appends what an iterable yields, each a message of its own, in order: many travel in one
-        request, and the source is asked for more as fast as they are delivered. On a stream that
-        is not JSON, empty ones are skipped. ``seq`` is the first message's; the others follow
-        once it was taken.
+        """Appends every message that an iterable yields, in order: many travel in one request, and
+        the source is asked for more as fast as they are delivered. On a stream that is not JSON,
+        empty messages are skipped. ``seq`` is for the first message; the others follow once the
+        server took it.
 
         Raises ``DeliveryError`` with counts and first cause if a message was not delivered, and
-        takes no more from the source then. If the source raises, what came before is delivered,
-        and then its error is raised. Ctrl-C interrupts it; what was taken is still delivered.
+        takes no more from the source then. If the source raises, its earlier messages are
+        delivered, and then its error is raised. Ctrl-C interrupts it; messages already taken are
+        still delivered.
         """
         seq = _options.argument("seq", seq)
         messages = _sink.iterator(source)
@@ -167,8 +172,9 @@ class DurableStream:
     async def aappend_stream(
         self, source: Union[Iterable[Any], AsyncIterable[Any]], *, seq: Optional[str] = None
     ) -> FlushReport:
-        """The same as ``append_stream`` for asyncio, and for async iterables too. Cancelled, it
-        takes no more from the source; what it took is still delivered.
+        """Appends every message that an iterable yields, plain or async, as ``append_stream`` does,
+        for asyncio. Cancelled, it takes no more from the source; messages already taken are still
+        delivered.
         """
         seq = _options.argument("seq", seq)
         messages = _sink.async_iterator(source)
@@ -178,9 +184,9 @@ class DurableStream:
     def read(
         self, offset: Optional[str] = None, *, live: Union[bool, str] = False
     ) -> StreamReader:
-        """Reads what is there from ``offset`` on, or from the start: catching up. Following the
-        stream beyond its present end, as ``live`` is to say, is not there yet. The offset is one
-        that this stream gave. Sends nothing before the first chunk is asked for.
+        """Reads from ``offset``, or from the start, to the present end. Following the stream beyond
+        that, which ``live`` asks for, is not supported yet. The offset is one that this stream
+        gave. Sends nothing before the first chunk is asked for.
         """
         offset = _options.argument("offset", offset)
         return StreamReader(self._native, offset, _options.live(live))
@@ -192,19 +198,19 @@ class DurableStream:
         return _wait.within(timeout, lambda: self._native.close(message))
 
     async def aclose(self, message: Any = None) -> CloseResult:
-        """The same as ``close`` for asyncio."""
+        """Ends the stream as ``close`` does, for asyncio."""
         return await _wait.result(self._native.close(message))
 
     def delete(self, timeout: Optional[float] = None) -> None:
         """Deletes the stream with everything in it. Transient failures are repeated up to
         ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
 
-        Raises ``StreamNotFoundError`` if there is none.
+        Raises ``StreamNotFoundError`` if there is no stream.
         """
         _wait.within(timeout, self._native.delete)
 
     async def adelete(self) -> None:
-        """The same as ``delete`` for asyncio."""
+        """Deletes the stream with everything in it, as ``delete`` does, for asyncio."""
         await _wait.result(self._native.delete())
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What calls return: small values without behaviour."""
+"""The results of calls: small values without behaviour."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Optional, TypedDict
 
 @dataclass(frozen=True)
 class Metadata:
-    """Whether a stream is there, what it is, and where it ends."""
+    """Whether a stream exists, what it is, and where it ends."""
 
-    #: Whether there is one; if not, nothing else is known either.
+    #: Whether the stream exists; if not, nothing else is known either.
     exists: bool
-    #: Its content type, where the server says it.
+    #: Its content type, if the server says it.
     content_type: Optional[str] = None
-    #: The offset of its tail, opaque: where the next message will begin. Every stream has one.
+    #: The offset of its tail, opaque: the next message will begin there. Every stream has one.
     offset: Optional[str] = None
     #: Whether it has ended.
     stream_closed: bool = False
@@ -26,26 +26,26 @@ class Metadata:
 
 @dataclass(frozen=True)
 class FlushReport:
-    """What a flush found."""
+    """The report of a flush."""
 
     #: Writes delivered since the last flush.
     delivered: int = 0
-    #: Of these, the ones the server said it had already.
+    #: Of these, the writes that the server said it had already.
     duplicates: int = 0
-    #: Of the delivered, the ones that may be there twice.
+    #: Of the delivered writes, those that may be in the stream twice.
     uncertain: int = 0
 
 
 @dataclass(frozen=True)
 class CloseResult:
-    """How a stream was ended."""
+    """The result of ending a stream."""
 
-    #: The stream's final offset, where the server said it.
+    #: The stream's final offset, if the server said it.
     final_offset: Optional[str] = None
 
 
 class Stats(TypedDict):
-    """What a producer has done so far. At every instant
+    """The counters of a producer. At every instant
     ``accepted = delivered + rejected + cancelled + unknown + pending``."""
 
     accepted: int

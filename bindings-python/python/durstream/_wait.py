@@ -38,7 +38,7 @@ def within(timeout: Optional[float], start: Callable[[], Pending[T]]) -> T:
 def seconds_of(name: str, given: float) -> float:
     """An argument that is a number of seconds, checked."""
     try:
-        # What is text is no number, whatever it says.
+        # Text is no number, whatever it says.
         seconds = math.nan if isinstance(given, (str, bytes, bytearray)) else float(given)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
@@ -52,7 +52,7 @@ async def result(pending: Pending[T]) -> T:
     ready = pending.poll()
     if ready is not None:
         return _taken(ready)
-    import asyncio  # whoever awaits has it already
+    import asyncio  # a caller that awaits has it already
 
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Tuple[Optional[T], Optional[BaseException]]] = loop.create_future()
@@ -61,17 +61,17 @@ async def result(pending: Pending[T]) -> T:
         try:
             loop.call_soon_threadsafe(_settle, future, (value, error))
         except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+            pass  # the loop is closed: no wait is left
 
     pending.notify(hand_over)
     return _taken(await future)
 
 
 async def kept(pending: Pending[T]) -> T:
-    """Waits for a result that must not be lost: it is taken when there is someone to give it to,
+    """Waits for a result that must not be lost: it is taken when there is a caller to give it to,
     and a wait that is cancelled leaves it where it comes from.
     """
-    import asyncio  # whoever awaits has it already
+    import asyncio  # a caller that awaits has it already
 
     loop = asyncio.get_running_loop()
     there: asyncio.Future[None] = loop.create_future()
@@ -80,7 +80,7 @@ async def kept(pending: Pending[T]) -> T:
         try:
             loop.call_soon_threadsafe(_settle, there, None)
         except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+            pass  # the loop is closed: no wait is left
 
     ready = pending.watch(wake)
     if ready is None:
@@ -110,7 +110,7 @@ async def reported(pending: Pending[T], last: Optional[Pending[Outcome]]) -> T:
         ready = pending.poll()
     pause = 0.001
     while ready is None:
-        import asyncio  # whoever awaits has it already
+        import asyncio  # a caller that awaits has it already
 
         await asyncio.sleep(pause)
         pause = min(2 * pause, 0.05)
