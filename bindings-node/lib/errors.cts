@@ -7,7 +7,7 @@ import type { Receipt } from "./receipt.cjs";
 export interface Issue {
   /** Where in the value, as a JSON Pointer (`/address/city`); empty for the whole value. */
   readonly path: string;
-  /** What is wrong there. */
+  /** The text: what is wrong there. */
   readonly message: string;
 }
 
@@ -37,7 +37,7 @@ export interface ErrorFields {
   cause?: ErrorFields;
 }
 
-/** Every error of this library is one. */
+/** The base class of every error of this library. */
 export class DurstreamError extends Error {
   /** The kind as a constant, e.g. `STALE_EPOCH`. */
   readonly code: string;
@@ -51,7 +51,7 @@ export class DurstreamError extends Error {
   readonly status: number | undefined;
   /** The stream's URL, without user info and query. */
   readonly url: string | undefined;
-  /** What `appendMany` had accepted before this error. */
+  /** The receipts of the messages that `appendMany` accepted before this error. */
   declare receipts?: readonly Receipt[];
 
   /** @internal */
@@ -71,7 +71,7 @@ export class DurstreamError extends Error {
 
 /** An option, URL, schema or argument is missing or wrong. */
 export class InvalidArgumentError extends DurstreamError {
-  /** Which one. */
+  /** The name of the option or argument. */
   readonly option: string;
 
   /** @internal */
@@ -87,7 +87,7 @@ export class ValidationError extends DurstreamError {
   readonly collection: string;
   /** The entity's key, where it was known. */
   readonly key: string | undefined;
-  /** What the validator found. */
+  /** The findings of the validator. */
   readonly issues: readonly Issue[];
 
   /** @internal */
@@ -122,7 +122,7 @@ export class StaleEpochError extends DurstreamError {
 export class SequenceGapError extends DurstreamError {
   /** The number the server expects. */
   readonly expectedSeq: number;
-  /** The number it was sent. */
+  /** The sequence number that was sent. */
   readonly receivedSeq: number;
 
   /** @internal */
@@ -138,7 +138,7 @@ export class SequenceConflictError extends DurstreamError {}
 
 /** The stream has ended; nothing can be appended. */
 export class StreamClosedError extends DurstreamError {
-  /** Where it ended, if the server said so. */
+  /** Where the stream ended, if the server said so. */
   readonly finalOffset: string | undefined;
 
   /** @internal */
@@ -258,7 +258,7 @@ export function timedOut(what: string, timeoutMs: number): TimeoutError {
 }
 
 /**
- * Calls the native addon; what it throws becomes an error of this library.
+ * Calls the native addon; its exceptions become errors of this library.
  * @internal
  */
 export function calling<T>(call: () => T): T {

@@ -6,17 +6,17 @@ import type { NativeAnswer, NativeAsked } from "./native.cjs";
 /**
  * Gives a header's value for one request, at once or as a promise: a token that expires, say.
  *
- * Called on the event loop for each request; the value is kept for the request's repeats and asked
- * for again after 401 or 403. While it throws, rejects or gives something else than text, writes
- * wait as in an outage; so they do when it takes longer than `requestTimeoutMs`.
+ * Called on the event loop for each request. The value is kept for the request's repeats; after 401
+ * or 403 the function is called again. While it throws, rejects or gives something else than text,
+ * writes wait as in an outage; so they do when it takes longer than `requestTimeoutMs`.
  */
 export type HeaderFunction = () => string | PromiseLike<string>;
 
-/** A header's value, or what gives it. */
+/** A header's value, or the function that gives it. */
 export type HeaderValue = string | HeaderFunction;
 
 /**
- * What the core calls. Whatever the function does, it stops here.
+ * The function as the core calls it. No exception of it gets further.
  * @internal
  */
 export function headerFunction(give: () => unknown): NativeAsked {

@@ -1,4 +1,4 @@
-// What is text already, what becomes JSON, and what JSON cannot say.
+// Messages: text as it is, values as JSON, and the values that JSON cannot say.
 
 import { types } from "node:util";
 import type { Payload } from "./native.cjs";
@@ -23,14 +23,14 @@ export function serialise(message: unknown, json: boolean): Payload {
   );
 }
 
-/** Memory that other threads write to is read once: what is checked has to be what is sent. */
+/** Memory that other threads write to is read once: the same bytes are checked and sent. */
 function unshared(message: Payload): Payload {
   const shared = typeof message !== "string" && types.isSharedArrayBuffer(message.buffer);
   return shared ? new Uint8Array(message) : message;
 }
 
-// What JSON.stringify leaves behind where it silently lost something: numbers without a value and
-// functions in arrays (null), maps, sets, promises and ArrayBuffers ({}), Uint8Array, Buffer.
+// The traces that JSON.stringify leaves where it silently lost something: numbers without a value
+// and functions in arrays (null), maps, sets, promises and ArrayBuffers ({}), Uint8Array, Buffer.
 const SUSPICIOUS = /null|\{\}|\{"0":|"type":"Buffer"/;
 
 /** The JSON text of a value, as JSON.stringify writes it; throws {@link Unsayable}. */
@@ -38,7 +38,7 @@ export function stringify(value: unknown): string {
   return stringifyPlain(value) ?? stringifyAny(value);
 }
 
-/** The same for a value of which JSON says all at first sight; undefined for any other. */
+/** The JSON text of a value that JSON can say at first sight; undefined for any other. */
 export function stringifyPlain(value: unknown): string | undefined {
   try {
     return isPlain(value, 0) ? JSON.stringify(value) : undefined;
@@ -47,7 +47,10 @@ export function stringifyPlain(value: unknown): string | undefined {
   }
 }
 
-/** The same for any value, looking closer where something may be lost; throws {@link Unsayable}. */
+/**
+ * The JSON text of any value, with a closer look where something may be lost; throws {@link
+ * Unsayable}.
+ */
 export function stringifyAny(value: unknown): string {
   if (isBinary(value)) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
   let text: string | undefined;
@@ -123,7 +126,7 @@ function nameOf(value: unknown): string {
   }
 }
 
-/** The text of whatever was thrown. */
+/** The text of a thrown value. */
 export function textOf(thrown: unknown): string {
   try {
     return thrown instanceof Error ? thrown.message : String(thrown);

@@ -12,7 +12,7 @@ import { checkTimeout, optionsOf, valueOf } from "./wait.cjs";
 const SHUTDOWN_MS = 3000;
 const LONGEST_MS = 2 ** 32 - 1;
 
-/** What pending writes get when nothing else keeps Node alive. */
+/** How long pending writes get when nothing else keeps Node alive. */
 let exitTimeoutMs = 3000;
 let watching = false;
 
@@ -30,9 +30,9 @@ export function flushBeforeExit(): void {
 }
 
 /**
- * How long pending writes get once nothing else keeps Node alive, in milliseconds: 3 000 until set,
- * 0 is not at all. What is given up is counted in a line on standard error. `process.exit` waits for
- * nothing.
+ * Sets how long pending writes get once nothing else keeps Node alive, in milliseconds: 3 000 until
+ * set; with 0 it does not wait. A line on standard error says how many writes are given up.
+ * `process.exit` waits for nothing.
  */
 export function setExitTimeout(timeoutMs: number): void {
   checkTimeout(timeoutMs);
@@ -46,7 +46,7 @@ export function pendingCount(): number {
 
 /**
  * Waits until every write accepted so far, by any producer of this process, is settled; without
- * limit unless told. For outcomes use the producers' own `flush`.
+ * limit unless one is given. For outcomes use the producers' own `flush`.
  */
 export async function flushAll(options: { timeoutMs?: number } = {}): Promise<void> {
   const { timeoutMs = LONGEST_MS } = optionsOf(options);
@@ -69,10 +69,11 @@ export async function shutdown(options: { timeoutMs?: number } = {}): Promise<vo
 }
 
 /**
- * Bounds what all producers of this process together may buffer, in bytes; 512 MiB until set.
+ * Bounds the bytes that all producers of this process together may buffer; 512 MiB until set.
  *
- * Each producer has room for one batch (`maxBatchBytes`) of its own, whatever the others hold; what
- * is beyond comes out of this, first come, first served. A smaller bound takes nothing back.
+ * Each producer has room for one batch (`maxBatchBytes`) of its own, whatever the others hold;
+ * bytes beyond that come out of this bound, first come, first served. A smaller bound takes nothing
+ * back.
  */
 export function setBufferBudget(bytes: number): void {
   if (!Number.isSafeInteger(bytes) || bytes < 0) {
@@ -81,12 +82,12 @@ export function setBufferBudget(bytes: number): void {
   native.setBufferBudget(bytes);
 }
 
-/** Lets the event loop hand over what the core has queued for it. */
+/** Lets the event loop run the callbacks that the core has queued for it. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits for work that may fail; `onError` hears of the writes before whoever waits does. */
+/** Waits for work that may fail; `onError` is called for its writes before the wait ends. */
 export async function reporting<T>(
   writer: NativeWriter,
   onError: OnError | undefined,
@@ -103,7 +104,7 @@ export async function reporting<T>(
   }
 }
 
-/** What the core calls for a failure. Whatever `onError` does, it stops here. */
+/** The callback of the core for failures. No exception of `onError` gets further. */
 export function nativeCallback(onError: OnError | undefined): NativeCallback | undefined {
   if (onError === undefined) return undefined;
   return (text, payload) => {
@@ -123,7 +124,7 @@ function warnOf(thrown: unknown): void {
   process.emitWarning(`an onError callback failed: ${text}`, "DurstreamWarning");
 }
 
-/** Where a producer stands, as the core says it. */
+/** The state of a producer at one instant. */
 export interface Snapshot {
   /** `connecting`, `ready`, `backoff`, `reconnecting`, `stopping`, `stopped`, `failed` or `fenced`. */
   readonly state: Lifecycle;
@@ -131,7 +132,7 @@ export interface Snapshot {
   readonly attempt: number;
   /** Writes accepted and not settled. */
   readonly bufferedWrites: number;
-  /** Bytes they reserve, overhead included. */
+  /** Bytes that these writes reserve, overhead included. */
   readonly bufferedBytes: number;
   /** The most recent failure, transient ones included. */
   readonly lastError: DurstreamError | undefined;
@@ -168,7 +169,10 @@ export function snapshotOf(writer: NativeWriter): Snapshot {
   };
 }
 
-/** What a producer has done so far: `accepted` is the sum of the six fates of a write. */
+/**
+ * The counters of a producer: `accepted` is the sum of delivered, rejected, cancelled, unknown and
+ * pending.
+ */
 export interface Stats {
   readonly accepted: number;
   readonly delivered: number;
@@ -194,19 +198,19 @@ export function statsOf(writer: NativeWriter): Stats {
   return { ...rest, refusedInvalid, bufferedBytes } as unknown as Stats;
 }
 
-/** What a flush found. */
+/** The report of a flush. */
 export interface FlushReport {
   /** Writes delivered since the last flush. */
   readonly delivered: number;
-  /** Of these, the ones the server said it had already. */
+  /** Of these, the writes that the server said it had already. */
   readonly duplicates: number;
-  /** Of the delivered, the ones that may be there twice. */
+  /** Of the delivered writes, those that may be in the stream twice. */
   readonly uncertain: number;
 }
 
-/** How a stream was ended. */
+/** The result of ending a stream. */
 export interface CloseResult {
-  /** The stream's final offset, where the server said it. */
+  /** The stream's final offset, if the server said it. */
   readonly finalOffset: string | undefined;
 }
 

@@ -9,7 +9,7 @@ export interface OptionRow {
   readonly scopes: readonly string[];
 }
 
-/** The core's words. */
+/** The core's options, reasons and error classes. */
 export interface Vocabulary {
   readonly options: readonly OptionRow[];
   readonly reasons: readonly string[];

@@ -1,4 +1,4 @@
-// What the native addon shows (bindings-node/src). Results and errors cross as JSON text.
+// The exports of the native addon (bindings-node/src). Results and errors cross as JSON text.
 
 /** A wait for one result. */
 export interface NativeWait {
@@ -12,11 +12,11 @@ export interface NativeWait {
 /** The id of an accepted write, or JSON text: `{"refused":outcome}` or `{"error":error}`. */
 export type Written = number | string;
 export type Payload = string | Uint8Array;
-/** A function that holds what it writes to: cheaper than a method of a class. */
+/** A function that holds its producer: cheaper than a method of a class. */
 export type NativeWrite = (message: Payload) => Written;
 export type NativeCallback = (text: string, payload: Uint8Array) => void;
 
-/** Where a header's value for one request goes, once. */
+/** Takes a header's value for one request, once. */
 export interface NativeAnswer {
   give(value: string): void;
   fail(why: string): void;
@@ -29,7 +29,7 @@ export interface Given {
   settings: string[];
   headers: string[];
   params: string[];
-  /** The names of the headers whose values are functions, and whom to ask for each. */
+  /** The names of the headers whose values are functions, and the function of each. */
   askedHeaders: string[];
   asked: NativeAsked[];
 }
@@ -48,7 +48,7 @@ export interface NativeStream {
   readonly isJson: boolean;
 }
 
-/** What is appended of one source. */
+/** The messages of one source on their way. */
 export interface NativeSink {
   state(): "ready" | "full" | "failed";
   /** Whether there was room for it. */
@@ -79,12 +79,12 @@ export interface NativeChunk {
   readonly streamClosed: boolean;
 }
 
-/** What receipts wait with. */
+/** The waits of receipts. */
 export interface NativeReceipts {
   wait(id: number): NativeWait;
 }
 
-/** What both producers have. */
+/** The methods of both producers. */
 export interface NativeWriter {
   flush(): NativeWait;
   ready(): NativeWait;
@@ -115,7 +115,7 @@ export interface NativeSchema {
 export interface NativeState extends NativeWriter {
   isSame(other: NativeState): boolean;
   release(): void;
-  /** They hold nothing open. */
+  /** The waits of this producer's receipts, which hold nothing open. */
   receipts(): NativeReceipts;
   upserter(collection: string): NativeWrite;
   delete(collection: string, key: string): Written;

@@ -1,4 +1,4 @@
-// Options: their types here, their meaning, ranges and defaults in the core's table.
+// Options: their types are here, their meaning, ranges and defaults in the core's table.
 
 import { invalidArgument, notSupported } from "./errors.cjs";
 import type { DurstreamError } from "./errors.cjs";
@@ -23,9 +23,9 @@ export type ParamsRecord =
 export interface Failure {
   /** The write's receipt id; 0 for failures that are not about one write. */
   readonly id: number;
-  /** Its bytes as they would have gone out. */
+  /** Its bytes as the library would have sent them. */
   readonly payload: Uint8Array;
-  /** What became of it. */
+  /** Its outcome. */
   readonly outcome: Outcome;
 }
 
@@ -43,7 +43,7 @@ export interface PlaceOptions {
    * `DURABLE_STREAMS_URL`, then `services__streams__http__0`.
    */
   endpoints?: string | readonly string[] | undefined;
-  /** What a base URL without a path gets before `streamPath`; by default `/v1/stream`. */
+  /** The path of a base URL that has none, before `streamPath`; by default `/v1/stream`. */
   pathPrefix?: string | undefined;
   /** Lifetime in seconds since the last read or write, set at creation. */
   ttlSeconds?: number | undefined;
@@ -97,7 +97,7 @@ export interface WriterOptions extends RequestOptions {
   maxBlockMs?: number | undefined;
   /** How long a write may take from call to outcome, in milliseconds; 0 is without limit. */
   deliveryTimeoutMs?: number | undefined;
-  /** What to do where only the server could know whether a write is stored, and it forgot. */
+  /** What to do when only the server could know whether a write is stored, and it forgot. */
   onUncertain?: "resend" | "report" | undefined;
   /** Aborting begins the shutdown: no new writes, the accepted ones are delivered. */
   signal?: AbortSignal | undefined;

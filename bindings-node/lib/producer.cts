@@ -11,8 +11,8 @@ export interface IdempotentProducerOptions extends WriterOptions {}
  * Writes messages to a stream, each exactly once, in the order of the calls.
  *
  * Calls answer at once with a {@link Receipt}; messages gather while requests are under way. The id
- * stays the same over restarts: a new producer takes over from an older one of the same id, what
- * that one had written stays, and nothing is written twice.
+ * stays the same over restarts: a new producer takes over from an older one of the same id,
+ * everything the older one wrote stays, and nothing is written twice.
  */
 export class IdempotentProducer extends Writer {
   constructor(stream: DurableStream, producerId: string, options: IdempotentProducerOptions = {}) {

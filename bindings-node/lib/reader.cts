@@ -5,9 +5,9 @@ import type { NativeChunk, NativeReader, NativeStep } from "./native.cjs";
 import { optionsOf, settled, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
-/** Where a read starts, and what ends its waits. */
+/** Where a read starts, and the signal that ends its waits. */
 export interface ReadOptions {
-  /** From an earlier read, append or head; by default the stream's start. */
+  /** The offset of an earlier read, append or head; by default the stream's start. */
   offset?: string | undefined;
   /** Following the stream as it grows is not supported yet. */
   live?: false | undefined;
@@ -19,9 +19,9 @@ export interface ReadOptions {
 export class Chunk {
   readonly #native: NativeChunk;
   #data: Uint8Array | undefined;
-  /** Where the stream goes on after it. */
+  /** The offset behind it. */
   readonly offset: string;
-  /** Whether it reaches the stream's end of that moment. */
+  /** Whether it reached the stream's end at that moment. */
   readonly upToDate: boolean;
   /** Whether the stream has ended and this is its last part. */
   readonly streamClosed: boolean;
@@ -60,8 +60,8 @@ export class Chunk {
 /**
  * Reads a stream from an offset to its present end: `for await (const chunk of reader)`.
  *
- * Nothing is lost by leaving the loop early or by giving a wait up: whoever asks next gets the next
- * chunk. Asking again at the end asks the server again. For one caller at a time.
+ * Leaving the loop early or giving a wait up loses nothing: the next call gets the next chunk. At
+ * the end another call asks the server again. For one caller at a time.
  */
 export class StreamReader implements AsyncIterable<Chunk> {
   readonly #native: NativeReader;
@@ -74,9 +74,9 @@ export class StreamReader implements AsyncIterable<Chunk> {
   }
 
   /**
-   * The next chunk; `undefined` where the reader has caught up. Transient failures are repeated up
+   * The next chunk; `undefined` once the reader has caught up. Transient failures are repeated up
    * to `maxRetries` times. Rejects with a `StreamNotFoundError`, an `InvalidArgumentError` for an
-   * offset the server does not take, a `ProtocolError` for broken JSON, and so on.
+   * offset that the server does not know, a `ProtocolError` for broken JSON, and so on.
    */
   async nextChunk(options: WaitOptions = {}): Promise<Chunk | undefined> {
     const { signal = this.#signal, timeoutMs } = optionsOf(options);
@@ -100,12 +100,12 @@ export class StreamReader implements AsyncIterable<Chunk> {
     };
   }
 
-  /** Where a later read goes on; `undefined` before the first answer of a read from the start. */
+  /** The offset for a later read; `undefined` before the first answer of a read from the start. */
   get offset(): string | undefined {
     return this.#native.offset ?? undefined;
   }
 
-  /** Whether the last answer reached the stream's end of that moment. */
+  /** Whether the last answer reached the stream's end at that moment. */
   get upToDate(): boolean {
     return this.#native.upToDate;
   }

@@ -1,11 +1,11 @@
-// What a write returns.
+// Receipts: the results of writes.
 
 import { DurstreamError, ProducerClosedError, errorFrom } from "./errors.cjs";
 import type { ErrorFields } from "./errors.cjs";
 import type { NativeReceipts, Written } from "./native.cjs";
 import { settled } from "./wait.cjs";
 
-/** What finally became of a write. */
+/** The final status of a write. */
 export type Status = "delivered" | "delivery-unknown" | "rejected" | "cancelled" | "forgotten";
 
 /** Every {@link Reason}, in the core's order. */
@@ -37,20 +37,20 @@ export const REASONS = [
 /** Why a write was not delivered, or a call not done. */
 export type Reason = (typeof REASONS)[number];
 
-/** The settled fate of one write. */
+/** The outcome of one write. */
 export interface Outcome {
   readonly status: Status;
-  /** Why, where it was not delivered. */
+  /** Why it was not delivered. */
   readonly reason?: Reason;
-  /** Delivered, and the server said it had it already. */
+  /** Delivered, and the server said that it had the write already. */
   readonly duplicate: boolean;
   /** Delivered, and possibly twice: see `onUncertain`. */
   readonly maybeDuplicate: boolean;
-  /** Requests it took; 0 where nobody asked before it settled. */
+  /** Requests sent for it; 0 if no caller waited before it settled. */
   readonly attempts: number;
-  /** The stream's offset after its batch, where somebody asked before it settled. */
+  /** The stream's offset after its batch, if a caller waited before it settled. */
   readonly offset?: string;
-  /** The error, where it was not delivered. */
+  /** The error, if it was not delivered. */
   readonly error?: DurstreamError;
 }
 
@@ -82,7 +82,7 @@ export function outcomeFrom(fields: OutcomeFields): Outcome {
   };
 }
 
-/** A number, and the way to what became of the write. Costs nothing until looked at; no thenable. */
+/** The number of a write, and the wait for its outcome. Costs nothing until asked; no thenable. */
 export class Receipt {
   /** The number of the write, from 1 in call order; 0 if it was not accepted. */
   readonly id: number;
@@ -103,7 +103,7 @@ export class Receipt {
     return this.accepted ? undefined : (this.#source as Outcome);
   }
 
-  /** The outcome, once it is settled. Made at first sight, and never rejected. */
+  /** The outcome, once it is settled. Made at first use, and never rejected. */
   get completion(): Promise<Outcome> {
     this.#completion ??= this.accepted
       ? outcomeOf(this.#source as NativeReceipts, this.id)
@@ -116,7 +116,7 @@ async function outcomeOf(source: NativeReceipts, id: number): Promise<Outcome> {
   try {
     return outcomeFrom(await settled<OutcomeFields>("the write", () => source.wait(id)));
   } catch (error) {
-    // The library was shut down meanwhile: nobody will know any more.
+    // The library was shut down before: the outcome stays unknown.
     const common = { duplicate: false, maybeDuplicate: false, attempts: 0 };
     const reason = error instanceof ProducerClosedError ? "producer-stopped" : "producer-failed";
     return {
@@ -140,7 +140,7 @@ export function receiptOf(written: Written, source: NativeReceipts): Receipt {
 }
 
 /**
- * The receipt of a write the facade could not even hand over.
+ * The receipt of a write that the facade could not hand over.
  * @internal
  */
 export function rejectedReceipt(error: unknown): Receipt {

@@ -1,4 +1,4 @@
-// What a stream of entity state holds: collections, and how their values are validated.
+// The schema of a stream of entity state: its collections, and how their values are validated.
 
 import { InvalidArgumentError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
@@ -32,7 +32,7 @@ export interface CollectionDefinition {
 /** Collections by their names. */
 export type Collections = Readonly<Record<string, CollectionDefinition>>;
 
-/** What `upsert` takes for a validator: its input type, where it tells. */
+/** The type that `upsert` takes for a validator: its input type, if it has one. */
 export type InferInput<S> = S extends {
   readonly "~standard": { readonly types?: { readonly input: infer Input } | undefined };
 }
@@ -46,7 +46,7 @@ type Validate = StandardSchema["~standard"]["validate"];
 /** A collection ready to validate. */
 export interface Collection {
   readonly primaryKey: string;
-  /** Missing where the core validates. */
+  /** Missing if the core validates. */
   readonly validate: Validate | undefined;
 }
 
@@ -128,10 +128,10 @@ function isJsonSchema(schema: unknown): boolean {
   return prototype === null || prototype === Object.prototype;
 }
 
-/** The validated value, or what the validator found. */
+/** The validated value, or the issues the validator found. */
 export type Verdict = { readonly value: unknown } | { readonly issues: Issue[] };
 
-/** Asks a Standard Schema. What it throws is a finding; a promise is a wrong schema. */
+/** Asks a Standard Schema. An exception is an issue; a promise is a wrong schema. */
 export function validated(name: string, validate: Validate, value: unknown): Verdict {
   try {
     return verdictOf(name, validate(value));

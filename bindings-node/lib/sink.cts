@@ -1,4 +1,4 @@
-// Appending what a source yields: in order, with bounded memory.
+// Appending the messages of a source: in order, with bounded memory.
 
 import { DeliveryError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable } from "./json.cjs";
@@ -7,10 +7,10 @@ import type { NativeSink, Payload } from "./native.cjs";
 import { valueOf } from "./wait.cjs";
 import type { Patience } from "./wait.cjs";
 
-/** How long a source that never waits may keep everybody else waiting. */
+/** How long a source that never waits may hold the event loop. */
 const SLICE_MS = 5;
 
-/** A web stream as TypeScript's DOM library has it, too. */
+/** A web stream, also as TypeScript's DOM library types it. */
 export interface ReadableSource<T> {
   getReader(): {
     read(): Promise<{ done: boolean; value?: T | undefined }>;
@@ -18,7 +18,7 @@ export interface ReadableSource<T> {
   };
 }
 
-/** Where messages come from, one after the other. */
+/** A source of messages, one after the other. */
 export type Source<T> = Iterable<T | PromiseLike<T>> | AsyncIterable<T> | ReadableSource<T>;
 
 /** A source's iterator; text and bytes are one message, not a source. */
@@ -55,14 +55,14 @@ class Asked<T> {
   readonly #source: AsyncIterator<T, unknown, undefined>;
   #ended = false;
   #letGo: () => void = () => undefined;
-  /** What the source failed with. */
+  /** The error of the source. */
   failure: { readonly error: unknown } | undefined;
 
   constructor(source: AsyncIterator<T, unknown, undefined>) {
     this.#source = source;
   }
 
-  /** The next message; undefined at the end, good or bad, or once it was let go. */
+  /** The next message; undefined at the end, good or bad, or once the source was let go. */
   next(): Promise<{ readonly message: T } | undefined> {
     return new Promise((resolve) => {
       this.#letGo = () => resolve(undefined);
@@ -86,7 +86,7 @@ class Asked<T> {
     this.#letGo();
   }
 
-  /** Tells the source that no more is taken of it, without waiting for what it does then. */
+  /** Tells the source that no more is taken from it, without waiting for its cleanup. */
   async leave(): Promise<void> {
     if (this.#ended) return;
     try {
@@ -98,8 +98,8 @@ class Asked<T> {
 }
 
 /**
- * Appends everything a source yields: what `payloadOf` makes of it. Once a message failed, or the
- * source did, no more is taken from it, and what is under way is waited for.
+ * Appends everything a source yields, as the payloads that `payloadOf` makes of it. Once a message
+ * or the source failed, takes no more from it, and waits for the messages under way.
  */
 export async function appendAll<T>(
   native: NativeSink,
@@ -118,7 +118,7 @@ export async function appendAll<T>(
     const report = valueOf<FlushReport>(await patience.wait(native.close().done()));
     if (failure === undefined) return report;
   } catch (error) {
-    // The source's own would have been told.
+    // The source's own error would have been thrown.
     if (failure && error instanceof DeliveryError) error.cause.cause ??= failure.error;
     throw error;
   }
@@ -141,13 +141,13 @@ async function give<T>(
       native.refuse(error.message);
     }
   };
-  // A source that says nothing must not keep what failed to itself.
+  // A failure must show even while the source gives nothing.
   let [watching, sent] = [false, false];
   const watch = async (): Promise<void> => {
     sent = true;
     if (watching) return;
     watching = true;
-    // What is sent before a settled one is heard of has to be watched, too.
+    // Messages sent before that wait ended have to be watched, too.
     while (sent) {
       sent = false;
       await native.stopped().done();

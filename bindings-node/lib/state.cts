@@ -23,7 +23,7 @@ import type { Collection, Collections, InferInput } from "./schema.cjs";
 import { onAbort, optionsOf, settled, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
-/** Which stream, what it holds, and how to write. */
+/** The stream, its schema, and how to write. */
 export interface StateProducerOptions<C extends Collections> extends PlaceOptions, WriterOptions {
   /** The stream's collections. */
   schema: StreamSchema<C>;
@@ -39,7 +39,7 @@ export interface StateCloseOptions extends WaitOptions {
   endStream?: boolean | undefined;
 }
 
-/** What is each holder's own. */
+/** The schema, `onError` and signal of one holder. */
 interface Own {
   readonly schema: unknown;
   readonly signal: AbortSignal | undefined;
@@ -51,8 +51,8 @@ const TOKEN = Symbol("createDurableStream");
 
 /**
  * Publishes the state of entities to one stream, each change exactly once, in call order. Each open
- * is a holder: its `onError` is told of every write that is not delivered while it is one, its own
- * validators check what it writes, and its signal begins the end.
+ * is a holder: while it is one, its `onError` is called for every write that is not delivered. Its
+ * own validators check its writes, and its signal begins the end.
  */
 export class StateProducer<C extends Collections = Collections> {
   readonly #native: NativeState;
@@ -121,20 +121,20 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   /**
-   * Publishes an entity's whole new state. What cannot be accepted gives a rejected receipt, and
-   * nothing is sent: unknown collection, missing primary key, a value the schema refuses, a full
-   * buffer.
+   * Publishes an entity's whole new state. A write that cannot be accepted gets a rejected receipt,
+   * and nothing is sent: unknown collection, missing primary key, a value the schema refuses, a
+   * full buffer.
    */
   upsert<K extends keyof C & string>(collection: K, value: InferInput<C[K]["schema"]>): Receipt {
     return this.#upsert(collection, value);
   }
 
-  /** The same from JSON text, which reaches the stream as it is. */
+  /** Publishes an entity's whole new state from JSON text, which reaches the stream unchanged. */
   upsertJson<K extends keyof C & string>(collection: K, text: string | Uint8Array): Receipt {
     return this.#upsert(collection, text);
   }
 
-  /** Publishes that an entity is gone. Keys are what `upsert` takes for one. */
+  /** Publishes that an entity is gone, by its key as `upsert` takes it. */
   delete<K extends keyof C & string>(collection: K, key: string | number | boolean): Receipt {
     const text = ["number", "bigint", "boolean"].includes(typeof key) ? String(key) : key;
     if (typeof text !== "string" || (typeof key === "number" && !Number.isFinite(key))) {
@@ -150,14 +150,14 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   /**
-   * Waits until the stream was created or found and there is room for the write that last found
-   * none, or for any other. Rejects with what the producer ended with.
+   * Waits until the stream was created or found and the buffer has room for the write that last
+   * found none, or for any other. Rejects with the error that the producer ended with.
    */
   async ready(options?: WaitOptions): Promise<void> {
     await this.#settled<null>("ready", () => this.#native.ready(), options);
   }
 
-  /** Flushes, leaves the registry and lets go, for all holders. With `endStream`, ends the stream. */
+  /** Flushes and stops the producer, for all holders. With `endStream`, ends the stream. */
   close(options: StateCloseOptions & { endStream: true }): Promise<CloseResult>;
   close(options?: StateCloseOptions): Promise<FlushReport>;
   async close(options: StateCloseOptions = {}): Promise<FlushReport | CloseResult> {
@@ -182,8 +182,8 @@ export class StateProducer<C extends Collections = Collections> {
 
   /**
    * Flushes and lets this holder go at the end of `await using`; the last one lets the producer go.
-   * It is told of what was accepted before, and of nothing later; it writes no more, and ends nothing
-   * that others hold.
+   * Its `onError` is called for the writes accepted before, and for no later ones; the holder
+   * writes no more, and ends nothing that others hold.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#settled<FlushReport>("flush", () => {
@@ -227,7 +227,7 @@ export class StateProducer<C extends Collections = Collections> {
     return this.snapshot().lastOffset;
   }
 
-  /** Everything about where the producer stands, at one instant. */
+  /** The state of the producer at one instant. */
   snapshot(): Snapshot {
     return snapshotOf(this.#native);
   }
@@ -237,7 +237,7 @@ export class StateProducer<C extends Collections = Collections> {
     return statsOf(this.#native);
   }
 
-  /** The id as it goes on the wire: with its suffix if `shared`. */
+  /** The producer id as sent: with its suffix if `shared`. */
   get producerId(): string {
     return this.#native.producerId;
   }
@@ -249,7 +249,7 @@ export class StateProducer<C extends Collections = Collections> {
 
   #upsert(name: string, given: unknown): Receipt {
     const collection = this.#schema.get(name);
-    // The core says which collections there are.
+    // The core knows the collections.
     if (collection === undefined) return this.#receipt(this.#native.upserter(String(name))("{}"));
     let payload: Payload;
     try {
@@ -259,7 +259,7 @@ export class StateProducer<C extends Collections = Collections> {
         const value = isSerialised(given) ? parse(given) : given;
         const verdict = validated(name, collection.validate, value);
         if ("issues" in verdict) return this.#invalid(name, collection, value, verdict.issues);
-        // Text the validator left alone stays as it came, byte for byte.
+        // Text that the validator left unchanged stays as it is, byte for byte.
         const untouched = isSerialised(given) && verdict.value === value;
         payload = untouched ? given : stringify(verdict.value);
       }
@@ -283,7 +283,7 @@ export class StateProducer<C extends Collections = Collections> {
   #invalid(name: string, collection: Collection, value: unknown, issues: Issue[]): Receipt {
     const key = keyOf(value, collection);
     if (key === undefined && typeof value === "object" && value !== null) {
-      // The core looks for the key before it validates, and so says what is missing.
+      // The core checks the key before it validates, and so says that it is missing.
       return this.#receipt(this.#upserter(name)("{}"));
     }
     const flat = issues.flatMap((issue) => [issue.path, issue.message]);
@@ -311,10 +311,10 @@ if (Symbol.asyncDispose === undefined) {
 const opened = new Map<string, WeakRef<StateProducer>[]>();
 
 /**
- * Opens the writer of entity state for a stream, or becomes a holder of the one that is open already:
- * there is one per stream. An open with the `schema`, `onError` and `signal` of an earlier one gets
- * the same object, any other one a handle of its own. Functions among the `headers` are those of
- * whoever opened it first. Sends nothing itself, so that it may start before its server does.
+ * Opens the writer of entity state for a stream, or becomes a holder of the open one: there is one
+ * per stream. An open with the `schema`, `onError` and `signal` of an earlier one gets the same
+ * object, any other open a handle of its own. Only the header functions of the first open are
+ * called. Sends nothing itself, so that it may start before its server does.
  */
 export function createDurableStream<C extends Collections>(
   options: StateProducerOptions<C>,
@@ -334,7 +334,7 @@ function keyOf(value: unknown, { primaryKey }: Collection): string | undefined {
   return typeof key === "number" || typeof key === "boolean" ? String(key) : undefined;
 }
 
-/** Text that is no JSON: the same to a validator outside the core as to the core. */
+/** Text that is no JSON: a validator outside the core refuses it as the core does. */
 class NotJson extends Unsayable {}
 
 function parse(given: Payload): unknown {

@@ -22,7 +22,7 @@ import type { WaitOptions } from "./wait.cjs";
 import { writableOf } from "./writable.cjs";
 import type { WritableOptions } from "./writable.cjs";
 
-/** Which stream, and how to reach it. */
+/** The stream, and how to reach it. */
 export interface DurableStreamOptions extends PlaceOptions, RequestOptions {
   /** The stream's content type, set at creation; by default `application/octet-stream`. */
   contentType?: string | undefined;
@@ -35,9 +35,10 @@ export interface DurableStreamOptions extends PlaceOptions, RequestOptions {
   /** Messages (JSON) or bytes beyond `forkOffset` that the fork still inherits; 0. */
   forkSubOffset?: number | undefined;
   /**
-   * Appends carry a random identity: repeated through any failure, and never doubled; on. Off, they
-   * carry none: repeated, up to `maxRetries` times, only after what stored nothing. Any other
-   * failure is told, with `definite` false where the message may be in the stream.
+   * Appends carry a random identity: they are repeated through any failure, and never doubled; on.
+   * Off, they carry none: they are repeated, up to `maxRetries` times, only after a failure that
+   * stored nothing. Any other failure rejects, with `definite` false where the message may be in
+   * the stream.
    */
   idempotent?: boolean | undefined;
   /** How often anything but an idempotent append is repeated after a transient failure; 8. */
@@ -52,17 +53,17 @@ export interface DurableStreamOptions extends PlaceOptions, RequestOptions {
   warnOnHttp?: boolean | undefined;
 }
 
-/** The same with the stream's first content. */
+/** Options to create a stream, with its first content. */
 export interface CreateOptions extends DurableStreamOptions {
   /** The stream's first content. */
   body?: Message | undefined;
 }
 
-/** What the server knows about a stream that is there. */
+/** The metadata of a stream that exists. */
 export interface HeadResultExists {
   readonly exists: true;
   readonly contentType: string | undefined;
-  /** The stream's tail: a read from here gets what comes after. */
+  /** The offset of the stream's tail: a read from here gets later messages. */
   readonly offset: string;
   /** Whether the stream has ended. */
   readonly streamClosed: boolean;
@@ -82,7 +83,7 @@ export interface HeadResultNotFound {
   readonly expiresAt?: undefined;
 }
 
-/** What a HEAD found. */
+/** The result of a HEAD. */
 export type HeadResult = HeadResultExists | HeadResultNotFound;
 
 interface MetadataFields {
@@ -94,11 +95,11 @@ interface MetadataFields {
   expiresAt: string | null;
 }
 
-/** What goes with one append, and how it waits. */
+/** The options of one append, and of its wait. */
 export interface AppendOptions extends WaitOptions {
   /**
-   * Orders the appends of several writers (`Stream-Seq`): visible ASCII that has to sort after the
-   * one of the last append that had any; else a `SequenceConflictError`.
+   * Orders the appends of several writers (`Stream-Seq`): visible ASCII that has to sort after that
+   * of the last append that had one; else the append rejects with a `SequenceConflictError`.
    */
   seq?: string | undefined;
   /** The stream's own content type, if given at all. */
@@ -115,7 +116,7 @@ export interface CloseOptions extends WaitOptions {
 
 const OWN = ["signal", "batching", "warnOnHttp", "body"];
 
-/** A stream by its URL: create it, look at it, append to it, read it, end it, delete it. */
+/** A stream by its URL: create it, append to it, read it, end it, delete it. */
 export class DurableStream {
   readonly #native: NativeStream;
   readonly #signal: AbortSignal | undefined;
@@ -129,7 +130,7 @@ export class DurableStream {
     flushBeforeExit();
   }
 
-  /** Creates the stream; one with the same configuration that is there already is fine. */
+  /** Creates the stream; one that exists with the same configuration is fine. */
   static async create(options: CreateOptions): Promise<DurableStream> {
     const stream = new DurableStream(options);
     const body = options.body === undefined ? "" : stream.#payload(options.body);
@@ -142,7 +143,7 @@ export class DurableStream {
     return new DurableStream(options);
   }
 
-  /** What the server knows about a stream, without a handle on it. */
+  /** The metadata of a stream, without a handle on it. */
   static async head(options: DurableStreamOptions): Promise<HeadResult> {
     return new DurableStream(options).head();
   }
@@ -163,7 +164,7 @@ export class DurableStream {
   }
 
   /**
-   * What the server knows about the stream; `{ exists: false }` if there is none. Rejects with a
+   * The metadata of the stream; `{ exists: false }` if there is no stream. Rejects with a
    * `StreamGoneError` where its URL is blocked.
    */
   async head(options: WaitOptions = {}): Promise<HeadResult> {
@@ -172,16 +173,16 @@ export class DurableStream {
   }
 
   /**
-   * Appends one message, or what a promise of one resolves to, and waits for its outcome. Calls
-   * keep their order: what is appended after a promise waits for that.
+   * Appends one message, or the message of a promise, and waits for its outcome. Calls keep their
+   * order: a message appended after a promise waits for it.
    */
   async append(
     message: Message | PromiseLike<Message>,
     options: AppendOptions = {},
   ): Promise<Outcome> {
-    // Asked once: some only begin when they are, and begin anew each time.
+    // Asked once: some thenables begin their work each time they are asked.
     const promised = isThenable(message) ? Promise.resolve(message) : undefined;
-    promised?.catch(() => undefined); // this call tells of it
+    promised?.catch(() => undefined); // this call rejects with it
     const seq = this.#checkAppend(options);
     const start = (payload?: Payload): NativeWait => this.#native.append(payload as Payload, seq);
     const given = promised ?? this.#payload(message);
@@ -189,14 +190,15 @@ export class DurableStream {
   }
 
   /**
-   * Appends what a source yields, each a message of its own, in order: many travel in one request,
-   * and the source is asked for more as fast as they are delivered. On a stream that is not JSON,
-   * empty ones are skipped. `seq` is the first message's; the others follow once it was taken.
+   * Appends every message that a source yields, in order: many travel in one request, and the
+   * source is asked for more as fast as they are delivered. On a stream that is not JSON, empty
+   * messages are skipped. `seq` is for the first message; the others follow once the server took
+   * it.
    *
    * Rejects with a `DeliveryError`, counts and first cause, if a message was not delivered; no more
-   * is taken from the source then. If the source fails, what came before is delivered, and then
-   * its error is thrown. Given up by its signal or `timeoutMs`, it takes no more from the source;
-   * what it took is still delivered.
+   * is taken from the source then. If the source fails, its earlier messages are delivered, and
+   * then its error is thrown. Given up by its signal or `timeoutMs`, it takes no more from the
+   * source; messages already taken are still delivered.
    */
   async appendStream(source: Source<Message>, options: AppendOptions = {}): Promise<FlushReport> {
     const seq = this.#checkAppend(options);
@@ -207,7 +209,7 @@ export class DurableStream {
       if (last !== undefined) await patience.wait(last);
       const { isJson } = this.#native;
       const own = calling(() => new native.AppendSink(this.#native, seq));
-      const iterator = iteratorOf(source); // last: from here on it is ours to let go of
+      const iterator = iteratorOf(source); // last: from here on this call has to let it go
       return await appendAll(own, iterator, (message) => serialise(message, isJson), patience);
     } finally {
       patience.release();
@@ -222,7 +224,7 @@ export class DurableStream {
     return writableOf(this.#native, { signal: this.#signal, ...optionsOf(options) });
   }
 
-  /** Ends the stream: what was appended before is delivered first. */
+  /** Ends the stream: messages appended before are delivered first. */
   async close(options: CloseOptions = {}): Promise<CloseResult> {
     this.#checkAppend(options);
     const body = options.body === undefined ? undefined : this.#payload(options.body);
@@ -230,7 +232,9 @@ export class DurableStream {
     return closeResult(await this.#inTurn("close", body, start, options));
   }
 
-  /** Deletes the stream for everybody; a `StreamNotFoundError` if there is none. */
+  /**
+   * Deletes the stream for everybody; rejects with a `StreamNotFoundError` if there is no stream.
+   */
   async delete(options: WaitOptions = {}): Promise<void> {
     const waiting = this.#waiting(options);
     await settled<null>("delete", () => this.#native.delete(), waiting);
@@ -251,7 +255,7 @@ export class DurableStream {
     return { signal: signalOf(signal), timeoutMs };
   }
 
-  /** Hands over in the order of the calls, and waits for the result. */
+  /** Hands a message over in the order of the calls, and waits for the result. */
   async #inTurn<T>(
     what: string,
     given: Payload | undefined | PromiseLike<Message>,

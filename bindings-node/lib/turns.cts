@@ -1,18 +1,18 @@
-// Calls that keep their order, although what some of them hand over comes later.
+// Calls that keep their order, although some of them get their message later.
 
 /** A place in the order of calls. */
 export interface Turn {
-  /** Settled once everything before was handed over or given up; undefined if nothing is before. */
+  /** Settled once every call before has handed over or given up; undefined if there is none. */
   readonly before: Promise<void> | undefined;
   /** Hands on: this call has handed over, or given up. */
   done(): void;
 }
 
-/** Who is before whom. */
+/** The order of calls. */
 export class Turns {
   #last: Promise<void> | undefined;
 
-  /** Settled once everybody who took a place has handed over; undefined if nobody has to. */
+  /** Settled once every call that took a place has handed over; undefined if none has to. */
   get last(): Promise<void> | undefined {
     return this.#last;
   }

@@ -44,7 +44,7 @@ export function valueOf<T>(text: string): T {
   return result.value;
 }
 
-/** Waits for what the native call starts. */
+/** Waits for the result of a native call. */
 export async function settled<T>(
   what: string,
   start: () => NativeWait,
@@ -101,7 +101,7 @@ export class Patience {
   /** Waits for a result, or for the end of the patience: then it throws the reason. */
   wait<T>(work: PromiseLike<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      // Whatever comes first counts; the other is not unhandled.
+      // The first of the two counts; the other is not unhandled.
       if (this.#end !== undefined) reject(this.#end.reason);
       this.#reject = reject;
       work.then(resolve, reject);
@@ -119,7 +119,7 @@ export class Patience {
     if (this.#end !== undefined) throw this.#end.reason;
   }
 
-  /** What is left of it, for a wait of the core. */
+  /** The rest of the patience, for a wait of the core. */
   get rest(): WaitOptions {
     const until = this.#until;
     const timeoutMs = until === undefined ? undefined : Math.max(0, until - performance.now());
@@ -136,8 +136,8 @@ export class Patience {
 const listeners = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**
- * Calls back when a signal aborts; returns what forgets it. One listener per signal, however many
- * producers one shutdown ends: Node warns at the eleventh.
+ * Calls back when a signal aborts; returns the function that forgets it. One listener per signal,
+ * however many producers one shutdown ends: Node warns at the eleventh.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   let callbacks = listeners.get(signal);

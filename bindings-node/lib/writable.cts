@@ -10,25 +10,27 @@ import type { WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
 import { Writer } from "./writer.cjs";
 
-/** How what is piped is written: the options of a producer, and its id, random if not given. */
+/** The options of the producer behind a pipe, and its id, random if not given. */
 export interface WritableOptions extends WriterOptions {
   producerId?: string | undefined;
 }
 
-/** What may be under way, in bytes and messages, where a producer's buffer is not smaller. */
+/** How much may be under way, in bytes and messages, where a producer's buffer is not smaller. */
 const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_MESSAGES = 8192;
-/** At least what the core adds to a message. */
+/** At least the bytes that the core adds to a message. */
 const OVERHEAD = 512;
 
-/** Messages under way, up to one whose receipt tells when all of them are settled. */
+/** Messages under way, up to one whose receipt settles after all of them. */
 interface Part {
   bytes: number;
   messages: number;
   last: Receipt | undefined;
 }
 
-/** What is under way of a pipe: two parts, so that one goes on while the other is waited for. */
+/**
+ * The messages of a pipe under way: two parts, so that one goes on while the other is waited for.
+ */
 class Parts {
   readonly #maxBytes: number;
   readonly #maxMessages: number;
@@ -41,8 +43,8 @@ class Parts {
   }
 
   /**
-   * Waits until a message of so many bytes fits in, which whatever is alone does. Others may have
-   * filled the process.
+   * Waits until a message of so many bytes fits in; alone, a message of any size does. Other
+   * producers may have filled the budget of the process.
    */
   async room(size: number, writer: Writer): Promise<void> {
     for (;;) {
@@ -82,7 +84,7 @@ export function writableOf(
   return new WritableStream<Message>({
     async write(message) {
       const payload = payloadOf(message, isJson);
-      if (payload === undefined) return void writer.append(message); // it says why not
+      if (payload === undefined) return void writer.append(message); // the receipt says why not
       if (!isJson && payload.length === 0) return;
       const size = Buffer.byteLength(payload);
       await parts.room(size, writer);
@@ -97,7 +99,7 @@ export function writableOf(
   });
 }
 
-/** What a message is written as; undefined for one that cannot be. */
+/** The payload of a message; undefined for one that cannot be written. */
 function payloadOf(message: Message, isJson: boolean): Payload | undefined {
   try {
     return serialise(message, isJson);

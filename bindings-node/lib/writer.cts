@@ -1,4 +1,4 @@
-// What a producer and a pipe write with.
+// The writer of producers and pipes.
 
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable, isSerialised, serialise, stringifyAny, stringifyPlain } from "./json.cjs";
@@ -50,15 +50,15 @@ export class Writer {
   }
 
   /**
-   * Accepts one message: one JSON value on a JSON stream, text or bytes on any other. Throws where
-   * it cannot be accepted; its outcome comes with the receipt, `flush` or `onError`.
+   * Accepts one message: one JSON value on a JSON stream, text or bytes on any other. Throws if it
+   * cannot be accepted; its outcome comes with the receipt, `flush` or `onError`.
    */
   append(message: Message): Receipt {
     if (isSerialised(message)) return receiptOf(this.#append(message), this.#native);
     return this.#appendValue(message);
   }
 
-  /** The same; what would be thrown is a rejected receipt. */
+  /** Accepts one message as `append` does; an error becomes a rejected receipt. */
   tryAppend(message: Message): Receipt {
     try {
       return this.append(message);
@@ -67,7 +67,7 @@ export class Writer {
     }
   }
 
-  /** Serialises whatever it gets as JSON, text too, and accepts it. */
+  /** Serialises a value as JSON, text too, and accepts it. */
   appendJson(value: unknown): Receipt {
     const text = stringifyPlain(value);
     if (text !== undefined) return receiptOf(this.#appendJson(text), this.#native);
@@ -75,8 +75,8 @@ export class Writer {
   }
 
   /**
-   * Accepts several messages in order, each as `append` does. Where one is refused, nothing behind
-   * it is looked at and the ones before it stay accepted: the error carries their `receipts`.
+   * Accepts several messages in order, each as `append` does. If a message is refused, those behind
+   * it are not appended and those before it stay accepted: the error carries their `receipts`.
    */
   appendMany(messages: Iterable<Message>): Receipt[] {
     if (typeof Object(messages)[Symbol.iterator] !== "function") {
@@ -98,17 +98,17 @@ export class Writer {
   }
 
   /**
-   * Waits until writes are taken at once: there is room for the one that last found none
-   * (`BufferFullError`), or for any other. Rejects with what the producer ended with.
+   * Waits until writes are taken at once: the buffer has room for the write that last found none
+   * (`BufferFullError`), or for any other. Rejects with the error that the producer ended with.
    */
   async ready(options?: WaitOptions): Promise<void> {
     await this.#settled<null>("ready", () => this.#native.ready(), options);
   }
 
   /**
-   * Begins a fresh session, which may claim the id, once everything accepted so far is settled: the
-   * way back after another producer took over (`StaleEpochError`). Rejects with a
-   * `ProducerClosedError`, or with what the producer failed with.
+   * Begins a fresh session, which may claim the id, once everything accepted so far is settled. It
+   * is the way back after another producer took over (`StaleEpochError`). Rejects with a
+   * `ProducerClosedError`, or with the error that the producer failed with.
    */
   async restart(options?: WaitOptions): Promise<void> {
     await this.#settled<null>("restart", () => this.#native.restart(), options);
@@ -126,7 +126,7 @@ export class Writer {
     return closeResult(result);
   }
 
-  /** Flushes and lets go without ending the stream. */
+  /** Flushes and stops the producer without ending the stream. */
   async detach(options?: WaitOptions): Promise<FlushReport> {
     const detach = (): NativeWait => {
       this.#forgetSignal?.();
@@ -176,7 +176,7 @@ export class Writer {
     return this.snapshot().state;
   }
 
-  /** Everything about where the producer stands, at one instant. */
+  /** The state of the producer at one instant. */
   snapshot(): Snapshot {
     return snapshotOf(this.#native);
   }
@@ -186,7 +186,7 @@ export class Writer {
     return statsOf(this.#native);
   }
 
-  /** The id as it goes on the wire: with its suffix if `shared`. */
+  /** The producer id as sent: with its suffix if `shared`. */
   get producerId(): string {
     return this.#native.producerId;
   }
@@ -207,7 +207,9 @@ export class Writer {
     return receiptOf(this.#append(payload), this.#native);
   }
 
-  /** A value as text; one that cannot be written is booked, and what `append` would throw thrown. */
+  /**
+   * A value as text; one that cannot be written is counted as refused, and throws as in `append`.
+   */
   #serialised<T>(serialising: () => T): T {
     try {
       return serialising();

@@ -1,4 +1,4 @@
-//! How things cross to JavaScript: receipts as numbers, everything else as JSON text.
+//! How values cross to JavaScript: receipts as numbers, everything else as JSON text.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -58,7 +58,7 @@ pub fn settled<T>(result: durstream_core::Result<T>, value: impl FnOnce(&T) -> V
     }
 }
 
-/// The fate of a write.
+/// The outcome of a write.
 pub fn outcome(outcome: &Outcome) -> Value {
     json!({
         "status": outcome.status.as_str(),
@@ -71,7 +71,7 @@ pub fn outcome(outcome: &Outcome) -> Value {
     })
 }
 
-/// What a flush found.
+/// The report of a flush.
 pub fn report(report: &FlushReport) -> Value {
     json!({
         "delivered": report.delivered,
@@ -80,12 +80,12 @@ pub fn report(report: &FlushReport) -> Value {
     })
 }
 
-/// How a stream ended.
+/// The result of ending a stream.
 pub fn closed(result: &CloseResult) -> Value {
     json!({ "finalOffset": result.final_offset.as_deref() })
 }
 
-/// What the server knows about a stream.
+/// The metadata of a stream.
 pub fn metadata(metadata: &Metadata) -> Value {
     json!({
         "contentType": metadata.content_type.as_deref(),
@@ -97,7 +97,7 @@ pub fn metadata(metadata: &Metadata) -> Value {
     })
 }
 
-/// Where a producer stands.
+/// The state of a producer.
 pub fn snapshot(snapshot: &Snapshot) -> String {
     let snapshot = json!({
         "state": snapshot.state.as_str(),

@@ -13,14 +13,14 @@ use crate::crossing::outcome;
 type Arguments = FnArgs<(String, Uint8Array)>;
 /// Weak: it does not keep Node alive.
 type Channel = ThreadsafeFunction<Arguments, (), Arguments, Status, false, true>;
-/// What the facade registers: the failure's text, the write's bytes.
+/// The function that the facade registers: of the failure's text and the write's bytes.
 pub type Callback<'a> = Function<'a, Arguments, ()>;
 
 /// Bytes of failures under way to JavaScript before the dispatcher waits for it: the core gives
 /// a write's room back when the callback returns, so this bounds what is held beyond it.
 const WINDOW_BYTES: usize = 1 << 20;
-/// What a failure counts beside its payload; so at most 512 are under way, fewer than Node hands
-/// over in one turn of its event loop.
+/// The bytes a failure counts beside its payload; so at most 512 are under way, fewer than Node
+/// hands over in one turn of its event loop.
 const OVERHEAD: usize = 2048;
 
 /// The core's callbacks for a JavaScript function.

@@ -1,4 +1,4 @@
-//! Headers whose values are functions: asked for on the event loop, answered from there.
+//! Headers whose values are functions, which are called on the event loop.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use napi::bindgen_prelude::Function;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
-/// Weak: what waits for the answer keeps Node alive, or nothing does.
+/// Weak: the wait for the answer keeps Node alive, or nothing does.
 type Channel = ThreadsafeFunction<HeaderAnswer, (), HeaderAnswer, Status, false, true>;
-/// What the facade registers.
+/// The function that the facade registers.
 pub type Asked<'a> = Function<'a, HeaderAnswer, ()>;
 
-/// Where one value goes, once. Collected without one, it fails.
+/// Takes one value, once. Collected without one, it fails.
 #[napi]
 pub struct HeaderAnswer {
     answer: Option<durstream_core::HeaderAnswer>,
@@ -29,7 +29,7 @@ impl HeaderAnswer {
         }
     }
 
-    /// There is none now.
+    /// Says that there is no value now.
     #[napi]
     pub fn fail(&mut self, why: String) {
         if let Some(answer) = self.answer.take() {

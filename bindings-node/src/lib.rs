@@ -1,4 +1,4 @@
-//! The Node face of `durstream_core`: what the typed facade in `lib/` calls, and nothing else.
+//! The Node face of `durstream_core`: the functions that the typed facade in `lib/` calls.
 //!
 //! Results and errors cross as JSON text, so that one place, the facade, makes JavaScript's
 //! classes of them. No promise made here is ever rejected: its text says what went wrong.

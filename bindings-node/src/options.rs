@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::crossing::guarded;
 use crate::header::{Asked, header_fn};
 
-/// What the facade makes of an options object: flat lists of names and values, and the names of
+/// The facade's form of an options object: flat lists of names and values, and the names of
 /// the headers whose values are functions beside those.
 #[napi(object, object_to_js = false)]
 pub struct Given<'env> {
@@ -17,9 +17,9 @@ pub struct Given<'env> {
     pub headers: Vec<String>,
     /// Query parameters.
     pub params: Vec<String>,
-    /// The names of the headers that are asked for.
+    /// The names of the headers whose values are functions.
     pub asked_headers: Vec<String>,
-    /// Whom to ask for each of them.
+    /// The function of each of them.
     pub asked: Vec<Asked<'env>>,
 }
 
@@ -49,7 +49,7 @@ impl Given<'_> {
     }
 }
 
-/// The core's words as JSON text: its options (name, kind, who takes it), the reasons of
+/// The core's vocabulary as JSON text: its options (name, kind, constructors), the reasons of
 /// refusals, and the classes of errors.
 #[napi]
 pub fn vocabulary() -> String {

@@ -1,4 +1,4 @@
-//! What concerns every producer of the process.
+//! Functions for all producers of the process.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::crossing::settled;
 use crate::wait::promise;
 
-/// The end is the facade's: once Node has ended, nobody is there to be told what became of a write.
+/// The facade has an end of its own: once Node has ended, no callback can run.
 #[napi_derive::module_init]
 fn own_end() {
     durstream_core::set_exit_timeout(Duration::ZERO);
@@ -22,13 +22,14 @@ pub fn pending_count() -> f64 {
     durstream_core::pending_count() as f64
 }
 
-/// Bounds what all producers together may buffer. The facade has checked that it is a count.
+/// Bounds the bytes that all producers together may buffer. The facade has checked that it is a
+/// count.
 #[napi]
 pub fn set_buffer_budget(bytes: f64) {
     durstream_core::set_buffer_budget(bytes as u64);
 }
 
-/// Waits until everything accepted is settled, and after it until `onError` was told of it.
+/// Waits until everything accepted is settled, and then until `onError` was called for it.
 #[napi]
 pub fn flush_all(env: &Env, timeout_ms: u32) -> napi::Result<Object<'_>> {
     let timeout = Duration::from_millis(timeout_ms.into());

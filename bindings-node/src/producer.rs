@@ -49,21 +49,21 @@ impl Producer {
         })
     }
 
-    /// What accepts one message.
+    /// The function that accepts one message.
     #[napi]
     pub fn appender(&self) -> Writer {
         let producer = self.producer.clone();
         Writer::new(move |message| producer.append(message))
     }
 
-    /// What accepts the JSON text that the facade has made of one message.
+    /// The function that accepts the JSON text that the facade made of one message.
     #[napi]
     pub fn json_appender(&self) -> Writer {
         let producer = self.producer.clone();
         Writer::new(move |message| producer.append_serialised(message))
     }
 
-    /// Books a value that could not be serialised, and answers as `append` would.
+    /// Refuses and counts a value that could not be serialised, as `append` does.
     #[napi]
     pub fn refuse(&self, text: String) -> Written {
         written(|| self.producer.append_json(&Unsayable(text)))
@@ -105,7 +105,7 @@ impl Producer {
         guarded(|| Ok(Wait::new(self.producer.close(message.as_ref().map(bytes)), closed)))
     }
 
-    /// Flushes and lets go.
+    /// Flushes and stops the producer.
     #[napi]
     pub fn detach(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.producer.detach(), report)))
@@ -129,7 +129,7 @@ impl Producer {
         })
     }
 
-    /// Where the producer stands, as JSON text.
+    /// The state of the producer, as JSON text.
     #[napi]
     pub fn snapshot(&self) -> napi::Result<String> {
         guarded(|| Ok(crossing::snapshot(&self.producer.snapshot())))
@@ -147,7 +147,7 @@ impl Producer {
         told(env, self.producer.wait(NO_WRITE))
     }
 
-    /// The id as it goes on the wire.
+    /// The producer id as sent.
     #[napi(getter)]
     pub fn producer_id(&self) -> String {
         self.producer.producer_id().to_owned()

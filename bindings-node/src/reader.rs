@@ -44,19 +44,19 @@ impl Reader {
         })
     }
 
-    /// Where a later read goes on; none before the first answer of a read from the start.
+    /// The offset for a later read; none before the first answer of a read from the start.
     #[napi(getter)]
     pub fn offset(&self) -> Option<String> {
         self.reader.offset().map(|offset| offset.to_string())
     }
 
-    /// Whether the last answer reached the stream's end of that moment.
+    /// Whether the last answer reached the stream's end at that moment.
     #[napi(getter)]
     pub fn up_to_date(&self) -> bool {
         self.reader.up_to_date()
     }
 
-    /// Whether nothing will ever follow.
+    /// Whether the stream has ended and all of it was read.
     #[napi(getter)]
     pub fn stream_closed(&self) -> bool {
         self.reader.stream_closed()
@@ -97,7 +97,7 @@ impl Step {
     #[napi]
     pub fn take(&self, env: Env) -> napi::Result<Option<Chunk>> {
         let Some(chunk) = self.slot.lock().take() else { return Ok(None) };
-        // So that the collector knows what a forgotten chunk holds.
+        // So that the collector knows how much a forgotten chunk holds.
         env.adjust_external_memory(size(&chunk))?;
         Ok(Some(Chunk { chunk }))
     }
@@ -134,19 +134,19 @@ impl Chunk {
         env.create_string(text)
     }
 
-    /// Where the stream goes on after it.
+    /// The offset behind it.
     #[napi(getter)]
     pub fn offset(&self) -> String {
         self.chunk.offset.to_string()
     }
 
-    /// Whether it reaches the stream's end of that moment.
+    /// Whether it reached the stream's end at that moment.
     #[napi(getter)]
     pub fn up_to_date(&self) -> bool {
         self.chunk.up_to_date
     }
 
-    /// Whether it is the last one there will ever be.
+    /// Whether the stream ends with it.
     #[napi(getter)]
     pub fn stream_closed(&self) -> bool {
         self.chunk.stream_closed

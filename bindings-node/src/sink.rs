@@ -1,4 +1,4 @@
-//! Appending what a source yields: the half that is the core's.
+//! Appending the messages of a source: the core's half.
 
 use durstream_core::{AppendSink as Core, SinkState};
 use napi_derive::napi;
@@ -22,7 +22,7 @@ impl AppendSink {
         guarded(|| Ok(AppendSink { sink: Core::new(&stream.stream(), seq.as_deref())? }))
     }
 
-    /// What it can do with a message now.
+    /// Whether it takes a message now.
     #[napi]
     pub fn state(&self) -> napi::Result<&'static str> {
         guarded(|| {
@@ -61,7 +61,7 @@ impl AppendSink {
         guarded(|| Ok(Wait::new(self.sink.stopped(), |()| Value::Null)))
     }
 
-    /// Waits until nothing is under way, for what became of everything.
+    /// Waits until nothing is under way, and reports the outcome of all messages.
     #[napi]
     pub fn close(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.sink.close(), report)))

@@ -22,7 +22,7 @@ pub struct State {
     producer: Arc<StateProducer>,
 }
 
-/// What a holder's receipts wait with.
+/// The waits of a holder's receipts.
 #[napi]
 pub struct Receipts {
     producer: Arc<StateProducer>,
@@ -65,7 +65,7 @@ impl State {
         self.producer.is_same(&other.producer)
     }
 
-    /// Lets this holder go. It is told of nothing that is accepted later, and writes no more.
+    /// Lets this holder go. Its `onError` is called for no later writes, and it writes no more.
     #[napi]
     pub fn release(&self) -> napi::Result<()> {
         guarded(|| {
@@ -74,13 +74,13 @@ impl State {
         })
     }
 
-    /// For the receipts.
+    /// The waits of its receipts.
     #[napi]
     pub fn receipts(&self) -> Receipts {
         Receipts { producer: self.producer.clone() }
     }
 
-    /// What publishes an entity of a collection, given as JSON.
+    /// The function that publishes an entity of a collection, given as JSON.
     #[napi]
     pub fn upserter(&self, collection: String) -> Writer {
         let producer = self.producer.clone();
@@ -93,7 +93,8 @@ impl State {
         written(|| self.producer.delete(&collection, &key))
     }
 
-    /// Books a value the facade refused. Issues are a flat list of paths and messages.
+    /// Refuses and counts a value that the facade refused. Issues are a flat list of paths and
+    /// messages.
     #[napi]
     pub fn refuse(
         &self,
@@ -117,13 +118,13 @@ impl State {
         guarded(|| Ok(Wait::new(self.producer.flush(), report)))
     }
 
-    /// Waits until the stream is there and writes are taken at once.
+    /// Waits until the stream exists and writes are taken at once.
     #[napi]
     pub fn ready(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.producer.ready(), |()| Value::Null)))
     }
 
-    /// Flushes, leaves the registry and lets go for all holders.
+    /// Flushes, leaves the registry and stops the producer for all holders.
     #[napi]
     pub fn close(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.producer.close(), report)))
@@ -153,7 +154,7 @@ impl State {
         })
     }
 
-    /// Where the producer stands, as JSON text.
+    /// The state of the producer, as JSON text.
     #[napi]
     pub fn snapshot(&self) -> napi::Result<String> {
         guarded(|| Ok(crossing::snapshot(&self.producer.snapshot())))
@@ -171,7 +172,7 @@ impl State {
         told(env, self.producer.wait(NO_WRITE))
     }
 
-    /// The id as it goes on the wire.
+    /// The producer id as sent.
     #[napi(getter)]
     pub fn producer_id(&self) -> String {
         self.producer.producer_id().to_owned()

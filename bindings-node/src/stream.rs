@@ -14,7 +14,7 @@ use crate::wait::Wait;
 /// A handle on a stream, and the options it may be created with.
 #[napi]
 pub struct Stream {
-    /// Another one after `create` of a fork, whose content type only the server knows.
+    /// Replaced after `create` of a fork, whose content type only the server knows.
     stream: Arc<Mutex<DurableStream>>,
     options: Options,
 }
@@ -53,7 +53,7 @@ impl Stream {
         })
     }
 
-    /// What the server knows about the stream.
+    /// The metadata of the stream.
     #[napi]
     pub fn head(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.stream().head(), metadata)))

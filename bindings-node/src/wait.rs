@@ -16,8 +16,8 @@ use crate::crossing::settled;
 type Resolver = Box<dyn FnOnce(Env) -> napi::Result<String> + Send>;
 type Text = Pin<Box<dyn Future<Output = String> + Send>>;
 
-/// A wait for one result. Giving it up drops the core's [`Pending`], so that a flush nobody
-/// waits for takes nothing from what the next one reports.
+/// A wait for one result. Giving it up drops the core's [`Pending`], so that an abandoned
+/// flush takes nothing from the report of the next one.
 #[napi]
 pub struct Wait {
     shared: Arc<Shared>,
@@ -64,7 +64,7 @@ fn resolve(deferred: Option<JsDeferred<String, Resolver>>, text: String) {
 }
 
 impl Wait {
-    /// A wait for what the core is doing.
+    /// A wait for an operation of the core.
     pub fn new<T: Send + 'static>(pending: Pending<T>, value: fn(&T) -> Value) -> Self {
         Wait::of(async move { settled(pending.await, value) })
     }
@@ -87,8 +87,8 @@ impl Wait {
         Ok(promise)
     }
 
-    /// The result's text if it is there already: what the core refuses, it refuses at once. Then
-    /// `done` is not called any more.
+    /// The result's text if it is there already: the core refuses at once. Then `done` is not
+    /// called any more.
     #[napi]
     pub fn now(&self) -> Option<String> {
         let mut state = self.shared.lock();
@@ -102,7 +102,7 @@ impl Wait {
         }
     }
 
-    /// Gives the wait up. Whatever was waited for goes on.
+    /// Gives the wait up. The operation goes on.
     #[napi]
     pub fn cancel(&self) {
         let (text, deferred) = {
@@ -124,7 +124,7 @@ pub fn promise<'env>(
     Ok(promise)
 }
 
-/// An id no write has: waiting for it is over at once.
+/// An id that no write has: a wait for it ends at once.
 pub const NO_WRITE: u64 = 0;
 
 /// A promise that takes its turn on the dispatcher, behind the failures that wait there.

@@ -1,5 +1,5 @@
-//! The functions that writes cross with. A method of a class costs more than the write itself: these
-//! carry what they write to in the function, and need no memory of their own for a small message.
+//! The functions that writes cross with. A method of a class costs more than the write itself:
+//! these carry their producer in the function, and need no memory of their own for a small message.
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -18,14 +18,14 @@ const SMALL: usize = 8192;
 /// The most bytes of a character: a text that leaves so many free was not cut off.
 const CHARACTER: usize = 4;
 
-/// What a message does once it has crossed.
+/// The write of a message that has crossed.
 pub type Write = Box<dyn Fn(&[u8]) -> Result<Receipt>>;
 
 /// A function of one message, text or bytes, that gives a [`Written`].
 pub struct Writer(Write);
 
 impl Writer {
-    /// The function for what is to be done with each message.
+    /// The function that writes each message.
     pub fn new(write: impl Fn(&[u8]) -> Result<Receipt> + 'static) -> Self {
         Writer(Box::new(write))
     }
@@ -105,7 +105,7 @@ unsafe fn reading(env: sys::napi_env, message: sys::napi_value, write: &Write) -
 }
 
 /// # Safety
-/// That of [`reading`]; and `message` is text.
+/// The promises of [`reading`]; and `message` is text.
 unsafe fn long_text(env: sys::napi_env, message: sys::napi_value) -> Result<Vec<u8>> {
     let mut length = 0;
     // SAFETY: without room for it, only the length is told.
@@ -131,7 +131,7 @@ unsafe fn long_text(env: sys::napi_env, message: sys::napi_value) -> Result<Vec<
 /// Bytes that other threads may write to meanwhile are read once, here.
 ///
 /// # Safety
-/// That of [`reading`].
+/// The promises of [`reading`].
 unsafe fn reading_bytes(
     env: sys::napi_env,
     message: sys::napi_value,
@@ -182,7 +182,7 @@ unsafe fn reading_bytes(
 /// `SharedArrayBuffer` for an `ArrayBuffer`.
 ///
 /// # Safety
-/// That of [`reading`].
+/// The promises of [`reading`].
 unsafe fn is_own(env: sys::napi_env, message: sys::napi_value) -> Result<bool> {
     let (mut memory, mut is_own) = (null_mut(), false);
     let (kind, length, data, offset) = (null_mut(), null_mut(), null_mut(), null_mut());
