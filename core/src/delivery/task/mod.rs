@@ -1,8 +1,8 @@
 //! The owner task: one per producer; nothing else touches its session and its requests.
 //!
 //! Each round takes the writes of the handles, expires those that are too old, starts the requests
-//! that may start, and sleeps until an answer, a wake-up or a timer. All of it runs on
-//! the I/O thread.
+//! that may start, and sleeps until an answer, a wake-up or a timer. All of it runs on the I/O
+//! thread.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
