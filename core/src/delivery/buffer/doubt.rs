@@ -78,6 +78,11 @@ impl Doubt {
     pub(crate) fn exceeds(self, explained: u32) -> bool {
         self.unanswered > explained
     }
+
+    /// Whether, with one attempt found in the stream, another one may still arrive there.
+    pub(crate) fn may_come_again(self) -> bool {
+        self.late > 0 && self.unanswered > 1
+    }
 }
 
 #[cfg(test)]
@@ -199,5 +204,9 @@ mod tests {
         assert!(doubt.exceeds(0) && !doubt.exceeds(1));
         doubt.not_found(true);
         assert!(!doubt.exceeds(0) && doubt.maybe_stored(), "the tuple still decides");
+        doubt.unanswered(true);
+        assert!(!doubt.may_come_again(), "it is the one that was found");
+        doubt.unanswered(false);
+        assert!(doubt.may_come_again());
     }
 }

@@ -106,8 +106,10 @@ impl Task {
                 self.leave(&slot);
                 continue;
             }
+            // A server that forgets takes the first batch of a session again.
+            let again = slot.seq == 0 && slot.doubt().may_come_again();
             let outcome = Outcome {
-                maybe_duplicate: slot.doubt().is_from_before(),
+                maybe_duplicate: slot.doubt().is_from_before() || again,
                 attempts: slot.queued.attempts,
                 offset: look.tail.clone().filter(|_| n + 1 == stored),
                 ..Outcome::delivered()

@@ -280,6 +280,22 @@ async fn a_first_batch_that_arrives_after_the_look_is_flagged() {
     assert!(copies == 1 || outcome.maybe_duplicate, "{copies} copies: {outcome:?}");
 }
 
+/// A look that finds the batch shows one copy of it. Where another attempt is still on its way and the
+/// server forgets before it arrives, there will be two.
+#[tokio::test(start_paused = true)]
+async fn a_first_batch_that_was_found_while_another_attempt_is_late_is_flagged() {
+    let late = delay(Fault::None, 1_300, 0);
+    let server = Scripted::new([late, Fault::None, Fault::CutAfter]);
+    let engine = open_at(&server, single().request_timeout_ms(1_000u64), Some("0"));
+    write(&engine, 1..=1);
+    sleep(1_250).await;
+    lock(&server.model).producers.clear();
+    let outcome = outcome(&engine, 1).await;
+    sleep(1_000).await;
+    assert_eq!(server.stored(), ["1", "1"]);
+    assert!(outcome.is_delivered() && outcome.maybe_duplicate, "{outcome:?}");
+}
+
 /// The stream is only out of sight for a while: what a first attempt stored is there, before where
 /// it ends now.
 #[tokio::test(start_paused = true)]
