@@ -7,13 +7,13 @@
 //
 //   durstream_options    settings by name, headers, parameters, the callbacks;
 //                        durstream_header_answer: the value of a header, asked for per request
-//   durstream_error      what a call failed with
+//   durstream_error      the error of a call that failed
 //   durstream_stream     a stream by its URL: create, connect, head, append, read, close, delete
-//   durstream_metadata   what a stream is and where it ends
-//   durstream_reader     reads what is there, a durstream_chunk at a time
+//   durstream_metadata   whether a stream exists, what it is and where it ends
+//   durstream_reader     reads a stream to its present end, a durstream_chunk at a time
 //   durstream_producer   the exactly-once writer of bytes or JSON
-//   durstream_outcome    what became of a write; durstream_failure: one that was not delivered;
-//                        durstream_delivery: some that were
+//   durstream_outcome    the outcome of a write; durstream_failure: a write that was not delivered;
+//                        durstream_delivery: writes that were
 //   durstream_schema     collections of entities: type, primary key, JSON Schema
 //   durstream_state      the writer of entity state, one per stream in a process
 //   durstream_stats      counters
@@ -41,25 +41,26 @@
 //
 // Errors. A call that can fail returns a durstream_code, DURSTREAM_OK being 0, and takes a
 // durstream_error ** last, which may be NULL. On failure, and only then, it receives an error for
-// durstream_error_free; whatever it held before is overwritten, not freed. Results are written on
+// durstream_error_free; an error it held before is overwritten, not freed. Results are written on
 // success only. Calls that cannot fail answer 0, NULL or false for a NULL handle.
 //
-// Ownership. What `_new`, `_open`, `_create` and `_connect` give out is let go by the `_free` of
-// its type, once, as its last use; every `_free` takes NULL. A `char *` is the caller's, for
+// Ownership. An object of `_new`, `_open`, `_create` or `_connect` is let go by the `_free` of its
+// type, once, as its last use; every `_free` takes NULL. A `char *` is the caller's, for
 // durstream_string_free; a `const char *` or `const durstream_... *` belongs to the object it came
-// from and lives as long. What is passed in is copied before the call returns: bytes are pointer
-// and length (NULL with 0 is none), texts are UTF-8 and end with NUL.
+// from and lives as long. Arguments are copied before the call returns: bytes are pointer and
+// length (NULL with 0 is none), texts are UTF-8 and end with NUL.
 //
-// Memory. No call answers that there is none: where an allocation of the library's fails, the
-// process ends with `abort`, as any Rust program does, and what was not sent is lost with it. What it
-// holds is bounded: `max_buffer_bytes` and durstream_set_buffer_budget for writes, `max_read_bytes`
-// for the answer to a read. What can never fit is refused before it is copied.
+// Memory. No call answers that memory ran out: if an allocation of the library fails, the process
+// ends with `abort`, as any Rust program does, and unsent writes are lost with it. The memory it
+// holds is bounded: by `max_buffer_bytes` and durstream_set_buffer_budget for writes, by
+// `max_read_bytes` for the answer to a read. A write that can never fit is refused before it is
+// copied.
 //
 // Numbers. Receipt ids count from 1 in call order; 0 is none. A write's `tag` is any number of the
 // caller's, a pointer cast to one for instance, which the callbacks get with the write; 0 is none.
-// Time limits are milliseconds: below 0 there is none, 0 only looks. Enums that go in are int32_t,
-// and those that come out may get new values: have a default branch. Structs with `size` first are
-// to have it set to their sizeof.
+// Time limits are milliseconds: below 0 there is none, with 0 a call does not wait. Enums that go in
+// are int32_t, and those that come out may get new values: have a default branch. Structs with
+// `size` first are to have it set to their sizeof.
 //
 // Threads. Every function may be called from any thread at any time, on the same handle too,
 // except `_free`. Loading the library starts nothing; one background thread starts with the first
@@ -67,18 +68,17 @@
 // the log and look-ups of names have threads that end by themselves.
 //
 // Callbacks run on the library's own thread for them, one at a time, never under a lock; header
-// functions and the log have threads of their own. Inside
-// one, what would wait answers DURSTREAM_NOT_SUPPORTED (reason `would-deadlock`); everything else
-// is legal. No C++ exception and no longjmp may leave a callback.
+// functions and the log have threads of their own. Inside a callback, a call that would wait answers
+// DURSTREAM_NOT_SUPPORTED (reason `would-deadlock`); every other call is legal. No C++ exception and no longjmp may leave a callback.
 //
 // fork. A handle that came through fork answers DURSTREAM_FORKED in the child (getters 0 or NULL)
 // and touches nothing of the parent's, which goes on; freeing it there is fine. Opening a stream
 // or producer in the child works, with threads and an identity of its own.
 //
-// The end. Freeing a producer delivers what it accepted in the background. At the end of the
+// The end. Freeing a producer delivers its accepted writes in the background. At the end of the
 // process, flush or detach the producers, free them, and call durstream_shutdown, which is
-// bounded; without that, `exit` waits for what was accepted (durstream_set_exit_timeout). Nothing is written to standard output; the log goes to standard error, or to
-// durstream_set_log.
+// bounded; without that, `exit` waits for accepted writes (durstream_set_exit_timeout). Nothing is
+// written to standard output; the log goes to standard error, or to durstream_set_log.
 
 #ifndef DURSTREAM_H
 #define DURSTREAM_H
