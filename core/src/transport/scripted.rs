@@ -62,6 +62,10 @@ pub(crate) struct Model {
     pub(crate) poison: Option<&'static str>,
     /// Whether answers echo the tuple.
     pub(crate) mute: bool,
+    /// It takes no producers beyond those it knows.
+    pub(crate) full: bool,
+    /// The highest `Stream-Seq` so far.
+    pub(crate) stream_seq: String,
     /// Messages of requests that had left when their senders gave the answers up: these may arrive
     /// after all, and once more under another tuple.
     pub(crate) late: Vec<String>,
@@ -237,22 +241,22 @@ impl Model {
         }
         let headers = &request.headers;
         let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
-        let (Some(epoch), Some(seq)) = (number(PRODUCER_EPOCH), number(PRODUCER_SEQ)) else {
-            self.closed |= headers.contains_key(STREAM_CLOSED);
-            let closed = self.closed.to_string();
-            return response(
-                204,
-                &[("stream-next-offset", self.tail()), ("stream-closed", closed)],
-            );
-        };
-        let id = headers[PRODUCER_ID].to_str().unwrap().to_owned();
-        self.seen.push((epoch, seq, request.body.clone()));
-        if self.closed {
+        let tuple = number(PRODUCER_EPOCH).zip(number(PRODUCER_SEQ));
+        let is_plain_end = tuple.is_none() && request.body.is_empty();
+        let messages = messages(request);
+        self.seen.extend(tuple.map(|(epoch, seq)| (epoch, seq, request.body.clone())));
+        if self.closed && !is_plain_end {
             return response(409, &[("stream-closed", "true".into())]);
         }
-        let messages = messages(request);
         if messages.iter().any(|message| Some(message.as_str()) == self.poison) {
             return response(400, &[]);
+        }
+        let Some((epoch, seq)) = tuple else {
+            return self.take_plainly(request, messages);
+        };
+        let id = headers[PRODUCER_ID].to_str().unwrap().to_owned();
+        if self.full && !self.producers.contains_key(&id) {
+            return response(429, &[]);
         }
         let last = match self.producers.get(&id) {
             Some((known, _)) if epoch < *known => {
@@ -269,6 +273,9 @@ impl Model {
         let fresh = seq == expected && !messages.is_empty();
         let status = if fresh { 200 } else { 204 };
         if seq == expected {
+            if self.is_out_of_order(request) {
+                return response(409, &[]);
+            }
             self.producers.insert(id, (epoch, seq));
             self.store(messages);
             self.closed |= headers.contains_key(STREAM_CLOSED);
@@ -285,6 +292,30 @@ impl Model {
                 ("stream-next-offset", self.tail()),
             ],
         )
+    }
+
+    /// Takes a request without an identity, however often it comes.
+    fn take_plainly(&mut self, request: &Request, messages: Vec<String>) -> Response {
+        if self.is_out_of_order(request) {
+            return response(409, &[]);
+        }
+        if !messages.is_empty() {
+            self.store(messages);
+        }
+        self.closed |= request.headers.contains_key(STREAM_CLOSED);
+        let closed = self.closed.to_string();
+        response(204, &[("stream-next-offset", self.tail()), ("stream-closed", closed)])
+    }
+
+    /// Whether it has a `Stream-Seq` that is not above the last one, which else is the last one.
+    fn is_out_of_order(&mut self, request: &Request) -> bool {
+        let Some(seq) = request.headers.get(STREAM_SEQ) else { return false };
+        let seq = seq.to_str().unwrap();
+        let is_so = *seq <= *self.stream_seq;
+        if !is_so {
+            self.stream_seq = seq.to_owned();
+        }
+        is_so
     }
 
     pub(crate) fn store(&mut self, messages: Vec<String>) {

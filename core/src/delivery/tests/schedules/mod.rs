@@ -49,9 +49,9 @@ fn schedules() -> Range<u64> {
     seeds(number("DURSTREAM_SCHEDULES").unwrap_or(SCHEDULES))
 }
 
-fn keep_every_promise(rough: bool) {
+fn keep_every_promise(schedule: impl Fn(u64) -> Schedule) {
     for seed in schedules() {
-        let schedule = Schedule::random(seed, rough);
+        let schedule = schedule(seed);
         if let Err(failure) = schedule.run().0 {
             eprintln!("seed {seed}: {failure}; shrinking");
             let (schedule, failure) = schedule.shrink(failure);
@@ -62,12 +62,17 @@ fn keep_every_promise(rough: bool) {
 
 #[test]
 fn random_schedules_keep_every_promise() {
-    keep_every_promise(false);
+    keep_every_promise(|seed| Schedule::random(seed, false));
 }
 
 #[test]
 fn rough_random_schedules_keep_every_promise() {
-    keep_every_promise(true);
+    keep_every_promise(|seed| Schedule::random(seed, true));
+}
+
+#[test]
+fn random_schedules_of_appends_keep_every_promise() {
+    keep_every_promise(Schedule::of_appends);
 }
 
 #[test]
@@ -92,9 +97,10 @@ fn random_schedules_of_replays_that_wait_store_everything_once() {
 /// Every request that the server saw, every outcome and every state are the same at the same time.
 #[test]
 fn random_schedules_run_twice_are_the_same() {
-    let kinds: [fn(u64) -> Run; 4] = [
+    let kinds: [fn(u64) -> Run; 5] = [
         |seed| Schedule::random(seed, false).run(),
         |seed| Schedule::random(seed, true).run(),
+        |seed| Schedule::of_appends(seed).run(),
         replays::of_single_writes,
         replays::that_wait,
     ];

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use crate::delivery::callbacks::{Callbacks, Delivery, Failure};
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::accept::WriteOptions;
-use crate::delivery::tests::schedules::schedule::{Schedule, Step};
+use crate::delivery::tests::schedules::schedule::{Identity, Schedule, Step};
 use crate::delivery::tests::schedules::{Broken, Run, broken};
 use crate::delivery::tests::*;
 use crate::runtime::pending::Pending;
@@ -79,6 +79,7 @@ impl Schedule {
             {
                 let mut model = lock(&server.model);
                 (model.poison, model.mute) = (self.poison.then_some("13"), self.mute);
+                model.full = self.identity == Identity::TooMany;
             }
             let mut program = Program::start(self, server.clone());
             (program.run().await, server.chance.journal())
@@ -103,7 +104,14 @@ impl<'a> Program<'a> {
         let stream = if schedule.cluster { cluster() } else { model() };
         let tail = schedule.knows_tail.then_some("0");
         let runtime = network::simulated(Arc::new(server.clone()), server.chance.clone());
-        let engine = start_at(&runtime, &stream, schedule.options(), tail, None);
+        let config = Config {
+            opened_at: tail.map(Into::into),
+            awaited: schedule.identity.is_appends(),
+            identified: schedule.identity != Identity::No,
+            ..config(Scope::Producer, &schedule.options())
+        };
+        let endpoint = Endpoint::resolve(&stream).unwrap();
+        let engine = Engine::start_on(runtime, endpoint, config, None, None);
         let told = Arc::default();
         if schedule.callbacks {
             engine.listeners.add(0, note(&told, &server.chance));
@@ -125,13 +133,14 @@ impl<'a> Program<'a> {
         let engine = &self.engine;
         match step {
             Step::Write => self.write()?,
+            Step::WriteInOrder => self.write_in_order(),
             Step::Pause(ms) => sleep(*ms).await,
             Step::Flush => drop(self.in_time(engine.flush(), "a flush").await?),
             Step::DropFlush => drop(engine.flush()),
             Step::Restart => drop(self.in_time(engine.restart(), "a restart").await?),
             Step::DropRestart => drop(engine.restart()),
             Step::Close(message) => self.close(*message).await?,
-            Step::DropClose => drop(close(engine, CloseWith::AsProducer)),
+            Step::DropClose => drop(close(engine, self.last(None))),
             Step::Rival => {
                 let rival = open(&self.server, Options::new());
                 let text = (OTHERS + self.rivals.len() as u64).to_string();
@@ -157,10 +166,27 @@ impl<'a> Program<'a> {
         if accepted == id { Ok(()) } else { broken("numbers", format!("{accepted}, not {id}")) }
     }
 
+    fn write_in_order(&mut self) {
+        let text = self.next.to_string();
+        let seq = format!("{:06}", self.next);
+        if self.engine.accept_awaited(text.as_bytes(), Some(&seq)).is_ok() {
+            self.next += 1;
+            self.writes.push(Write { text, tag: 0 });
+        }
+    }
+
+    /// An end alone carries no identity behind appends.
+    fn last(&self, message: Option<&str>) -> CloseWith {
+        match message {
+            None if self.schedule.identity.is_appends() => CloseWith::Unidentified,
+            message => CloseWith::of(message.map(str::as_bytes)),
+        }
+    }
+
     async fn close(&mut self, message: bool) -> Result<(), Broken> {
         self.lasts += 1;
         let text = (LASTS + self.lasts).to_string();
-        let last = CloseWith::of(message.then_some(text.as_bytes()));
+        let last = self.last(message.then_some(&text));
         let ended = self.in_time(close(&self.engine, last), "a close").await?;
         if ended.is_ok() && !lock(&self.server.model).closed {
             return broken("closes", "a close that succeeded closed nothing");
@@ -216,8 +242,10 @@ impl<'a> Program<'a> {
                 return broken("settles", format!("{id} does not"));
             };
             let outcome = outcome.expect("its id is known");
-            // One whose end nobody knew may still come to a server that forgot its session.
-            if self.schedule.forgets && outcome.status == Status::DeliveryUnknown {
+            // One whose end nobody knew may still come to a server that forgot its session, or never
+            // had one.
+            let may_come = self.schedule.forgets || !self.schedule.identity.is_taken();
+            if may_come && outcome.status == Status::DeliveryUnknown {
                 late.push(&write.text);
             }
             self.check_outcome(&write.text, &outcome, &stored)?;
@@ -256,6 +284,7 @@ impl<'a> Program<'a> {
             Status::Delivered if outcome.maybe_duplicate => copies > 0,
             Status::Delivered => copies == 1,
             // One that was late when a refusal put it under another tuple may be there twice.
+            Status::DeliveryUnknown if schedule.identity == Identity::No => copies <= 1,
             Status::DeliveryUnknown => {
                 let was_late = || lock(&self.server.model).late.iter().any(|late| late == text);
                 let may_double = schedule.forgets || schedule.mute || schedule.resends;

@@ -13,6 +13,8 @@ const MOST_RUNS: usize = 400;
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Write,
+    /// With a `Stream-Seq`, as only an append can have.
+    WriteInOrder,
     Pause(u64),
     Flush,
     /// And nobody takes the report.
@@ -30,10 +32,36 @@ pub(super) enum Step {
     Stop(bool),
 }
 
+/// Whose writes they are, and how they go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// A producer's, under its own.
+    Producers,
+    /// Appends, under one of the library's own.
+    Appends,
+    /// The same where the server takes no further producers.
+    TooMany,
+    /// Appends without one.
+    No,
+}
+
+impl Identity {
+    /// Whether they are appends, whose outcomes are waited for.
+    pub(super) fn is_appends(self) -> bool {
+        self != Identity::Producers
+    }
+
+    /// Whether requests with an identity are stored.
+    pub(super) fn is_taken(self) -> bool {
+        matches!(self, Identity::Producers | Identity::Appends)
+    }
+}
+
 /// Everything that is decided by chance.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
     pub(super) seed: u64,
+    pub(super) identity: Identity,
     pub(super) faults: Vec<Fault>,
     pub(super) steps: Vec<Step>,
     /// The server refuses one of the messages.
@@ -177,6 +205,7 @@ impl Schedule {
         }
         Schedule {
             seed,
+            identity: Identity::Producers,
             faults,
             steps,
             poison: rng.random_bool(0.2),
@@ -188,6 +217,32 @@ impl Schedule {
             callbacks: rng.random_bool(0.3),
             options: options(rng, rough),
         }
+    }
+
+    /// Of appends, which nobody restarts, and which may have a `Stream-Seq`.
+    pub(super) fn of_appends(seed: u64) -> Self {
+        let mut schedule = Schedule::random(seed, seed.is_multiple_of(2));
+        let rng = &mut StdRng::seed_from_u64(!seed);
+        let kinds = [Identity::Appends, Identity::TooMany, Identity::No];
+        schedule.identity = kinds[rng.random_range(0..kinds.len())];
+        let in_order = rng.random_bool(0.3);
+        for fault in &mut schedule.faults {
+            if rng.random_bool(0.1) {
+                *fault = status(429);
+            }
+        }
+        for step in &mut schedule.steps {
+            match step {
+                Step::Restart | Step::DropRestart => *step = Step::Flush,
+                Step::Write if in_order && rng.random_bool(0.2) => *step = Step::WriteInOrder,
+                _ => {}
+            }
+        }
+        (schedule.resends, schedule.callbacks) = (false, false);
+        if rng.random_bool(0.5) {
+            schedule.options.retain(|(name, _)| *name != "delivery_timeout_ms");
+        }
+        schedule
     }
 
     pub(super) fn options(&self) -> Options {
