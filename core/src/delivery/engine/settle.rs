@@ -42,9 +42,11 @@ impl Engine {
             book.settle(batch, outcome.clone(), released)
         };
         let Some(error) = &outcome.error else {
-            due.complete(); // first: an idle producer's caller waits for this
-            self.announce();
-            return report.into_iter().for_each(|report| self.dispatch(report, held));
+            // First, where anybody is told: behind it a holder's callbacks are let go. Else nothing is
+            // before what an idle producer's caller waits for.
+            report.into_iter().for_each(|report| self.dispatch(report, held));
+            due.complete();
+            return self.announce();
         };
         self.announce();
         match report {

@@ -258,3 +258,16 @@ async fn a_tag_that_leaves_no_room_for_its_write_is_refused_for_good() {
     let error = engine.accept_with(&[b"12345678901"], 0, options).unwrap_err();
     assert_eq!(error.reason(), Some(Reason::TooLarge));
 }
+
+/// Whoever waits until all is settled and then lets callbacks go lets none go that is still to be told.
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_is_on_its_way_to_the_callbacks_before_anybody_hears_that_it_is() {
+    let engine = open(&Scripted::default(), Options::new());
+    let told = listen(&engine, 1);
+    write(&engine, 1..=1);
+    let (runtime, (sender, behind)) = (engine.runtime().clone(), mpsc::channel());
+    let look = move || sender.send(told.try_recv().is_ok()).unwrap();
+    engine.when_all_settled().on_complete(move |_| runtime.dispatch(look));
+    engine.flush().await.unwrap();
+    assert!(behind.recv_timeout(Duration::from_secs(30)).unwrap(), "it was told too late");
+}
