@@ -404,6 +404,11 @@ impl Book {
         self.queue.put_back(batches);
     }
 
+    /// Takes out what waits and may be in the stream already, or still come there.
+    pub(crate) fn take_in_doubt(&mut self) -> Vec<Queued> {
+        self.queue.take_in_doubt()
+    }
+
     /// Counts every batch accepted before `then` as accepted then, once.
     pub(crate) fn enqueued_not_before(&mut self, then: tokio::time::Instant) {
         self.queue.enqueued_not_before(then);

@@ -160,6 +160,14 @@ impl Queue {
         batches.rev().for_each(|queued| self.sealed.push_front(queued));
     }
 
+    /// Takes out what may be in the stream already, or still come there.
+    pub(super) fn take_in_doubt(&mut self) -> Vec<Queued> {
+        let sealed = std::mem::take(&mut self.sealed);
+        let (in_doubt, others) = sealed.into_iter().partition(|queued| queued.doubt.is_open());
+        self.sealed = Vec::into(others);
+        in_doubt
+    }
+
     pub(super) fn pop(&mut self) -> Option<Queued> {
         self.sealed.pop_front()
     }

@@ -36,6 +36,8 @@ pub(super) struct Slot {
     pub(super) acked: Option<u64>,
     /// The values that header functions gave for its request.
     pub(super) header_values: HeaderValues,
+    /// How often it was repeated without an identity.
+    pub(super) repeats: u32,
     /// Its writes have expired; the bytes still hold the sequence together.
     pub(super) expired: bool,
 }
@@ -51,6 +53,7 @@ impl Slot {
             request: None,
             acked: None,
             header_values: HeaderValues::default(),
+            repeats: 0,
             expired: false,
         }
     }

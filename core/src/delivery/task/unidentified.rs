@@ -16,11 +16,16 @@ use crate::transport::request::SendError;
 
 impl Task {
     /// The server takes no further producers. A batch that may be stored under the identity is not
-    /// sent without one: that could double it.
+    /// sent without one, nor is a part of it that waits: that could double it.
     pub(super) fn go_on_unidentified(&mut self, n: usize, error: Error) {
         self.identified = false;
         if self.window[n].doubt().is_open() {
-            self.fail_one(n, error.with_definite(false));
+            self.fail_one(n, error.clone().with_definite(false));
+        }
+        let waiting = self.engine.book().take_in_doubt();
+        for queued in waiting {
+            let (status, reason) = (Status::Rejected, error.refusal());
+            self.engine.give_up(&queued.batch, true, status, reason, error.clone());
         }
     }
 
@@ -64,7 +69,8 @@ impl Task {
         self.engine.settle(&slot.queued.batch, outcome, Room::Released);
     }
 
-    /// Repeats the batch after a pause, unless it may be stored or was repeated often enough.
+    /// Repeats the batch after a pause, unless it may be stored or was repeated often enough. A pause
+    /// that the server asked for holds back the batches behind it as well.
     fn repeat_unless(
         &mut self,
         maybe_stored: bool,
@@ -72,11 +78,16 @@ impl Task {
         error: Error,
         retry_after: Option<Duration>,
     ) {
-        let attempts = self.window[n].queued.attempts;
-        if maybe_stored || u64::from(attempts) > self.engine.config.retries.max_retries {
-            return self.fail_one(n, error.with_definite(!maybe_stored));
+        let repeats = self.window[n].repeats;
+        let is_given_up =
+            maybe_stored || u64::from(repeats) >= self.engine.config.retries.max_retries;
+        if !is_given_up || retry_after.is_some() {
+            self.pause_as(repeats, error.clone(), retry_after);
         }
-        self.pause_as(attempts - 1, error, retry_after);
+        match is_given_up {
+            true => self.fail_one(n, error.with_definite(!maybe_stored)),
+            false => self.window[n].repeats += 1,
+        }
     }
 
     /// Splits a refused batch, so that one bad message takes no other with it; whether there is

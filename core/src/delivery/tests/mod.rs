@@ -24,6 +24,7 @@ mod retry;
 mod schedules;
 mod session_loss;
 mod sockets;
+mod unidentified;
 
 use std::sync::Arc;
 use std::time::Duration;
