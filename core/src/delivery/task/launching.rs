@@ -113,10 +113,11 @@ impl Task {
     /// The last failure was about batches that are settled, and after a while it says nothing about
     /// now.
     fn forget_failures(&mut self) {
-        (self.vanished_since, self.unechoed_since, self.limited) = (None, None, 0);
+        (self.vanished_since, self.unechoed_since) = (None, None);
         let patience = self.engine.config.retries.backoff.max;
         if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
-            (self.failures, self.failed_at) = (0, None);
+            // One producer too many is so whatever becomes of its batches.
+            (self.failures, self.failed_at, self.limited) = (0, None, 0);
         }
     }
 

@@ -159,3 +159,28 @@ async fn an_end_by_somebody_else_in_the_middle_fails_what_is_behind_it() {
     }
     assert_eq!(server.stored(), ["1"]);
 }
+
+/// However soon the writes expire: it is said of the producer, not of the writes.
+#[tokio::test(start_paused = true)]
+async fn it_turns_out_although_every_write_expires_first() {
+    let server = full(Vec::new());
+    let engine = open_writer(&server, true, single().delivery_timeout_ms(1_000u64));
+    let mut told = Vec::new();
+    for n in 1..=20 {
+        write(&engine, n..=n);
+        told.push(outcome(&engine, n).await.status);
+    }
+    assert!(told.contains(&Status::Delivered), "{told:?}");
+}
+
+/// One who is limited now and then is none too many.
+#[tokio::test(start_paused = true)]
+async fn refusals_long_ago_do_not_add_up() {
+    let server = full(Vec::new());
+    let engine = open_writer(&server, true, single().delivery_timeout_ms(50u64));
+    for n in 1..=20 {
+        write(&engine, n..=n);
+        assert_eq!(outcome(&engine, n).await.status, Status::Cancelled);
+        sleep(60_000).await;
+    }
+}
