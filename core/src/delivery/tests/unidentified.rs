@@ -1,7 +1,7 @@
 //! Appends that carry no identity: one request at a time, repeated only where nothing of it can
 //! have been stored.
 
-use crate::delivery::closing::{Last, close_by};
+use crate::delivery::closing::{CloseWith, close_by};
 use crate::delivery::tests::*;
 
 /// A writer of appends; with `identified`, until the server takes no further producers.
@@ -136,7 +136,8 @@ async fn a_close_that_is_under_way_ends_the_stream_while_it_turns_out() {
         let server = full(Vec::new());
         let engine = open_writer(&server, true, single());
         write(&engine, 1..=2);
-        let last = || message.map_or(Last::Anybodys, |text| Last::of(Some(text.as_bytes())));
+        let last =
+            || message.map_or(CloseWith::Unidentified, |text| CloseWith::of(Some(text.as_bytes())));
         let (closed, again) = (close_by(1, &engine, last()), close_by(1, &engine, last()));
         let closed = closed.await.unwrap();
         assert_eq!(again.await.unwrap(), closed);
