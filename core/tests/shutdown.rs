@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use durstream_core::{DurableStream, IdempotentProducer, Options, shutdown};
+use durstream_core::{DurableStream, ErrorKind, IdempotentProducer, Options, flush_all, shutdown};
 
 #[test]
 fn a_close_ends_with_the_library() {
@@ -13,6 +13,8 @@ fn a_close_ends_with_the_library() {
     let stream = DurableStream::connect(Options::new().url(url)).unwrap();
     let producer = IdempotentProducer::open(&stream, "a", Options::new()).unwrap();
     let under_way = producer.close(None);
+    let error = flush_all(Duration::from_millis(50)).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "no write is pending, and the end is: {error}");
     assert!(shutdown(Duration::from_millis(50)).is_err());
     assert!(under_way.wait().is_err());
     assert!(producer.close(None).wait().is_err());

@@ -171,6 +171,13 @@ impl Work for Engine {
         if self.is_foreign() { 0 } else { self.book().pending() }
     }
 
+    fn is_settled(&self) -> bool {
+        self.is_foreign() || {
+            let book = self.book();
+            book.pending() == 0 && !book.lifecycle.is_closing()
+        }
+    }
+
     fn when_settled(self: Arc<Self>) -> Waiting {
         Box::pin(async move {
             self.settled().await;

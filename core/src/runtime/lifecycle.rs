@@ -24,6 +24,11 @@ pub(crate) trait Work: Send + Sync + 'static {
         0
     }
 
+    /// Whether there is nothing to wait for: no write is pending, and no stream is being ended.
+    fn is_settled(&self) -> bool {
+        self.pending() == 0
+    }
+
     /// Waits until what was accepted so far is settled.
     fn when_settled(self: Arc<Self>) -> Waiting {
         Box::pin(std::future::ready(()))
@@ -135,14 +140,15 @@ fn pending_in(works: &[Arc<dyn Work>]) -> u64 {
     works.iter().map(|work| work.pending()).sum()
 }
 
-/// Waits until every write accepted so far, by any producer of this process, is settled.
+/// Waits until every write accepted so far, by any producer of this process, is settled, and every
+/// close that was begun has ended.
 ///
 /// For the end of a process, not in place of `flush`: it fails only if the time runs out, and each
 /// producer's own `flush` and `on_error` still report the writes that were not delivered.
 pub fn flush_all(timeout: Duration) -> Pending<()> {
     let works = works();
     let Some(runtime) = running() else { return Pending::ready(Ok(())) };
-    if pending_in(&works) == 0 {
+    if works.iter().all(|work| work.is_settled()) {
         return Pending::ready(Ok(()));
     }
     settle_all(&runtime, works, timeout)
@@ -150,8 +156,12 @@ pub fn flush_all(timeout: Duration) -> Pending<()> {
 
 /// The text about writes that are given up.
 fn still_pending(writes: u64, limit: Duration) -> String {
-    let writes = if writes == 1 { "1 write was" } else { &format!("{writes} writes were") };
-    format!("{writes} still pending after {} ms", limit.as_millis())
+    let what = match writes {
+        0 => "the end of a stream was", // no write, and still not settled
+        1 => "1 write was",
+        _ => &format!("{writes} writes were"),
+    };
+    format!("{what} still pending after {} ms", limit.as_millis())
 }
 
 fn settle_all(runtime: &Runtime, works: Vec<Arc<dyn Work>>, timeout: Duration) -> Pending<()> {
@@ -194,10 +204,16 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
     };
     let now = real_now();
     let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
-    let mut works = works();
-    works.retain(|work| work.runs_on(&runtime));
+    let works_of_it = || {
+        let mut works = works();
+        works.retain(|work| work.runs_on(&runtime));
+        works
+    };
+    let works = works_of_it();
     works.iter().for_each(|work| work.begin_stop());
-    let drained = settle_all(&runtime, works.clone(), timeout.min(FOR_EVER)).wait();
+    let drained = settle_all(&runtime, works, timeout.min(FOR_EVER)).wait();
+    // Also those that found the runtime before it was taken, and are known only now.
+    let works = works_of_it();
     works.iter().for_each(|work| work.stop_now());
     // Outcomes reach their callbacks before the threads end.
     let grace = deadline.saturating_duration_since(real_now()).max(MIN_GRACE);
