@@ -11,7 +11,7 @@ use crate::delivery::tests::*;
 use crate::runtime::pending::Pending;
 
 /// What no schedule needs: somebody asks in a loop.
-const MOST_REQUESTS: usize = 5_000;
+const MOST_REQUESTS: usize = 2_000;
 /// Texts from here on are not the producer's own, or are the last message of its stream.
 const OTHERS: u64 = 800_000;
 const LASTS: u64 = 900_000;

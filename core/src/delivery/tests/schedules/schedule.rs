@@ -200,8 +200,10 @@ impl Schedule {
         let faults = (0..rng.random_range(0..80)).map(|_| world.fault(rng)).collect();
         let steps = 0..rng.random_range(1..150);
         let mut steps: Vec<_> = steps.map(|_| step(rng, rough, world.forgets)).collect();
-        if rng.random_bool(0.3) {
-            steps.push(Step::Close(rng.random_bool(0.5)));
+        match rng.random_range(0..10) {
+            0..=2 => steps.push(Step::Close(rng.random_bool(0.5))),
+            3 | 4 => steps.push(Step::Stop(true)),
+            _ => {}
         }
         Schedule {
             seed,
