@@ -243,3 +243,14 @@ fn no_files_of_the_other_crates_import_each_other() {
         Crate::read(root).has_no_circles();
     }
 }
+
+/// Clippy reads the nearest file alone.
+#[test]
+fn the_core_keeps_the_lints_of_the_workspace() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let (workspace, core) = (read("clippy.toml"), read("core/clippy.toml"));
+    for line in workspace.lines() {
+        assert!(core.lines().any(|other| other == line), "core/clippy.toml lacks {line}");
+    }
+}
