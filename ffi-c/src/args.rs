@@ -117,11 +117,11 @@ pub(crate) fn limit(timeout_ms: i64) -> Option<Duration> {
 
 /// The process a handle was made in. In a forked child the parent's locks may be held by
 /// threads that do not exist there, so it neither looks at such a handle nor drops it.
-pub(crate) struct Home(u32);
+pub(crate) struct ForkGuard(u32);
 
-impl Home {
+impl ForkGuard {
     pub(crate) fn here() -> Self {
-        Home(std::process::id())
+        ForkGuard(std::process::id())
     }
 
     pub(crate) fn is_here(&self) -> bool {
@@ -129,8 +129,8 @@ impl Home {
     }
 
     /// Drops a handle of this process, and leaves one of the parent's alone.
-    pub(crate) fn let_go<T>(handle: Box<T>, home: impl FnOnce(&T) -> &Home) {
-        if home(&handle).is_here() {
+    pub(crate) fn let_go<T>(handle: Box<T>, fork_guard: impl FnOnce(&T) -> &ForkGuard) {
+        if fork_guard(&handle).is_here() {
             drop(handle);
         } else {
             std::mem::forget(handle);

@@ -6,7 +6,7 @@ use std::ptr;
 use durstream_core::Chunk;
 
 use crate::args::{handle, optional_out, out};
-use crate::doorway::{call, get};
+use crate::ffi_guard::{call, get};
 use crate::given::{c_string, take};
 use crate::problem::{durstream_code, durstream_error};
 

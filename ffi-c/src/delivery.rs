@@ -4,7 +4,7 @@ use std::ptr;
 
 use durstream_core::Delivery;
 
-use crate::doorway::get;
+use crate::ffi_guard::get;
 use crate::outcome::durstream_outcome;
 
 /// Writes that were delivered together: `count` of them, whose receipt ids follow each other. Owned

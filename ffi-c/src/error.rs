@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use durstream_core::{Detail, Error, ErrorKind, uncut};
 
-use crate::doorway::get;
+use crate::ffi_guard::get;
 use crate::given::{c_string, pointer, take};
 use crate::problem::{durstream_code, durstream_error};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use durstream_core::{HeaderAnswer, HeaderFn};
 
-use crate::args::{Home, handle, text};
-use crate::doorway::{call, get};
+use crate::args::{ForkGuard, handle, text};
+use crate::ffi_guard::{call, get};
 use crate::given::{give, take};
 use crate::options::{UserData, durstream_destroy_callback, durstream_options};
 use crate::problem::{Problem, durstream_code, durstream_error};
@@ -16,18 +16,18 @@ use crate::problem::{Problem, durstream_code, durstream_error};
 /// `durstream_header_answer_give` or `durstream_header_answer_fail`, which consume it: at once or
 /// after the function has returned, from any thread.
 pub struct durstream_header_answer {
-    home: Home,
+    fork_guard: ForkGuard,
     answer: HeaderAnswer,
 }
 
 impl durstream_header_answer {
     fn new(answer: HeaderAnswer) -> Self {
-        durstream_header_answer { home: Home::here(), answer }
+        durstream_header_answer { fork_guard: ForkGuard::here(), answer }
     }
 
     /// The answer in this process; an inherited one is left alone.
     fn here(self) -> Option<HeaderAnswer> {
-        if self.home.is_here() {
+        if self.fork_guard.is_here() {
             return Some(self.answer);
         }
         mem::forget(self.answer);

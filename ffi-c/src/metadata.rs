@@ -6,7 +6,7 @@ use std::ptr;
 use durstream_core::Metadata;
 
 use crate::args::optional_out;
-use crate::doorway::get;
+use crate::ffi_guard::get;
 use crate::given::{c_string, pointer, take};
 
 /// A stream's metadata, and where it ends. Immutable; any thread may read it.

@@ -8,7 +8,7 @@ use durstream_core::{HeaderFn, Options};
 
 use crate::args::{handle, text};
 use crate::delivery::durstream_delivery;
-use crate::doorway::{call, get};
+use crate::ffi_guard::{call, get};
 use crate::given::{give, take};
 use crate::outcome::durstream_failure;
 use crate::problem::{Problem, durstream_code, durstream_error};
@@ -22,8 +22,8 @@ pub struct durstream_options {
 #[derive(Default, Clone)]
 struct Set {
     options: Options,
-    on_error: Option<Arc<Hearer<durstream_failure>>>,
-    on_delivery: Option<Arc<Hearer<durstream_delivery>>>,
+    on_error: Option<Arc<Listener<durstream_failure>>>,
+    on_delivery: Option<Arc<Listener<durstream_delivery>>>,
 }
 
 /// Receives a write that was not delivered. `failure`, and everything it leads to, is owned by the
@@ -70,26 +70,26 @@ impl Drop for UserData {
 }
 
 /// A host's callback for reports of one kind.
-struct Hearer<News> {
-    callback: unsafe extern "C" fn(*const News, *mut c_void),
+struct Listener<Report> {
+    callback: unsafe extern "C" fn(*const Report, *mut c_void),
     user_data: UserData,
 }
 
-impl<News> Hearer<News> {
+impl<Report> Listener<Report> {
     fn of(
-        callback: Option<unsafe extern "C" fn(*const News, *mut c_void)>,
+        callback: Option<unsafe extern "C" fn(*const Report, *mut c_void)>,
         user_data: *mut c_void,
         destroy: durstream_destroy_callback,
     ) -> Option<Arc<Self>> {
         // Without a callback the data stays the host's: nothing destroys it.
         callback.map(|callback| {
-            Arc::new(Hearer { callback, user_data: UserData::new(user_data, destroy) })
+            Arc::new(Listener { callback, user_data: UserData::new(user_data, destroy) })
         })
     }
 
-    fn hear(&self, news: &News) {
+    fn call(&self, report: &Report) {
         // SAFETY: the host's function with its own data, for a report that lives until it ends.
-        unsafe { (self.callback)(news, self.user_data.pointer) };
+        unsafe { (self.callback)(report, self.user_data.pointer) };
     }
 }
 
@@ -118,11 +118,11 @@ impl durstream_options {
     /// For a producer.
     pub(crate) fn for_producer(&self) -> (Options, Callbacks) {
         let Set { options, on_error, on_delivery } = self.lock().clone();
-        let on_error = on_error.map(|hearer| -> ErrorCallback {
-            Arc::new(move |failure: Failure| hearer.hear(&durstream_failure::new(failure)))
+        let on_error = on_error.map(|listener| -> ErrorCallback {
+            Arc::new(move |failure: Failure| listener.call(&durstream_failure::new(failure)))
         });
-        let on_delivery = on_delivery.map(|hearer| -> DeliveryCallback {
-            Arc::new(move |delivery: Delivery| hearer.hear(&durstream_delivery::new(delivery)))
+        let on_delivery = on_delivery.map(|listener| -> DeliveryCallback {
+            Arc::new(move |delivery: Delivery| listener.call(&durstream_delivery::new(delivery)))
         });
         (options, Callbacks { on_error, on_delivery })
     }
@@ -225,7 +225,7 @@ pub unsafe extern "C" fn durstream_options_on_error(
     unsafe {
         call(error, || {
             let options = handle(options, "options")?;
-            let fresh = Hearer::of(callback, user_data, destroy);
+            let fresh = Listener::of(callback, user_data, destroy);
             // The callback before is dropped when the lock is gone: `destroy` is the host's code.
             let before = std::mem::replace(&mut options.lock().on_error, fresh);
             drop(before);
@@ -254,7 +254,7 @@ pub unsafe extern "C" fn durstream_options_on_delivery(
     unsafe {
         call(error, || {
             let options = handle(options, "options")?;
-            let fresh = Hearer::of(callback, user_data, destroy);
+            let fresh = Listener::of(callback, user_data, destroy);
             let before = std::mem::replace(&mut options.lock().on_delivery, fresh);
             drop(before);
             Ok(())

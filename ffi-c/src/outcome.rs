@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use durstream_core::{Failure, Outcome, Reason, Status, uncut};
 
-use crate::doorway::get;
+use crate::ffi_guard::get;
 use crate::given::{c_string, pointer, take};
 use crate::problem::{Problem, durstream_error};
 

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
 use crate::args::limit;
-use crate::doorway::{call, get};
+use crate::ffi_guard::{call, get};
 use crate::given::c_string;
 use crate::problem::{durstream_code, durstream_error};
 

@@ -5,8 +5,8 @@ use std::ptr;
 
 use durstream_core::{IdempotentProducer, Outcome, Pending, Receipt, WriteOptions};
 
-use crate::args::{Home, Out, bytes, handle, limit, optional_bytes, optional_out, out, text};
-use crate::doorway::{call, get};
+use crate::args::{ForkGuard, Out, bytes, handle, limit, optional_bytes, optional_out, out, text};
+use crate::ffi_guard::{call, get};
 use crate::given::{c_string, give, given, take};
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
@@ -18,7 +18,7 @@ use crate::stream::durstream_stream;
 
 /// Writes messages to a stream, each exactly once, in the order of the calls.
 pub struct durstream_producer {
-    home: Home,
+    fork_guard: ForkGuard,
     producer: IdempotentProducer,
     id: CString,
     url: CString,
@@ -27,7 +27,7 @@ pub struct durstream_producer {
 impl durstream_producer {
     /// The producer, for calls that lock without checking for a fork; `None` in a forked child.
     fn here(&self) -> Option<&IdempotentProducer> {
-        self.home.is_here().then_some(&self.producer)
+        self.fork_guard.is_here().then_some(&self.producer)
     }
 }
 
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn durstream_producer_open(
             let opened = IdempotentProducer::open_with(&stream.stream, id, options, callbacks)?;
             producer.set(|| {
                 give(durstream_producer {
-                    home: Home::here(),
+                    fork_guard: ForkGuard::here(),
                     id: c_string(opened.producer_id()),
                     url: c_string(opened.url()),
                     producer: opened,
@@ -102,7 +102,10 @@ pub unsafe extern "C" fn durstream_producer_open(
 pub unsafe extern "C" fn durstream_producer_free(producer: *mut durstream_producer) {
     // SAFETY: the caller gives back what `durstream_producer_open` gave out.
     unsafe {
-        get((), || take(producer).map(|producer| Home::let_go(producer, |producer| &producer.home)))
+        get((), || {
+            take(producer)
+                .map(|producer| ForkGuard::let_go(producer, |producer| &producer.fork_guard))
+        })
     }
 }
 
@@ -313,7 +316,7 @@ pub unsafe extern "C" fn durstream_producer_begin_shutdown(
     unsafe {
         call(error, || {
             let producer = handle(producer, "producer")?;
-            producer.home.check()?;
+            producer.fork_guard.check()?;
             producer.producer.begin_shutdown();
             Ok(())
         })
@@ -333,7 +336,7 @@ pub unsafe extern "C" fn durstream_producer_stop(
     unsafe {
         call(error, || {
             let producer = handle(producer, "producer")?;
-            producer.home.check()?;
+            producer.fork_guard.check()?;
             producer.producer.stop();
             Ok(())
         })
@@ -355,7 +358,7 @@ pub unsafe extern "C" fn durstream_producer_stats(
         call(error, || {
             let producer = handle(producer, "producer")?;
             let stats = SizedOut::new(stats, "stats")?;
-            producer.home.check()?;
+            producer.fork_guard.check()?;
             stats.set(producer.producer.stats());
             Ok(())
         })

@@ -5,26 +5,26 @@ use std::ptr;
 
 use durstream_core::StreamReader;
 
-use crate::args::{Home, handle, limit, out};
+use crate::args::{ForkGuard, handle, limit, out};
 use crate::chunk::durstream_chunk;
-use crate::doorway::{call, get};
+use crate::ffi_guard::{call, get};
 use crate::given::{give, given, take};
 use crate::problem::{durstream_code, durstream_error};
 
 /// Reads a stream from an offset to its present end, a chunk at a time.
 pub struct durstream_reader {
-    home: Home,
+    fork_guard: ForkGuard,
     reader: StreamReader,
 }
 
 impl durstream_reader {
     pub(crate) fn new(reader: StreamReader) -> Self {
-        durstream_reader { home: Home::here(), reader }
+        durstream_reader { fork_guard: ForkGuard::here(), reader }
     }
 
     /// The reader, for calls that lock without checking for a fork; `None` in a forked child.
     fn here(&self) -> Option<&StreamReader> {
-        self.home.is_here().then_some(&self.reader)
+        self.fork_guard.is_here().then_some(&self.reader)
     }
 }
 
@@ -32,7 +32,11 @@ impl durstream_reader {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_free(reader: *mut durstream_reader) {
     // SAFETY: the caller gives back what `durstream_stream_read` gave out.
-    unsafe { get((), || take(reader).map(|reader| Home::let_go(reader, |reader| &reader.home))) }
+    unsafe {
+        get((), || {
+            take(reader).map(|reader| ForkGuard::let_go(reader, |reader| &reader.fork_guard))
+        })
+    }
 }
 
 /// Reads the next chunk. `chunk` receives it, for `durstream_chunk_free`; or NULL, with
@@ -56,7 +60,7 @@ pub unsafe extern "C" fn durstream_reader_next(
     unsafe {
         call(error, || {
             let (reader, chunk) = (handle(reader, "reader")?, out(chunk, "chunk")?);
-            reader.home.check()?;
+            reader.fork_guard.check()?;
             let next = reader.reader.next_chunk().wait_or_timeout(limit(timeout_ms), "read")?;
             chunk.set(|| next.map_or(ptr::null_mut(), |next| give(durstream_chunk::new(next))));
             Ok(())

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use durstream_core::{Collection, StreamSchema, Validator};
 
 use crate::args::{handle, optional_text, text};
-use crate::doorway::{call, get};
+use crate::ffi_guard::{call, get};
 use crate::given::{give, take};
 use crate::problem::{Problem, durstream_code, durstream_error};
 

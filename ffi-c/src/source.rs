@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 use crate::args::{bytes, handle, text};
-use crate::doorway::{call, get};
+use crate::ffi_guard::{call, get};
 use crate::problem::{Problem, durstream_code, durstream_error};
 use crate::stats::{SizedOut, durstream_flush_report};
 use crate::stream::durstream_stream;

@@ -5,8 +5,8 @@ use std::ptr;
 
 use durstream_core::{StateProducer, WriteOptions, create_durable_stream_with};
 
-use crate::args::{Home, bytes, handle, limit, optional_out, out, text};
-use crate::doorway::{call, get};
+use crate::args::{ForkGuard, bytes, handle, limit, optional_out, out, text};
+use crate::ffi_guard::{call, get};
 use crate::given::{c_string, give, given, take};
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
@@ -19,7 +19,7 @@ use crate::stats::{
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order.
 pub struct durstream_state {
-    home: Home,
+    fork_guard: ForkGuard,
     producer: StateProducer,
     id: CString,
     url: CString,
@@ -28,7 +28,7 @@ pub struct durstream_state {
 impl durstream_state {
     /// The producer, for calls that lock without checking for a fork; `None` in a forked child.
     fn here(&self) -> Option<&StateProducer> {
-        self.home.is_here().then_some(&self.producer)
+        self.fork_guard.is_here().then_some(&self.producer)
     }
 }
 
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn durstream_state_open(
             let opened = create_durable_stream_with(options, schema.get(), callbacks)?;
             state.set(|| {
                 give(durstream_state {
-                    home: Home::here(),
+                    fork_guard: ForkGuard::here(),
                     id: c_string(opened.producer_id()),
                     url: c_string(opened.url()),
                     producer: opened,
@@ -75,7 +75,9 @@ pub unsafe extern "C" fn durstream_state_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_free(state: *mut durstream_state) {
     // SAFETY: the caller gives back what `durstream_state_open` gave out.
-    unsafe { get((), || take(state).map(|state| Home::let_go(state, |state| &state.home))) }
+    unsafe {
+        get((), || take(state).map(|state| ForkGuard::let_go(state, |state| &state.fork_guard)))
+    }
 }
 
 /// Publishes an entity's whole new state: `value` is a JSON object with its primary key, and
@@ -287,7 +289,7 @@ pub unsafe extern "C" fn durstream_state_begin_shutdown(
     unsafe {
         call(error, || {
             let state = handle(state, "state")?;
-            state.home.check()?;
+            state.fork_guard.check()?;
             state.producer.begin_shutdown();
             Ok(())
         })
@@ -307,7 +309,7 @@ pub unsafe extern "C" fn durstream_state_stop(
     unsafe {
         call(error, || {
             let state = handle(state, "state")?;
-            state.home.check()?;
+            state.fork_guard.check()?;
             state.producer.stop();
             Ok(())
         })
@@ -329,7 +331,7 @@ pub unsafe extern "C" fn durstream_state_stats(
         call(error, || {
             let state = handle(state, "state")?;
             let stats = SizedOut::new(stats, "stats")?;
-            state.home.check()?;
+            state.fork_guard.check()?;
             stats.set(state.producer.stats());
             Ok(())
         })

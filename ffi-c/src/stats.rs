@@ -4,7 +4,7 @@ use std::mem::size_of;
 
 use durstream_core::{FlushReport, Lifecycle, Stats};
 
-use crate::doorway::get;
+use crate::ffi_guard::get;
 use crate::problem::Problem;
 
 /// The largest size a caller may state: beyond it, the field was never set.

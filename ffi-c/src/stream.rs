@@ -6,9 +6,9 @@ use std::ptr;
 use durstream_core::DurableStream;
 
 use crate::args::{
-    Home, bytes, handle, limit, optional_bytes, optional_out, optional_text, out, text,
+    ForkGuard, bytes, handle, limit, optional_bytes, optional_out, optional_text, out, text,
 };
-use crate::doorway::{call, get};
+use crate::ffi_guard::{call, get};
 use crate::given::{c_string, give, given, take};
 use crate::metadata::durstream_metadata;
 use crate::options::durstream_options;
@@ -18,14 +18,14 @@ use crate::reader::durstream_reader;
 
 /// A stream by its URL.
 pub struct durstream_stream {
-    home: Home,
+    fork_guard: ForkGuard,
     pub(crate) stream: DurableStream,
     url: CString,
 }
 
 impl durstream_stream {
     fn new(stream: DurableStream) -> Self {
-        durstream_stream { home: Home::here(), url: c_string(stream.url()), stream }
+        durstream_stream { fork_guard: ForkGuard::here(), url: c_string(stream.url()), stream }
     }
 }
 
@@ -83,7 +83,11 @@ pub unsafe extern "C" fn durstream_stream_connect(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_free(stream: *mut durstream_stream) {
     // SAFETY: the caller gives back what create or connect gave out.
-    unsafe { get((), || take(stream).map(|stream| Home::let_go(stream, |stream| &stream.home))) }
+    unsafe {
+        get((), || {
+            take(stream).map(|stream| ForkGuard::let_go(stream, |stream| &stream.fork_guard))
+        })
+    }
 }
 
 /// The stream's URL, without user info and query. Owned by the handle. Any thread; does not

@@ -1,4 +1,4 @@
-//! What the C library offers: the names of the header and no others, each through the doorway,
+//! What the C library offers: the names of the header and no others, each through the ffi_guard,
 //! under the right soname, with the core's numbers.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
@@ -111,7 +111,7 @@ fn is_guarded(body: &str) -> bool {
 }
 
 #[test]
-fn every_export_goes_through_the_doorway() {
+fn every_export_goes_through_the_ffi_guard() {
     let exports = exports();
     assert!(exports.len() > 80, "only {} exports were found", exports.len());
     for (name, body) in &exports {
