@@ -212,7 +212,7 @@ fn an_encoded_body_is_no_content() {
         let peer = Peer::start(vec![answer(&head, b"\x1f\x8b\x08\x00")]);
         let error = refused(&peer.read("text/plain", None));
         assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
-        assert!(error.message().contains("encoded"), "{error}");
+        assert!(error.message().contains("encoding"), "{error}");
     }
     let head =
         "content-type: text/plain\r\nstream-next-offset: 5\r\ncontent-encoding: identity\r\n";

@@ -79,6 +79,11 @@ impl Doubt {
         self.unanswered > explained
     }
 
+    /// Whether an attempt under the present tuple was given up and may still arrive.
+    pub(crate) fn is_late(self) -> bool {
+        self.late > 0
+    }
+
     /// Whether, with one attempt found in the stream, another one may still arrive there.
     pub(crate) fn may_come_again(self) -> bool {
         self.late > 0 && self.unanswered > 1

@@ -89,6 +89,8 @@ pub(crate) struct Session {
     claims: u32,
     /// The epoch was given by the caller, who replays: duplicates are expected.
     replay: bool,
+    /// An attempt at the first batch is still on its way, although the batch is settled.
+    first_is_late: bool,
 }
 
 impl Session {
@@ -105,6 +107,7 @@ impl Session {
             settled_in: false,
             claims,
             replay,
+            first_is_late: false,
         }
     }
 
@@ -146,6 +149,7 @@ impl Session {
             stored: false,
             claims: 0,
             replay: false,
+            first_is_late: false,
             ..*self
         })
     }
@@ -182,6 +186,17 @@ impl Session {
     /// a replay, where each answer says whether its own batch is a duplicate.
     pub(crate) fn may_pipeline(&self) -> bool {
         self.acked.is_some() && !self.replay
+    }
+
+    /// The batch that was sent as `seq` is settled, and an attempt at it may still arrive.
+    pub(crate) fn note_late(&mut self, seq: u64) {
+        self.first_is_late |= seq == 0;
+    }
+
+    /// Whether a server that forgot may take what was sent as `seq` once more: the first batch begins
+    /// the session anew for it, and an attempt at the first that is late does so for those behind it.
+    pub(crate) fn may_begin_anew_at(&self, seq: u64) -> bool {
+        seq == 0 || self.first_is_late
     }
 
     /// The table of answers.

@@ -206,6 +206,9 @@ impl Task {
             if let Some(started) = slot.started {
                 self.pacing.answered(started.elapsed());
             }
+            if slot.doubt().is_late() {
+                self.session.note_late(slot.seq);
+            }
             if slot.expired {
                 self.leave(&slot);
                 continue;
@@ -213,9 +216,10 @@ impl Task {
             if let Some(splits) = &slot.queued.splits {
                 splits.refill();
             }
-            // A server that forgot takes the first batch of a session again; every unanswered
-            // attempt beyond what its answer explains may have been stored as well.
-            let again = slot.seq == 0 && slot.doubt().exceeds(u32::from(duplicate));
+            // A server that forgot may have taken it again: every unanswered attempt beyond what its
+            // answer explains may have been stored as well.
+            let explained = u32::from(duplicate);
+            let again = self.session.may_begin_anew_at(slot.seq) && slot.doubt().exceeds(explained);
             let outcome = Outcome {
                 duplicate,
                 maybe_duplicate: slot.doubt().is_from_before() || again || self.after_replay,

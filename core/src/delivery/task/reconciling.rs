@@ -102,12 +102,15 @@ impl Task {
             let Some(slot) = self.window.pop_front() else { break };
             self.session.found(slot.seq);
             ended |= slot.queued.closes;
+            if slot.doubt().is_late() {
+                self.session.note_late(slot.seq);
+            }
             if slot.expired {
                 self.leave(&slot);
                 continue;
             }
-            // A server that forgets takes the first batch of a session again.
-            let again = slot.seq == 0 && slot.doubt().may_come_again();
+            // A server that forgets may take what is on its way again.
+            let again = self.session.may_begin_anew_at(slot.seq) && slot.doubt().may_come_again();
             let outcome = Outcome {
                 maybe_duplicate: slot.doubt().is_from_before() || again,
                 attempts: slot.queued.attempts,

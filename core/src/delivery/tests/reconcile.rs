@@ -296,6 +296,28 @@ async fn a_first_batch_that_was_found_while_another_attempt_is_late_is_flagged()
     assert!(outcome.is_delivered() && outcome.maybe_duplicate, "{outcome:?}");
 }
 
+/// A server that forgot takes a late attempt at the first batch of a session for its beginning, and
+/// the batch behind it for new.
+#[tokio::test(start_paused = true)]
+async fn a_batch_behind_a_first_one_that_is_late_is_flagged() {
+    let script = [
+        delay(Fault::None, 1_300, 0), // 1: given up after 1 s, arrives later
+        Fault::None,                  // HEAD: nothing of it
+        Fault::None,                  // 1 again
+        Fault::CutAfter,              // 2
+        Fault::Foreign(Box::new(Fault::None)), // HEAD: more than 2
+        delay(Fault::None, 0, 400),   // GET: which decides nothing
+    ];
+    let server = Scripted::new(script);
+    let engine = open_at(&server, single().request_timeout_ms(1_000u64), Some("0"));
+    write(&engine, 1..=2);
+    sleep(1_250).await;
+    lock(&server.model).producers.clear();
+    let second = outcome(&engine, 2).await;
+    assert_eq!(server.stored(), ["1", "2", FOREIGN, "1", "2"]);
+    assert!(second.is_delivered() && second.maybe_duplicate, "{second:?}");
+}
+
 /// The stream is only out of sight for a while: what a first attempt stored is there, before where
 /// it ends now.
 #[tokio::test(start_paused = true)]
