@@ -3,6 +3,8 @@
 //! The typed builder, the parser the bindings use, the checks, their error texts and the
 //! reference page (`docs/options.md`) all come from it.
 
+use std::str::FromStr;
+
 use http::{HeaderMap, HeaderName};
 
 use crate::error::{Error, Result, shown};
@@ -197,80 +199,42 @@ fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
     Error::option(spec.name, format!("`{}` takes {takes}, not `{}`", spec.name, shown(&value)))
 }
 
-/// The type of an option's value.
-trait Value: Sized {
-    /// The value of a text; `None` if the option does not take it.
-    fn read(text: &str) -> Option<Self>;
-
-    /// The value's own text, for errors.
-    fn text(&self) -> String;
-
+/// A value that an option can have, from its text and back.
+trait Value: FromStr + ToString {
     fn is_taken_by(&self, kind: OptionKind) -> bool;
 
     fn check(&self, spec: &'static OptionSpec) -> Result<()> {
         match self.is_taken_by(spec.kind) {
             true => Ok(()),
-            false => Err(wrong(spec, &self.text())),
+            false => Err(wrong(spec, &self.to_string())),
         }
     }
 
     fn parse(spec: &'static OptionSpec, text: &str) -> Result<Self> {
-        let value = Self::read(text).filter(|value| value.is_taken_by(spec.kind));
+        let value = Self::from_str(text).ok().filter(|value| value.is_taken_by(spec.kind));
         value.ok_or_else(|| wrong(spec, text))
     }
 }
 
 impl Value for u64 {
-    fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
     fn is_taken_by(&self, kind: OptionKind) -> bool {
         matches!(kind, OptionKind::Number { min, max } if (min..=max).contains(self))
     }
 }
 
 impl Value for f64 {
-    fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
     fn is_taken_by(&self, _: OptionKind) -> bool {
         self.is_finite() && *self >= 1.0
     }
 }
 
 impl Value for bool {
-    fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
     fn is_taken_by(&self, _: OptionKind) -> bool {
         true
     }
 }
 
 impl Value for String {
-    fn read(text: &str) -> Option<Self> {
-        Some(text.to_owned())
-    }
-
-    fn text(&self) -> String {
-        self.clone()
-    }
-
     fn is_taken_by(&self, kind: OptionKind) -> bool {
         !matches!(kind, OptionKind::Choice(words) if !words.contains(&self.as_str()))
     }
