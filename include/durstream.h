@@ -352,6 +352,9 @@ typedef struct {
     uint64_t duplicates;
     // Of the delivered writes, those that may be in the stream twice.
     uint64_t uncertain;
+    // Calls turned away for their value since the last flush: nothing was accepted, and no flush
+    // fails of it.
+    uint64_t refused;
 } durstream_flush_report;
 
 // The counters of a producer. At every instant `accepted = delivered + rejected + cancelled +
@@ -1008,8 +1011,9 @@ bool durstream_outcome_maybe_duplicate(const durstream_outcome *outcome);
 // block.
 uint32_t durstream_outcome_attempts(const durstream_outcome *outcome);
 
-// The stream's offset after the write's batch; NULL if no caller waited before it settled. Owned
-// by the outcome. Any thread; does not block.
+// An offset behind the write, if it was delivered: that after its own batch where it is still
+// known, else a later one. A reader that has come that far has the write. NULL if there is none.
+// Owned by the outcome. Any thread; does not block.
 const char *durstream_outcome_offset(const durstream_outcome *outcome);
 
 // The error of a write that was not delivered; NULL if it was. Owned by the outcome, not to be

@@ -323,7 +323,8 @@ struct Outcome {
     bool duplicate = false;
     bool maybe_duplicate = false;
     std::uint32_t attempts = 0;
-    /// The stream's offset after its batch; empty if no caller waited before it settled.
+    /// An offset behind the write, if it was delivered: that after its own batch where it is still
+    /// known, else a later one. A reader that has come that far has the write. Empty if there is none.
     std::string offset;
     /// Null if it was delivered.
     std::shared_ptr<const Error> error;

@@ -206,6 +206,8 @@ export interface FlushReport {
   readonly duplicates: number;
   /** Of the delivered writes, those that may be in the stream twice. */
   readonly uncertain: number;
+  /** Calls turned away for their value: nothing was accepted, and no flush fails of it. */
+  readonly refused: number;
 }
 
 /** The result of ending a stream. */

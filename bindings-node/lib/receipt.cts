@@ -48,7 +48,10 @@ export interface Outcome {
   readonly maybeDuplicate: boolean;
   /** Requests sent for it; 0 if no caller waited before it settled. */
   readonly attempts: number;
-  /** The stream's offset after its batch, if a caller waited before it settled. */
+  /**
+   * An offset behind the write, if it was delivered: that after its own batch where it is still
+   * known, else a later one. A reader that has come that far has the write.
+   */
   readonly offset?: string;
   /** The error, if it was not delivered. */
   readonly error?: DurstreamError;

@@ -77,6 +77,7 @@ pub fn report(report: &FlushReport) -> Value {
         "delivered": report.delivered,
         "duplicates": report.duplicates,
         "uncertain": report.uncertain,
+        "refused": report.refused,
     })
 }
 

@@ -113,7 +113,7 @@ test("who does not want to wait for a promise any longer holds nobody up", async
 test("appendStream takes iterables, async iterables and streams, in order", async () => {
   const handle = await create("sources", "application/json");
   const all = numbers(5000);
-  const report = { delivered: 5000, duplicates: 0, uncertain: 0 };
+  const report = { delivered: 5000, duplicates: 0, uncertain: 0, refused: 0 };
   assert.deepEqual(await handle.appendStream(all), report);
   assert.deepEqual(await handle.appendStream(later(all)), report);
   const web = new ReadableStream<object>({

@@ -74,7 +74,7 @@ test("it is asked again after 401 and 403", async (t) => {
   producer.append("a");
   await producer.flush();
   producer.append("b");
-  assert.deepEqual(await producer.flush(), { delivered: 1, duplicates: 0, uncertain: 0 });
+  assert.deepEqual(await producer.flush(), { delivered: 1, duplicates: 0, uncertain: 0, refused: 0 });
   assert.deepEqual(seen, ["token-1", "token-2", "token-3", "token-4"]);
 });
 
@@ -112,7 +112,7 @@ test("writes wait for a function that fails, and none is lost", async () => {
   };
   producer = new IdempotentProducer(handle, "failing", { headers: { "X-Token": give }, ...quick });
   producer.appendMany([1, 2, 3]);
-  assert.deepEqual(await producer.flush(), { delivered: 3, duplicates: 0, uncertain: 0 });
+  assert.deepEqual(await producer.flush(), { delivered: 3, duplicates: 0, uncertain: 0, refused: 0 });
   assert.deepEqual(await readJson(url), [1, 2, 3]);
   assert.equal(broken.length, 0);
   for (const reason of [

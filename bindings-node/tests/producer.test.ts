@@ -42,7 +42,7 @@ test("ten thousand messages arrive in order, once", async () => {
   const receipts = Array.from({ length: 10_000 }, (_, n) => producer.append({ n }));
   const report = await producer.flush();
 
-  assert.deepEqual(report, { delivered: 10_000, duplicates: 0, uncertain: 0 });
+  assert.deepEqual(report, { delivered: 10_000, duplicates: 0, uncertain: 0, refused: 0 });
   assert.deepEqual(receipts.map(({ id }) => id), Array.from({ length: 10_000 }, (_, n) => n + 1));
   assert.deepEqual((await readJson(url)).map(({ n }) => n), [...receipts.keys()]);
   const stats = producer.stats();
@@ -141,7 +141,7 @@ test("what JSON cannot say is refused, and nothing of it is sent", async () => {
     assert.ok(error instanceof ValidationError);
     assert.equal(error.reason, "invalid-value");
   }
-  assert.deepEqual(await producer.flush(), { delivered: 0, duplicates: 0, uncertain: 0 });
+  assert.deepEqual(await producer.flush(), { delivered: 0, duplicates: 0, uncertain: 0, refused: 0 });
   assert.equal(producer.stats().refusedInvalid, values.length * 3 + 7);
   assert.deepEqual(await readJson(url), []);
 });
@@ -237,7 +237,7 @@ test("no server: flush rejects within its limits and names the URL", async () =>
   assert.equal(Buffer.from(failure.payload).toString(), "hello");
   assert.equal(failure.outcome.reason, "expired");
   // Reported once; the next flush starts afresh.
-  assert.deepEqual(await producer.flush(), { delivered: 0, duplicates: 0, uncertain: 0 });
+  assert.deepEqual(await producer.flush(), { delivered: 0, duplicates: 0, uncertain: 0, refused: 0 });
 
   const patient = new IdempotentProducer(handle, "patient", { onError: () => undefined });
   patient.append("hello");

@@ -104,7 +104,7 @@ test("restart is the way back after another producer took over", async () => {
 
   assert.equal(await old.restart(), undefined);
   old.append("5");
-  assert.deepEqual(await old.flush(), { delivered: 1, duplicates: 0, uncertain: 0 });
+  assert.deepEqual(await old.flush(), { delivered: 1, duplicates: 0, uncertain: 0, refused: 0 });
   other.append("6");
   await rejectionOf(other.flush());
   assert.equal(other.state, "fenced");

@@ -31,7 +31,8 @@ pub(crate) fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound
 /// The report of a flush, as `durstream.FlushReport`.
 pub(crate) fn report(py: Python<'_>, report: FlushReport) -> PyResult<Py<PyAny>> {
     let class = imported::FLUSH_REPORT.get(py)?;
-    Ok(class.call1((report.delivered, report.duplicates, report.uncertain))?.unbind())
+    let FlushReport { delivered, duplicates, uncertain, refused, .. } = report;
+    Ok(class.call1((delivered, duplicates, uncertain, refused))?.unbind())
 }
 
 /// The result of ending a stream, as `durstream.CloseResult`.

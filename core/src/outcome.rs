@@ -49,7 +49,9 @@ pub struct Outcome {
     pub maybe_duplicate: bool,
     /// Requests sent for it; 0 if no caller waited before it settled.
     pub attempts: u32,
-    /// The stream's offset after its batch; only if a caller waited before it settled.
+    /// An offset behind the write, if it was delivered: that after its own batch where it is still
+    /// known, else a later one. A reader that has come that far has the write. `None` only if the
+    /// server said none.
     pub offset: Option<Arc<str>>,
     /// The error; `None` if it was delivered.
     pub error: Option<Error>,
@@ -140,6 +142,9 @@ pub struct FlushReport {
     pub duplicates: u64,
     /// Of the delivered writes, those that may be in the stream twice.
     pub uncertain: u64,
+    /// Calls that were turned away for their value (the `invalid-` reasons, `serialization-failed`):
+    /// nothing was accepted, and no flush fails of it.
+    pub refused: u64,
 }
 
 /// The result of ending a stream.

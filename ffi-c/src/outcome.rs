@@ -190,8 +190,9 @@ pub unsafe extern "C" fn durstream_outcome_attempts(outcome: *const durstream_ou
     unsafe { get(0, || Some(outcome.as_ref()?.outcome.attempts)) }
 }
 
-/// The stream's offset after the write's batch; NULL if no caller waited before it settled. Owned
-/// by the outcome. Any thread; does not block.
+/// An offset behind the write, if it was delivered: that after its own batch where it is still
+/// known, else a later one. A reader that has come that far has the write. NULL if there is none.
+/// Owned by the outcome. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_outcome_offset(
     outcome: *const durstream_outcome,

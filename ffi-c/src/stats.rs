@@ -83,6 +83,9 @@ pub struct durstream_flush_report {
     pub duplicates: u64,
     /// Of the delivered writes, those that may be in the stream twice.
     pub uncertain: u64,
+    /// Calls turned away for their value since the last flush: nothing was accepted, and no flush
+    /// fails of it.
+    pub refused: u64,
 }
 
 impl From<FlushReport> for durstream_flush_report {
@@ -92,6 +95,7 @@ impl From<FlushReport> for durstream_flush_report {
             delivered: report.delivered,
             duplicates: report.duplicates,
             uncertain: report.uncertain,
+            refused: report.refused,
         }
     }
 }

@@ -83,7 +83,8 @@ class Outcome:
     maybe_duplicate: bool = False
     #: Requests sent for it; 0 if no caller waited before it settled.
     attempts: int = 0
-    #: The stream's offset after its batch; only if a caller waited before it settled.
+    #: An offset behind the write, if it was delivered: that after its own batch where it is still
+    #: known, else a later one. A reader that has come that far has the write.
     offset: Optional[str] = None
     #: The error; None if it was delivered.
     error: Optional[DurstreamError] = None

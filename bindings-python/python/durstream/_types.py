@@ -34,6 +34,8 @@ class FlushReport:
     duplicates: int = 0
     #: Of the delivered writes, those that may be in the stream twice.
     uncertain: int = 0
+    #: Calls turned away for their value: nothing was accepted, and no flush fails of it.
+    refused: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::engine::Engine;
 use crate::error::{Detail, Error, ErrorKind, Result};
-use crate::outcome::CloseResult;
+use crate::outcome::{CloseResult, FlushReport};
 use crate::requests::operations;
 use crate::runtime::pending::{Pending, pending};
 
@@ -42,7 +42,7 @@ pub(crate) fn close(engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResul
 /// close, a last message of this one is an error.
 pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResult> {
     let (completer, result) = pending();
-    {
+    let (flushed, due) = {
         let mut closes = engine.closes();
         let is_others = closes.by != by;
         if let Some(end) = closes.result.clone() {
@@ -54,13 +54,15 @@ pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pendin
             drop((book, closes));
             return if is_others { close_behind(result, by, engine, last) } else { result };
         }
-        book.lifecycle.begin_close();
         closes.by = by;
-    }
+        engine.begin_close(&mut book)
+    };
+    due.complete();
+    engine.wake.notify_one();
     let runtime = engine.runtime().clone();
     let mut closing = Closing { engine: engine.clone(), ended: false };
     runtime.spawn(async move {
-        let outcome = end_stream(&closing.engine, last).await;
+        let outcome = end_stream(&closing.engine, flushed, last).await;
         closing.end(outcome);
     });
     result
@@ -123,11 +125,12 @@ impl Drop for Closing {
     }
 }
 
-async fn end_stream(engine: &Arc<Engine>, last: CloseWith) -> Result<CloseResult> {
-    match engine.config.awaited {
-        true => engine.flush_the_rest().await?,
-        false => engine.flush().await?,
-    };
+async fn end_stream(
+    engine: &Arc<Engine>,
+    flushed: Pending<FlushReport>,
+    last: CloseWith,
+) -> Result<CloseResult> {
+    flushed.await?;
     // This producer must not end the stream any more: a fenced producer's successor writes to it.
     if let (Some(End::Failed | End::Fenced), Some(error)) = {
         let book = engine.book();

@@ -254,14 +254,15 @@ impl Book {
         self.stats.refused += 1;
     }
 
-    /// Counts a call that was turned away for its value: a skip, which flush does not report.
+    /// Counts a call that was turned away for its value: a skip, of which no flush fails.
     pub(crate) fn count_invalid(&mut self) {
         self.stats.refused_invalid += 1;
+        self.flushes.count_invalid();
     }
 
-    /// Counts a write that a flush has to report as undelivered.
-    pub(crate) fn count_failed(&mut self, error: &Error) {
-        self.flushes.count_failed(1, error);
+    /// Counts a call that was turned away, which the next flush has to report as undelivered.
+    pub(crate) fn count_turned_away(&mut self, error: &Error) {
+        self.flushes.count_turned_away(error);
     }
 }
 
@@ -466,14 +467,14 @@ impl Book {
                 self.stats.delivered += count;
                 self.stats.duplicates += if outcome.duplicate { count } else { 0 };
                 self.stats.uncertain += if outcome.maybe_duplicate { count } else { 0 };
-                self.flushes.count_delivered(count, &outcome);
+                self.flushes.count_delivered(batch.first_id, count, &outcome);
             }
             Status::Rejected => self.stats.rejected += count,
             Status::Cancelled => self.stats.cancelled += count,
             Status::DeliveryUnknown | Status::Forgotten => self.stats.unknown += count,
         }
         if let Some(error) = &outcome.error {
-            self.flushes.count_failed(count, error);
+            self.flushes.count_failed(batch.first_id, count, error);
         }
         if release {
             self.release(batch.cost());
@@ -581,6 +582,23 @@ mod tests {
         drop(flush(&mut book));
         book.settle(&batch, refused(), true).complete();
         assert!(flush(&mut book).wait().is_err());
+    }
+
+    #[test]
+    fn what_comes_behind_a_flush_and_ends_before_it_is_the_next_ones() {
+        let mut book = book();
+        let first = accept(&mut book, 1);
+        let waiting = flush(&mut book);
+        let later = accept(&mut book, 2);
+        book.settle(&later, refused(), true).complete();
+        book.settle(&first, Outcome::delivered(), true).complete();
+        assert_eq!(waiting.wait().unwrap().delivered, 1);
+        let error = flush(&mut book).wait().unwrap_err();
+        let Some(Detail::Delivery { delivered, undelivered, .. }) = error.detail() else {
+            panic!("{error:?}")
+        };
+        assert_eq!((*delivered, *undelivered), (0, 2));
+        assert!(error.message().ends_with("no"), "{error:?}");
     }
 
     #[test]

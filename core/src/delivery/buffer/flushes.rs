@@ -15,18 +15,45 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// The earlier of two.
-    fn min(self, other: Totals) -> Totals {
-        let of = |totals: &Totals| (totals.report.delivered, totals.undelivered);
-        if of(&other) <= of(&self) { other } else { self }
+    /// How many calls these are: of two totals of one producer, the earlier has fewer.
+    fn calls(&self) -> u64 {
+        self.report.delivered + self.report.refused + self.undelivered
+    }
+
+    fn add(&mut self, more: &Totals) {
+        let (own, more_of) = (&mut self.report, &more.report);
+        own.delivered += more_of.delivered;
+        own.duplicates += more_of.duplicates;
+        own.uncertain += more_of.uncertain;
+        own.refused += more_of.refused;
+        self.undelivered += more.undelivered;
+    }
+
+    fn without(&self, earlier: &Totals) -> Totals {
+        let (own, less) = (&self.report, &earlier.report);
+        Totals {
+            report: FlushReport {
+                delivered: own.delivered - less.delivered,
+                duplicates: own.duplicates - less.duplicates,
+                uncertain: own.uncertain - less.uncertain,
+                refused: own.refused - less.refused,
+            },
+            undelivered: self.undelivered - earlier.undelivered,
+        }
     }
 }
+
+/// The id of a call that was turned away: it comes behind every flush that waits.
+const NO_WRITE: u64 = u64::MAX;
 
 /// A wait for everything up to an id.
 pub(crate) struct Flush {
     up_to: u64,
     since: Totals,
     cause: Option<Error>,
+    /// What was counted since it began and came behind it: for the next flush to report.
+    beyond: Totals,
+    beyond_cause: Option<Error>,
     /// Set for a report: the next one starts after it. The flag says whether no other flush got the
     /// same report.
     only: Option<Arc<AtomicBool>>,
@@ -45,20 +72,48 @@ pub(super) struct Flushes {
 pub(super) type DueFlush = (Completer<FlushReport>, Result<FlushReport>);
 
 impl Flushes {
-    /// Counts writes that were delivered.
-    pub(super) fn count_delivered(&mut self, count: u64, outcome: &Outcome) {
-        let report = &mut self.totals.report;
-        report.delivered += count;
-        report.duplicates += if outcome.duplicate { count } else { 0 };
-        report.uncertain += if outcome.maybe_duplicate { count } else { 0 };
+    /// Counts writes that were delivered, from the id of the first on.
+    pub(super) fn count_delivered(&mut self, first_id: u64, count: u64, outcome: &Outcome) {
+        let report = FlushReport {
+            delivered: count,
+            duplicates: if outcome.duplicate { count } else { 0 },
+            uncertain: if outcome.maybe_duplicate { count } else { 0 },
+            refused: 0,
+        };
+        self.count(first_id, &Totals { report, undelivered: 0 }, None);
     }
 
-    /// Counts writes that a flush has to report as undelivered.
-    pub(super) fn count_failed(&mut self, count: u64, error: &Error) {
-        self.totals.undelivered += count;
-        self.first_cause.get_or_insert_with(|| error.clone());
+    /// Counts accepted writes that a flush has to report as undelivered.
+    pub(super) fn count_failed(&mut self, first_id: u64, count: u64, error: &Error) {
+        self.count(first_id, &Totals { undelivered: count, ..Totals::default() }, Some(error));
+    }
+
+    /// Counts a call that was turned away, which a flush has to report as undelivered.
+    pub(super) fn count_turned_away(&mut self, error: &Error) {
+        self.count_failed(NO_WRITE, 1, error);
+    }
+
+    /// Counts a call that was turned away for its value, which fails no flush.
+    pub(super) fn count_invalid(&mut self) {
+        let report = FlushReport { refused: 1, ..FlushReport::default() };
+        self.count(NO_WRITE, &Totals { report, undelivered: 0 }, None);
+    }
+
+    fn count(&mut self, first_id: u64, more: &Totals, error: Option<&Error>) {
+        self.totals.add(more);
+        let keep = |cause: &mut Option<Error>| {
+            if let (None, Some(error)) = (&cause, error) {
+                *cause = Some(error.clone());
+            }
+        };
+        keep(&mut self.first_cause);
         for flush in &mut self.waiting {
-            flush.cause.get_or_insert_with(|| error.clone());
+            if first_id <= flush.up_to {
+                keep(&mut flush.cause);
+            } else {
+                flush.beyond.add(more);
+                keep(&mut flush.beyond_cause);
+            }
         }
     }
 
@@ -73,10 +128,10 @@ impl Flushes {
             Some(Detail::Delivery { cause, .. }) => Some(cause.clone()),
             _ => None,
         };
-        self.reported = self.reported.min(since);
+        self.reported = earlier(self.reported, since);
         self.first_cause = cause.clone().or(self.first_cause.take());
         for flush in &mut self.waiting {
-            flush.since = flush.since.min(since);
+            flush.since = earlier(flush.since, since);
             flush.cause = cause.clone().or(flush.cause.take());
         }
     }
@@ -89,12 +144,14 @@ impl Flushes {
             FlushKind::Watch | FlushKind::Look => (self.reported, self.first_cause.clone(), None),
         };
         self.waiting.retain(|flush| !flush.completer.is_abandoned());
-        self.waiting.push(Flush { up_to, since, cause, only, completer });
+        let (beyond, beyond_cause) = (Totals::default(), None);
+        self.waiting.push(Flush { up_to, since, cause, beyond, beyond_cause, only, completer });
     }
 
     /// The flushes whose writes are settled, now that everything up to an id is.
     pub(super) fn due(&mut self, settled_to: u64) -> Vec<DueFlush> {
         let (mut due, mut users) = (Vec::new(), Vec::new());
+        let mut reported: Option<(Totals, Option<Error>)> = None;
         for n in (0..self.waiting.len()).rev() {
             if self.waiting[n].up_to > settled_to {
                 continue;
@@ -104,15 +161,19 @@ impl Flushes {
             if flush.completer.is_abandoned() {
                 continue;
             }
-            due.push((flush.completer, report(&flush.since, &self.totals, flush.cause)));
-            users.extend(flush.only);
+            let counted = self.totals.without(&flush.beyond);
+            due.push((flush.completer, report(&counted.without(&flush.since), flush.cause)));
+            let Some(only) = flush.only else { continue };
+            users.push(only);
+            if reported.as_ref().is_none_or(|(most, _)| most.calls() <= counted.calls()) {
+                reported = Some((counted, flush.beyond_cause));
+            }
         }
         if users.len() > 1 {
             users.iter().for_each(|only| only.store(false, Ordering::Relaxed));
         }
-        if !users.is_empty() {
-            self.reported = self.totals;
-            self.first_cause = None;
+        if let Some((counted, next_cause)) = reported {
+            (self.reported, self.first_cause) = (counted, next_cause);
         }
         due
     }
@@ -136,18 +197,19 @@ pub(crate) enum FlushKind {
     Look,
 }
 
-fn report(since: &Totals, now: &Totals, cause: Option<Error>) -> Result<FlushReport> {
-    let delivered = now.report.delivered - since.report.delivered;
-    let undelivered = now.undelivered - since.undelivered;
+/// The earlier of two totals of one producer.
+fn earlier(one: Totals, other: Totals) -> Totals {
+    if other.calls() <= one.calls() { other } else { one }
+}
+
+fn report(counted: &Totals, cause: Option<Error>) -> Result<FlushReport> {
+    let (report, undelivered) = (counted.report, counted.undelivered);
     if undelivered == 0 {
-        return Ok(FlushReport {
-            delivered,
-            duplicates: now.report.duplicates - since.report.duplicates,
-            uncertain: now.report.uncertain - since.report.uncertain,
-        });
+        return Ok(report);
     }
     let cause = cause
         .unwrap_or_else(|| Error::new(ErrorKind::Internal, "the first failure was not recorded"));
+    let delivered = report.delivered;
     let text = format!(
         "{undelivered} of {} writes were not delivered: {}",
         delivered + undelivered,

@@ -5,6 +5,7 @@
 //! bounded number.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::outcome::{Outcome, Status};
 use crate::runtime::pending::Completer;
@@ -23,6 +24,8 @@ pub(crate) struct Ledger {
     exceptions: BTreeMap<u64, (u64, Outcome)>,
     /// Up to this id, an exception may have been dropped.
     forgotten_to: u64,
+    /// The last write whose offset is known, and that offset.
+    offset: Option<(u64, Arc<str>)>,
     waiters: BTreeMap<u64, Vec<Completer<Outcome>>>,
 }
 
@@ -36,6 +39,12 @@ impl Ledger {
         outcome: &Outcome,
     ) -> Vec<Completer<Outcome>> {
         let last = first + count - 1;
+        let is_later = |known: &(u64, _)| last > known.0;
+        if let Some(offset) = &outcome.offset
+            && self.offset.as_ref().is_none_or(is_later)
+        {
+            self.offset = Some((last, offset.clone()));
+        }
         if !outcome.is_plain() {
             let kept = Outcome { attempts: 0, offset: None, ..outcome.clone() };
             self.except(first, last, kept);
@@ -69,6 +78,16 @@ impl Ledger {
 
     /// The outcome of an id, if it is settled.
     pub(crate) fn outcome(&self, id: u64) -> Option<Outcome> {
+        let mut outcome = self.kept(id)?;
+        if outcome.is_delivered() {
+            // At or before the latest offset lies every write before it, too.
+            let known = self.offset.as_ref().filter(|(last, _)| id <= *last);
+            outcome.offset = known.map(|(_, offset)| offset.clone());
+        }
+        Some(outcome)
+    }
+
+    fn kept(&self, id: u64) -> Option<Outcome> {
         if let Some((_, (last, outcome))) = self.exceptions.range(..=id).next_back()
             && id <= *last
         {

@@ -136,7 +136,7 @@ impl Engine {
     pub(crate) fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.measure(parts, extra).inspect_err(|error| {
             if !self.is_foreign() {
-                self.book().count_failed(error);
+                self.book().count_turned_away(error);
             }
         })
     }
@@ -157,11 +157,7 @@ impl Engine {
     fn check_open(&self, book: &mut Book) -> Result<()> {
         let Err((error, reason)) = book.lifecycle.check_open() else { return Ok(()) };
         let error = self.refuse(book, error, reason);
-        // The caller learns of a refusal during a close from its error; the close must not fail of
-        // it.
-        if !book.lifecycle.is_closing() {
-            book.count_failed(&error);
-        }
+        book.count_turned_away(&error);
         Err(error)
     }
 
@@ -177,7 +173,7 @@ impl Engine {
             _ => format!("the buffer is full: {} bytes are pending", book.buffered_bytes()),
         };
         let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
-        book.count_failed(&error);
+        book.count_turned_away(&error);
         Err(error)
     }
 
@@ -241,7 +237,7 @@ impl Engine {
         Ok(ended)
     }
 
-    /// Counts a call that was turned away for its value; no flush reports it.
+    /// Counts a call that was turned away for its value; no flush fails of it.
     pub(crate) fn count_invalid(&self) {
         if !self.is_foreign() {
             self.book().count_invalid();

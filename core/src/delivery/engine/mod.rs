@@ -10,7 +10,7 @@ pub(crate) mod settle;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::delivery::buffer::book::Book;
+use crate::delivery::buffer::book::{Book, Due};
 use crate::delivery::buffer::budget::Budget;
 use crate::delivery::buffer::flushes::FlushKind;
 #[cfg(test)]
@@ -146,8 +146,16 @@ impl Engine {
         if let Err(error) = self.check_fork() {
             return Pending::ready(Err(error));
         }
+        let (waiting, due) = self.flush_in(&mut self.book());
+        due.complete();
+        self.wake.notify_one();
+        waiting
+    }
+
+    /// A flush that begins under a lock that is held. The caller then completes what is due, and
+    /// wakes the task.
+    fn flush_in(self: &Arc<Self>, book: &mut Book) -> (Pending<FlushReport>, Due) {
         let engine = Arc::downgrade(self);
-        let mut book = self.book();
         let since = book.reported();
         let only = Arc::new(AtomicBool::new(true));
         let alone = only.clone();
@@ -158,18 +166,19 @@ impl Engine {
             }
         });
         let due = book.flush(FlushKind::Report(only), completer);
-        drop(book);
-        due.complete();
-        self.wake.notify_one();
-        waiting
+        (waiting, due)
     }
 
-    /// Waits for the pending writes, and reports only those.
-    pub(crate) fn flush_the_rest(&self) -> Pending<FlushReport> {
+    /// Begins the end of the stream: no new writes until it succeeded or failed. The flush before
+    /// it begins in the same moment, so that what is turned away from now on does not fail it.
+    pub(crate) fn begin_close(self: &Arc<Self>, book: &mut Book) -> (Pending<FlushReport>, Due) {
+        book.lifecycle.begin_close();
+        if !self.config.awaited {
+            return self.flush_in(book);
+        }
+        // Whoever waits for every write has heard of those that failed.
         let (completer, waiting) = pending();
-        self.book().flush(FlushKind::Rest, completer).complete();
-        self.wake.notify_one();
-        waiting
+        (waiting, book.flush(FlushKind::Rest, completer))
     }
 
     /// Takes no new writes, delivers the accepted ones, then ends by itself.

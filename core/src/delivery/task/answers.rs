@@ -224,9 +224,8 @@ impl Task {
                 duplicate,
                 maybe_duplicate: slot.doubt().is_from_before() || again || self.after_replay,
                 attempts: slot.queued.attempts,
-                // The offset is where the stream ends now, not where it ended after the earlier
-                // batches.
-                offset: answer.next_offset.clone().filter(|_| slot.seq == up_to),
+                // Where the stream ends now: behind the earlier batches, too.
+                offset: answer.next_offset.clone(),
                 ..Outcome::delivered()
             };
             self.engine.settle(&slot.queued.batch, outcome, Room::Released);

@@ -98,7 +98,7 @@ impl Task {
             return; // another producer wrote the very same
         }
         let mut ended = false;
-        for n in 0..stored {
+        for _ in 0..stored {
             let Some(slot) = self.window.pop_front() else { break };
             self.session.found(slot.seq);
             ended |= slot.queued.closes;
@@ -114,7 +114,7 @@ impl Task {
             let outcome = Outcome {
                 maybe_duplicate: slot.doubt().is_from_before() || again,
                 attempts: slot.queued.attempts,
-                offset: look.tail.clone().filter(|_| n + 1 == stored),
+                offset: look.tail.clone(),
                 ..Outcome::delivered()
             };
             self.engine.settle(&slot.queued.batch, outcome, Room::Released);

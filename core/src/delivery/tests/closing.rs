@@ -253,3 +253,15 @@ async fn a_final_answer_is_not_taken_for_that_of_an_end_that_expired() {
     let refused = outcome(&engine, 2).await;
     assert_eq!((refused.status, refused.reason), (Status::Rejected, Some(Reason::Conflict)));
 }
+
+/// A call made after a close began does not fail it (delivery.md 7), whatever turns it away.
+#[tokio::test(start_paused = true)]
+async fn a_write_behind_a_close_does_not_fail_it() {
+    let server = Scripted::new([delay(Fault::None, 100, 100)]);
+    let engine = open(&server, single().max_write_bytes(1u64));
+    write(&engine, 1..=1);
+    let closing = close(&engine, CloseWith::AsProducer);
+    assert!(engine.accept(&[b"2"]).is_err() && engine.accept(&[b"333"]).is_err());
+    closing.await.unwrap();
+    assert!(engine.flush().await.is_err(), "the refused calls are reported to nobody");
+}

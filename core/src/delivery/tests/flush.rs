@@ -86,3 +86,30 @@ async fn waits_that_were_given_up_leave_nothing_behind() {
     }
     assert!(engine.book().waiting() < 5);
 }
+
+/// A call made after a flush began does not fail it (delivery.md 7); the next one reports it.
+#[tokio::test(start_paused = true)]
+async fn what_is_turned_away_behind_a_flush_fails_the_next_one() {
+    let engine = open(&Scripted::default(), single().max_write_bytes(1u64));
+    write(&engine, 1..=2);
+    let first = engine.flush();
+    assert!(engine.accept(&[b"333"]).is_err());
+    let second = engine.flush();
+    assert_eq!(first.await.unwrap().delivered, 2);
+    let Err(error) = second.await else { panic!("the refused call is reported to nobody") };
+    assert!(matches!(error.detail(), Some(Detail::Delivery { undelivered: 1, .. })), "{error:?}");
+    assert_eq!(engine.flush().await.unwrap().delivered, 0);
+}
+
+/// Refused values fail no flush, and are counted in its report.
+#[tokio::test(start_paused = true)]
+async fn refused_values_are_counted_in_the_report() {
+    let engine = open(&Scripted::default(), single());
+    assert!(engine.check_message(b"").is_err() && engine.check_message(b"{").is_err());
+    write(&engine, 1..=1);
+    let first = engine.flush();
+    assert!(engine.check_message(b"").is_err());
+    let (first, second) = (first.await.unwrap(), engine.flush().await.unwrap());
+    assert_eq!((first.delivered, first.refused), (1, 2));
+    assert_eq!((second.delivered, second.refused), (0, 1));
+}
