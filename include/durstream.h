@@ -604,8 +604,8 @@ durstream_code durstream_stream_create(const durstream_options *options,
                                        durstream_error **error);
 
 // Gives a handle on a stream that exists or will exist, for `durstream_stream_free`. Sends
-// nothing. The option `content_type` has to be the stream's own; without it bytes are assumed.
-// Any thread; does not block.
+// nothing. The option `content_type` has to be the stream's own; without it the server is asked
+// for it, once, before something is appended. Any thread; does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT`.
 durstream_code durstream_stream_connect(const durstream_options *options,

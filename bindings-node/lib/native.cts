@@ -44,8 +44,8 @@ export interface NativeStream {
   /** The error of a message that could not be serialised, as JSON text. */
   unserialisable(why: string): string;
   readonly url: string;
-  readonly contentType: string;
-  readonly isJson: boolean;
+  readonly contentType: string | null;
+  readonly takesValues: boolean;
 }
 
 /** The messages of one source on their way. */

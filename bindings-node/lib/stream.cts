@@ -158,9 +158,9 @@ export class DurableStream {
     return this.#native.url;
   }
 
-  /** The content type, as given. */
-  get contentType(): string {
-    return this.#native.contentType;
+  /** The content type, as given or as the server said it; `undefined` while it is unknown. */
+  get contentType(): string | undefined {
+    return this.#native.contentType ?? undefined;
   }
 
   /**
@@ -207,10 +207,10 @@ export class DurableStream {
       patience.check();
       const { last } = this.#turns;
       if (last !== undefined) await patience.wait(last);
-      const { isJson } = this.#native;
+      const { takesValues } = this.#native;
       const own = calling(() => new native.AppendSink(this.#native, seq));
       const iterator = iteratorOf(source); // last: from here on this call has to let it go
-      return await appendAll(own, iterator, (message) => serialise(message, isJson), patience);
+      return await appendAll(own, iterator, (message) => serialise(message, takesValues), patience);
     } finally {
       patience.release();
     }
@@ -289,7 +289,8 @@ export class DurableStream {
       }
     }
     const { contentType } = options;
-    if (contentType !== undefined && contentType !== this.contentType) {
+    const known = this.contentType;
+    if (contentType !== undefined && known !== undefined && contentType !== known) {
       throw invalidArgument("contentType", "`contentType` differs from the stream's");
     }
     const { seq } = options;
@@ -301,7 +302,7 @@ export class DurableStream {
 
   #payload(message: unknown): Payload {
     try {
-      return serialise(message, this.#native.isJson);
+      return serialise(message, this.#native.takesValues);
     } catch (error) {
       if (!(error instanceof Unsayable)) throw error;
       throw errorFrom(JSON.parse(this.#native.unserialisable(error.message)) as ErrorFields);

@@ -79,13 +79,13 @@ export function writableOf(
 ): WritableStream<Message> {
   const { producerId = `writable-${randomUUID()}`, ...own } = options;
   const writer = new Writer(target, producerId, own);
-  const { isJson } = target;
+  const { takesValues } = target;
   const parts = new Parts(own);
   return new WritableStream<Message>({
     async write(message) {
-      const payload = payloadOf(message, isJson);
+      const payload = payloadOf(message, takesValues);
       if (payload === undefined) return void writer.append(message); // the receipt says why not
-      if (!isJson && payload.length === 0) return;
+      if (!takesValues && payload.length === 0) return;
       const size = Buffer.byteLength(payload);
       await parts.room(size, writer);
       parts.add(size, writer.append(payload));
@@ -100,9 +100,9 @@ export function writableOf(
 }
 
 /** The payload of a message; undefined for one that cannot be written. */
-function payloadOf(message: Message, isJson: boolean): Payload | undefined {
+function payloadOf(message: Message, takesValues: boolean): Payload | undefined {
   try {
-    return serialise(message, isJson);
+    return serialise(message, takesValues);
   } catch {
     return undefined;
   }

@@ -39,7 +39,7 @@ export class Writer {
     const given = givenOf(options, OWN);
     const signal = signalOf(options.signal);
     this.#onError = onErrorOf(options.onError);
-    this.#json = target.isJson;
+    this.#json = target.takesValues;
     const callback = nativeCallback(this.#onError);
     const own = calling(() => new native.Producer(target, producerId, given, callback));
     this.#native = own;

@@ -102,15 +102,15 @@ impl Stream {
         self.stream().url().to_owned()
     }
 
-    /// The content type as given.
+    /// The content type, once it is known.
     #[napi(getter)]
-    pub fn content_type(&self) -> String {
-        self.stream().content_type().to_owned()
+    pub fn content_type(&self) -> Option<String> {
+        self.stream().content_type().map(str::to_owned)
     }
 
-    /// Whether messages are JSON values.
+    /// Whether values may be appended, as JSON.
     #[napi(getter)]
-    pub fn is_json(&self) -> bool {
-        self.stream().is_json()
+    pub fn takes_values(&self) -> bool {
+        self.stream().takes_values()
     }
 }

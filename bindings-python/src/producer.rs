@@ -97,7 +97,7 @@ impl Producer {
         let core = IdempotentProducer::open_with(&stream.core, producer_id, read, callbacks);
         Ok(Producer {
             core: Arc::new(core.map_err(|error| raised(py, &error))?),
-            json: stream.is_json(),
+            json: stream.takes_values(),
             room: Room::of(&options),
             origin: Origin::here(),
             callables,

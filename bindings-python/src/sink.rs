@@ -28,7 +28,7 @@ impl AppendSink {
     fn new(py: Python<'_>, stream: &Stream, seq: Option<&str>) -> PyResult<Self> {
         let core = durstream_core::AppendSink::new(&stream.core, seq);
         let core = core.map_err(|error| raised(py, &error))?;
-        Ok(AppendSink { core, json: stream.is_json(), asked: stream.asked(py) })
+        Ok(AppendSink { core, json: stream.takes_values(), asked: stream.asked(py) })
     }
 
     /// Whether it takes a message now: ``"ready"``, ``"full"`` or ``"failed"``.

@@ -44,7 +44,9 @@ impl Stream {
         let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
         let body = match body {
             None => Vec::new(),
-            Some(body) => bytes(&stream, py, payload::message(&body, stream.is_json())?)?.to_vec(),
+            Some(body) => {
+                bytes(&stream, py, payload::message(&body, stream.takes_values())?)?.to_vec()
+            }
         };
         let created = DurableStream::create(options, body);
         Ok(Pending::new("create", created, move |py, core| {
@@ -60,14 +62,13 @@ impl Stream {
     }
 
     #[getter]
-    fn content_type(&self) -> &str {
+    fn content_type(&self) -> Option<&str> {
         self.core.content_type()
     }
 
-    /// Whether messages are JSON values.
-    #[getter]
-    pub(crate) fn is_json(&self) -> bool {
-        self.core.is_json()
+    /// Whether values may be appended, as JSON.
+    pub(crate) fn takes_values(&self) -> bool {
+        self.core.takes_values()
     }
 
     fn head(&self, py: Python<'_>) -> Pending {
@@ -78,7 +79,7 @@ impl Stream {
     fn append(&self, message: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
         let py = message.py();
         let _inside = Inside::enter(py);
-        self.append_payload(py, payload::message(message, self.is_json())?, seq)
+        self.append_payload(py, payload::message(message, self.takes_values())?, seq)
     }
 
     /// Appends a value as JSON, text included, with a `Stream-Seq` if there is one.
@@ -91,7 +92,7 @@ impl Stream {
     fn close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
         let message = match &message {
-            Some(message) => Some(payload::message(message, self.is_json())?),
+            Some(message) => Some(payload::message(message, self.takes_values())?),
             None => None,
         };
         let message = message.map(|given| bytes(&self.core, py, given)).transpose()?;

@@ -22,6 +22,7 @@ use crate::protocol::answer::{Answer, MAX_OFFSET, Number, Response};
 use crate::protocol::framing::Framing;
 use crate::protocol::headers::*;
 use crate::protocol::json::Key;
+use crate::protocol::stream_type::StreamType;
 use crate::protocol::{MAX_SAFE_INTEGER, json};
 use crate::requests::tail::{Found, Page};
 use crate::transport::endpoint::Endpoint;
@@ -325,7 +326,7 @@ fn judge(framing: Framing, body: &[u8], batches: &[Batch]) -> Verdict {
 pub fn options(data: &[u8]) {
     let (options, headers) = options_of(data);
     for scope in [Scope::Stream, Scope::Producer, Scope::State] {
-        match Config::new(scope, &options, "id", "text/plain") {
+        match Config::new(scope, &options, "id", StreamType::given("text/plain")) {
             Err(error) => {
                 let name = check_option(&error);
                 assert!(OPTIONS.iter().any(|spec| spec.name == name), "{name} is no option");

@@ -225,7 +225,7 @@ fn a_fork_begins_with_its_sources_content() {
     let options =
         Options::new().stream_path(format!("{path}-fork")).fork_from(format!("/v1/stream{path}"));
     let fork = DurableStream::create(options, "").wait().unwrap();
-    assert_eq!(fork.content_type(), "text/plain");
+    assert_eq!(fork.content_type(), Some("text/plain"));
     fork.append("c").wait().unwrap();
     assert_eq!((text(&fork), text(&source)), ("abc".to_owned(), "ab".to_owned()));
 }
@@ -283,4 +283,59 @@ fn lines_of_a_byte_stream_are_bytes() {
     assert_eq!(&chunk.data[..], b"{\"a\":");
     assert!(chunk.items().is_err());
     server.join().unwrap();
+}
+
+#[test]
+fn a_handle_without_a_type_asks_for_it_once_something_is_appended() {
+    for (content_type, body) in [("application/json", "[1,2,3]"), ("text/plain", "123")] {
+        let path = fresh_path("untyped");
+        let typed = create(&path, content_type);
+        let stream = DurableStream::connect(Options::new().stream_path(&path)).unwrap();
+        assert_eq!(stream.content_type(), None);
+        let producer = IdempotentProducer::open(&stream, "p", Options::new()).unwrap();
+        producer.append("1").unwrap();
+        producer.append("2").unwrap();
+        assert_eq!(producer.flush().wait().unwrap().delivered, 2);
+        assert_eq!(stream.content_type(), Some(content_type));
+        stream.append("3").wait().unwrap();
+        assert_eq!(text(&typed), body);
+    }
+}
+
+/// The second run of a program that ends its stream is told so, and what else is different is named.
+#[test]
+fn what_is_there_instead_is_named() {
+    let path = fresh_path("instead");
+    let wanted = || Options::new().stream_path(&path).content_type("application/json");
+    let stream = DurableStream::create(wanted(), "").wait().unwrap();
+    let refusal = |options| DurableStream::create(options, "").wait().unwrap_err();
+    let other = refusal(Options::new().stream_path(&path).content_type("text/plain"));
+    assert_eq!(other.kind(), ErrorKind::StreamExists);
+    assert!(other.message().contains("`application/json`, not `text/plain`"), "{other}");
+    let other = refusal(wanted().ttl_seconds(60u64));
+    assert!(other.message().contains("another lifetime"), "{other}");
+    let end = stream.close(Some(b"1")).wait().unwrap();
+    let ended = refusal(wanted());
+    assert_eq!((ended.kind(), ended.status()), (ErrorKind::StreamClosed, Some(409)));
+    assert!(ended.message().contains("has ended"), "{ended}");
+    let Some(Detail::StreamClosed { final_offset }) = ended.detail() else { panic!("{ended:?}") };
+    assert_eq!((final_offset, final_offset.is_some()), (&end.final_offset, true));
+}
+
+/// A stream that was idle for longer than its own `ttl_seconds` does not end its producer.
+#[test]
+fn a_stream_whose_lifetime_ran_out_is_created_again() {
+    let path = fresh_path("mortal");
+    let options = || Options::new().stream_path(&path).content_type("text/plain").ttl_seconds(1u64);
+    let stream = DurableStream::create(options(), "").wait().unwrap();
+    let producer = IdempotentProducer::open(&stream, "p", Options::new()).unwrap();
+    for round in ["a", "b"] {
+        producer.append(round).unwrap();
+        producer.flush().wait().unwrap();
+        stream.append("!").wait().unwrap();
+        assert_eq!(text(&stream), format!("{round}!"));
+        while stream.head().wait().unwrap().exists {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
 }

@@ -62,7 +62,8 @@ class DurableStream:
     ) -> DurableStream:
         """A handle on a stream that exists or will exist. Sends nothing.
 
-        ``content_type`` has to be the stream's own; without it bytes are assumed.
+        ``content_type`` has to be the stream's own. Without it the server is asked for it, once,
+        before something is appended.
         """
         return cls(url, headers=headers, params=params, **options)
 
@@ -104,8 +105,9 @@ class DurableStream:
         return self._native.url
 
     @property
-    def content_type(self) -> str:
-        """The stream's content type, as given."""
+    def content_type(self) -> Optional[str]:
+        """The stream's content type, as given or as the server said it; ``None`` while it is
+        unknown."""
         return self._native.content_type
 
     def head(self, timeout: Optional[float] = None) -> Metadata:

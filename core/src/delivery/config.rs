@@ -8,6 +8,8 @@ use http::HeaderMap;
 use crate::delivery::buffer::book::Bounds;
 use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
+use crate::protocol::stream_type::StreamType;
+use crate::requests::operations::create_headers;
 use crate::requests::retry::{Retries, request_timeout, retries};
 use crate::runtime::chance::random;
 
@@ -23,8 +25,9 @@ const REPLAY_LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) producer_id: String,
-    pub(crate) content_type: String,
-    pub(crate) json: bool,
+    pub(crate) content_type: StreamType,
+    /// What was known of it at the start. While nothing is, writes are framed as JSON.
+    pub(crate) json: Option<bool>,
     pub(crate) epoch: Option<u64>,
     pub(crate) auto_claim: bool,
     pub(crate) linger: Duration,
@@ -49,8 +52,36 @@ pub(crate) struct Config {
     pub(crate) identified: bool,
     /// Where the stream ended when it was opened, if that is known.
     pub(crate) opened_at: Option<Arc<str>>,
-    /// Headers every PUT that creates the stream carries; `None` where it is not created.
-    pub(crate) create: Option<HeaderMap>,
+    /// How the stream is created; `None` where it is not.
+    pub(crate) create: Option<Create>,
+}
+
+/// How a producer creates its stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Create {
+    /// The headers of the PUT.
+    pub(crate) headers: HeaderMap,
+    /// Before the first batch; else only once its lifetime has run out.
+    pub(crate) at_open: bool,
+    /// How long the stream outlives its last use.
+    pub(crate) ttl: Option<Duration>,
+}
+
+impl Create {
+    pub(crate) fn of(options: &Options, content_type: &str, at_open: bool) -> Result<Self> {
+        let headers = create_headers(options, content_type)?;
+        Ok(Create { headers, at_open, ttl: options.ttl_seconds.map(Duration::from_secs) })
+    }
+}
+
+/// What comes before the next batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Nothing,
+    /// The stream is created, or found.
+    Create,
+    /// The server is asked for the stream's type.
+    AskType,
 }
 
 impl Config {
@@ -58,7 +89,7 @@ impl Config {
         scope: Scope,
         options: &Options,
         producer_id: &str,
-        content_type: &str,
+        content_type: StreamType,
     ) -> Result<Self> {
         options.check(scope)?;
         let ms = |name, value| Duration::from_millis(options.number(name, value));
@@ -82,8 +113,8 @@ impl Config {
         };
         Ok(Config {
             producer_id: wire_id(producer_id, options.shared.unwrap_or(false))?,
-            content_type: content_type.to_owned(),
-            json: crate::protocol::json::is_json(content_type),
+            json: content_type.is_json(),
+            content_type,
             epoch: options.epoch,
             auto_claim,
             linger: if is_replay && linger.is_zero() { gathering } else { linger },
@@ -109,10 +140,19 @@ impl Config {
 }
 
 impl Config {
+    /// What comes before the first batch.
+    pub(crate) fn opening(&self) -> Opening {
+        match (&self.create, self.json) {
+            (Some(create), _) if create.at_open => Opening::Create,
+            (_, None) => Opening::AskType,
+            _ => Opening::Nothing,
+        }
+    }
+
     /// The bounds of batches and buffer.
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
-            json: self.json,
+            json: self.json.unwrap_or(true),
             batch_bytes: self.max_batch_bytes,
             batch_items: self.max_batch_items,
             buffer_bytes: self.max_buffer_bytes,
@@ -142,7 +182,7 @@ mod tests {
     use super::*;
 
     fn config(id: &str, options: Options) -> Result<Config> {
-        Config::new(Scope::Producer, &options, id, "text/plain")
+        Config::new(Scope::Producer, &options, id, StreamType::given("text/plain"))
     }
 
     #[test]

@@ -11,6 +11,11 @@ use crate::error::{self, Detail, Error, ErrorKind};
 use crate::protocol::MAX_SAFE_INTEGER;
 use crate::protocol::headers::*;
 
+/// Whether a status says that there is no stream, as an ingress does for a while during a deploy.
+pub(crate) fn is_absence(status: Option<u16>) -> bool {
+    matches!(status, Some(404 | 405 | 410 | 501))
+}
+
 /// How much of an error body reaches an error text, in characters.
 const EXCERPT: usize = 200;
 

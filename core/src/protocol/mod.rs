@@ -5,6 +5,7 @@ pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod items;
 pub(crate) mod json;
+pub(crate) mod stream_type;
 
 /// The largest integer the protocol's numbers may have (PROTOCOL.md 5.2.1).
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;

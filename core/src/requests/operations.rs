@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use crate::error::{self, Error, ErrorKind, Result};
+use crate::error::{self, Detail, Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::protocol::answer::{Answer, Response, number_in, text_in};
 use crate::protocol::headers::*;
-use crate::protocol::json::is_json;
+use crate::protocol::stream_type::DEFAULT_CONTENT_TYPE;
 use crate::requests::retry::{Reply, Retries, attempt, send};
 use crate::runtime::io::Runtime;
 use crate::transport::endpoint::Endpoint;
@@ -33,10 +33,24 @@ pub struct Metadata {
     pub expires_at: Option<Arc<str>>,
 }
 
+/// A stream that is there.
+pub(crate) struct Found {
+    pub(crate) content_type: String,
+    /// Where it ends, if the server said it.
+    pub(crate) tail: Option<Arc<str>>,
+}
+
+impl Found {
+    fn by(answer: Answer) -> Self {
+        let content_type = answer.content_type.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned());
+        Found { content_type, tail: answer.next_offset }
+    }
+}
+
 /// The result of checking a stream at open.
 pub(crate) enum Opened {
-    /// The stream exists, is open, and has the right type; with its end, if the server said it.
-    Ready(Option<Arc<str>>),
+    /// The stream exists and can be written to.
+    Ready(Found),
     /// The server could not say now.
     Later(Error, Option<Duration>),
     /// The stream exists and cannot be written to, or cannot be created.
@@ -98,21 +112,62 @@ pub(crate) async fn create(
     retries: &Retries,
 ) -> Result<Answer> {
     let url = request.endpoint.shown.clone();
+    let (wanted, endpoint) = (request.headers.clone(), request.endpoint.clone());
+    let timeout = request.timeout;
     let answer = send(runtime, request, retries, "create").await?.answer;
     match answer.status {
         200 | 201 => Ok(answer),
-        409 => Err(Error::new(
-            ErrorKind::StreamExists,
-            "create failed with status 409: a stream with another configuration is there",
-        )
-        .with_url(&url)
-        .with_status(409)),
+        409 => {
+            let look = Request::new(Method::HEAD, endpoint, timeout);
+            let head = attempt(runtime, look, "head").await.ok().map(|(head, _)| head);
+            let there = head.filter(|head| head.status == 200 && head.has_offset);
+            let is_plain =
+                ![STREAM_CLOSED, STREAM_FORKED_FROM].iter().any(|n| wanted.contains_key(n));
+            let other =
+                || exists(if is_plain { "with another lifetime" } else { "in another way" }, &url);
+            let why = there.map(|head| difference(&wanted, &head, &url).unwrap_or_else(other));
+            Err(why.unwrap_or_else(|| exists("with another configuration", &url)))
+        }
         _ => Err(answer.error("create", &url)),
     }
 }
 
-/// Creates the stream, or finds out why it cannot be written to: closed, or of another type. A
-/// different lifetime is fine. One attempt; the caller repeats.
+/// Why the stream that is there cannot be used as the one that was wanted: it has ended, or has
+/// another type. `None` if it is something that its metadata need not show.
+fn difference(wanted: &HeaderMap, there: &Answer, url: &Arc<str>) -> Option<Error> {
+    let content_type = wanted.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let found = there.content_type.as_deref().unwrap_or("none");
+    if there.closed && !wanted.contains_key(STREAM_CLOSED) {
+        let text = "the stream is there and has ended: nothing can be appended to it any more";
+        let detail = Detail::StreamClosed { final_offset: there.next_offset.clone() };
+        let error = Error::new(ErrorKind::StreamClosed, text).with_url(url).with_status(409);
+        return Some(error.with_detail(detail));
+    }
+    match content_type {
+        Some(own) if !is_same_type(own, found) => {
+            let (own, found) = (error::shown(own), error::shown(found));
+            Some(exists(&format!("with the content type `{found}`, not `{own}`"), url))
+        }
+        _ if wanted.contains_key(STREAM_TTL) || wanted.contains_key(STREAM_EXPIRES_AT) => {
+            Some(exists("with another lifetime", url))
+        }
+        _ => None,
+    }
+}
+
+fn exists(how: &str, url: &Arc<str>) -> Error {
+    let text = format!("the stream is there {how}");
+    Error::new(ErrorKind::StreamExists, text).with_url(url).with_status(409)
+}
+
+/// Whether two content types are of one stream: parameters aside.
+fn is_same_type(one: &str, other: &str) -> bool {
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_lowercase();
+    essence(one) == essence(other)
+}
+
+/// Creates the stream, or finds out why it cannot be written to: ended, or of another type. A
+/// lifetime that was not asked for is fine. One attempt; the caller repeats.
 pub(crate) async fn ensure(runtime: &Runtime, request: Request) -> Opened {
     let url = request.endpoint.shown.clone();
     let put = match attempt(runtime, request.clone(), "create").await {
@@ -123,38 +178,59 @@ pub(crate) async fn ensure(runtime: &Runtime, request: Request) -> Opened {
         _ if put.is_foreign(&Method::PUT, false) => {
             return Opened::Later(put.error("create", &url), None);
         }
-        200 | 201 => return Opened::Ready(put.next_offset),
+        200 | 201 => return Opened::Ready(Found::by(put)),
         409 => {}
+        _ => return no_stream(put, &request, "create"),
+    }
+    let (wanted, refused) = (request.headers.clone(), put.error("create", &url));
+    match look_at(runtime, request.endpoint, request.timeout, "create").await {
+        Ok(head) => match difference(&wanted, &head, &url) {
+            Some(error) => Opened::Never(error),
+            None => Opened::Ready(Found::by(head)), // the lifetime is the creator's to choose
+        },
+        Err(Opened::Never(_)) => Opened::Never(refused),
+        Err(later) => later,
+    }
+}
+
+/// Asks for the type of the stream that is to be appended to. One attempt; the caller repeats.
+pub(crate) async fn ask_type(runtime: &Runtime, request: Request) -> Opened {
+    match look_at(runtime, request.endpoint, request.timeout, "append").await {
+        Ok(head) => Opened::Ready(Found::by(head)),
+        Err(other) => other,
+    }
+}
+
+/// The answer to a HEAD, if it tells of a stream.
+async fn look_at(
+    runtime: &Runtime,
+    endpoint: Arc<Endpoint>,
+    timeout: Duration,
+    doing: &str,
+) -> std::result::Result<Answer, Opened> {
+    let look = Request::new(Method::HEAD, endpoint, timeout);
+    let url = look.endpoint.shown.clone();
+    let head = match attempt(runtime, look.clone(), doing).await {
+        Ok((answer, _)) => answer,
+        Err((error, after)) => return Err(Opened::Later(error, after)),
+    };
+    match head.status {
+        200 if head.has_offset => Ok(head),
+        200 => Err(Opened::Later(head.error(doing, &url), None)), // no server of streams: see `head`
+        _ => Err(no_stream(head, &look, doing)),
+    }
+}
+
+/// The result after an answer that tells of no stream.
+fn no_stream(answer: Answer, request: &Request, doing: &str) -> Opened {
+    let error = answer.error(doing, &request.endpoint.shown);
+    match answer.status {
         // A function may give better credentials later.
         401 | 403 if request.endpoint.functions.is_some() => {
-            return Opened::Later(put.error("create", &url), put.retry_after);
+            Opened::Later(error, answer.retry_after)
         }
-        _ => return Opened::Never(put.error("create", &url)),
+        _ => Opened::Never(error),
     }
-    let wanted = request.headers.clone();
-    let look = Request::new(Method::HEAD, request.endpoint, request.timeout);
-    let head = match attempt(runtime, look, "head").await {
-        Ok((answer, _)) => answer,
-        Err((error, after)) => return Opened::Later(error, after),
-    };
-    if head.status != 200 {
-        return Opened::Never(put.error("create", &url));
-    }
-    if !head.has_offset {
-        return Opened::Later(head.error("head", &url), None); // no server of streams: see `head`
-    }
-    let (kind, text) = if head.closed {
-        (ErrorKind::StreamClosed, "the stream is closed".to_owned())
-    } else if !head.content_type.as_deref().is_some_and(is_json) {
-        let found = head.content_type.as_deref().unwrap_or("none");
-        let found = error::shown(found);
-        (ErrorKind::StreamExists, format!("the stream's content type is `{found}`, not JSON"))
-    } else if wanted.contains_key(STREAM_TTL) || wanted.contains_key(STREAM_EXPIRES_AT) {
-        (ErrorKind::StreamExists, "the stream is there with another lifetime".to_owned())
-    } else {
-        return Opened::Ready(head.next_offset); // the lifetime is the creator's to choose
-    };
-    Opened::Never(Error::new(kind, text).with_url(&url).with_status(409))
 }
 
 /// Ends the stream without a message. Idempotent by the protocol, so it carries no identity.

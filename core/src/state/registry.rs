@@ -4,12 +4,12 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use crate::delivery::config::Config;
+use crate::delivery::config::{Config, Create};
 use crate::delivery::engine::Engine;
 use crate::delivery::open::writers_of;
 use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
-use crate::requests::operations::create_headers;
+use crate::protocol::stream_type::StreamType;
 use crate::runtime::fork::PerProcess;
 use crate::runtime::pending::Pending;
 use crate::runtime::threads::lock;
@@ -137,8 +137,9 @@ impl Registry {
         if let Some(retired) = slot.open.take() {
             slot.before = Some(Arc::downgrade(&retired.engine));
         }
-        let mut config = Config::new(Scope::State, &options, &producer_id, CONTENT_TYPE)?;
-        config.create = Some(create_headers(&options, CONTENT_TYPE)?);
+        let content_type = StreamType::given(CONTENT_TYPE);
+        let mut config = Config::new(Scope::State, &options, &producer_id, content_type)?;
+        config.create = Some(Create::of(&options, CONTENT_TYPE, true)?);
         let schema = Arc::new(Schema::compile(schema)?);
         live = writers_of(&endpoint.stream, &config.producer_id);
         last = slot.before.as_ref().and_then(Weak::upgrade);

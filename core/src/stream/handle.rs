@@ -8,6 +8,7 @@ use http::Method;
 
 use crate::error::Result;
 use crate::options::{Options, Scope};
+use crate::protocol::stream_type::{DEFAULT_CONTENT_TYPE, StreamType};
 use crate::requests::operations::{Metadata, create, create_headers, delete, head};
 use crate::requests::retry::Retries;
 use crate::runtime::io::Runtime;
@@ -17,9 +18,6 @@ use crate::stream::target::Target;
 use crate::stream::writer::{Writer, Writers};
 use crate::transport::endpoint::Endpoint;
 use crate::transport::request::Request;
-
-/// The content type of a stream that was created without one (PROTOCOL.md 5.1).
-const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// The number of the next handle.
 static NEXT_HANDLE: AtomicU64 = AtomicU64::new(1);
@@ -44,7 +42,8 @@ pub(super) struct Shared {
 impl DurableStream {
     /// A handle on a stream that exists or will exist. Sends nothing.
     ///
-    /// `content_type` has to be the stream's own; without it bytes are assumed.
+    /// `content_type` has to be the stream's own. Without it the server is asked for it, once, before
+    /// something is appended.
     ///
     /// # Errors
     /// `InvalidArgument`: an option is wrong, or there is no URL.
@@ -52,10 +51,10 @@ impl DurableStream {
         options.check(Scope::Stream)?;
         let endpoint = Endpoint::resolve(&options)?;
         let content_type = match options.content_type.as_deref().map(str::trim) {
-            None | Some("") => DEFAULT_CONTENT_TYPE.to_owned(),
-            Some(own) => own.to_owned(),
+            None | Some("") => StreamType::default(),
+            Some(own) => StreamType::given(own),
         };
-        create_headers(&options, &content_type)?;
+        create_headers(&options, content_type.text().unwrap_or(DEFAULT_CONTENT_TYPE))?;
         Ok(Self::new(Target::new(options, Arc::new(endpoint), content_type)))
     }
 
@@ -73,10 +72,14 @@ impl DurableStream {
     /// # Errors
     /// `InvalidArgument` at once; else `StreamExists`, `Unauthorized`, `Transport`, ...
     pub fn create(options: Options, body: impl Into<Bytes>) -> Pending<DurableStream> {
-        let had_type = options.content_type.is_some() || options.fork_from.is_none();
+        let is_fork = options.fork_from.is_some();
         let prepared = Self::connect(options).and_then(|stream| {
             let target = stream.target();
-            let headers = create_headers(&target.options, &target.content_type)?;
+            if !is_fork {
+                target.content_type.learn(DEFAULT_CONTENT_TYPE);
+            }
+            let content_type = target.content_type.text().unwrap_or_default();
+            let headers = create_headers(&target.options, content_type)?;
             Ok((stream, headers, lifecycle::runtime()?))
         });
         let (stream, headers, runtime) = match prepared {
@@ -94,14 +97,9 @@ impl DurableStream {
             if answer.status == 201 {
                 Writers::of_process().forget(stream.target());
             }
-            // A fork's content type is its source's.
-            let stream = match answer.content_type {
-                Some(found) if !had_type => {
-                    let Target { options, endpoint, .. } = stream.target();
-                    Self::new(Target::new(options.clone(), endpoint.clone(), found))
-                }
-                _ => stream,
-            };
+            if let Some(found) = answer.content_type {
+                stream.target().content_type.learn(&found); // a fork's is its source's
+            }
             stream.target().set_tail(answer.next_offset);
             Ok(stream)
         })
@@ -128,14 +126,21 @@ impl DurableStream {
         self.target().url()
     }
 
-    /// The stream's content type, as given.
-    pub fn content_type(&self) -> &str {
-        &self.target().content_type
+    /// The stream's content type, as given or as the server said it; `None` while it is unknown.
+    pub fn content_type(&self) -> Option<&str> {
+        self.target().content_type.text()
     }
 
-    /// Whether messages are JSON values: the content type is `application/json`.
+    /// Whether messages are JSON values: the content type is known to be `application/json`.
     pub fn is_json(&self) -> bool {
-        self.target().is_json()
+        self.target().content_type.is_json() == Some(true)
+    }
+
+    /// Whether a value may be serialised as JSON and appended: unless the stream is known to hold
+    /// something else. For the bindings, which serialise.
+    #[doc(hidden)]
+    pub fn takes_values(&self) -> bool {
+        self.target().content_type.is_json() != Some(false)
     }
 
     /// Asks whether the stream exists, what it is and where it ends. Repeated up to `max_retries`

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::delivery::config::Config;
+use crate::delivery::config::{Config, Create};
 use crate::error::Result;
 use crate::options::{Options, Scope};
-use crate::protocol::json::is_json;
+use crate::protocol::stream_type::StreamType;
 use crate::requests::retry::{Retries, request_timeout, retries};
 use crate::runtime::fork::made_in;
 use crate::runtime::threads::{lock, lock_inherited};
@@ -18,7 +18,7 @@ use crate::transport::request::Request;
 pub(crate) struct Target {
     pub(super) options: Options,
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) content_type: String,
+    pub(super) content_type: StreamType,
     request_timeout: Duration,
     retries: Retries,
     /// The largest body of one answer to a read.
@@ -30,7 +30,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(options: Options, endpoint: Arc<Endpoint>, content_type: String) -> Self {
+    pub(super) fn new(options: Options, endpoint: Arc<Endpoint>, content_type: StreamType) -> Self {
         Target {
             request_timeout: request_timeout(&options),
             retries: retries(&options),
@@ -46,11 +46,6 @@ impl Target {
     /// The stream's URL, without user info and query.
     pub(super) fn url(&self) -> &Arc<str> {
         &self.endpoint.shown
-    }
-
-    /// Whether messages are JSON values.
-    pub(super) fn is_json(&self) -> bool {
-        is_json(&self.content_type)
     }
 
     /// A request without a body.
@@ -77,7 +72,12 @@ impl Target {
     /// handle.
     pub(crate) fn producer_config(&self, producer_id: &str, options: &Options) -> Result<Config> {
         let options = options.clone().or_limits_of(&self.options);
-        let mut config = Config::new(Scope::Producer, &options, producer_id, &self.content_type)?;
+        let (scope, content_type) = (Scope::Producer, self.content_type.clone());
+        let mut config = Config::new(scope, &options, producer_id, content_type)?;
+        if let (Some(_), Some(content_type)) = (self.options.ttl_seconds, self.content_type.text())
+        {
+            config.create = Some(Create::of(&self.options, content_type, false)?);
+        }
         config.retries.max_retries = self.retries.max_retries; // for `close`
         Ok(config)
     }

@@ -14,6 +14,7 @@ use crate::delivery::engine::accept::check_seq;
 use crate::error::Result;
 use crate::options::Options;
 use crate::outcome::{CloseResult, Outcome};
+use crate::protocol::stream_type::StreamType;
 use crate::runtime::chance::random;
 use crate::runtime::fork::PerProcess;
 use crate::runtime::lifecycle::{Work, register};
@@ -39,7 +40,7 @@ pub(super) struct Writer {
 struct WriterKey {
     url: String,
     headers: HeaderMap,
-    content_type: String,
+    content_type: StreamType,
     options: Options,
 }
 

@@ -136,6 +136,19 @@ impl Builder {
         }
     }
 
+    /// Writes are concatenated from here on, those that are there as well.
+    pub(crate) fn unframe(&mut self) {
+        if std::mem::take(&mut self.json) {
+            unframe(&mut self.body, &mut self.groups);
+        }
+    }
+
+    /// Every write's bytes, without framing, of an open batch that is framed as JSON.
+    pub(crate) fn framed(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.groups.iter().map(|group| group.end as usize));
+        starts.zip(&self.groups).map(|(start, group)| &self.body[start + 1..group.end as usize])
+    }
+
     /// Makes room for an eighth more than the last batch had: growing would copy it several times.
     /// Not before there is a write: a producer with nothing to send holds nothing.
     fn prepare(&mut self) {
@@ -169,6 +182,19 @@ impl Builder {
         };
         Some(batch)
     }
+}
+
+/// Takes the framing of a JSON array out of bytes that groups lie in.
+fn unframe(body: &mut Vec<u8>, groups: &mut [Group]) {
+    let (mut from, mut to) = (0, 0);
+    for group in groups {
+        let end = group.end as usize;
+        body.copy_within(from + 1..end, to);
+        to += end - from - 1;
+        from = end;
+        group.end = to as u32; // no more than it was
+    }
+    body.truncate(to);
 }
 
 /// Gives room back where a buffer has much more than it uses.
@@ -240,6 +266,15 @@ impl Batch {
         })
     }
 
+    /// Takes the framing of a JSON array out of a batch that was not sent yet.
+    pub(crate) fn unframe(&mut self) {
+        if std::mem::take(&mut self.json) {
+            let mut body = Vec::from(std::mem::take(&mut self.body));
+            unframe(&mut body, &mut self.groups);
+            self.body = body.into();
+        }
+    }
+
     /// Two batches of half the groups each, in order; `None` for a single group.
     pub(crate) fn split(&self) -> Option<(Batch, Batch)> {
         let half = self.groups.len() / 2;
@@ -300,6 +335,27 @@ mod tests {
         assert_eq!(batch(true, &writes).body, "[1,[2,3]]");
         assert_eq!(batch(false, &writes).body, "1[2,3]");
         assert!(Builder::new(true).seal().is_none());
+    }
+
+    #[test]
+    fn what_was_framed_too_soon_loses_its_frame() {
+        let writes = ["1", "", "[2,3]"].map(|write| (write.to_owned(), Tag::default()));
+        let (mut builder, writes) = (Builder::new(true), &writes);
+        for (n, (write, _)) in writes.iter().enumerate() {
+            builder.push(1 + n as u64, &[write.as_bytes()]);
+        }
+        assert!(builder.framed().eq(writes.iter().map(|(write, _)| write.as_bytes())));
+        builder.unframe();
+        builder.push(4, &[b"4"]);
+        let open = builder.seal().unwrap();
+        assert_eq!(open.body, "1[2,3]4");
+        let mut sealed = Builder::new(true);
+        writes.iter().zip(1..).for_each(|((write, _), id)| sealed.push(id, &[write.as_bytes()]));
+        let mut sealed = sealed.seal().unwrap();
+        let (before, cost) = (sealed.payloads().collect::<Vec<_>>(), sealed.cost());
+        sealed.unframe();
+        assert_eq!((&sealed.body[..], sealed.cost()), (&b"1[2,3]"[..], cost));
+        assert_eq!(sealed.payloads().collect::<Vec<_>>(), before);
     }
 
     #[test]

@@ -410,6 +410,17 @@ impl Book {
         self.queue.take_in_doubt()
     }
 
+    /// Frames what waits as the stream's type wants it; returns the writes that are no JSON values,
+    /// each with the reason.
+    #[must_use = "they are to be settled"]
+    pub(crate) fn frame_as(&mut self, json: bool) -> Vec<(Queued, String)> {
+        let before = self.queue.sealed();
+        let wrong = self.queue.frame_as(json);
+        let parts = self.queue.sealed() + wrong.len() - before;
+        self.reserve_anyway(parts as u64 * BATCH_OVERHEAD);
+        wrong
+    }
+
     /// Counts every batch accepted before `then` as accepted then, once.
     pub(crate) fn enqueued_not_before(&mut self, then: tokio::time::Instant) {
         self.queue.enqueued_not_before(then);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::delivery::buffer::batch::{Batch, Builder, Tag};
 use crate::delivery::buffer::doubt::Doubt;
+use crate::protocol::json::check;
 
 /// A batch that waits to be sent, or to be sent again under another tuple.
 #[derive(Debug)]
@@ -160,6 +161,32 @@ impl Queue {
         batches.rev().for_each(|queued| self.sealed.push_front(queued));
     }
 
+    /// Frames what waits as the stream's type wants it, all of it framed as JSON before. Returns the
+    /// writes that are no JSON values, each with the reason.
+    pub(super) fn frame_as(&mut self, json: bool) -> Vec<(Queued, String)> {
+        let mut wrong = Vec::new();
+        if !json {
+            self.open.unframe();
+            self.sealed.iter_mut().for_each(|queued| queued.batch.unframe());
+            return wrong;
+        }
+        if self.open.framed().any(|write| check(write).is_err()) {
+            self.seal();
+        }
+        let mut unchecked = std::mem::take(&mut self.sealed);
+        while let Some(queued) = unchecked.pop_front() {
+            let why = queued.batch.payloads().find_map(|(_, write)| check(&write).err());
+            match (why, queued.split()) {
+                (None, _) => self.sealed.push_back(queued),
+                (Some(_), Some(parts)) => {
+                    parts.into_iter().rev().for_each(|part| unchecked.push_front(part));
+                }
+                (Some(why), None) => wrong.push((queued, why)),
+            }
+        }
+        wrong
+    }
+
     /// Takes out what may be in the stream already, or still come there.
     pub(super) fn take_in_doubt(&mut self) -> Vec<Queued> {
         let sealed = std::mem::take(&mut self.sealed);
@@ -170,6 +197,11 @@ impl Queue {
 
     pub(super) fn pop(&mut self) -> Option<Queued> {
         self.sealed.pop_front()
+    }
+
+    /// How many batches are sealed.
+    pub(super) fn sealed(&self) -> usize {
+        self.sealed.len()
     }
 
     /// Whether nothing is sealed.

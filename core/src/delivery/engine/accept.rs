@@ -38,12 +38,12 @@ pub(crate) const PROCESS_FULL: &str =
 
 impl Engine {
     /// Refuses a message that no server would take: an empty one, or one that is no JSON value on a
-    /// JSON stream.
+    /// JSON stream. While the stream's type is unknown that shows later.
     pub(crate) fn check_message(&self, message: &[u8]) -> Result<()> {
         self.check_fork()?;
         let wrong = if message.is_empty() {
             Some("the message is empty".to_owned())
-        } else if self.config.json {
+        } else if self.config.content_type.is_json() == Some(true) {
             let wrong = json::check(message).err();
             wrong.map(|e| format!("the message is not one JSON value: {e}"))
         } else {

@@ -17,7 +17,7 @@ use crate::delivery::buffer::flushes::FlushKind;
 use crate::delivery::buffer::lifecycle::Step;
 use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::callbacks::{Callbacks, Listeners};
-use crate::delivery::config::Config;
+use crate::delivery::config::{Config, Opening};
 use crate::error::{Error, Result};
 use crate::outcome::{CloseResult, FlushReport, Outcome};
 use crate::runtime::fork::{generation, made_in};
@@ -70,7 +70,8 @@ impl Engine {
         let budget = Budget::of_process().clone();
         let listeners = Listeners::default();
         callbacks.into_iter().for_each(|callbacks| listeners.add(0, callbacks));
-        let book = Book::new(config.bounds(), config.create.is_none(), budget);
+        let is_opened = config.opening() != Opening::Create;
+        let book = Book::new(config.bounds(), is_opened, budget);
         Engine {
             endpoint: Arc::new(endpoint),
             generation: made_in(),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::delivery::buffer::batch::BATCH_OVERHEAD;
 use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::buffer::queue::SplitBudget;
+use crate::delivery::config::Opening;
 use crate::delivery::decide::session::{Attempt, Decision};
 use crate::delivery::engine::settle::Room;
 use crate::delivery::task::slot::{Answered, NO_TUPLE, Slot, Transition};
@@ -16,7 +17,6 @@ use crate::error::{Detail, Error, ErrorKind};
 use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::{Answer, Response};
 use crate::reason::Reason;
-use crate::requests::operations::Opened;
 use crate::transport::request::SendError;
 
 /// How long "there is no such stream", or a success that is not the server's, must persist before
@@ -41,27 +41,6 @@ impl Task {
                 }
             }
             Answered::Batch { .. } => {}
-        }
-    }
-
-    fn on_opened(&mut self, opened: Opened) {
-        match opened {
-            Opened::Ready(tail) => {
-                self.unopened = false;
-                // A batch that may be stored already is searched for from where the stream ended
-                // before.
-                if !self.window.iter().any(|slot| slot.doubt().maybe_stored()) {
-                    self.base = tail;
-                }
-                self.on_contact();
-                self.engine.book().set_opened();
-                self.engine.announce();
-            }
-            Opened::Later(error, retry_after) => self.pause(error, retry_after),
-            Opened::Never(error) => {
-                let reason = error.refusal();
-                self.end(End::Failed, None, reason, Reason::ProducerFailed, error);
-            }
         }
     }
 
@@ -163,14 +142,15 @@ impl Task {
                 self.pause(error(), None);
             }
             Decision::Fenced { current } => self.on_fenced(n, current, answer),
-            Decision::Vanished(reason) => self.on_vanished(n, reason, error()),
             Decision::Unechoed => self.on_unechoed(n, error()),
             Decision::Limited => self.on_limited(n, error()),
             Decision::Fail(Reason::NotFound)
-                if self.engine.config.create.is_some() && !self.recreated =>
+            | Decision::Vanished(Reason::NotFound | Reason::Gone)
+                if self.may_create() =>
             {
-                (self.unopened, self.recreated) = (true, true);
+                self.opening = Opening::Create;
             }
+            Decision::Vanished(reason) => self.on_vanished(Some(n), reason, error()),
             Decision::Fail(reason) => {
                 let rest = match reason {
                     Reason::StreamClosed => Reason::StreamClosed,
@@ -193,6 +173,7 @@ impl Task {
 
     fn on_delivered(&mut self, up_to: u64, duplicate: bool, answer: &Answer) {
         self.on_contact();
+        self.served_at = self.chance().unix_ms();
         // A replay's acknowledgements may speak of writes of an earlier run beyond them.
         let known = answer.next_offset.clone().filter(|_| !self.session.is_replay());
         self.base = known;
@@ -295,12 +276,12 @@ impl Task {
         self.end(End::Fenced, Some(n), Reason::Fenced, Reason::Fenced, error);
     }
 
-    fn on_vanished(&mut self, n: usize, reason: Reason, error: Error) {
+    pub(super) fn on_vanished(&mut self, n: Option<usize>, reason: Reason, error: Error) {
         let since = *self.vanished_since.get_or_insert_with(Instant::now);
         if since.elapsed() < PERSISTS {
             return self.pause(error, None);
         }
-        self.end(End::Failed, Some(n), reason, Reason::Gone, error);
+        self.end(End::Failed, n, reason, Reason::Gone, error);
     }
 
     /// Something in between answered for the server, which may have stored the batch.

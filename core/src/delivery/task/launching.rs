@@ -5,10 +5,12 @@ use tokio::time::Instant;
 
 use crate::delivery::buffer::book::{Book, Wants};
 use crate::delivery::buffer::queue::Queued;
+use crate::delivery::config::Opening;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot};
 use crate::protocol::headers::*;
-use crate::requests::operations::{conflicting_type, ensure, is_misfit};
+use crate::protocol::stream_type::DEFAULT_CONTENT_TYPE;
+use crate::requests::operations::{conflicting_type, is_misfit};
 use crate::transport::request::Request;
 
 impl Task {
@@ -48,7 +50,7 @@ impl Task {
     fn has_place(&self) -> bool {
         let alone = !self.session.may_pipeline() || self.failures > 0;
         let limit = if alone { 1 } else { self.pacing.places() };
-        !self.unopened
+        self.opening == Opening::Nothing
             && self.before.is_none()
             && self.transition.is_none()
             && !self.restarting
@@ -79,10 +81,10 @@ impl Task {
             }
             return;
         }
-        if self.unopened {
-            if self.requests.is_empty() && self.before.is_none() {
-                self.send_open();
-            }
+        if self.opening != Opening::Nothing {
+            self.open_stream();
+        }
+        if self.opening != Opening::Nothing {
             return;
         }
         let alone = self.failures > 0 || !self.session.may_pipeline();
@@ -176,7 +178,8 @@ impl Task {
         let value = |text: &str| HeaderValue::from_str(text).expect("checked at construction");
         let mut headers = HeaderMap::with_capacity(8);
         if !slot.queued.batch.is_end() {
-            headers.insert(header::CONTENT_TYPE, value(&config.content_type));
+            let content_type = config.content_type.text().unwrap_or(DEFAULT_CONTENT_TYPE);
+            headers.insert(header::CONTENT_TYPE, value(content_type));
         }
         if self.identified {
             headers.insert(PRODUCER_ID, value(&config.producer_id));
@@ -196,18 +199,6 @@ impl Task {
         Request { headers: headers.into(), body, header_values, ..plain }
     }
 
-    fn send_open(&mut self) {
-        let Some(headers) = self.engine.config.create.clone() else { return };
-        let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
-        let timeout = self.engine.config.request_timeout;
-        self.engine.book().count_request();
-        self.requests.spawn(async move {
-            let request =
-                Request { headers: headers.into(), ..Request::new(Method::PUT, endpoint, timeout) };
-            Answered::Open(ensure(&runtime, request).await)
-        });
-    }
-
     /// Shows how many requests are under way, without those of the first slots.
     pub(super) fn show_in_flight(&self, without: usize) {
         let in_flight = self.window.iter().skip(without).filter(|slot| slot.in_flight).count();
@@ -224,7 +215,8 @@ impl Task {
         book.gauges.attempt = self.failures;
         let idle = book.queue().is_all_empty();
         let wants = match self.takes_at(&book) {
-            None if idle && self.has_place() => Wants::Data,
+            // The type is asked for once there is a write.
+            None if idle && (self.has_place() || self.opening == Opening::AskType) => Wants::Data,
             None => Wants::Nothing,
             Some(at) if at <= Instant::now() => {
                 self.engine.wake.notify_one();

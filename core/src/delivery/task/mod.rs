@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::delivery::buffer::batch::Batch;
 use crate::delivery::buffer::lifecycle::{End, Stop};
+use crate::delivery::config::Opening;
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
 use crate::delivery::engine::Engine;
@@ -26,6 +27,7 @@ use crate::transport::request::Transport;
 mod answers;
 mod expiry;
 mod launching;
+mod opening;
 mod reconciling;
 mod slot;
 mod transitions;
@@ -63,8 +65,10 @@ pub(crate) struct Task {
     asked_until: Option<Instant>,
     /// The end of the producer before this one, which the first request waits for.
     before: Option<Before>,
-    /// The stream has to be created or checked before the first batch.
-    unopened: bool,
+    /// What comes before the next batch.
+    opening: Opening,
+    /// When the stream was last known to be there, in Unix milliseconds.
+    served_at: u64,
     /// The stream was created anew since; that happens once.
     recreated: bool,
     vanished_since: Option<Instant>,
@@ -129,7 +133,8 @@ impl Task {
             paused_until: None,
             asked_until: None,
             before: before.map(|before| behind(before, config.awaited)),
-            unopened: config.create.is_some(),
+            opening: config.opening(),
+            served_at: engine.runtime().chance().unix_ms(),
             recreated: false,
             vanished_since: None,
             unechoed_since: None,
@@ -283,6 +288,11 @@ impl Task {
             let Some(queued) = self.engine.book().pop_any() else { break };
             self.cancel(&queued.batch, queued.doubt.is_open(), reason, error);
         }
+    }
+
+    /// Whether messages are JSON values, once there are batches under way.
+    fn is_json(&self) -> bool {
+        self.engine.config.content_type.is_json() == Some(true)
     }
 
     fn chance(&self) -> &Chance {

@@ -58,7 +58,7 @@ impl Task {
         let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().count_request();
-        let (json, sent) = (self.engine.config.json, self.sent);
+        let (json, sent) = (self.is_json(), self.sent);
         self.requests.spawn(async move {
             Answered::Look(sent, look(&runtime, endpoint, base, json, timeout).await)
         });
@@ -88,7 +88,7 @@ impl Task {
         (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
         let config = &self.engine.config;
         let batches = self.window.iter().map(|slot| &slot.queued.batch);
-        let stored = match verdict(&look.found, config.json, batches) {
+        let stored = match verdict(&look.found, self.is_json(), batches) {
             // Other producers write much the same under this id: the content found may be theirs.
             Verdict::Stored(1..) if config.shared => return,
             Verdict::Stored(stored) => stored,

@@ -37,7 +37,7 @@ impl Task {
         }
     }
 
-    fn drain_then_renew(&mut self, settle_below: u64) {
+    pub(super) fn drain_then_renew(&mut self, settle_below: u64) {
         match self.session.next() {
             Some(next) => self.transition = Some(Transition::NewSession { next, settle_below }),
             None => {

@@ -62,6 +62,7 @@ impl Task {
 
     fn deliver_one(&mut self, n: usize, answer: &Answer) {
         self.on_contact();
+        self.served_at = self.chance().unix_ms();
         let Some(slot) = self.window.remove(n) else { return };
         slot.queued.splits.iter().for_each(|splits| splits.refill());
         let (attempts, offset) = (slot.queued.attempts, answer.next_offset.clone());

@@ -13,6 +13,7 @@ mod flush;
 mod gathering;
 mod headers;
 mod lifecycle;
+mod opening;
 mod order;
 mod outcomes;
 mod pages;
@@ -30,12 +31,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::buffer::lifecycle::Lifecycle;
-use crate::delivery::config::Config;
+use crate::delivery::config::{Config, Create};
 use crate::delivery::engine::Engine;
 use crate::error::{Detail, ErrorKind};
 use crate::options::{Options, Scope};
 use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::Response;
+use crate::protocol::stream_type::StreamType;
 use crate::reason::Reason;
 use crate::runtime::chance::Chance;
 use crate::runtime::io::Runtime;
@@ -57,7 +59,7 @@ fn cluster() -> Options {
 
 /// The settings of a producer of JSON.
 fn config(scope: Scope, options: &Options) -> Config {
-    Config::new(scope, options, "p", "application/json").unwrap()
+    Config::new(scope, options, "p", StreamType::given("application/json")).unwrap()
 }
 
 /// A runtime over the test's executor; all of one server's are as if of one process.
@@ -105,7 +107,8 @@ fn open_empty_on(transport: impl Transport, stream: &Options, options: Options) 
 /// Opens a producer that creates its stream before its first batch.
 fn open_creating(server: &Scripted, scope: Scope, options: Options) -> Arc<Engine> {
     let endpoint = Endpoint::resolve(&model()).unwrap();
-    let config = Config { create: Some(http::HeaderMap::new()), ..config(scope, &options) };
+    let create = Create { at_open: true, ..Create::default() };
+    let config = Config { create: Some(create), ..config(scope, &options) };
     Engine::start_on(runtime(server), endpoint, config, None, None)
 }
 

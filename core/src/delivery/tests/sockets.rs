@@ -31,6 +31,11 @@ fn serve(handle: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> Strin
     url
 }
 
+/// A stream of bytes, known to be one: nothing is asked before an append.
+fn bytes(url: &str) -> Options {
+    Options::new().url(url).content_type("text/plain")
+}
+
 fn start(body: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().spawn(body).unwrap();
 }
@@ -107,7 +112,7 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
         next.flush().wait().unwrap();
     };
     let then_another = |url: &str| {
-        let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+        let stream = DurableStream::connect(bytes(url)).unwrap();
         let next = IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
         next.append("3").unwrap();
         next.flush().wait().unwrap();
@@ -115,7 +120,7 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
     // Who it is makes no other stream of it: not in the URL, not in a parameter.
     let as_somebody_else = |url: &str| then_another(&url.replace("http://", "http://other:pw@"));
     let with_a_token = |url: &str| {
-        let options = Options::new().url(url).param("token", "other");
+        let options = bytes(url).param("token", "other");
         let stream = DurableStream::connect(options).unwrap();
         let next = IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
         next.append("3").unwrap();
@@ -128,7 +133,7 @@ fn a_producer_opened_after_one_was_dropped_does_not_fence_it() {
         ("another token", &with_a_token),
     ] {
         let (url, newest) = newest_wins();
-        let stream = DurableStream::connect(Options::new().url(&url)).unwrap();
+        let stream = DurableStream::connect(bytes(&url)).unwrap();
         let first = IdempotentProducer::open(&stream, "id", Options::new()).unwrap();
         first.append("1").unwrap();
         while newest.lock().unwrap().1 == 0 {
@@ -166,7 +171,7 @@ fn until_refused(snapshot: impl Fn() -> Snapshot) {
 /// Whoever has new credentials does not wait for one whose own are refused for good.
 #[test]
 fn new_credentials_do_not_wait_for_refused_ones() {
-    let stream = DurableStream::connect(Options::new().url(serve_with_tokens())).unwrap();
+    let stream = DurableStream::connect(bytes(&serve_with_tokens())).unwrap();
     let open = |token: &str| {
         let options = Options::new().header("authorization", token).delivery_timeout_ms(0u64);
         IdempotentProducer::open(&stream, "renewed", options).unwrap()
@@ -349,7 +354,7 @@ fn chunks_nobody_took_come_again_in_their_order() {
             ),
         );
     });
-    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let stream = DurableStream::connect(bytes(&url)).unwrap();
     let reader = stream.read(None).unwrap();
     let given_up = [reader.next_chunk(), reader.next_chunk()];
     while reader.offset().as_deref() != Some("2") {
@@ -384,7 +389,7 @@ fn an_offset_without_bounds_is_none() {
         let next = format!("stream-next-offset: {offset}\r\n");
         say(connection, &format!("HTTP/1.1 200 OK\r\n{echo}{next}content-length: 0\r\n\r\n"));
     });
-    let stream = DurableStream::connect(Options::new().url(url)).unwrap();
+    let stream = DurableStream::connect(bytes(&url)).unwrap();
     let options = single().delivery_timeout_ms(0u64).retry_max_delay_ms(50u64);
     let producer = IdempotentProducer::open(&stream, "p", options).unwrap();
     for text in ["1", "2"] {
@@ -464,7 +469,7 @@ fn behind_a_front(first: &'static str) -> (String, Arc<std::sync::Mutex<Vec<Stri
 }
 
 fn quick(url: &str) -> Options {
-    Options::new().url(url).retry_initial_delay_ms(1u64).retry_max_delay_ms(5u64)
+    bytes(url).retry_initial_delay_ms(1u64).retry_max_delay_ms(5u64)
 }
 
 /// A success without what a server of streams says with it creates, stores, ends and deletes
@@ -554,8 +559,7 @@ fn an_append_that_may_be_stored_is_not_made_again_without_identity() {
         }
     };
     std::thread::Builder::new().spawn(body).unwrap();
-    let quick = Options::new().url(url).retry_initial_delay_ms(1u64).retry_max_delay_ms(5u64);
-    let stream = DurableStream::connect(quick).unwrap();
+    let stream = DurableStream::connect(quick(&url)).unwrap();
     let outcome = stream.append("the message").wait();
     let copies = stored.load(Ordering::SeqCst);
     assert!(copies == 1, "{copies} copies: {outcome:?}");

@@ -1,0 +1,137 @@
+//! Opening: what the server is asked before the first batch, and the stream that is created again
+//! because its lifetime ran out.
+
+use http::Method;
+
+use crate::delivery::buffer::lifecycle::End;
+use crate::delivery::config::Opening;
+use crate::delivery::task::Task;
+use crate::delivery::task::slot::Answered;
+use crate::error::{self, Error, Issue};
+use crate::outcome::Status;
+use crate::protocol::answer::is_absence;
+use crate::reason::Reason;
+use crate::requests::operations::{Found, Opened, ask_type, ensure};
+use crate::runtime::log;
+use crate::transport::request::Request;
+
+impl Task {
+    /// Sends the request that comes before the next batch, if there is one. Whether the stream is
+    /// there is asked at once, its type only for a write.
+    pub(super) fn open_stream(&mut self) {
+        if !self.requests.is_empty() || self.before.is_some() {
+            return;
+        }
+        let config = &self.engine.config;
+        let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
+        let request = |method| Request::new(method, endpoint, config.request_timeout);
+        match (self.opening, &config.create) {
+            (Opening::Create, Some(create)) => {
+                let headers = create.headers.clone().into();
+                let request = Request { headers, ..request(Method::PUT) };
+                self.engine.book().count_request();
+                self.requests.spawn(async move { Answered::Open(ensure(&runtime, request).await) });
+            }
+            (Opening::AskType, _) if config.content_type.is_json().is_some() => {
+                self.on_type(); // another producer of the handle asked
+            }
+            (Opening::AskType, _) if !self.engine.book().queue().is_all_empty() => {
+                let request = request(Method::HEAD);
+                self.engine.book().count_request();
+                self.requests
+                    .spawn(async move { Answered::Open(ask_type(&runtime, request).await) });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_opened(&mut self, opened: Opened) {
+        match opened {
+            Opened::Ready(found) => self.on_found(found),
+            Opened::Later(error, retry_after) => {
+                let repeats = u64::from(self.failures);
+                if self.identified || repeats < self.engine.config.retries.max_retries {
+                    return self.pause(error, retry_after);
+                }
+                self.failures = 0;
+                self.refuse_waiting(&error); // nothing else bounds how long they wait
+            }
+            // The server said before that the stream is there.
+            Opened::Never(error) if self.session.has_acks() && is_absence(error.status()) => {
+                let n = (!self.window.is_empty()).then_some(0);
+                self.on_vanished(n, error.refusal(), error);
+            }
+            Opened::Never(error) => {
+                let reason = error.refusal();
+                self.end(End::Failed, None, reason, Reason::ProducerFailed, error);
+            }
+        }
+    }
+
+    fn on_found(&mut self, found: Found) {
+        let was_known = self.session.has_acks();
+        // A batch that may be stored already is searched for from where the stream ended before.
+        let is_in_doubt = self.window.iter().any(|slot| slot.doubt().maybe_stored());
+        if was_known || !is_in_doubt {
+            self.base = found.tail;
+        }
+        self.on_contact();
+        match self.opening {
+            Opening::AskType => {
+                self.engine.config.content_type.learn(&found.content_type);
+                self.on_type();
+            }
+            // The server knows this stream's sessions, if any, and not those of the one before.
+            _ if was_known => self.drain_then_renew(0),
+            _ => {}
+        }
+        self.opening = Opening::Nothing;
+        self.engine.book().set_opened();
+        self.engine.announce();
+    }
+
+    /// The content type is known now: what was accepted before is framed by it, and checked.
+    fn on_type(&mut self) {
+        self.opening = Opening::Nothing;
+        let config = &self.engine.config;
+        let wrong = self.engine.book().frame_as(config.content_type.is_json() == Some(true));
+        for (queued, why) in wrong {
+            let text = format!("the message is not one JSON value: {why}");
+            let issue = Issue { path: String::new(), message: text.clone() };
+            let error = Error::validation(Reason::InvalidValue, "", None, vec![issue], text)
+                .with_url(&self.engine.endpoint.shown);
+            let (status, reason) = (Status::Rejected, Reason::InvalidValue);
+            self.engine.give_up(&queued.batch, false, status, reason, error);
+        }
+    }
+
+    /// Whether a stream that is not there may be created: once before it was there, and again
+    /// wherever its own lifetime has run out.
+    pub(super) fn may_create(&mut self) -> bool {
+        let Some(create) = &self.engine.config.create else { return false };
+        let idle = self.chance().unix_ms().saturating_sub(self.served_at);
+        let has_lapsed = create.ttl.is_some_and(|ttl| u128::from(idle) >= ttl.as_millis());
+        if has_lapsed {
+            self.served_at = self.chance().unix_ms(); // not again at once
+            log::warn(&format!(
+                "producer {}: {} is not there any more: its `ttl_seconds` have run out; it is \
+                 created again",
+                self.engine.config.producer_id,
+                error::shown(&self.engine.endpoint.shown),
+            ));
+        }
+        let once = create.at_open && !self.session.has_acks() && !self.recreated;
+        self.recreated |= once;
+        has_lapsed || once
+    }
+
+    /// Turns away everything that waits.
+    fn refuse_waiting(&self, error: &Error) {
+        loop {
+            let Some(queued) = self.engine.book().pop_any() else { break };
+            let (in_doubt, reason) = (queued.doubt.is_open(), error.refusal());
+            let (status, error) = (Status::Rejected, error.clone());
+            self.engine.give_up(&queued.batch, in_doubt, status, reason, error);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Before the first batch: a stream whose type is unknown is asked for it, and one whose own lifetime
+//! ran out is created again (delivery.md 3 and 4.4).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::Method;
+
+use crate::delivery::tests::*;
+
+/// A producer that does not know its stream's type, and a server that says it.
+fn open_untyped(server: &Scripted, content_type: &'static str, options: Options) -> Arc<Engine> {
+    let says = move |server: &Scripted, request: Request| {
+        if request.method != Method::HEAD {
+            return server.send(request);
+        }
+        let headers = [("stream-next-offset", "0"), ("content-type", content_type)];
+        at_once(Ok(answer(200, &headers)))
+    };
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    let config = Config::new(Scope::Producer, &options, "p", StreamType::default()).unwrap();
+    let transport = Arc::new(Behind(server.clone(), says));
+    let runtime = network::for_test(transport, server.chance.clone());
+    Engine::start_on(runtime, endpoint, config, None, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_type_of_a_stream_is_asked_for_before_the_first_batch() {
+    let server = Scripted::default();
+    let engine = open_untyped(&server, "application/json", single());
+    assert_eq!(engine.config.content_type.text(), None);
+    write(&engine, 1..=3);
+    assert_eq!(engine.flush().await.unwrap().delivered, 3);
+    assert_eq!(engine.config.content_type.is_json(), Some(true));
+    assert_eq!(server.stored(), numbers(1..=3));
+    assert!(engine.check_message(b"{").is_err(), "known from now on");
+    assert_eq!(engine.stats().buffered_bytes, 0);
+}
+
+/// Messages that would be another's part in an array are found before they are sent.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_json_is_rejected_once_the_type_is_known() {
+    let server = Scripted::default();
+    let engine = open_untyped(&server, "application/json", Options::new());
+    for message in ["1", "2,3", "{\"a\":4", "\"b\":5}", "6"] {
+        engine.check_message(message.as_bytes()).unwrap();
+        engine.accept(&[message.as_bytes()]).unwrap();
+    }
+    assert!(engine.flush().await.is_err());
+    for id in 1..=5 {
+        let outcome = outcome(&engine, id).await;
+        assert_eq!(outcome.is_delivered(), id == 1 || id == 5, "{id}: {outcome:?}");
+        assert!(outcome.is_delivered() || outcome.reason == Some(Reason::InvalidValue));
+    }
+    assert_eq!(server.stored(), ["1", "6"]);
+    check_accounts(&engine);
+    assert_eq!(engine.stats().buffered_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_concatenated_once_the_type_is_known() {
+    let bodies = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = bodies.clone();
+    let server = Scripted::default();
+    let engine = {
+        let says = move |server: &Scripted, request: Request| {
+            let headers = [("stream-next-offset", "0"), ("content-type", "text/plain")];
+            if is_post(&request) {
+                lock(&seen).push(request.body.clone());
+                let json = format!("[{}]", String::from_utf8_lossy(&request.body));
+                return server.send(Request { body: json.into(), ..request });
+            }
+            at_once(Ok(answer(200, &headers)))
+        };
+        let endpoint = Endpoint::resolve(&model()).unwrap();
+        let config = Config::new(Scope::Producer, &Options::new(), "p", StreamType::default());
+        let transport = Arc::new(Behind(server.clone(), says));
+        let runtime = network::for_test(transport, server.chance.clone());
+        Engine::start_on(runtime, endpoint, config.unwrap(), None, None)
+    };
+    write(&engine, 1..=3);
+    engine.flush().await.unwrap();
+    write(&engine, 4..=4);
+    engine.flush().await.unwrap();
+    assert_eq!(*lock(&bodies), ["123", "4"]);
+    assert_eq!(engine.stats().buffered_bytes, 0);
+}
+
+/// An outage holds the question up like any request, and nothing is asked without a write.
+#[tokio::test(start_paused = true)]
+async fn an_idle_producer_asks_nothing_and_an_outage_is_waited_for() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let says = move |server: &Scripted, request: Request| {
+        if request.method == Method::HEAD && count.fetch_add(1, Ordering::Relaxed) < 3 {
+            return at_once(Ok(answer(503, &[])));
+        }
+        server.send(request)
+    };
+    let server = Scripted::default();
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    let config = Config::new(Scope::Producer, &single(), "p", StreamType::default()).unwrap();
+    let transport = Arc::new(Behind(server.clone(), says));
+    let runtime = network::for_test(transport, server.chance.clone());
+    let engine = Engine::start_on(runtime, endpoint, config, None, None);
+    sleep(60_000).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    write(&engine, 1..=2);
+    engine.flush().await.unwrap();
+    assert_eq!((asked.load(Ordering::Relaxed), server.stored()), (4, numbers(1..=2)));
+}
+
+/// Without an identity the number of repeats is bounded, here too.
+#[tokio::test(start_paused = true)]
+async fn without_an_identity_the_question_is_repeated_as_often_as_a_write() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    let config = Config::new(Scope::Producer, &single(), "p", StreamType::default()).unwrap();
+    let mut config = Config { identified: false, awaited: true, ..config };
+    config.retries.max_retries = 2;
+    let engine = Engine::start_on(runtime(&server), endpoint, config, None, None);
+    let waiting = engine.accept_awaited(b"1", None).unwrap();
+    let outcome = waiting.await.unwrap();
+    assert_eq!((outcome.status, outcome.error.unwrap().definite()), (Status::Rejected, true));
+    lock(&server.model).down = false;
+    assert!(engine.accept_awaited(b"2", None).unwrap().await.unwrap().is_delivered());
+}
+
+/// A producer whose stream lives for so long without a write.
+fn open_mortal(server: &Scripted, seconds: u64, at_open: bool) -> Arc<Engine> {
+    let create = Create { at_open, ttl: Some(Duration::from_secs(seconds)), ..Create::default() };
+    let config = Config { create: Some(create), ..config(Scope::Producer, &single()) };
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    Engine::start_on(runtime(server), endpoint, config, None, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_lifetime_ran_out_is_created_again() {
+    for at_open in [true, false] {
+        for gone in [404, 410] {
+            let server = Scripted::default();
+            let engine = open_mortal(&server, 60, at_open);
+            for round in 0..3 {
+                write(&engine, 2 * round + 1..=2 * round + 2);
+                let report = engine.flush().await.unwrap();
+                assert_eq!((report.delivered, report.uncertain), (2, 0));
+                sleep(61_000).await;
+                server.script(vec![status(gone), forgets(Fault::None)]);
+            }
+            assert_eq!(server.stored(), numbers(1..=6));
+        }
+    }
+}
+
+/// An ingress that says 404 to everything is waited for, as ever.
+#[tokio::test(start_paused = true)]
+async fn while_it_cannot_be_created_again_the_write_waits() {
+    let server = Scripted::default();
+    let engine = open_mortal(&server, 60, true);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    sleep(61_000).await;
+    let mut script = vec![status(404); 6];
+    script.push(forgets(Fault::None));
+    server.script(script);
+    write(&engine, 2..=2);
+    assert_eq!(engine.flush().await.unwrap().delivered, 1);
+    sleep(61_000).await;
+    server.script(vec![status(404); 100]);
+    write(&engine, 3..=3);
+    assert!(engine.flush().await.is_err());
+    assert_eq!(engine.snapshot().state, Lifecycle::Failed);
+}
+
+/// A stream that somebody deleted is never created again in silence.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_vanished_before_its_time_is_not_created_again() {
+    let server = Scripted::default();
+    let engine = open_mortal(&server, 60, true);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    sleep(30_000).await;
+    server.script(vec![status(404); 100]);
+    write(&engine, 2..=2);
+    assert!(engine.flush().await.is_err());
+    assert_eq!(outcome(&engine, 2).await.reason, Some(Reason::NotFound));
+}

@@ -1,0 +1,47 @@
+//! A stream's content type: given by the caller, or unknown until the server says it.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::protocol::json::is_json;
+
+/// The content type of a stream that was created without one (PROTOCOL.md 5.1).
+pub(crate) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// The content type of a handle and its producers, who learn it together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StreamType(Arc<OnceLock<Known>>);
+
+#[derive(Debug, PartialEq)]
+struct Known {
+    text: String,
+    is_json: bool,
+}
+
+impl StreamType {
+    pub(crate) fn given(text: &str) -> Self {
+        let own = StreamType::default();
+        own.learn(text);
+        own
+    }
+
+    /// The server said it. The first answer stays: batches are framed by it.
+    pub(crate) fn learn(&self, text: &str) {
+        let _ = self.0.set(Known { text: text.to_owned(), is_json: is_json(text) });
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.0.get().map(|known| known.text.as_str())
+    }
+
+    /// Whether messages are JSON values; `None` while that is unknown.
+    pub(crate) fn is_json(&self) -> Option<bool> {
+        self.0.get().map(|known| known.is_json)
+    }
+}
+
+/// Two handles are alike if they know the same: what they learn later they learn apart.
+impl PartialEq for StreamType {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
