@@ -393,10 +393,10 @@ typedef struct {
     uint64_t sessions;
 } durstream_stats;
 
-// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
+// Receives a line of the log and its `durstream_log_level`. `text` ends with the call. Runs on a thread of the library's own,
 // one line at a time; it must not call this library. While it blocks, further lines are dropped
 // and counted.
-typedef void (*durstream_log_callback)(const char *text, void *user_data);
+typedef void (*durstream_log_callback)(int32_t level, const char *text, void *user_data);
 
 #ifdef __cplusplus
 extern "C" {

@@ -7,6 +7,8 @@ export interface NativeWait {
   /** The result's text if it is there already; then `done` is not called any more. */
   now(): string | null;
   cancel(): void;
+  /** The error, as JSON, of a caller whose time ran out. */
+  overdue(what: string, timeoutMs: number): string;
 }
 
 /** The id of an accepted write, or JSON text: `{"refused":outcome}` or `{"error":error}`. */

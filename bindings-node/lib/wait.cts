@@ -44,6 +44,10 @@ export function valueOf<T>(text: string): T {
   return result.value;
 }
 
+function overdue(wait: NativeWait, what: string, timeoutMs: number): unknown {
+  return errorFrom(JSON.parse(wait.overdue(what, timeoutMs)) as ErrorFields);
+}
+
 /** Waits for the result of a native call. */
 export async function settled<T>(
   what: string,
@@ -65,7 +69,7 @@ export async function settled<T>(
   const timer =
     timeoutMs === undefined
       ? undefined
-      : setTimeout(() => giveUp(timedOut(what, timeoutMs)), Math.min(timeoutMs, LONGEST_TIMER_MS));
+      : setTimeout(() => giveUp(overdue(wait, what, timeoutMs)), Math.min(timeoutMs, LONGEST_TIMER_MS));
   try {
     const text = await done;
     if (text === "") throw givenUp;

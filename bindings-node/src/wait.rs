@@ -4,8 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use durstream_core::Pending;
+use durstream_core::{Overdue, Pending};
 use napi::bindgen_prelude::Object;
 use napi::{Env, JsDeferred};
 use napi_derive::napi;
@@ -21,6 +22,7 @@ type Text = Pin<Box<dyn Future<Output = String> + Send>>;
 #[napi]
 pub struct Wait {
     shared: Arc<Shared>,
+    overdue: Overdue,
 }
 
 struct Shared {
@@ -66,13 +68,15 @@ fn resolve(deferred: Option<JsDeferred<String, Resolver>>, text: String) {
 impl Wait {
     /// A wait for an operation of the core.
     pub fn new<T: Send + 'static>(pending: Pending<T>, value: fn(&T) -> Value) -> Self {
-        Wait::of(async move { settled(pending.await, value) })
+        let overdue = pending.overdue();
+        Wait { overdue, ..Wait::of(async move { settled(pending.await, value) }) }
     }
 
     /// A wait for a result's text.
     pub fn of(text: impl Future<Output = String> + Send + 'static) -> Self {
         let state = State { text: Some(Box::pin(text)), deferred: None };
-        Wait { shared: Arc::new(Shared { state: Mutex::new(state) }) }
+        let shared = Arc::new(Shared { state: Mutex::new(state) });
+        Wait { shared, overdue: Overdue::default() }
     }
 }
 
@@ -100,6 +104,14 @@ impl Wait {
             }
             Poll::Pending => None,
         }
+    }
+
+    /// The error of a caller whose time ran out.
+    #[napi]
+    pub fn overdue(&self, what: String, timeout_ms: f64) -> String {
+        // Out of range at either end is as good as the nearest.
+        let timeout = Duration::from_millis(timeout_ms as u64);
+        self.overdue.error(&what, timeout).to_json().to_string()
     }
 
     /// Gives the wait up. The operation goes on.

@@ -43,7 +43,7 @@ imported! {
     FAILURE = "durstream._errors" "Failure";
     INVALID = "durstream._errors" "invalid";
     OUTCOME = "durstream._errors" "Outcome";
-    WARN = "durstream._log" "warn";
+    LOG = "durstream._log" "log";
     CLOSE_RESULT = "durstream._types" "CloseResult";
     FLUSH_REPORT = "durstream._types" "FlushReport";
     METADATA = "durstream._types" "Metadata";

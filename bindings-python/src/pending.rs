@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use durstream_core::{Error, ErrorKind};
+use durstream_core::{Error, ErrorKind, Overdue};
 use pyo3::prelude::*;
 
 use crate::callable::Callables;
@@ -29,6 +29,7 @@ trait Waiting: Send {
     fn notify(self: Box<Self>, callback: Py<PyAny>);
     /// Gives the wait up; the operation goes on.
     fn give_up(self: Box<Self>);
+    fn overdue(&self) -> Overdue;
 }
 
 /// Waits for a result; none if the deadline came first.
@@ -117,6 +118,10 @@ where
                 drop(called);
             });
         });
+    }
+
+    fn overdue(&self) -> Overdue {
+        self.pending.overdue()
     }
 
     fn give_up(self: Box<Self>) {
@@ -261,14 +266,9 @@ impl Pending {
         if let Ok(Some(value)) = settled {
             return Ok(value);
         }
+        let overdue = waiting.overdue();
         waiting.give_up();
         settled?;
-        Err(raised(py, &self.ran_out(limit.unwrap_or_default())))
-    }
-
-    fn ran_out(&self, limit: Duration) -> Error {
-        let (what, limit) = (self.what, limit.as_millis());
-        let text = format!("{what} did not finish within {limit} ms; it goes on");
-        Error::new(ErrorKind::Timeout, text)
+        Err(raised(py, &overdue.error(self.what, limit.unwrap_or_default())))
     }
 }

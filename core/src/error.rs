@@ -173,6 +173,11 @@ pub enum Detail {
         /// The first failure.
         cause: Error,
     },
+    /// [`ErrorKind::Timeout`]: what keeps the operation from ending.
+    Timeout {
+        /// The last failure of the producer.
+        cause: Error,
+    },
 }
 
 impl Detail {
@@ -283,6 +288,11 @@ impl Error {
         self.change(|e| e.retryable = retryable)
     }
 
+    /// Whether who answered is not who it has to be.
+    pub(crate) fn is_untrusted(&self) -> bool {
+        self.kind() == ErrorKind::Transport && !self.retryable()
+    }
+
     /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -378,6 +388,7 @@ impl Error {
             Some(Detail::Delivery { delivered, undelivered, cause }) => json!({
                 "delivered": delivered, "undelivered": undelivered, "cause": cause.to_json(),
             }),
+            Some(Detail::Timeout { cause }) => json!({ "cause": cause.to_json() }),
         };
         if let (Value::Object(out), Value::Object(extra)) = (&mut out, extra) {
             out.extend(extra);
@@ -405,7 +416,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self.detail() {
-            Some(Detail::Delivery { cause, .. }) => Some(cause),
+            Some(Detail::Delivery { cause, .. } | Detail::Timeout { cause }) => Some(cause),
             _ => None,
         }
     }

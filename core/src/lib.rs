@@ -76,7 +76,9 @@ pub use runtime::fork::uncut;
 pub use runtime::lifecycle::{flush_all, pending_count, shutdown};
 #[doc(hidden)]
 pub use runtime::log::log_to_stderr;
-pub use runtime::log::set_log_sink;
+pub use runtime::log::{LogLevel, set_log_sink};
+#[doc(hidden)]
+pub use runtime::pending::Overdue;
 pub use runtime::pending::Pending;
 pub use state::producer::{StateProducer, create_durable_stream, create_durable_stream_with};
 pub use state::schema::{Collection, StreamSchema, ValidateFn, Validator};

@@ -109,7 +109,7 @@ fn the_buffer_takes_little_more_than_the_payload() {
     /// The open batch, half empty, and what an attempt to send one takes.
     const CONSTANT: usize = 3 << 20;
     let _alone = alone();
-    durstream_core::set_log_sink(|_| {}); // what is given up here is not news
+    durstream_core::set_log_sink(|_, _| {}); // what is given up here is not news
     let url = common::nowhere();
     for content_type in TYPES {
         let options = Options::new().max_in_flight(1u64);
@@ -138,7 +138,7 @@ fn the_buffer_takes_little_more_than_the_payload() {
 fn an_appended_message_is_held_once() {
     const COUNT: usize = 32;
     let _alone = alone();
-    durstream_core::set_log_sink(|_| {}); // what is given up here is not news
+    durstream_core::set_log_sink(|_, _| {}); // what is given up here is not news
     for is_idempotent in [true, false] {
         let options = Options::new().url(common::nowhere()).idempotent(is_idempotent);
         let stream = DurableStream::connect(options.max_retries(1_000u64)).unwrap();

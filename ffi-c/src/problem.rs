@@ -222,7 +222,7 @@ impl durstream_error {
         let core = problem.core();
         let (final_offset, cause) = match problem.detail() {
             Some(Detail::StreamClosed { final_offset }) => (final_offset.as_deref(), None),
-            Some(Detail::Delivery { cause, .. }) => {
+            Some(Detail::Delivery { cause, .. } | Detail::Timeout { cause }) => {
                 (None, Some(Box::new(Self::new(Problem::Core(cause.clone())))))
             }
             _ => (None, None),

@@ -3,6 +3,8 @@
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
+use durstream_core::LogLevel;
+
 use crate::args::limit;
 use crate::ffi_guard::{call, get};
 use crate::given::c_string;
@@ -82,15 +84,25 @@ pub unsafe extern "C" fn durstream_shutdown(
     unsafe { call(error, || Ok(durstream_core::shutdown(bounded(timeout_ms))?)) }
 }
 
-/// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
+/// How much a line of the log matters. The numbers are fixed; a later version may add some.
+#[repr(i32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum durstream_log_level {
+    /// Something needs attention.
+    DURSTREAM_LOG_WARNING = 2,
+    /// Something is well again.
+    DURSTREAM_LOG_INFO = 3,
+}
+
+/// Receives a line of the log and its `durstream_log_level`. `text` ends with the call. Runs on a thread of the library's own,
 /// one line at a time; it must not call this library. While it blocks, further lines are dropped
 /// and counted.
 pub type durstream_log_callback =
-    Option<unsafe extern "C" fn(text: *const c_char, user_data: *mut c_void)>;
+    Option<unsafe extern "C" fn(level: i32, text: *const c_char, user_data: *mut c_void)>;
 
 /// A host's log.
 struct Log {
-    callback: unsafe extern "C" fn(*const c_char, *mut c_void),
+    callback: unsafe extern "C" fn(i32, *const c_char, *mut c_void),
     user_data: *mut c_void,
 }
 
@@ -100,10 +112,10 @@ unsafe impl Send for Log {}
 unsafe impl Sync for Log {}
 
 impl Log {
-    fn line(&self, text: &str) {
+    fn line(&self, level: LogLevel, text: &str) {
         let text = c_string(text);
         // SAFETY: the host's function with its own data, for a text that lives until it ends.
-        unsafe { (self.callback)(text.as_ptr(), self.user_data) };
+        unsafe { (self.callback)(level as i32, text.as_ptr(), self.user_data) };
     }
 }
 
@@ -117,7 +129,9 @@ pub unsafe extern "C" fn durstream_set_log(
 ) {
     get((), || {
         let log = callback.map(|callback| Log { callback, user_data });
-        durstream_core::set_log_sink(move |text| log.iter().for_each(|log| log.line(text)));
+        durstream_core::set_log_sink(move |level, text| {
+            log.iter().for_each(|log| log.line(level, text))
+        });
         Some(())
     })
 }

@@ -137,8 +137,8 @@ static void what_was_dropped_is_counted(void) {
 
 static atomic_int lines, pending_lines, may_go_on, refusals;
 
-static void blocks(const char *text, void *user_data) {
-    (void)user_data;
+static void blocks(int32_t level, const char *text, void *user_data) {
+    (void)level, (void)user_data;
     CHECK(text[0] != '\0');
     lines++;
     while (!may_go_on) pause_ms(1);
@@ -164,8 +164,8 @@ static void a_log_that_blocks(void) {
     durstream_stream_free(stream);
 }
 
-static void counts(const char *text, void *user_data) {
-    (void)user_data;
+static void counts(int32_t level, const char *text, void *user_data) {
+    (void)level, (void)user_data;
     if (strstr(text, "still pending") != NULL) pending_lines++;
 }
 

@@ -1,4 +1,4 @@
-"""Where the library's warnings go."""
+"""Where the library's log goes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 _logger = logging.getLogger("durstream")
 
 
-def warn(line: str) -> bool:
+def log(is_info: bool, line: str) -> bool:
     """Logs a line of the core, if a logger takes it.
 
     Nobody does without a handler. Then the core writes to standard error by itself: Python's way
@@ -15,5 +15,5 @@ def warn(line: str) -> bool:
     """
     if not _logger.hasHandlers():
         return False
-    _logger.warning("%s", line)
+    _logger.log(logging.INFO if is_info else logging.WARNING, "%s", line)
     return True

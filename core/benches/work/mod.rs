@@ -88,6 +88,6 @@ impl Writer {
 }
 
 fn options() -> Options {
-    durstream_core::set_log_sink(|_| {}); // what is given up is not news here
+    durstream_core::set_log_sink(|_, _| {}); // what is given up is not news here
     Options::new().max_buffer_bytes(1u64 << 32)
 }

@@ -42,6 +42,7 @@ pub(crate) fn close(engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResul
 /// close, a last message of this one is an error.
 pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pending<CloseResult> {
     let (completer, result) = pending();
+    let result = engine.hindering(result);
     let (flushed, due) = {
         let mut closes = engine.closes();
         let is_others = closes.by != by;

@@ -127,7 +127,7 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let engine = self.clone();
-        self.runtime().run(async move {
+        let restarting = self.runtime().run(async move {
             engine.settled().await;
             if engine.book().lifecycle.end() == Some(End::Fenced) {
                 engine.ended().await;
@@ -141,7 +141,8 @@ impl Engine {
             }
             engine.wake.notify_one();
             begun.await
-        })
+        });
+        self.hindering(restarting)
     }
 
     /// Starts a fenced producer over; one of several callers does it for all.

@@ -86,6 +86,9 @@ pub(crate) async fn send(
                 }
                 (answer.error(doing, url), answer.retry_after)
             }
+            Err(failure) if failure.untrusted => {
+                return Err(failure.error(doing, url).with_definite(!repeated));
+            }
             Err(failure) => (failure.error(doing, url), None),
         };
         repeated |= !error.definite();

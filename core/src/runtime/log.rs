@@ -22,7 +22,18 @@ const LINE: usize = 4096;
 /// How long the thread stays when there is nothing to write.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-type Sink = Arc<dyn Fn(&str) + Send + Sync>;
+/// How much a line of the log matters. The numbers are fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum LogLevel {
+    /// Something needs attention.
+    Warning = 2,
+    /// Something is well again.
+    Info = 3,
+}
+
+type Sink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
 
 struct State {
     sink: Option<Sink>,
@@ -33,7 +44,7 @@ struct State {
 }
 
 enum Line {
-    Text(String),
+    Text(LogLevel, String),
     /// A caller waits for the thread's end.
     End,
 }
@@ -48,24 +59,33 @@ struct Writer {
 /// Locked inside [`uncut`] alone: a child finds it free.
 static STATE: Mutex<State> = Mutex::new(State { sink: None, writer: None, dropped: (0, 0) });
 
-/// Sends the library's warnings to `sink` in place of standard error. One line at a time, on a
+/// Sends the library's log to `sink` in place of standard error. One line at a time, on a
 /// thread of the library's; it must not call back into the library. While it blocks, further lines
 /// are dropped and counted.
-pub fn set_log_sink(sink: impl Fn(&str) + Send + Sync + 'static) {
+pub fn set_log_sink(sink: impl Fn(LogLevel, &str) + Send + Sync + 'static) {
     let sink: Sink = Arc::new(sink);
     let before = uncut(|| lock(&STATE).sink.replace(sink));
     drop(before); // not under the lock: it is the host's
 }
 
-/// Queues a line. Waits for nothing.
+/// Queues a warning. Waits for nothing.
 pub(crate) fn warn(text: &str) {
+    queue(LogLevel::Warning, text);
+}
+
+/// Queues a line about something that is well again. Waits for nothing.
+pub(crate) fn info(text: &str) {
+    queue(LogLevel::Info, text);
+}
+
+fn queue(level: LogLevel, text: &str) {
     let mut line = start(text, LINE).to_owned();
     if line.len() < text.len() {
         line.push_str(CUT);
     }
     uncut(|| {
         let mut state = lock(&STATE);
-        if !state.queue(Line::Text(line)) {
+        if !state.queue(Line::Text(level, line)) {
             state.drop_lines(1);
         }
     });
@@ -151,7 +171,7 @@ fn write_all(mut queue: Receiver<Line>) {
             Ok(line) => line,
         };
         match next {
-            Line::Text(line) => write(&line),
+            Line::Text(level, line) => write(level, &line),
             Line::End => patience = Duration::ZERO,
         }
     }
@@ -172,7 +192,7 @@ fn unless_empty(queue: Receiver<Line>) -> Option<(Line, Receiver<Line>)> {
 }
 
 /// Writes a line, behind the number of those that were dropped before it.
-fn write(line: &str) {
+fn write(level: LogLevel, line: &str) {
     let (sink, dropped) = uncut(|| {
         let mut state = lock(&STATE);
         (state.sink.clone(), state.take_dropped())
@@ -184,20 +204,20 @@ fn write(line: &str) {
         n => Some(format!("{n} lines of this log were dropped: they could not be written in time")),
     };
     if let Some(count) = count
-        && !write_one(sink.as_ref(), &count)
+        && !write_one(sink.as_ref(), LogLevel::Warning, &count)
     {
         drop_lines(dropped); // it is still to be reported
     }
-    if !write_one(sink.as_ref(), line) {
+    if !write_one(sink.as_ref(), level, line) {
         drop_lines(1);
     }
 }
 
 /// Writes one line; whether the sink or standard error took it.
-fn write_one(sink: Option<&Sink>, line: &str) -> bool {
+fn write_one(sink: Option<&Sink>, level: LogLevel, line: &str) -> bool {
     let Some(sink) = sink else { return log_to_stderr(line) };
     // Not reported through the sink itself, which would panic again.
-    let panicked = catch_unwind(AssertUnwindSafe(|| sink(line))).is_err();
+    let panicked = catch_unwind(AssertUnwindSafe(|| sink(level, line))).is_err();
     !panicked || log_to_stderr(&format!("the function for the log panicked on this line: {line}"))
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::runtime::chance::real_now;
 use crate::runtime::fork::{generation, made_in};
 use crate::runtime::threads::{lock, lock_inherited};
@@ -60,6 +60,29 @@ impl<T> Drop for Shared<T> {
 #[must_use = "the operation goes on without it, but its error is lost"]
 pub struct Pending<T> {
     shared: Arc<Shared<T>>,
+    overdue: Overdue,
+}
+
+type Hindrance = dyn Fn() -> Option<Error> + Send + Sync;
+
+/// Makes the error of a wait whose time ran out. For the bindings that count the time themselves.
+#[derive(Clone, Default)]
+#[doc(hidden)]
+pub struct Overdue(Option<Arc<Hindrance>>);
+
+impl Overdue {
+    /// The error: the operation goes on, and what keeps it from ending is its cause, where that is
+    /// known.
+    pub fn error(&self, what: &str, timeout: Duration) -> Error {
+        let text = format!("{what} did not finish within {} ms; it goes on", timeout.as_millis());
+        match self.0.as_ref().and_then(|hindrance| hindrance()) {
+            Some(cause) => {
+                let text = format!("{text}. The last failure: {}", cause.message());
+                Error::new(ErrorKind::Timeout, text).with_detail(Detail::Timeout { cause })
+            }
+            None => Error::new(ErrorKind::Timeout, text),
+        }
+    }
 }
 
 /// Completes a [`Pending`]; dropped without a result it reports that the runtime ended.
@@ -82,7 +105,8 @@ fn linked<T>(unread: Option<Unread<T>>) -> (Completer<T>, Pending<T>) {
     let state = Mutex::new(State::Waiting { waker: None, callback: None });
     let (done, generation) = (Condvar::new(), made_in());
     let shared = Arc::new(Shared { state, done, unread, generation });
-    (Completer { shared: Some(shared.clone()) }, Pending { shared })
+    let overdue = Overdue::default();
+    (Completer { shared: Some(shared.clone()) }, Pending { shared, overdue })
 }
 
 impl<T> Completer<T> {
@@ -149,7 +173,23 @@ impl<T> Pending<T> {
                 unread: None,
                 generation: made_in(),
             }),
+            overdue: Overdue::default(),
         }
+    }
+
+    /// Says what keeps the operation from ending, to a caller whose time runs out.
+    pub(crate) fn hindered_by(
+        mut self,
+        hindrance: impl Fn() -> Option<Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.overdue = Overdue(Some(Arc::new(hindrance)));
+        self
+    }
+
+    /// Makes the error of a caller whose time ran out.
+    #[doc(hidden)]
+    pub fn overdue(&self) -> Overdue {
+        self.overdue.clone()
     }
 
     /// Blocks this thread until the result is there.
@@ -205,12 +245,8 @@ impl<T> Pending<T> {
     /// `None` waits without limit.
     pub fn wait_or_timeout(mut self, timeout: Option<Duration>, what: &str) -> Result<T> {
         let Some(timeout) = timeout else { return self.wait() };
-        self.wait_for(timeout).unwrap_or_else(|| {
-            Err(Error::new(
-                ErrorKind::Timeout,
-                format!("{what} did not finish within {} ms; it goes on", timeout.as_millis()),
-            ))
-        })
+        let settled = self.wait_for(timeout);
+        settled.unwrap_or_else(|| Err(self.overdue.error(what, timeout)))
     }
 
     /// Calls back with the result: at once on this thread if it is there, else on the I/O

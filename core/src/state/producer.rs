@@ -310,7 +310,7 @@ impl StateProducer {
             }
             completer.complete(closed);
         });
-        result
+        self.engine().hindering(result)
     }
 
     /// Takes no more writes from any holder, delivers the accepted ones and ends by itself:

@@ -77,12 +77,8 @@ async fn ask(
 ) -> Result<HeaderMap, SendError> {
     let mut answers = HeaderMap::new();
     for (name, function) in functions.list() {
-        let failed = |why: &str| SendError {
-            sent: false,
-            late: false,
-            unreachable: false,
-            message: format!("the function for header `{name}` {why}"),
-        };
+        let failed =
+            |why: &str| SendError::unsent(format!("the function for header `{name}` {why}"));
         let (completer, answer) = pending();
         let function = function.clone();
         dispatcher.dispatch(move || function(HeaderAnswer::new(completer)));

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::runtime::threads::lock;
+use crate::transport::contact::Contact;
 use crate::transport::request::SendError;
 
 /// Connections to one host at the same time.
@@ -26,12 +27,13 @@ impl Gates {
         if let Some(gate) = gates.get(origin) {
             return gate.clone();
         }
-        gates.entry(origin.to_owned()).or_insert_with(|| Arc::new(Gate::new())).clone()
+        gates.entry(origin.to_owned()).or_insert_with(|| Arc::new(Gate::new(origin))).clone()
     }
 }
 
 /// The gate of one host.
 pub(crate) struct Gate {
+    pub(super) contact: Contact,
     connections: Arc<Semaphore>,
     /// The connection numbers in no use; the lowest, whose connection is the warmest, goes first.
     free: Mutex<BTreeSet<usize>>,
@@ -47,7 +49,7 @@ struct Door {
     closed_until: Option<Instant>,
     /// A request is trying.
     probing: bool,
-    why: String,
+    why: Option<SendError>,
 }
 
 /// What to do about a request.
@@ -58,8 +60,9 @@ enum Turn {
 }
 
 impl Gate {
-    fn new() -> Self {
+    fn new(origin: &str) -> Self {
         Gate {
+            contact: Contact::new(origin),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             free: Mutex::new((0..MAX_CONNECTIONS).collect()),
             door: Mutex::default(),
@@ -89,12 +92,8 @@ impl Gate {
                     if !told {
                         door.probing = false;
                     } else if door.closed_until.is_some() {
-                        return Err(SendError {
-                            sent: false,
-                            late: false,
-                            unreachable: true,
-                            message: door.why.clone(),
-                        });
+                        let why = door.why.clone();
+                        return Err(why.unwrap_or_else(|| SendError::unreachable("unreachable")));
                     }
                 }
             }
@@ -114,7 +113,7 @@ impl Gate {
         }
     }
 
-    fn tell(&self, failure: Option<&str>) {
+    fn tell(&self, failure: Option<&SendError>) {
         {
             let mut door = lock(&self.door);
             door.probing = false;
@@ -124,7 +123,7 @@ impl Gate {
                     let pause = CLOSED.0 * 2u32.saturating_pow(door.failures.min(16));
                     door.failures += 1;
                     door.closed_until = Some(Instant::now() + pause.min(CLOSED.1));
-                    why.clone_into(&mut door.why);
+                    door.why = Some(why.clone());
                 }
             }
         }
@@ -154,7 +153,7 @@ impl Passage {
     }
 
     /// Nothing listens at the host.
-    pub(crate) fn close(mut self, why: &str) {
+    pub(crate) fn close(mut self, why: &SendError) {
         self.told = true;
         self.gate.tell(Some(why));
     }
@@ -194,7 +193,7 @@ mod tests {
     async fn one_tries_for_all_while_nobody_listens() {
         let gate = gate();
         let tried = Arc::new(AtomicUsize::new(0));
-        gate.enter().await.unwrap().close("refused");
+        gate.enter().await.unwrap().close(&SendError::unreachable("refused"));
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..100 {
             let (gate, tried) = (gate.clone(), tried.clone());
@@ -205,7 +204,7 @@ mod tests {
                 };
                 tried.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                passage.close("refused again");
+                passage.close(&SendError::unreachable("refused again"));
                 "tried".to_owned()
             });
         }
@@ -217,7 +216,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_opens_it_for_everybody() {
         let gate = gate();
-        gate.enter().await.unwrap().close("refused");
+        gate.enter().await.unwrap().close(&SendError::unreachable("refused"));
         let probe = gate.enter().await.unwrap();
         let (first, second) = (gate.clone(), gate.clone());
         let others = tokio::join!(
@@ -231,7 +230,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_given_up_is_followed_by_another() {
         let gate = gate();
-        gate.enter().await.unwrap().close("refused");
+        gate.enter().await.unwrap().close(&SendError::unreachable("refused"));
         drop(gate.enter().await.unwrap());
         gate.enter().await.unwrap().open();
         gate.enter().await.unwrap().open();
@@ -240,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_takes_for_ever_holds_nobody_up() {
         let gate = gate();
-        gate.enter().await.unwrap().close("refused");
+        gate.enter().await.unwrap().close(&SendError::unreachable("refused"));
         let _hanging = gate.enter().await.unwrap();
         let other = tokio::time::timeout(CLOSED.1 * 3, gate.enter());
         assert!(other.await.is_ok());
@@ -251,7 +250,7 @@ mod tests {
         let gate = gate();
         for _ in 0..50 {
             let before = Instant::now();
-            gate.enter().await.unwrap().close("refused");
+            gate.enter().await.unwrap().close(&SendError::unreachable("refused"));
             assert!(before.elapsed() <= CLOSED.1);
         }
     }
@@ -264,7 +263,7 @@ mod tests {
         first.open();
         assert_eq!(gate.enter().await.unwrap().lane(), 0);
         drop(second);
-        gate.enter().await.unwrap().close("refused");
+        gate.enter().await.unwrap().close(&SendError::unreachable("refused"));
         assert_eq!(gate.enter().await.unwrap().lane(), 0);
     }
 

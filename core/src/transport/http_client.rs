@@ -9,14 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use reqwest::Client;
 use tokio::time::Instant;
 
 use crate::protocol::answer::Response;
 use crate::transport::departure::Departure;
 use crate::transport::gate::Gates;
 use crate::transport::lanes::{Lane, Lanes};
-use crate::transport::request::{Keep, Request, SendError, Sending, Transport, innermost_cause};
+use crate::transport::request::{Keep, Request, SendError, Sending, Transport};
 
 /// How much of an answer's body is kept for an error text.
 const EXCERPT: usize = 16 * 1024;
@@ -43,15 +42,21 @@ impl Transport for HttpTransport {
         let origin = request.endpoint.url.origin().ascii_serialization();
         let (gate, lanes) = (self.gates.of(&origin), self.lanes.clone());
         Box::pin(async move {
-            let unsent =
-                |message| SendError { sent: false, late: false, unreachable: false, message };
             let passage = gate.enter().await?;
-            let lane = lanes.of(&origin, passage.lane()).map_err(unsent)?;
+            let lane = lanes.of(&origin, passage.lane()).map_err(SendError::unsent)?;
             let result = timed(&lane, &request).await;
             match &result {
-                Err(failure) if failure.unreachable => passage.close(&failure.message),
-                _ => passage.open(),
+                Err(failure) if failure.unreachable => {
+                    gate.contact.failed(failure);
+                    passage.close(failure);
+                    return result;
+                }
+                Err(failure) if failure.sent => gate.contact.failed(failure),
+                Err(_) => {} // given up before it left
+                Ok(Response { status: status @ 500.., .. }) => gate.contact.answered_with(*status),
+                Ok(_) => gate.contact.answered(),
             }
+            passage.open();
             result
         })
     }
@@ -60,7 +65,7 @@ impl Transport for HttpTransport {
 /// One exchange, as long as it makes progress.
 async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
     let progress = Arc::new(Progress::begin());
-    let attempt = exchange(&lane.client, request, progress.clone());
+    let attempt = exchange(lane, request, progress.clone());
     tokio::pin!(attempt);
     loop {
         let deadline = progress.last() + request.timeout;
@@ -76,7 +81,7 @@ async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
                 }
                 let sent = !request.departure.withdraw();
                 let message = format!("no progress for {} ms", request.timeout.as_millis());
-                return Err(SendError { sent, late: sent, unreachable: !sent, message });
+                return Err(SendError::stalled(sent, message));
             }
         }
     }
@@ -109,7 +114,7 @@ impl Progress {
 }
 
 async fn exchange(
-    client: &Client,
+    lane: &Lane,
     request: &Request,
     progress: Arc<Progress>,
 ) -> Result<Response, SendError> {
@@ -120,7 +125,7 @@ async fn exchange(
         }
     }
     let mut call =
-        client.request(request.method.clone(), request.endpoint.url.clone()).headers(headers);
+        lane.client.request(request.method.clone(), request.endpoint.url.clone()).headers(headers);
     if !request.body.is_empty() {
         let (rest, departure) = (request.body.clone(), request.departure.clone());
         let body = TrackedBody { rest, departure, progress: progress.clone() };
@@ -128,8 +133,7 @@ async fn exchange(
     } else {
         // A request without a body leaves unseen: from here on it counts as on its way.
         if !request.departure.leave() {
-            let message = Withdrawn.to_string();
-            return Err(SendError { sent: false, late: false, unreachable: false, message });
+            return Err(SendError::unsent(Withdrawn.to_string()));
         }
         if request.method == http::Method::POST {
             call = call.header(http::header::CONTENT_LENGTH, 0);
@@ -137,9 +141,8 @@ async fn exchange(
     }
     let failed = |e: reqwest::Error| SendError {
         sent: !e.is_connect() && !e.is_builder() && !request.departure.withdraw(),
-        late: false,
         unreachable: e.is_connect(),
-        message: innermost_cause(&e),
+        ..lane.failure(&e)
     };
     let mut response = call.send().await.map_err(failed)?;
     progress.made();
@@ -215,7 +218,7 @@ impl Kept {
 /// An answer is never worth the end of the process.
 fn no_memory(bytes: usize) -> SendError {
     let message = format!("there is no memory for the {bytes} bytes of an answer");
-    SendError { sent: true, late: false, unreachable: false, message }
+    SendError::cut(message)
 }
 
 /// The error that ends a body before its length: the server sees half a request, and stores none.

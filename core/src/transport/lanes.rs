@@ -3,6 +3,7 @@
 #![cfg_attr(target_os = "linux", allow(unsafe_code, reason = "a socket is asked for its state"))]
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use once_cell::sync::OnceCell;
 use reqwest::Client;
+use rustls::CertificateError;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -19,12 +21,46 @@ use crate::runtime::chance::real_now;
 use crate::runtime::fork::uncut;
 use crate::runtime::threads::lock;
 use crate::transport::names::Names;
-use crate::transport::request::innermost_cause;
+use crate::transport::proxies::Proxies;
+use crate::transport::request::{SendError, innermost_cause};
 
 /// One request at a time, over one connection that is kept.
 pub(super) struct Lane {
     pub(super) client: Client,
     pub(super) socket: Socket,
+    /// The proxy it goes through.
+    proxy: Option<String>,
+}
+
+impl Lane {
+    /// A failure of its client, in the words of somebody who has to mend it.
+    pub(super) fn failure(&self, error: &reqwest::Error) -> SendError {
+        let cause = innermost_cause(error);
+        let message = match (refused_certificate(error), &self.proxy) {
+            (Some(_), _) => format!("the server's certificate is not accepted: {cause}"),
+            (None, Some(proxy)) if error.is_connect() => {
+                format!("no connection through the proxy {proxy}: {cause}")
+            }
+            _ => cause,
+        };
+        let untrusted = refused_certificate(error).is_some();
+        SendError { untrusted, ..SendError::unsent(message) }
+    }
+}
+
+/// What is wrong with the certificate of who answers, if that is why the connection failed.
+fn refused_certificate<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    loop {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return Some(why);
+        }
+        // What an I/O error wraps is not its source; that one's source is.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        error = match wrapped {
+            Some(inner) => inner,
+            None => error.source()?,
+        };
+    }
 }
 
 /// The lanes of every host, by number; the lowest ones are the ones in use.
@@ -32,6 +68,7 @@ pub(super) struct Lane {
 pub(super) struct Lanes {
     by_origin: Mutex<HashMap<String, Vec<Arc<Lane>>>>,
     names: Names,
+    proxies: OnceCell<Proxies>,
     plain: OnceCell<rustls::ClientConfig>,
     /// Made at the first use of https, which alone pays for the platform's root certificates.
     tls: OnceCell<rustls::ClientConfig>,
@@ -45,16 +82,22 @@ impl Lanes {
         let lanes = lanes.entry(origin.to_owned()).or_default();
         while lanes.len() <= number {
             // The first client makes lazy values deep in the libraries; a fork waits for that.
-            lanes.push(Arc::new(uncut(|| self.build(origin.starts_with("https:")))?));
+            lanes.push(Arc::new(uncut(|| self.build(origin))?));
         }
         Ok(lanes[number].clone())
     }
 
-    fn build(&self, https: bool) -> Result<Lane, String> {
+    fn build(&self, origin: &str) -> Result<Lane, String> {
+        let https = origin.starts_with("https:");
+        let proxy = self.proxies.get_or_init(Proxies::of_environment).of(origin);
         let cell = if https { &self.tls } else { &self.plain };
         let tls = cell.get_or_try_init(|| tls_config(https))?.clone();
         let socket = Socket { ends: Arc::default(), open: self.open.clone() };
-        let client = Client::builder()
+        let builder = match &proxy {
+            Some(proxy) => Client::builder().proxy(proxy.for_reqwest()?),
+            None => Client::builder().no_proxy(),
+        };
+        let client = builder
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -66,7 +109,7 @@ impl Lanes {
             .user_agent(concat!("durstream/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| innermost_cause(&e))?;
-        Ok(Lane { client, socket })
+        Ok(Lane { client, socket, proxy: proxy.map(|proxy| proxy.shown()) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! How one attempt travels: from an endpoint to an answer, over HTTP or, in tests, to a model server.
 
 pub(crate) mod authorize;
+mod contact;
 pub(crate) mod departure;
 pub(crate) mod endpoint;
 mod gate;
@@ -9,6 +10,7 @@ pub(crate) mod http_client;
 mod lanes;
 mod names;
 pub(crate) mod network;
+mod proxies;
 pub(crate) mod redirects;
 pub(crate) mod request;
 pub(crate) mod route;

@@ -66,7 +66,7 @@ impl<T: Transport> Transport for Redirects<T> {
             // The servers redirect in circles: an answer as good as "not now".
             route.leave(&url);
             let message = format!("redirected more than {HOPS} times");
-            Err(SendError { sent: false, late: false, unreachable: false, message })
+            Err(SendError::unsent(message))
         })
     }
 }
@@ -126,12 +126,7 @@ mod tests {
             lock(&self.asked).push(url);
             let mut headers = HeaderMap::new();
             let result = match self.answers.get(host.as_str()) {
-                None => Err(SendError {
-                    sent: false,
-                    late: false,
-                    unreachable: true,
-                    message: "refused".into(),
-                }),
+                None => Err(SendError::unreachable("refused")),
                 Some(location) => {
                     let status = location.map_or(204, |location| match location.parse() {
                         Ok(status) => status,

@@ -65,6 +65,8 @@ pub(crate) struct SendError {
     pub(crate) late: bool,
     /// No connection came about.
     pub(crate) unreachable: bool,
+    /// The next attempt would fail the same way: what answers is not who it has to be.
+    pub(crate) untrusted: bool,
     pub(crate) message: String,
 }
 
@@ -73,6 +75,28 @@ impl SendError {
         Error::new(ErrorKind::Transport, format!("{doing} failed: {}", self.message))
             .with_url(url)
             .with_definite(!self.sent)
+            .with_retryable(!self.untrusted)
+    }
+
+    /// No byte of the request left, and the next attempt may fare better.
+    pub(crate) fn unsent(message: impl Into<String>) -> Self {
+        let message = message.into();
+        SendError { sent: false, late: false, unreachable: false, untrusted: false, message }
+    }
+
+    /// The connection was cut behind bytes that left.
+    pub(crate) fn cut(message: impl Into<String>) -> Self {
+        SendError { sent: true, ..SendError::unsent(message) }
+    }
+
+    /// No connection came about.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        SendError { unreachable: true, ..SendError::unsent(message) }
+    }
+
+    /// This side gave it up for want of progress, `sent` or not.
+    pub(crate) fn stalled(sent: bool, message: impl Into<String>) -> Self {
+        SendError { sent, late: sent, unreachable: !sent, ..SendError::unsent(message) }
     }
 }
 

@@ -142,8 +142,8 @@ impl Transport for Scripted {
                     if sent && request.method == Method::POST {
                         lock(&model).late.extend(messages(&request));
                     }
-                    let message = "no progress".into();
-                    Err(SendError { sent, late: sent, unreachable: !sent, message })
+                    let message = "no progress";
+                    Err(SendError::stalled(sent, message))
                 }
             }
         })
@@ -184,9 +184,8 @@ async fn carry(
             }
         };
     }
-    let unsent = |unreachable, message: &str| {
-        Err(SendError { sent: false, late: false, unreachable, message: message.into() })
-    };
+    let unsent =
+        |unreachable, message: &str| Err(SendError { unreachable, ..SendError::unsent(message) });
     if matches!(fault, Fault::Refuse) || lock(model).down {
         return unsent(true, "connection refused");
     }
@@ -211,13 +210,7 @@ async fn carry(
     };
     chance.note(|| format!("{fault:?} {} {handled:?}", shown(request)));
     tokio::time::sleep(after).await;
-    let cut = || SendError {
-        sent: true,
-        late: false,
-        unreachable: false,
-        message: "connection reset".into(),
-    };
-    answer.ok_or_else(cut)
+    answer.ok_or_else(|| SendError::cut("connection reset"))
 }
 
 /// All of a request that the server sees.

@@ -1,7 +1,7 @@
 //! Accepting: room is reserved, the write copied into the open batch, and the task woken if the
 //! write is worth it. All under one short lock.
 
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
 use crate::delivery::buffer::batch::{OVERHEAD, Tag};
 use crate::delivery::buffer::book::Book;
@@ -254,14 +254,14 @@ impl Engine {
     }
 
     /// Waits until the write that last found no room, or any other, would be taken.
-    pub(crate) fn ready(&self) -> Pending<()> {
+    pub(crate) fn ready(self: &Arc<Self>) -> Pending<()> {
         if let Err(error) = self.check_fork() {
             return Pending::ready(Err(error));
         }
         let (completer, waiting) = pending();
         self.book().wait_for_room(completer);
         self.announce();
-        waiting
+        self.hindering(waiting)
     }
 }
 

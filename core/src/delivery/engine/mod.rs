@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// Waits for the outcome of a write.
-    pub(crate) fn wait(&self, id: u64) -> Pending<Outcome> {
+    pub(crate) fn wait(self: &Arc<Self>, id: u64) -> Pending<Outcome> {
         if let Err(error) = self.check_fork() {
             return Pending::ready(Err(error));
         }
@@ -140,7 +140,17 @@ impl Engine {
         if wakes {
             self.wake.notify_one();
         }
-        waiting
+        self.hindering(waiting)
+    }
+
+    /// A wait whose time may run out: its error then names the failure that the producer is in.
+    pub(crate) fn hindering<T>(self: &Arc<Self>, waiting: Pending<T>) -> Pending<T> {
+        let engine = Arc::downgrade(self);
+        waiting.hindered_by(move || {
+            let engine = engine.upgrade().filter(|engine| !engine.is_foreign())?;
+            let book = engine.book();
+            book.last_error().filter(|_| book.gauges.attempt > 0).cloned()
+        })
     }
 
     pub(crate) fn flush(self: &Arc<Self>) -> Pending<FlushReport> {
@@ -167,7 +177,7 @@ impl Engine {
             }
         });
         let due = book.flush(FlushKind::Report(only), completer);
-        (waiting, due)
+        (self.hindering(waiting), due)
     }
 
     /// Begins the end of the stream: no new writes until it succeeded or failed. The flush before

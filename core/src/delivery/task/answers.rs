@@ -62,6 +62,10 @@ impl Task {
                 if failure.sent {
                     self.on_unanswered(n, failure.late);
                 }
+                if failure.untrusted && !self.session.has_acks() {
+                    let failed = Reason::ProducerFailed;
+                    return self.end(End::Failed, Some(n), failed, failed, error);
+                }
                 // The host cannot be reached: its gate decides which request tries, and how often.
                 let growth = if failure.unreachable { 0 } else { self.failures };
                 return self.pause_as(growth, error, None);

@@ -48,6 +48,11 @@ impl Task {
     pub(super) fn on_opened(&mut self, opened: Opened) {
         match opened {
             Opened::Ready(found) => self.on_found(found),
+            // Once there was contact, a certificate that is not accepted is waited for.
+            Opened::Later(error, _) if error.is_untrusted() && !self.session.has_acks() => {
+                let failed = Reason::ProducerFailed;
+                self.end(End::Failed, None, failed, failed, error);
+            }
             Opened::Later(error, retry_after) => {
                 let repeats = u64::from(self.failures);
                 if self.identified || repeats < self.engine.config.retries.max_retries {

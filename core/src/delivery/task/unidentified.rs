@@ -41,7 +41,10 @@ impl Task {
             Ok(response) => response,
             Err(failure) => {
                 let error = failure.error("append", &url);
-                return self.repeat_unless(failure.sent, n, error, None);
+                match failure.untrusted {
+                    true => return self.fail_one(n, error),
+                    false => return self.repeat_unless(failure.sent, n, error, None),
+                }
             }
         };
         let answer = Answer::read(&response, self.chance().now()).explained_by(stream_type);

@@ -113,3 +113,25 @@ async fn refused_values_are_counted_in_the_report() {
     assert_eq!((first.delivered, first.refused), (1, 2));
     assert_eq!((second.delivered, second.refused), (0, 1));
 }
+
+/// A timed-out flush has the producer's last failure as its cause (delivery.md 7).
+#[tokio::test]
+async fn a_flush_that_times_out_names_the_last_failure() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    while engine.snapshot().attempt == 0 {
+        tokio::task::yield_now().await;
+    }
+    for waiting in [engine.flush().overdue(), engine.wait(1).overdue(), engine.ready().overdue()] {
+        let error = waiting.error("flush", Duration::from_millis(5));
+        assert!(error.message().ends_with("append failed: connection refused"), "{error}");
+        let Some(Detail::Timeout { cause }) = error.detail() else { panic!("{error:?}") };
+        assert_eq!(cause.kind(), ErrorKind::Transport);
+    }
+    lock(&server.model).down = false;
+    engine.flush().await.unwrap();
+    let well = engine.flush().overdue().error("flush", Duration::ZERO);
+    assert!(well.detail().is_none(), "{well}");
+}

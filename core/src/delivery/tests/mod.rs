@@ -154,7 +154,7 @@ fn check_accounts(engine: &Engine) {
     assert!(s.buffered_bytes <= engine.config.max_buffer_bytes);
 }
 
-async fn outcome(engine: &Engine, id: u64) -> Outcome {
+async fn outcome(engine: &Arc<Engine>, id: u64) -> Outcome {
     engine.wait(id).await.unwrap()
 }
 

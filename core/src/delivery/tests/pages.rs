@@ -21,7 +21,7 @@ fn one_by_one() -> Options {
     single().max_in_flight(1u64)
 }
 
-async fn deliver(engine: &Engine, id: u64) {
+async fn deliver(engine: &Arc<Engine>, id: u64) {
     write(engine, id..=id);
     assert!(outcome(engine, id).await.is_delivered());
 }

@@ -179,12 +179,7 @@ async fn a_server_whose_head_hangs_holds_no_write_up() {
     let server = Scripted::new([Fault::None, Fault::CutAfter]);
     let no_head = |server: &Scripted, request: Request| match is_post(&request) {
         true => server.send(request),
-        false => at_once(Err(SendError {
-            sent: true,
-            late: false,
-            unreachable: false,
-            message: "connection reset".into(),
-        })),
+        false => at_once(Err(SendError::cut("connection reset"))),
     };
     let options = single().max_in_flight(1u64).delivery_timeout_ms(0u64);
     let engine = open_on(Behind(server.clone(), no_head), &model(), options);
