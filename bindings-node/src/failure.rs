@@ -38,7 +38,7 @@ pub fn callback(function: Option<Callback<'_>>) -> napi::Result<Callbacks> {
             arguments,
             ThreadsafeFunctionCallMode::NonBlocking,
             move |_, _| {
-                drop(permit);
+                drop((failure, permit)); // the host is told only now
                 Ok(())
             },
         );

@@ -62,7 +62,7 @@ impl Producer {
             Ok(bytes) => self.core.append(&*bytes),
             Err(text) => self.core.append_json(&Unserialisable(text)),
         };
-        accepted.map(|receipt| Receipt::accepted(self.core.clone(), receipt.id()))
+        accepted.map(|receipt| Receipt::of(self.core.clone(), &receipt))
     }
 
     fn accept_with_room(&self, py: Python<'_>, payload: Payload<'_>) -> PyResult<Receipt> {

@@ -88,6 +88,13 @@ impl Receipt {
         Receipt { writer, id, refused: None, looked: Mutex::new(Looked::Not) }
     }
 
+    pub(crate) fn of(writer: Arc<dyn Writer>, receipt: &durstream_core::Receipt) -> Self {
+        match receipt.refusal().and_then(|outcome| outcome.error.clone()) {
+            Some(error) => Self::refused(writer, error),
+            None => Self::accepted(writer, receipt.id()),
+        }
+    }
+
     pub(crate) fn refused(writer: Arc<dyn Writer>, error: Error) -> Self {
         Receipt { writer, id: 0, refused: Some(error), looked: Mutex::new(Looked::Not) }
     }

@@ -60,6 +60,9 @@ impl IdempotentProducer {
     /// Accepts one message: one JSON value on a JSON stream, bytes on any other. Returns at
     /// once; the outcome comes with [`wait`](Self::wait), `flush` or the [`Callbacks`].
     ///
+    /// Once another producer took over, or this one has failed, the receipt is a rejected one until
+    /// `on_error` was told of that; from then on, and without `on_error`, it is an error.
+    ///
     /// # Errors
     /// `Validation` (empty, or no JSON), `TooLarge`, `BufferFull`, `ProducerClosed`, `StaleEpoch`
     /// once fenced, or the error that the producer failed with.
@@ -78,7 +81,15 @@ impl IdempotentProducer {
     pub fn append_with(&self, message: impl AsRef<[u8]>, options: WriteOptions) -> Result<Receipt> {
         let message = message.as_ref();
         self.engine.check_message(message)?;
-        self.engine.accept_with(&[message], 0, options).map(Receipt::accepted)
+        self.receipt(self.engine.accept_with(&[message], 0, options))
+    }
+
+    fn receipt(&self, accepted: Result<u64>) -> Result<Receipt> {
+        match accepted {
+            Ok(id) => Ok(Receipt::accepted(id)),
+            Err(error) if self.engine.is_end_untold() => Ok(Receipt::refused(error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Accepts one message as [`append`](Self::append) does; an error becomes a rejected receipt.
@@ -100,7 +111,7 @@ impl IdempotentProducer {
     #[doc(hidden)]
     pub fn append_serialised(&self, text: &[u8]) -> Result<Receipt> {
         debug_assert!(json::check(text).is_ok(), "a serialiser writes JSON");
-        self.engine.accept_with(&[text], 0, WriteOptions::default()).map(Receipt::accepted)
+        self.receipt(self.engine.accept_with(&[text], 0, WriteOptions::default()))
     }
 
     /// Whether the caller need not wait before a write of so many bytes; if it has to, `ready`

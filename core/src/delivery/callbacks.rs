@@ -24,6 +24,30 @@ pub struct Failure {
     pub outcome: Outcome,
     /// The error: why it was not delivered.
     pub error: Error,
+    /// Kept until the host has been told, which for a binding may be later than the call: writes
+    /// of a producer that has failed raise only then.
+    _end: Option<Arc<EndNotice>>,
+}
+
+/// Dropped with the last report of a producer's end: all callbacks were called.
+pub(crate) struct EndNotice(Box<dyn Fn() + Send + Sync>);
+
+impl EndNotice {
+    pub(crate) fn new(told: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(EndNotice(Box::new(told)))
+    }
+}
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for EndNotice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EndNotice")
+    }
 }
 
 /// Consecutive writes that were delivered in one batch, as `on_delivery` receives them.
@@ -106,6 +130,7 @@ pub(crate) enum Report {
         batch: Batch,
         outcome: Outcome,
         error: Error,
+        end: Option<Arc<EndNotice>>,
     },
     Delivered {
         to: Vec<Called<DeliveryCallback>>,
@@ -128,7 +153,7 @@ impl Report {
     /// Calls every callback. A callback that panics takes the report from no other.
     pub(crate) fn deliver(self) {
         match self {
-            Report::Failed { to, batch, outcome, error } => {
+            Report::Failed { to, batch, outcome, error, end } => {
                 // A tag is its holder's alone.
                 let tags = |to: &Called<_>| batch.tags.of(to.holder, batch.writes);
                 let to: Vec<_> = to.into_iter().map(|to| (tags(&to), to)).collect();
@@ -137,7 +162,8 @@ impl Report {
                         let place = (id - batch.first_id) as usize;
                         let tag = tags.get(place).copied().unwrap_or(0);
                         let (payload, outcome) = (payload.clone(), outcome.clone());
-                        let failure = Failure { id, tag, payload, outcome, error: error.clone() };
+                        let (error, _end) = (error.clone(), end.clone());
+                        let failure = Failure { id, tag, payload, outcome, error, _end };
                         guarded(|| (to.callback)(failure));
                     }
                 }
@@ -191,7 +217,12 @@ impl Listeners {
     }
 
     /// The report of a batch, if any holder has a callback for its outcome.
-    pub(crate) fn report(&self, batch: &Batch, outcome: &Outcome) -> Option<Report> {
+    pub(crate) fn report(
+        &self,
+        batch: &Batch,
+        outcome: &Outcome,
+        end: Option<Arc<EndNotice>>,
+    ) -> Option<Report> {
         let listeners = lock(&self.0);
         if let Some(error) = &outcome.error {
             let own = |own: &Listener| own.called(batch, |callbacks| &callbacks.on_error);
@@ -201,6 +232,7 @@ impl Listeners {
                 batch: batch.clone(),
                 outcome: outcome.clone(),
                 error: error.clone(),
+                end,
             });
         }
         let own = |own: &Listener| own.called(batch, |callbacks| &callbacks.on_delivery);

@@ -92,6 +92,8 @@ pub(crate) struct StateMachine {
     stop: Stop,
     is_closing: bool,
     end: Option<(End, Error)>,
+    /// The host's callbacks were told of an end that nobody asked for.
+    is_end_told: bool,
     is_task_over: bool,
     #[cfg(test)]
     trace: Vec<Step>,
@@ -104,6 +106,7 @@ impl Default for StateMachine {
             stop: Stop::No,
             is_closing: false,
             end: None,
+            is_end_told: false,
             is_task_over: false,
             #[cfg(test)]
             trace: Vec::new(),
@@ -204,6 +207,16 @@ impl StateMachine {
         }
     }
 
+    /// The callbacks that tell of the end were called.
+    pub(crate) fn end_told(&mut self) {
+        self.is_end_told = true;
+    }
+
+    /// Whether it ended for a reason that no call asked for, and the callbacks do not know yet.
+    pub(crate) fn is_end_untold(&self) -> bool {
+        matches!(self.end(), Some(End::Failed | End::Fenced)) && !self.is_end_told
+    }
+
     pub(crate) fn task_over(&mut self) {
         self.is_task_over |= self.step(Step::TaskOver);
     }
@@ -211,7 +224,7 @@ impl StateMachine {
     pub(crate) fn restart(&mut self) {
         if self.step(Step::Restarted) {
             (self.contact, self.stop) = (Lifecycle::Connecting, Stop::No);
-            (self.end, self.is_task_over) = (None, false);
+            (self.end, self.is_end_told, self.is_task_over) = (None, false, false);
         }
     }
 

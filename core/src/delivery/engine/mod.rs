@@ -16,7 +16,7 @@ use crate::delivery::buffer::flushes::FlushKind;
 #[cfg(test)]
 use crate::delivery::buffer::lifecycle::Step;
 use crate::delivery::buffer::lifecycle::{End, Stop};
-use crate::delivery::callbacks::{Callbacks, Listeners};
+use crate::delivery::callbacks::{Callbacks, EndNotice, Listeners};
 use crate::delivery::config::{Config, Opening};
 use crate::error::{Error, Result};
 use crate::outcome::{CloseResult, FlushReport, Outcome};
@@ -44,6 +44,8 @@ pub(crate) struct Engine {
     pub(crate) wake: Notify,
     closes: Mutex<Closes>,
     ended: watch::Sender<bool>,
+    /// While the reports of the producer's end are made: each of them takes it along.
+    end_notice: Mutex<Option<Arc<EndNotice>>>,
     /// How many steps of the lifecycle the test's journal holds.
     #[cfg(test)]
     noted: Mutex<usize>,
@@ -83,6 +85,7 @@ impl Engine {
             wake: Notify::new(),
             closes: Mutex::default(),
             ended: watch::channel(false).0,
+            end_notice: Mutex::default(),
             #[cfg(test)]
             noted: Mutex::default(),
             config,
@@ -247,6 +250,33 @@ impl Engine {
     /// Whether its task has ended and no other has started.
     pub(crate) fn has_ended(&self) -> bool {
         *self.ended.borrow()
+    }
+
+    /// Takes no more writes, for a reason that no call asked for. What `reports` settles tells of
+    /// it; once the callbacks have been called, calls raise.
+    pub(crate) fn fail_with(self: &Arc<Self>, end: End, error: Error, reports: impl FnOnce()) {
+        let engine = Arc::downgrade(self);
+        *lock(&self.end_notice) = Some(EndNotice::new(move || {
+            if let Some(engine) = engine.upgrade().filter(|engine| !engine.is_foreign()) {
+                engine.book().lifecycle.end_told();
+            }
+        }));
+        self.book().fail(end, error);
+        reports();
+        let told = lock(&self.end_notice).take();
+        drop(told); // not under the lock: it may be the last
+    }
+
+    pub(super) fn end_notice(&self) -> Option<Arc<EndNotice>> {
+        lock(&self.end_notice).clone()
+    }
+
+    /// Whether the producer has ended by itself, and its callbacks do not know yet.
+    pub(crate) fn is_end_untold(&self) -> bool {
+        !self.is_foreign() && self.listeners.hear_failures() && {
+            let book = self.book();
+            book.lifecycle.is_end_untold()
+        }
     }
 
     /// Another task is about to start.

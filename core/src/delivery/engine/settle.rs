@@ -32,7 +32,8 @@ impl Engine {
             end.into_iter().for_each(|completer| completer.complete(Ok(outcome.clone())));
             return;
         }
-        let report = self.listeners.report(batch, &outcome);
+        let end = outcome.error.as_ref().and_then(|_| self.end_notice());
+        let report = self.listeners.report(batch, &outcome, end);
         let released = room == Room::Released;
         let held = report.as_ref().map_or(0, Report::cost);
         let due = {

@@ -74,8 +74,11 @@ impl Task {
         match self.transition.take() {
             Some(Transition::NewSession { next, .. }) => self.begin(next),
             Some(Transition::Terminate { state, about, reason, rest, error }) => {
-                self.finish(state, about, error.clone(), reason);
-                self.give_up_all(rest, &error);
+                let engine = self.engine.clone();
+                engine.fail_with(state, error.clone(), || {
+                    self.finish(state, about, error.clone(), reason);
+                    self.give_up_all(rest, &error);
+                });
             }
             None => {}
         }
@@ -120,7 +123,6 @@ impl Task {
     }
 
     fn finish(&mut self, state: End, about: Option<u64>, error: Error, reason: Reason) {
-        self.engine.book().fail(state, error.clone());
         if !self.window.is_empty() || state == End::Failed {
             self.finish_one(about, reason, error);
         }

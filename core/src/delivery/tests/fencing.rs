@@ -1,5 +1,8 @@
 //! Of two producers with one id the newest wins, and no epoch is used twice (delivery.md 2).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::delivery::callbacks::{Callbacks, ErrorCallback};
 use crate::delivery::tests::*;
 
 #[tokio::test(start_paused = true)]
@@ -100,4 +103,51 @@ async fn no_tuple_is_used_twice_at_the_end_of_all_epochs() {
     assert_eq!(engine.snapshot().state, Lifecycle::Fenced);
     assert!(server.stored().is_empty());
     assert!(Options::new().epoch(last).check(Scope::Producer).is_err());
+}
+
+/// A loop that ends by a flag which `on_error` sets, with no handling of errors around its writes
+/// (delivery.md 7): a write is an error only once `on_error` was told.
+#[tokio::test(start_paused = true)]
+async fn a_fenced_producer_rejects_until_on_error_was_told_and_is_an_error_then() {
+    let server = Scripted::default();
+    let (held, told) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+    let (hold, count) = (held.clone(), told.clone());
+    let on_error: ErrorCallback = Arc::new(move |failure| {
+        lock(&hold).push(failure); // a binding that tells its host later
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let callbacks = Callbacks { on_error: Some(on_error), on_delivery: None };
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    let runtime = runtime(&server);
+    let old = Engine::start_on(
+        runtime.clone(),
+        endpoint,
+        config(Scope::Producer, &Options::new()),
+        Some(callbacks),
+        None,
+    );
+    write(&old, 1..=1);
+    old.flush().await.unwrap();
+    let new = open(&server, Options::new());
+    write(&new, 1..=1);
+    new.flush().await.unwrap();
+    write(&old, 2..=2);
+    assert!(old.flush().await.is_err());
+    assert!(old.is_end_untold() && old.accept(&[b"3"]).is_err());
+    while told.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(old.is_end_untold(), "the report is still on its way to the host");
+    lock(&held).clear();
+    assert!(!old.is_end_untold());
+    assert!(old.flush().await.is_err(), "the rejected write is reported");
+    old.restart().await.unwrap();
+    write(&old, 3..=3);
+    old.flush().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_on_error_a_fenced_producers_write_is_an_error_at_once() {
+    let (old, _new) = fenced(&Scripted::default()).await;
+    assert!(!old.is_end_untold());
 }
