@@ -67,7 +67,7 @@ fn lines(data: &[u8], limit: usize) -> Result<Index, String> {
         if index.count() == limit {
             return Err(too_many(limit));
         }
-        json::check(line)?;
+        json::check_syntax(line)?;
         index.push(place(data, line));
     }
     Ok(index)
@@ -170,7 +170,7 @@ mod tests {
             _ => {
                 let lines = data.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
                 let lines = lines.filter(|line| !line.is_empty());
-                lines.map(|line| json::check(line).map(|()| range(line))).collect()
+                lines.map(|line| json::check_syntax(line).map(|()| range(line))).collect()
             }
         }
     }

@@ -1,6 +1,7 @@
 //! JSON on its way through: checked to be one valid value, never re-serialised
 //! (integers beyond 2^53, duplicate keys and white space stay as they came).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -11,8 +12,77 @@ pub(crate) fn is_json(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// Checks that `text` is exactly one JSON value in UTF-8.
+/// How deep JSON may be nested: what parsers everywhere read, a server's and a reader's among them.
+const MAX_DEPTH: usize = 127;
+
+/// Refuses text that may be JSON and is nested too deep.
+pub(crate) fn check_depth(text: &[u8]) -> Result<(), String> {
+    let opens = |byte: &u8| matches!(byte, b'[' | b'{');
+    // Counted first, strings included: hardly any text needs the closer look.
+    if text.len() <= 2 * MAX_DEPTH || text.iter().filter(|byte| opens(byte)).count() <= MAX_DEPTH {
+        return Ok(());
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(format!("is nested deeper than {MAX_DEPTH} levels"));
+        }
+    }
+    Ok(())
+}
+
+/// The text as every parser reads it. JSON may hold half of a surrogate pair as an escape, as
+/// JavaScript writes it, and most parsers refuse that: here it is U+FFFD, of the same length. For
+/// looking only; the text itself goes on as it is.
+pub(crate) fn readable(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut text = Cow::Borrowed(text);
+    let mut at = 0;
+    while let Some(next) = text[at..].iter().position(|byte| *byte == b'\\') {
+        at += next;
+        match (escaped_unit(&text[at..]), escaped_unit(text.get(at + 6..).unwrap_or_default())) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => at += 12,
+            (Some(0xd800..0xe000), _) => {
+                text.to_mut()[at..at + 6].copy_from_slice(br"\ufffd");
+                at += 6;
+            }
+            (Some(_), _) => at += 6,
+            (None, _) => at += 2,
+        }
+        if at >= text.len() {
+            break;
+        }
+    }
+    text
+}
+
+/// The UTF-16 unit of an escape that the text begins with.
+fn escaped_unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(br"\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Checks that `text` is exactly one JSON value in UTF-8, and not nested too deep. The error goes on
+/// from "the message".
 pub(crate) fn check(text: &[u8]) -> Result<(), String> {
+    check_depth(text)?;
+    check_syntax(text).map_err(no_value)
+}
+
+fn no_value(error: impl fmt::Display) -> String {
+    format!("is not one JSON value: {error}")
+}
+
+/// Checks that `text` is exactly one JSON value in UTF-8, however deep: others wrote it.
+pub(crate) fn check_syntax(text: &[u8]) -> Result<(), String> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     serde::Deserialize::deserialize(&mut parser)
         .and_then(|IgnoredAny| parser.end())
@@ -32,9 +102,11 @@ pub(crate) enum Key {
     NotAnObject,
 }
 
-/// Checks that `text` is one JSON value and reads the scalar field `field` of it.
+/// Checks that a [`readable`] text is one JSON value and reads the scalar field `field` of it. The
+/// error goes on from "the value".
 pub(crate) fn key_of(text: &[u8], field: &str) -> Result<Key, String> {
-    std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    std::str::from_utf8(text).map_err(no_value)?;
+    check_depth(text)?;
     if text.trim_ascii_start().first() != Some(&b'{') {
         return check(text).map(|()| Key::NotAnObject);
     }
@@ -42,7 +114,7 @@ pub(crate) fn key_of(text: &[u8], field: &str) -> Result<Key, String> {
     let key = parser
         .deserialize_map(KeyVisitor(field))
         .and_then(|key| parser.end().map(|()| key))
-        .map_err(|e| e.to_string())?;
+        .map_err(no_value)?;
     Ok(key.filter(|k| !k.is_empty()).map_or(Key::Missing, Key::Text))
 }
 
@@ -57,7 +129,7 @@ impl<'de> Visitor<'de> for KeyVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             if name == self.0 {
                 // The last one counts, as in every JSON parser a reader may use.
                 let raw: &serde_json::value::RawValue = map.next_value()?;
@@ -99,6 +171,40 @@ mod tests {
         assert!(check(b"\"\xff\"").is_err());
         let deep = "[".repeat(100_000);
         assert!(check(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn nesting_is_bounded_the_same_everywhere() {
+        let nested = |levels: usize, filler: &str| {
+            format!("{}{filler}{}", "[".repeat(levels), "]".repeat(levels))
+        };
+        for filler in ["1", r#""[[[[\"{{""#, "[],[],{},[]"] {
+            let inner = usize::from(filler.starts_with("[]"));
+            assert_eq!(check(nested(MAX_DEPTH - inner, filler).as_bytes()), Ok(()), "{filler}");
+            let deep = nested(MAX_DEPTH + 1 - inner, filler);
+            assert!(check(deep.as_bytes()).unwrap_err().contains("127 levels"), "{filler}");
+        }
+        let value = nested(MAX_DEPTH, "1");
+        serde_json::from_str::<serde_json::Value>(&value).unwrap();
+        let flat = format!("[{}]", vec!["{}"; 1000].join(","));
+        assert_eq!(check(flat.as_bytes()), Ok(()));
+        let entity = |levels| format!("{{\"id\":1,\"x\":{}}}", nested(levels, "1"));
+        assert!(key_of(entity(MAX_DEPTH - 1).as_bytes(), "id").is_ok());
+        assert!(key_of(entity(MAX_DEPTH).as_bytes(), "id").is_err());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_read_as_a_replacement() {
+        let read = |text: &str| String::from_utf8(readable(text.as_bytes()).into_owned()).unwrap();
+        for whole in
+            ["1", r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\u00e4\n""#, r#""\u12"#, "\\", "\\u"]
+        {
+            assert!(matches!(readable(whole.as_bytes()), Cow::Borrowed(_)), "{whole}");
+        }
+        assert_eq!(read(r#""\ud83d""#), r#""\ufffd""#);
+        assert_eq!(read(r#""\uD83D\uD83D\ude00\uDE00x""#), r#""\ufffd\uD83D\ude00\ufffdx""#);
+        assert_eq!(read(r#"{"\udc00":"\\\ud800"}"#), r#"{"\ufffd":"\\\ufffd"}"#);
+        assert_eq!(check(br#"["\ud83d"]"#), Ok(()), "it is JSON, and goes on as it is");
     }
 
     #[test]

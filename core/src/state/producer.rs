@@ -1,6 +1,7 @@
 //! [`StateProducer`]: the exactly-once writer of entity state.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -176,7 +177,13 @@ impl StateProducer {
             let issue = Issue { path: String::new(), message: text.clone() };
             Error::validation(reason, name, key, vec![issue], text)
         };
-        let key = match json::key_of(value, &collection.primary_key) {
+        let readable = json::readable(value);
+        let is_changed = matches!(readable, Cow::Owned(_));
+        let key = match json::key_of(&readable, &collection.primary_key) {
+            Ok(Key::Text(key)) if is_changed && key.contains('\u{fffd}') => {
+                let text = "the primary key holds half of a surrogate pair".to_owned();
+                return Err(refuse(Reason::InvalidKey, None, text));
+            }
             Ok(Key::Text(key)) => key,
             Ok(Key::Missing) => {
                 let text = format!(
@@ -190,11 +197,11 @@ impl StateProducer {
                 return Err(refuse(Reason::InvalidValue, None, text));
             }
             Err(text) => {
-                let text = format!("the value is not one JSON value: {text}");
+                let text = format!("the value {text}");
                 return Err(refuse(Reason::InvalidValue, None, text));
             }
         };
-        collection.validate(name, &key, value)?;
+        collection.validate(name, &key, &readable)?;
         let quoted = json::quote(&key);
         let parts: [&[u8]; 5] = [
             collection.prefix.as_bytes(),

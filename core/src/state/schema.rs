@@ -22,7 +22,9 @@ pub type ValidateFn = Arc<dyn Fn(&Value) -> std::result::Result<(), Vec<Issue>> 
 pub enum Validator {
     /// Any JSON object with its primary key.
     Any,
-    /// A JSON Schema (drafts 4 to 2020-12). References leave neither the schema nor the process.
+    /// A JSON Schema (drafts 4 to 2020-12, the last one unless `$schema` says another). References
+    /// leave neither the schema nor the process. `format` is asserted in drafts 4 to 7 and only a
+    /// note from 2019-09 on, as those drafts say.
     JsonSchema(Value),
     /// A function.
     Function(ValidateFn),
@@ -185,7 +187,7 @@ fn compile(name: &str, collection: &Collection) -> Result<Compiled> {
 }
 
 impl Compiled {
-    /// Checks an entity, given as JSON text that is known to be JSON.
+    /// Checks an entity, given as readable JSON text.
     pub(super) fn validate(&self, collection: &str, key: &str, text: &[u8]) -> Result<()> {
         let parse = || serde_json::from_slice::<Value>(text);
         let parsed = match &self.check {
@@ -193,7 +195,13 @@ impl Compiled {
             Check::JsonSchema(_) | Check::Function(_) => parse(),
         };
         let issues = match (&self.check, parsed) {
-            (_, Err(error)) => vec![Issue { path: String::new(), message: error.to_string() }],
+            // JSON that no number of ours can hold.
+            (_, Err(error)) => {
+                let text = format!("the value cannot be read to validate it: {error}");
+                let issue = Issue { path: String::new(), message: text.clone() };
+                let (reason, issues) = (Reason::InvalidValue, vec![issue]);
+                return Err(Error::validation(reason, collection, Some(key), issues, text));
+            }
             // Some of the library's lazy values are made by the first value that needs them.
             (Check::JsonSchema(schema), Ok(value)) => uncut(|| {
                 let issue = |e: jsonschema::ValidationError<'_>| Issue {
@@ -274,5 +282,26 @@ mod tests {
             panic!("{error:?}")
         };
         assert_eq!((issues[0].path.as_str(), key.as_deref()), ("/size", Some("a")));
+    }
+
+    /// What JSON allows and a parser may refuse is no fault that a schema found.
+    #[test]
+    fn text_that_is_hard_to_read_is_taken_or_refused_for_what_it_is() {
+        use crate::options::Options;
+        use crate::state::producer::create_durable_stream;
+        let options = Options::new().url("http://127.0.0.1:9/hard").producer_id("p");
+        let schema = json!({ "properties": { "text": { "type": "string" } } });
+        let schema = shipments(Validator::JsonSchema(schema));
+        let producer = create_durable_stream(options, schema).unwrap();
+        let upsert = |text: &str| producer.upsert_json("shipments", text.as_bytes()).unwrap();
+        let refusal = |text: &str| upsert(text).refusal().unwrap().clone().error.unwrap();
+        assert!(upsert(r#"{"id":"1","text":"half \ud83d"}"#).is_accepted());
+        let key = refusal(r#"{"id":"\ud83d","text":""}"#);
+        assert_eq!(key.reason(), Some(Reason::InvalidKey), "{key}");
+        let deep = format!(r#"{{"id":"1","x":{}{}}}"#, "[".repeat(127), "]".repeat(127));
+        assert!(refusal(&deep).message().starts_with("the value is nested deeper"));
+        let text = refusal(r#"{"id":"1","x":1e999}"#).message().to_owned();
+        assert!(text.starts_with("the value cannot be read to validate it: number out of range"));
+        producer.stop();
     }
 }

@@ -44,11 +44,20 @@ impl Engine {
         let wrong = if message.is_empty() {
             Some("the message is empty".to_owned())
         } else if self.config.content_type.is_json() == Some(true) {
-            let wrong = json::check(message).err();
-            wrong.map(|e| format!("the message is not one JSON value: {e}"))
+            json::check(message).err().map(|wrong| unfit(&wrong))
         } else {
             None
         };
+        self.refuse_if(wrong)
+    }
+
+    /// Refuses the JSON text of a serialiser that is nested too deep.
+    pub(crate) fn check_serialised(&self, text: &[u8]) -> Result<()> {
+        self.check_fork()?;
+        self.refuse_if(json::check_depth(text).err().map(|wrong| unfit(&wrong)))
+    }
+
+    fn refuse_if(&self, wrong: Option<String>) -> Result<()> {
         let Some(text) = wrong else { return Ok(()) };
         self.count_invalid();
         Err(invalid(Reason::InvalidValue, text).with_url(&self.endpoint.shown))
@@ -275,6 +284,15 @@ pub(crate) fn check_seq(seq: Option<&str>) -> Result<()> {
     }
     let text = format!("`seq` takes 1 to {MAX_STREAM_SEQ} visible ASCII characters");
     Err(Error::option("seq", text))
+}
+
+fn unfit(why: &str) -> String {
+    format!("the message {why}")
+}
+
+/// The error of a message that is no JSON, which shows only once the stream's type is known.
+pub(crate) fn not_json(why: &str) -> Error {
+    invalid(Reason::InvalidValue, unfit(why))
 }
 
 /// The error of a value that could not be serialised.

@@ -5,9 +5,10 @@ use http::Method;
 
 use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::config::Opening;
+use crate::delivery::engine::accept::not_json;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::Answered;
-use crate::error::{self, Error, Issue};
+use crate::error::{self, Error};
 use crate::outcome::Status;
 use crate::protocol::answer::is_absence;
 use crate::reason::Reason;
@@ -101,10 +102,7 @@ impl Task {
         let config = &self.engine.config;
         let wrong = self.engine.book().frame_as(config.content_type.is_json() == Some(true));
         for (queued, why) in wrong {
-            let text = format!("the message is not one JSON value: {why}");
-            let issue = Issue { path: String::new(), message: text.clone() };
-            let error = Error::validation(Reason::InvalidValue, "", None, vec![issue], text)
-                .with_url(&self.engine.endpoint.shown);
+            let error = not_json(&why).with_url(&self.engine.endpoint.shown);
             let (status, reason) = (Status::Rejected, Reason::InvalidValue);
             self.engine.give_up(&queued.batch, false, status, reason, error);
         }
