@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr, memchr2_iter};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// Whether a stream of this content type holds JSON (PROTOCOL.md, JSON mode).
@@ -17,11 +18,15 @@ const MAX_DEPTH: usize = 127;
 
 /// Refuses text that may be JSON and is nested too deep.
 pub(crate) fn check_depth(text: &[u8]) -> Result<(), String> {
-    let opens = |byte: &u8| matches!(byte, b'[' | b'{');
     // Counted first, strings included: hardly any text needs the closer look.
-    if text.len() <= 2 * MAX_DEPTH || text.iter().filter(|byte| opens(byte)).count() <= MAX_DEPTH {
+    if text.len() <= 2 * MAX_DEPTH || memchr2_iter(b'[', b'{', text).count() <= MAX_DEPTH {
         return Ok(());
     }
+    check_each_level(text)
+}
+
+#[cold]
+fn check_each_level(text: &[u8]) -> Result<(), String> {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for byte in text {
         match byte {
@@ -46,7 +51,7 @@ pub(crate) fn check_depth(text: &[u8]) -> Result<(), String> {
 pub(crate) fn readable(text: &[u8]) -> Cow<'_, [u8]> {
     let mut text = Cow::Borrowed(text);
     let mut at = 0;
-    while let Some(next) = text[at..].iter().position(|byte| *byte == b'\\') {
+    while let Some(next) = memchr(b'\\', &text[at..]) {
         at += next;
         match (escaped_unit(&text[at..]), escaped_unit(text.get(at + 6..).unwrap_or_default())) {
             (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => at += 12,

@@ -41,26 +41,25 @@ impl Engine {
     /// JSON stream. While the stream's type is unknown that shows later.
     pub(crate) fn check_message(&self, message: &[u8]) -> Result<()> {
         self.check_fork()?;
-        let wrong = if message.is_empty() {
-            Some("the message is empty".to_owned())
-        } else if self.config.content_type.is_json() == Some(true) {
-            json::check(message).err().map(|wrong| unfit(&wrong))
-        } else {
-            None
-        };
-        self.refuse_if(wrong)
+        if message.is_empty() {
+            return Err(self.refuse_value("the message is empty".to_owned()));
+        }
+        if self.config.content_type.is_json() == Some(true) {
+            json::check(message).map_err(|wrong| self.refuse_value(unfit(&wrong)))?;
+        }
+        Ok(())
     }
 
     /// Refuses the JSON text of a serialiser that is nested too deep.
     pub(crate) fn check_serialised(&self, text: &[u8]) -> Result<()> {
         self.check_fork()?;
-        self.refuse_if(json::check_depth(text).err().map(|wrong| unfit(&wrong)))
+        json::check_depth(text).map_err(|wrong| self.refuse_value(unfit(&wrong)))
     }
 
-    fn refuse_if(&self, wrong: Option<String>) -> Result<()> {
-        let Some(text) = wrong else { return Ok(()) };
+    #[cold]
+    fn refuse_value(&self, text: String) -> Error {
         self.count_invalid();
-        Err(invalid(Reason::InvalidValue, text).with_url(&self.endpoint.shown))
+        invalid(Reason::InvalidValue, text).with_url(&self.endpoint.shown)
     }
 
     /// Accepts one write of a holder, given in parts, or says why not.
