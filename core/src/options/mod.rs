@@ -140,8 +140,8 @@ options! {
     text stream_path = "", PLACES, "The stream's path below a base URL, e.g. `/shipments`.";
     text endpoints = "", PLACES, "Base URLs of one service, separated by commas: tried in turn, and where redirects may lead; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
     text path_prefix = "/v1/stream", PLACES, "The path of a base URL that has none, before `stream_path`.";
-    text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`).";
-    number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1).";
+    text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`). A handle that is connected without it asks the server, once, before something is appended.";
+    number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1). If it runs out while a writer of the stream is idle, the next write creates the stream again, with a warning.";
     text expires_at = "", PLACES, "RFC 3339 time at which the stream expires, set at creation; not with `ttl_seconds`.";
     flag closed = "false", STREAM, "Create the stream already ended: its first content is all it will ever have (PROTOCOL.md 5.1).";
     text fork_from = "", STREAM, "Create the stream as a fork: the path of its source's URL on the same server (PROTOCOL.md 4.2).";
