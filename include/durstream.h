@@ -87,6 +87,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__GNUC__) && !defined(__cplusplus)
+#pragma GCC diagnostic push
+// C++ sees other lines: there an enum is a type of its own.
+#pragma GCC diagnostic ignored "-Wc++-compat"
+#if defined(__clang__) && defined(__has_warning)
+#if __has_warning("-Wpre-c23-compat")
+// Nor does C before C23 see those of C23.
+#pragma clang diagnostic ignored "-Wpre-c23-compat"
+#endif
+#endif
+#endif
+
 // The result of a call. The numbers are fixed; a later version may add some.
 enum durstream_code
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -1299,5 +1311,9 @@ void durstream_set_log(durstream_log_callback callback, void *user_data);
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
+
+#if defined(__GNUC__) && !defined(__cplusplus)
+#pragma GCC diagnostic pop
+#endif
 
 #endif  /* DURSTREAM_H */

@@ -15,8 +15,18 @@
 // a producer delivers accepted writes, for at most `destructor_limit`, and never throws: it reports
 // to the error callback, on its own thread. Callbacks run on the library's thread; their exceptions
 // end there.
+//
+// It compiles without warnings whatever warnings a program turns on, and without RTTI. It reports
+// errors by exceptions: a program that has none (-fno-exceptions) uses durstream.h, which returns
+// codes.
 #ifndef DURSTREAM_HPP
 #define DURSTREAM_HPP
+
+#if defined(_MSVC_LANG) ? _MSVC_LANG < 201703L : __cplusplus < 201703L
+#error "durstream.hpp needs C++17 (-std=c++17, /std:c++17); durstream.h serves C++11 and later"
+#elif !defined(__cpp_exceptions) && !defined(__EXCEPTIONS) && !defined(_CPPUNWIND)
+#error "durstream.hpp throws, and exceptions are off here: use durstream.h, which returns codes"
+#else
 
 #include <chrono>
 #include <cstddef>
@@ -38,6 +48,18 @@
 #include <vector>
 
 #include "durstream.h"
+
+#if defined(__clang__) && defined(__has_warning)
+#pragma clang diagnostic push
+// A header without a library has no other place for the tables of its exceptions.
+#if __has_warning("-Wweak-vtables")
+#pragma clang diagnostic ignored "-Wweak-vtables"
+#endif
+// C gives arrays as pointers; std::span is not in C++17.
+#if __has_warning("-Wunsafe-buffer-usage")
+#pragma clang diagnostic ignored "-Wunsafe-buffer-usage"
+#endif
+#endif
 
 namespace durstream {
 
@@ -95,12 +117,7 @@ public:
 protected:
     /// An argument that does not reach the library.
     Error(const char *argument, const std::string &message)
-        : std::runtime_error(message) {
-        auto data = std::make_shared<Data>(DURSTREAM_INVALID_ARGUMENT, nullptr);
-        data->option = argument;
-        data->definite = true;
-        data_ = std::move(data);
-    }
+        : std::runtime_error(message), data_(about(argument)) {}
 
     static std::string text(const char *raw) { return raw ? raw : ""; }
 
@@ -116,7 +133,7 @@ protected:
               undelivered(durstream_error_undelivered(raw)),
               expected_seq(durstream_error_expected_seq(raw)),
               received_seq(durstream_error_received_seq(raw)),
-              collection(text(durstream_error_collection(raw))) {
+              collection(text(durstream_error_collection(raw))), key(), issues(), cause() {
             if (const char *known = durstream_error_key(raw)) key = known;
             for (std::size_t n = 0; n < durstream_error_issue_count(raw); n++)
                 issues.push_back({text(durstream_error_issue_path(raw, n)),
@@ -134,6 +151,13 @@ protected:
         std::vector<Issue> issues;
         std::shared_ptr<const Error> cause;
     };
+    static std::shared_ptr<const Data> about(const char *argument) {
+        auto data = std::make_shared<Data>(DURSTREAM_INVALID_ARGUMENT, nullptr);
+        data->option = argument;
+        data->definite = true;
+        return data;
+    }
+
     std::shared_ptr<const Data> data_;
 };
 
@@ -208,7 +232,8 @@ namespace detail {
 /// Calls `use` with the leaf of a code.
 template <class Use>
 auto with_leaf(Code code, const durstream_error *raw, Use use) {
-    switch (code) {
+    // As a number: a later library may return codes that this header does not know.
+    switch (static_cast<std::int32_t>(code)) {
     case DURSTREAM_INVALID_ARGUMENT: return use(InvalidArgumentError(code, raw));
     case DURSTREAM_VALIDATION: return use(ValidationError(code, raw));
     case DURSTREAM_TOO_LARGE: return use(TooLargeError(code, raw));
@@ -240,8 +265,13 @@ inline std::shared_ptr<const Error> leaf(Code code, const durstream_error *raw) 
     });
 }
 
+struct Throw {
+    template <class Leaf>
+    [[noreturn]] void operator()(Leaf leaf) const { throw leaf; }
+};
+
 [[noreturn]] inline void raise(Code code, const durstream_error *raw) {
-    with_leaf(code, raw, [](auto error) { throw error; });
+    with_leaf(code, raw, Throw());
     std::terminate(); // not reached: every leaf throws
 }
 
@@ -325,9 +355,9 @@ struct Outcome {
     std::uint32_t attempts = 0;
     /// An offset behind the write, if it was delivered: that after its own batch where it is still
     /// known, else a later one. A reader that has come that far has the write. Empty if there is none.
-    std::string offset;
+    std::string offset{};
     /// Null if it was delivered.
-    std::shared_ptr<const Error> error;
+    std::shared_ptr<const Error> error{};
 
     bool delivered() const noexcept { return status == DURSTREAM_STATUS_DELIVERED; }
 
@@ -361,7 +391,7 @@ public:
 
 private:
     std::uint64_t id_ = 0;
-    std::shared_ptr<const Error> error_;
+    std::shared_ptr<const Error> error_{};
 };
 
 /// A write that was not delivered, as the error callback receives it.
@@ -498,7 +528,7 @@ public:
                                                     *boxed ? detail::on_header : nullptr,
                                                     boxed.get(),
                                                     detail::destroy<HeaderFunction>, error.out()));
-        boxed.release();
+        static_cast<void>(boxed.release());
         return *this;
     }
     /// Adds a parameter to the query of every request's URL.
@@ -520,7 +550,7 @@ public:
                                                boxed.get(),
                                                detail::destroy<detail::SharedCallback>,
                                                error.out()));
-        if (given) boxed.release();
+        if (given) static_cast<void>(boxed.release());
         callback_ = std::move(shared);
         return *this;
     }
@@ -533,7 +563,7 @@ public:
         error.check(durstream_options_on_delivery(raw_.get(), given ? detail::on_delivery : nullptr,
                                                   boxed.get(), detail::destroy<DeliveryCallback>,
                                                   error.out()));
-        if (given) boxed.release();
+        if (given) static_cast<void>(boxed.release());
         return *this;
     }
 
@@ -553,7 +583,7 @@ private:
     }
 
     detail::Handle<durstream_options, durstream_options_free> raw_;
-    detail::SharedCallback callback_;
+    detail::SharedCallback callback_{};
     bool strict_ = false;
 };
 
@@ -569,7 +599,7 @@ struct Metadata {
     std::string offset;
     bool stream_closed = false;
     /// The lifetime since the last read or write, if there is one.
-    std::optional<std::uint64_t> ttl_seconds;
+    std::optional<std::uint64_t> ttl_seconds{};
     /// When the stream expires (RFC 3339); empty if that is not fixed.
     std::string expires_at;
 
@@ -680,7 +710,15 @@ public:
             if (!reader_->chunk_) reader_ = nullptr;
             return *this;
         }
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+// A copy would not be where it was: the chunk is the reader's. Input iterators may return void.
+#pragma GCC diagnostic ignored "-Weffc++"
+#endif
         void operator++(int) { ++*this; }
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
         bool operator==(const Iterator &other) const noexcept { return reader_ == other.reader_; }
         bool operator!=(const Iterator &other) const noexcept { return reader_ != other.reader_; }
 
@@ -693,7 +731,7 @@ public:
 private:
     detail::Handle<durstream_reader, durstream_reader_free> raw_;
     /// The chunk that an iterator is at.
-    std::optional<Chunk> chunk_;
+    std::optional<Chunk> chunk_{};
 };
 
 namespace detail {
@@ -951,10 +989,10 @@ public:
 private:
     using Write = decltype(&durstream_producer_append);
 
-    Receipt write(Write write, std::string_view message, std::uint64_t tag) {
+    Receipt write(Write call, std::string_view message, std::uint64_t tag) {
         detail::Slot error;
         std::uint64_t id = 0;
-        error.check(write(get(), detail::bytes(message), message.size(), tag, &id, error.out()));
+        error.check(call(get(), detail::bytes(message), message.size(), tag, &id, error.out()));
         return Receipt(id);
     }
     void let_go() noexcept {
@@ -966,7 +1004,7 @@ private:
         raw_.reset();
     }
 
-    detail::Handle<durstream_producer, durstream_producer_free> raw_;
+    detail::Handle<durstream_producer, durstream_producer_free> raw_{};
     detail::SharedCallback callback_;
 };
 
@@ -1139,7 +1177,7 @@ private:
         raw_.reset();
     }
 
-    detail::Handle<durstream_state, durstream_state_free> raw_;
+    detail::Handle<durstream_state, durstream_state_free> raw_{};
     detail::SharedCallback callback_;
     bool strict_ = false;
 };
@@ -1176,5 +1214,11 @@ inline void shutdown(Limit limit = shutdown_limit) {
 }
 
 } // namespace durstream
+
+#if defined(__clang__) && defined(__has_warning)
+#pragma clang diagnostic pop
+#endif
+
+#endif // C++17 with exceptions
 
 #endif // DURSTREAM_HPP

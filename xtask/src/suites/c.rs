@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::writing;
+use super::{c_headers, writing};
 use crate::artefacts;
 use crate::console;
 use crate::runner::Suite;
@@ -30,6 +30,7 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
         return suite.blocked("exported names, examples and programs");
     }
     suite.step("exported names", check_exports);
+    c_headers::steps(suite, &folder);
     let valgrind = valgrind_is_here();
     example(suite, "C", "orders.c", valgrind);
     example(suite, "C", "shipments.c", valgrind);

@@ -1,6 +1,7 @@
 //! `test`: every suite of every language, each beside its own fresh server.
 
 mod c;
+mod c_headers;
 mod fuzz;
 mod readme;
 mod sanitizers;

@@ -1,0 +1,1 @@
+// Nothing: the face is put before it by -include.
