@@ -8,6 +8,7 @@ mod conformance;
 mod console;
 mod demo;
 mod faults;
+mod install;
 mod process;
 mod runner;
 mod server;
@@ -34,7 +35,7 @@ struct Command {
     run: fn(&Tree, &[String]) -> Result<u8>,
 }
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command {
         name: "demo",
         usage: "demo [--keep] [--shipments N]",
@@ -84,6 +85,13 @@ const COMMANDS: [Command; 8] = [
         about: "the engine over a model server: random faults and calls in virtual time\n\
                 10000 schedules from a random seed unless told; a failing one is shrunk and printed",
         run: simulate::simulate,
+    },
+    Command {
+        name: "install-c",
+        usage: "install-c --prefix DIR [--libdir lib|lib64|lib/ARCHITECTURE] [--destdir DIR]",
+        about: "builds the C library and installs it: headers, shared and static library, pkg-config and CMake files\n\
+                the prefix may be moved as a whole afterwards; --destdir is put before it, for who makes packages",
+        run: install::install_c,
     },
     Command {
         name: "adapter",

@@ -49,13 +49,26 @@ const NAMES: Names = if cfg!(target_os = "macos") {
     }
 };
 
-/// Fills the prefix from what cargo built.
+/// Where libraries are below a prefix unless told.
+pub(crate) const LIB: &str = "lib";
+
+/// Fills the stage from what cargo built.
 pub(crate) fn fill(tree: &Tree) -> Result {
-    let include = tree.directory("stage/include")?;
+    fill_at(tree, &tree.stage(), LIB)
+}
+
+/// Fills a prefix from what cargo built. `libdir` is relative to it and leads nowhere else: `lib`,
+/// `lib64`, `lib/x86_64-linux-gnu`.
+pub(crate) fn fill_at(tree: &Tree, prefix: &Path, libdir: &str) -> Result {
+    let directory = |name: &str| {
+        let path = prefix.join(name);
+        std::fs::create_dir_all(&path).context(path.display()).map(|()| path)
+    };
+    let include = directory("include")?;
     for header in HEADERS {
         install(&tree.root.join("include").join(header), &include.join(header))?;
     }
-    let lib = tree.directory("stage/lib")?;
+    let lib = directory(libdir)?;
     install(&tree.release(NAMES.built), &lib.join(NAMES.shared))?;
     install(&tree.release(NAMES.archive), &lib.join(NAMES.archive))?;
     if cfg!(windows) {
@@ -63,37 +76,44 @@ pub(crate) fn fill(tree: &Tree) -> Result {
     } else {
         link(NAMES.shared, &lib.join(NAMES.import))?;
     }
-    for (folder, name, template) in [
-        ("pkgconfig", "durstream.pc", include_str!("../templates/durstream.pc.in")),
-        (
-            "cmake/durstream",
-            "durstreamConfig.cmake",
-            include_str!("../templates/durstreamConfig.cmake.in"),
-        ),
-        (
-            "cmake/durstream",
-            "durstreamConfigVersion.cmake",
-            include_str!("../templates/durstreamConfigVersion.cmake.in"),
-        ),
-    ] {
-        let path = tree.directory(&format!("stage/lib/{folder}"))?.join(name);
-        std::fs::write(&path, filled(template)).context(path.display())?;
+    for (folder, name, template) in TEMPLATES {
+        let path = directory(&format!("{libdir}/{folder}"))?.join(name);
+        std::fs::write(&path, filled(template, libdir)).context(path.display())?;
     }
     Ok(())
 }
+
+/// Where each of them goes below the libraries.
+const TEMPLATES: [(&str, &str, &str); 3] = [
+    ("pkgconfig", "durstream.pc", include_str!("../templates/durstream.pc.in")),
+    (
+        "cmake/durstream",
+        "durstreamConfig.cmake",
+        include_str!("../templates/durstreamConfig.cmake.in"),
+    ),
+    (
+        "cmake/durstream",
+        "durstreamConfigVersion.cmake",
+        include_str!("../templates/durstreamConfigVersion.cmake.in"),
+    ),
+];
 
 pub(crate) fn shared_library(tree: &Tree) -> PathBuf {
     tree.stage().join("lib").join(NAMES.shared)
 }
 
-fn filled(template: &str) -> String {
+fn filled(template: &str, libdir: &str) -> String {
     // The workspace has one version: this crate's is the library's.
     let soname = if cfg!(target_os = "macos") {
         format!("@rpath/{}", NAMES.shared)
     } else {
         NAMES.shared.to_owned()
     };
+    // From the libraries up to the prefix.
+    let up = vec![".."; Path::new(libdir).components().count()].join("/");
     template
+        .replace("@UP@", &up)
+        .replace("@POINTER_SIZE@", &size_of::<usize>().to_string())
         .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
         .replace("@MAJOR@", env!("CARGO_PKG_VERSION_MAJOR"))
         .replace("@MINOR@", env!("CARGO_PKG_VERSION_MINOR"))
@@ -207,13 +227,9 @@ mod tests {
 
     #[test]
     fn nothing_is_left_open_in_the_templates() {
-        for template in [
-            include_str!("../templates/durstream.pc.in"),
-            include_str!("../templates/durstreamConfig.cmake.in"),
-            include_str!("../templates/durstreamConfigVersion.cmake.in"),
-        ] {
-            let text = filled(template);
-            assert!(!text.replace("@rpath", "").contains('@'), "{text}");
+        for (_, name, template) in TEMPLATES {
+            let text = filled(template, LIB);
+            assert!(!text.replace("@rpath", "").contains('@'), "{name}: {text}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{c_headers, writing};
+use super::{c_headers, c_packages, writing};
 use crate::artefacts;
 use crate::console;
 use crate::runner::Suite;
@@ -31,6 +31,7 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
     }
     suite.step("exported names", check_exports);
     c_headers::steps(suite, &folder);
+    c_packages::steps(suite, &folder);
     let valgrind = valgrind_is_here();
     example(suite, "C", "orders.c", valgrind);
     example(suite, "C", "shipments.c", valgrind);

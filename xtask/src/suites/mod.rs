@@ -2,6 +2,7 @@
 
 mod c;
 mod c_headers;
+mod c_packages;
 mod fuzz;
 mod readme;
 mod sanitizers;
