@@ -129,7 +129,8 @@ enum durstream_code
     DURSTREAM_STREAM_CLOSED = 9,
     // There is no stream at this URL.
     DURSTREAM_STREAM_NOT_FOUND = 10,
-    // The stream was deleted and its URL is blocked.
+    // The stream was deleted and its URL is blocked (of a read: reason `gone`), or the server no
+    // longer keeps what a read asked for (reason `offset-gone`; `durstream_error_earliest_offset`).
     DURSTREAM_STREAM_GONE = 11,
     // A stream with another configuration is at this URL.
     DURSTREAM_STREAM_EXISTS = 12,
@@ -271,6 +272,8 @@ enum durstream_reason
     DURSTREAM_REASON_PRODUCER_LIMIT = 21,
     // A callback waited for the library, which waits for the callback.
     DURSTREAM_REASON_WOULD_DEADLOCK = 22,
+    // The stream is there, and the server no longer keeps what was at this offset.
+    DURSTREAM_REASON_OFFSET_GONE = 23,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -280,8 +283,8 @@ typedef int32_t durstream_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// A part of a stream, from one answer of the server. Never empty. Immutable; any thread may read
-// it.
+// A part of a stream, from one answer of the server, or from several where a server's answers end
+// inside a JSON message. Never empty; its messages are whole. Immutable; any thread may read it.
 typedef struct durstream_chunk durstream_chunk;
 
 // Writes that were delivered together: `count` of them, whose receipt ids follow each other. Owned
@@ -520,7 +523,8 @@ const char *durstream_error_message(const durstream_error *error);
 // Everything known about the error as one JSON object: `name`, `code`, `message`, `reason`, `url`,
 // `status`, `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each
 // with `path` and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`,
-// `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not block.
+// `earliest_offset`, `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not
+// block.
 const char *durstream_error_json(const durstream_error *error);
 
 // Why a write was refused or a call not done (`invalid-key`, `buffer-bytes-exceeded`,
@@ -580,6 +584,10 @@ const char *durstream_error_issue_message(const durstream_error *error, size_t i
 // Of a `DURSTREAM_STREAM_CLOSED`: where the stream ended, if the server said so; else NULL.
 // Owned by the error. Any thread; does not block.
 const char *durstream_error_final_offset(const durstream_error *error);
+
+// Of a `DURSTREAM_STREAM_GONE` with the reason `offset-gone`: the earliest offset that can still be
+// read, if the server said so; else NULL. Owned by the error. Any thread; does not block.
+const char *durstream_error_earliest_offset(const durstream_error *error);
 
 // Of a `DURSTREAM_DELIVERY`: writes delivered since the last flush; else 0. Any thread; does
 // not block.
@@ -785,10 +793,11 @@ void durstream_reader_free(durstream_reader *reader);
 // loses nothing: the next call gives its chunk. Any thread, concurrent calls take turns; blocks,
 // at most `timeout_ms`.
 //
-// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) if the
-// server does not know the offset, `_PROTOCOL` for an answer that is broken or no JSON,
-// `_TOO_LARGE` for an answer beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
-// `DURSTREAM_FORKED`. The reader keeps its place: the call may be repeated.
+// Errors: `DURSTREAM_STREAM_NOT_FOUND`; `_STREAM_GONE` with the reason `gone` if the stream was
+// deleted, or `offset-gone` if the server no longer keeps what was at the offset;
+// `_INVALID_ARGUMENT` (`offset`) if the server does not know the offset; `_PROTOCOL` for an answer
+// that is broken or no JSON; `_TOO_LARGE` for an answer, or a message that several bring, beyond
+// `max_read_bytes`; `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`; `DURSTREAM_FORKED`. The reader keeps its place: the call may be repeated.
 durstream_code durstream_reader_next(const durstream_reader *reader,
                                      int64_t timeout_ms,
                                      durstream_chunk **chunk,

@@ -126,6 +126,7 @@ protected:
             : code(from), reason(text(durstream_error_reason(raw))),
               option(text(durstream_error_option(raw))), url(text(durstream_error_url(raw))),
               final_offset(text(durstream_error_final_offset(raw))),
+              earliest_offset(text(durstream_error_earliest_offset(raw))),
               json(text(durstream_error_json(raw))), status(durstream_error_status(raw)),
               retryable(durstream_error_retryable(raw)), definite(durstream_error_definite(raw)),
               current_epoch(durstream_error_current_epoch(raw)),
@@ -142,7 +143,7 @@ protected:
                 cause = std::make_shared<const Error>(durstream_error_code(first), first);
         }
         Code code;
-        std::string reason, option, url, final_offset, json;
+        std::string reason, option, url, final_offset, earliest_offset, json;
         int status;
         bool retryable, definite;
         std::uint64_t current_epoch, delivered, undelivered, expected_seq, received_seq;
@@ -202,6 +203,14 @@ public:
     /// Where the stream ended; empty if the server did not say.
     const std::string &final_offset() const noexcept { return data_->final_offset; }
 };
+/// The stream was deleted (of a read: reason() is `gone`), or the server no longer keeps what a read
+/// asked for (`offset-gone`).
+class StreamGoneError final : public Error {
+public:
+    using Error::Error;
+    /// The earliest offset that can still be read; empty if the server did not say.
+    const std::string &earliest_offset() const noexcept { return data_->earliest_offset; }
+};
 /// Writes since the last flush were not delivered.
 class DeliveryError final : public Error {
 public:
@@ -216,7 +225,6 @@ class BufferFullError final : public Error { using Error::Error; };
 class ProducerClosedError final : public Error { using Error::Error; };
 class SequenceConflictError final : public Error { using Error::Error; };
 class StreamNotFoundError final : public Error { using Error::Error; };
-class StreamGoneError final : public Error { using Error::Error; };
 class StreamExistsError final : public Error { using Error::Error; };
 class ConflictError final : public Error { using Error::Error; };
 class UnauthorizedError final : public Error { using Error::Error; };
@@ -615,8 +623,8 @@ struct Metadata {
     }
 };
 
-/// A part of a stream, from one answer of the server. Never empty. Its views live as long as the
-/// chunk.
+/// A part of a stream, from one answer of the server, or from several where a server's answers end
+/// inside a JSON message. Never empty; its messages are whole. Its views live as long as the chunk.
 class Chunk {
 public:
     /// Takes over a chunk of `durstream_reader_next`.

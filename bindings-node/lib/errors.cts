@@ -32,6 +32,7 @@ export interface ErrorFields {
   expected_seq?: number;
   received_seq?: number;
   final_offset?: string | null;
+  earliest_offset?: string | null;
   delivered?: number;
   undelivered?: number;
   cause?: ErrorFields;
@@ -150,8 +151,20 @@ export class StreamClosedError extends DurstreamError {
 
 /** There is no stream at this URL. */
 export class StreamNotFoundError extends DurstreamError {}
-/** The stream was deleted and its URL is blocked. */
-export class StreamGoneError extends DurstreamError {}
+/**
+ * The stream was deleted (of a read: `reason` is `gone`), or the server no longer keeps what a read
+ * asked for (`offset-gone`).
+ */
+export class StreamGoneError extends DurstreamError {
+  /** The earliest offset that can still be read, if the server said so. */
+  readonly earliestOffset: string | undefined;
+
+  /** @internal */
+  constructor(fields: ErrorFields) {
+    super(fields);
+    this.earliestOffset = fields.earliest_offset ?? undefined;
+  }
+}
 /** A stream with another configuration is at this URL. */
 export class StreamExistsError extends DurstreamError {}
 /** The server refused the request as conflicting, e.g. for its content type. */

@@ -15,7 +15,7 @@ export interface ReadOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A part of a stream as the server cut it; never empty. */
+/** A part of a stream; never empty. On a JSON stream its messages are whole. */
 export class Chunk {
   readonly #native: NativeChunk;
   #data: Uint8Array | undefined;

@@ -32,6 +32,7 @@ export const REASONS = [
   "retry-exhausted",
   "producer-limit",
   "would-deadlock",
+  "offset-gone",
 ] as const;
 
 /** Why a write was not delivered, or a call not done. */

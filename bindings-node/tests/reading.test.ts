@@ -12,6 +12,7 @@ import {
   ProtocolError,
   SequenceConflictError,
   StreamClosedError,
+  StreamGoneError,
   StreamNotFoundError,
   TimeoutError,
   TooLargeError,
@@ -322,4 +323,46 @@ test("the handle's signal ends its waits", async () => {
   for (const wait of [handle.head(), handle.delete(), handle.read().nextChunk()]) {
     assert.equal(await rejectionOf(wait), reason);
   }
+});
+
+test("read: messages are whole wherever the server's pages end", async (t) => {
+  const stored = Buffer.from('12\n{"a": "é\\""}\n345\n');
+  const url = await serve(t, (request, response) => {
+    const asked = new URL(request.url ?? "", "http://x").searchParams.get("offset");
+    const at = Math.max(Number(asked), 0);
+    const end = Math.min(at + 12, stored.length);
+    response.writeHead(200, {
+      "Content-Type": "application/x-ndjson",
+      "Stream-Next-Offset": String(end).padStart(20, "0"),
+      ...(end === stored.length ? END : {}),
+    });
+    response.end(stored.subarray(at, end));
+  });
+  const stream = new DurableStream({ url, contentType: "application/json" });
+  const chunks = await chunksOf(stream.read());
+  assert.deepEqual(
+    chunks.flatMap((chunk) => chunk.json()),
+    [12, { a: 'é"' }, 345],
+  );
+  const rest = await chunksOf(stream.read({ offset: chunks[0]!.offset }));
+  assert.deepEqual(
+    rest.flatMap((chunk) => chunk.json()),
+    [{ a: 'é"' }, 345],
+  );
+});
+
+test("read: an offset that is no longer kept is no deleted stream", async (t) => {
+  const gone = async (head: number) => {
+    const url = await serve(t, (request, response) => {
+      response.writeHead(request.method === "HEAD" ? head : 410, { "Stream-Next-Offset": "7" });
+      response.end();
+    });
+    const error = await rejectionOf(new DurableStream({ url }).read({ offset: "3" }).nextChunk());
+    assert.ok(error instanceof StreamGoneError, String(error));
+    return error;
+  };
+  const dropped = await gone(200);
+  assert.deepEqual([dropped.reason, dropped.earliestOffset], ["offset-gone", "7"]);
+  const deleted = await gone(404);
+  assert.deepEqual([deleted.reason, deleted.earliestOffset], ["gone", undefined]);
 });

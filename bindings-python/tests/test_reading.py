@@ -302,6 +302,39 @@ def test_broken_json_is_no_chunk(serve, broken):
     assert reader.offset == "1"
 
 
+def test_messages_are_whole_wherever_pages_end(serve):
+    stored = '12\n{"a": "é\\""}\n345\n'.encode()
+
+    def answer(asked):
+        at = 0 if asked.offset == "-1" else int(asked.offset)
+        end = min(at + 12, len(stored))
+        headers = {"Content-Type": "application/x-ndjson", "Stream-Next-Offset": f"{end:020}"}
+        if end == len(stored):
+            headers["Stream-Up-To-Date"] = "true"
+        return 200, headers, stored[at:end]
+
+    stream = DurableStream.connect(serve(answer).url, content_type="application/json")
+    chunks = list(stream.read())
+    assert [value for chunk in chunks for value in chunk.json()] == [12, {"a": 'é"'}, 345]
+    rest = [value for chunk in stream.read(chunks[0].offset) for value in chunk.json()]
+    assert rest == [{"a": 'é"'}, 345]
+
+
+def test_a_dropped_offset_is_no_deleted_stream(serve):
+    def gone(head):
+        def answer(asked):
+            return (head if asked.method == "HEAD" else 410), {"Stream-Next-Offset": "7"}, b""
+
+        return DurableStream.connect(serve(answer).url).read("3")
+
+    with pytest.raises(durstream.StreamGoneError, match="no longer keeps") as raised:
+        gone(200).next_chunk()
+    assert (raised.value.reason, raised.value.earliest_offset) == ("offset-gone", "7")
+    with pytest.raises(durstream.StreamGoneError, match="deleted") as raised:
+        gone(404).next_chunk()
+    assert (raised.value.reason, raised.value.earliest_offset) == ("gone", None)
+
+
 def test_an_answer_without_an_offset_is_no_stream(serve):
     stream = DurableStream.connect(serve(lambda asked: (200, {}, b"a page")).url)
     for ask in (stream.head, stream.read().next_chunk):

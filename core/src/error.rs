@@ -97,7 +97,8 @@ kinds! {
     StreamClosed = 9, "STREAM_CLOSED";
     /// There is no stream at this URL.
     StreamNotFound = 10, "STREAM_NOT_FOUND";
-    /// The stream was deleted and its URL is blocked.
+    /// The stream was deleted and its URL is blocked (reason `gone`), or the server no longer keeps
+    /// what a read asked for (reason `offset-gone`).
     StreamGone = 11, "STREAM_GONE";
     /// A stream with another configuration is at this URL.
     StreamExists = 12, "STREAM_EXISTS";
@@ -163,6 +164,11 @@ pub enum Detail {
     StreamClosed {
         /// `Stream-Next-Offset` of the answer.
         final_offset: Option<Arc<str>>,
+    },
+    /// [`ErrorKind::StreamGone`], reason `offset-gone`: how far back the stream is still kept.
+    OffsetGone {
+        /// The earliest offset that can be read, if the server said so.
+        earliest_offset: Option<Arc<str>>,
     },
     /// [`ErrorKind::Delivery`]: what became of the writes since the last flush.
     Delivery {
@@ -384,6 +390,9 @@ impl Error {
             }
             Some(Detail::StreamClosed { final_offset }) => {
                 json!({ "final_offset": final_offset.as_deref() })
+            }
+            Some(Detail::OffsetGone { earliest_offset }) => {
+                json!({ "earliest_offset": earliest_offset.as_deref() })
             }
             Some(Detail::Delivery { delivered, undelivered, cause }) => json!({
                 "delivered": delivered, "undelivered": undelivered, "cause": cause.to_json(),

@@ -71,6 +71,8 @@ reasons! {
     ProducerLimit = 21, "producer-limit";
     /// A callback waited for the library, which waits for the callback.
     WouldDeadlock = 22, "would-deadlock";
+    /// The stream is there, and the server no longer keeps what was at this offset.
+    OffsetGone = 23, "offset-gone";
 }
 
 impl Reason {
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn numbers_are_fixed() {
         let numbers: Vec<i32> = Reason::ALL.iter().map(|r| *r as i32).collect();
-        assert_eq!(numbers, (1..=22).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=23).collect::<Vec<_>>());
         for reason in Reason::ALL {
             assert_eq!(Reason::from_name(reason.as_str()), Some(*reason));
         }

@@ -10,8 +10,8 @@ use crate::ffi_guard::{call, get};
 use crate::given::{c_string, take};
 use crate::problem::{durstream_code, durstream_error};
 
-/// A part of a stream, from one answer of the server. Never empty. Immutable; any thread may read
-/// it.
+/// A part of a stream, from one answer of the server, or from several where a server's answers end
+/// inside a JSON message. Never empty; its messages are whole. Immutable; any thread may read it.
 pub struct durstream_chunk {
     chunk: Chunk,
     offset: CString,

@@ -36,7 +36,8 @@ pub unsafe extern "C" fn durstream_error_message(error: *const durstream_error) 
 /// Everything known about the error as one JSON object: `name`, `code`, `message`, `reason`, `url`,
 /// `status`, `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each
 /// with `path` and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`,
-/// `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not block.
+/// `earliest_offset`, `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_json(error: *const durstream_error) -> *const c_char {
     // SAFETY: NULL or a live error.
@@ -199,6 +200,16 @@ pub unsafe extern "C" fn durstream_error_final_offset(
 ) -> *const c_char {
     // SAFETY: NULL or a live error.
     unsafe { get(ptr::null(), || Some(pointer(error.as_ref()?.final_offset.as_ref()))) }
+}
+
+/// Of a `DURSTREAM_STREAM_GONE` with the reason `offset-gone`: the earliest offset that can still be
+/// read, if the server said so; else NULL. Owned by the error. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_earliest_offset(
+    error: *const durstream_error,
+) -> *const c_char {
+    // SAFETY: NULL or a live error.
+    unsafe { get(ptr::null(), || Some(pointer(error.as_ref()?.earliest_offset.as_ref()))) }
 }
 
 /// Of a `DURSTREAM_DELIVERY`: writes delivered since the last flush; else 0. Any thread; does

@@ -76,6 +76,8 @@ pub enum durstream_reason {
     DURSTREAM_REASON_PRODUCER_LIMIT = 21,
     /// A callback waited for the library, which waits for the callback.
     DURSTREAM_REASON_WOULD_DEADLOCK = 22,
+    /// The stream is there, and the server no longer keeps what was at this offset.
+    DURSTREAM_REASON_OFFSET_GONE = 23,
 }
 
 fn status_of(status: Status) -> durstream_status {
@@ -114,6 +116,7 @@ fn reason_of(reason: Option<Reason>) -> durstream_reason {
         Some(Reason::RetryExhausted) => DURSTREAM_REASON_RETRY_EXHAUSTED,
         Some(Reason::ProducerLimit) => DURSTREAM_REASON_PRODUCER_LIMIT,
         Some(Reason::WouldDeadlock) => DURSTREAM_REASON_WOULD_DEADLOCK,
+        Some(Reason::OffsetGone) => DURSTREAM_REASON_OFFSET_GONE,
         Some(_) => DURSTREAM_REASON_PRODUCER_FAILED,
     }
 }

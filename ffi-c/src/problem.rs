@@ -36,7 +36,8 @@ pub enum durstream_code {
     DURSTREAM_STREAM_CLOSED = 9,
     /// There is no stream at this URL.
     DURSTREAM_STREAM_NOT_FOUND = 10,
-    /// The stream was deleted and its URL is blocked.
+    /// The stream was deleted and its URL is blocked (of a read: reason `gone`), or the server no
+    /// longer keeps what a read asked for (reason `offset-gone`; `durstream_error_earliest_offset`).
     DURSTREAM_STREAM_GONE = 11,
     /// A stream with another configuration is at this URL.
     DURSTREAM_STREAM_EXISTS = 12,
@@ -192,6 +193,7 @@ pub struct durstream_error {
     pub(crate) option: Option<CString>,
     pub(crate) url: Option<CString>,
     pub(crate) final_offset: Option<CString>,
+    pub(crate) earliest_offset: Option<CString>,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) cause: Option<Box<durstream_error>>,
     pub(crate) json: OnceLock<CString>,
@@ -220,6 +222,10 @@ impl Refusal {
 impl durstream_error {
     pub(crate) fn new(problem: Problem) -> Self {
         let core = problem.core();
+        let earliest_offset = match problem.detail() {
+            Some(Detail::OffsetGone { earliest_offset }) => earliest_offset.as_deref(),
+            _ => None,
+        };
         let (final_offset, cause) = match problem.detail() {
             Some(Detail::StreamClosed { final_offset }) => (final_offset.as_deref(), None),
             Some(Detail::Delivery { cause, .. } | Detail::Timeout { cause }) => {
@@ -233,6 +239,7 @@ impl durstream_error {
             option: problem.option().map(c_string),
             url: core.and_then(Error::url).map(c_string),
             final_offset: final_offset.map(c_string),
+            earliest_offset: earliest_offset.map(c_string),
             refusal: Refusal::of(problem.detail()),
             cause,
             json: OnceLock::new(),

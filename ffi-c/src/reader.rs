@@ -45,10 +45,11 @@ pub unsafe extern "C" fn durstream_reader_free(reader: *mut durstream_reader) {
 /// loses nothing: the next call gives its chunk. Any thread, concurrent calls take turns; blocks,
 /// at most `timeout_ms`.
 ///
-/// Errors: `DURSTREAM_STREAM_NOT_FOUND`, `_STREAM_GONE`, `_INVALID_ARGUMENT` (`offset`) if the
-/// server does not know the offset, `_PROTOCOL` for an answer that is broken or no JSON,
-/// `_TOO_LARGE` for an answer beyond `max_read_bytes`, `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`;
-/// `DURSTREAM_FORKED`. The reader keeps its place: the call may be repeated.
+/// Errors: `DURSTREAM_STREAM_NOT_FOUND`; `_STREAM_GONE` with the reason `gone` if the stream was
+/// deleted, or `offset-gone` if the server no longer keeps what was at the offset;
+/// `_INVALID_ARGUMENT` (`offset`) if the server does not know the offset; `_PROTOCOL` for an answer
+/// that is broken or no JSON; `_TOO_LARGE` for an answer, or a message that several bring, beyond
+/// `max_read_bytes`; `_TRANSPORT`, ...; `DURSTREAM_TIMEOUT`; `DURSTREAM_FORKED`. The reader keeps its place: the call may be repeated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_next(
     reader: *const durstream_reader,

@@ -112,6 +112,7 @@ static void getters_and_frees_take_null(void) {
     CHECK(durstream_error_option(NULL) == NULL && durstream_error_url(NULL) == NULL);
     CHECK(durstream_error_status(NULL) == 0 && !durstream_error_retryable(NULL));
     CHECK(!durstream_error_definite(NULL) && durstream_error_current_epoch(NULL) == 0);
+    CHECK(durstream_error_earliest_offset(NULL) == NULL);
     CHECK(durstream_error_final_offset(NULL) == NULL && durstream_error_cause(NULL) == NULL);
     CHECK(durstream_error_delivered(NULL) == 0 && durstream_error_undelivered(NULL) == 0);
     CHECK(durstream_error_expected_seq(NULL) == 0 && durstream_error_received_seq(NULL) == 0);

@@ -421,6 +421,20 @@ void accessors_tell() {
     peer_end(&server);
 }
 
+void a_dropped_offset_is_named() {
+    const peer_answer answers[] = {{"Stream-Next-Offset: 7\r\n", "", "410 Gone"},
+                                   {"Stream-Next-Offset: 9\r\n", "", nullptr}};
+    peer server;
+    peer_start(&server, answers, 2);
+    peer_allow(&server, 2);
+    durstream::Options options;
+    options.set("url", server.url);
+    auto reader = durstream::DurableStream::connect(options).read("3");
+    const auto error = thrown<durstream::StreamGoneError>([&] { reader.next(30s); });
+    CHECK(error.earliest_offset() == "7" && error.reason() == "offset-gone");
+    peer_end(&server);
+}
+
 /// A locale's comma is no point of an option's.
 struct Comma : std::numpunct<char> {
     char do_decimal_point() const override { return ','; }
@@ -551,6 +565,7 @@ int main(int count, char **arguments) {
     holders_are_told_each();
     headers_are_asked_for();
     accessors_tell();
+    a_dropped_offset_is_named();
     numbers_know_no_locale();
     fenced_ones_come_back();
     room_is_bounded();

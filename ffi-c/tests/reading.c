@@ -389,6 +389,67 @@ static void broken_json_is_no_chunk(void) {
     CHECK(asked_for(peer.requests[1], "x1"));
 }
 
+#define LINES_TYPE "Content-Type: application/x-ndjson\r\n"
+
+static void messages_are_whole_wherever_answers_end(void) {
+    const peer_answer answers[] = {
+        {LINES_TYPE "Stream-Next-Offset: 0011\r\n", "12\n{\"a\": \"\xc3", NULL},
+        {LINES_TYPE "Stream-Next-Offset: 0017\r\nStream-Up-To-Date: true\r\n",
+         "{\"a\": \"\xc3\xa9\\\"\"}\n", NULL},
+    };
+    peer peer;
+    peer_start(&peer, answers, 2);
+    peer_allow(&peer, 2);
+    durstream_stream *stream = at_peer(&peer);
+    durstream_reader *reader = read_from(stream, NULL);
+    durstream_chunk *chunk = next(reader);
+    CHECK(item_is(chunk, 0, "12") && is(durstream_chunk_offset(chunk), "0003"));
+    CHECK(!durstream_chunk_up_to_date(chunk));
+    durstream_chunk_free(chunk);
+    chunk = next(reader);
+    CHECK(item_is(chunk, 0, "{\"a\": \"\xc3\xa9\\\"\"}"));
+    durstream_chunk_free(chunk);
+    CHECK(next(reader) == NULL);
+    durstream_reader_free(reader);
+    durstream_stream_free(stream);
+    peer_end(&peer);
+    CHECK(asked_for(peer.requests[1], "0003"));
+}
+
+/* What a read is told that the server answers with 410; it has the stream, or has not. */
+static durstream_error *gone(const char *offset_header, const char *head_status) {
+    const peer_answer answers[] = {
+        {offset_header, "", "410 Gone"},
+        {"Stream-Next-Offset: 9\r\n", "", head_status},
+    };
+    peer peer;
+    durstream_error *error = NULL;
+    durstream_chunk *chunk = NULL;
+    peer_start(&peer, answers, 2);
+    peer_allow(&peer, 2);
+    durstream_stream *stream = at_peer(&peer);
+    durstream_reader *reader = read_from(stream, "3");
+    CHECK(durstream_reader_next(reader, 30000, &chunk, &error) == DURSTREAM_STREAM_GONE);
+    durstream_reader_free(reader);
+    durstream_stream_free(stream);
+    peer_end(&peer);
+    return error;
+}
+
+static void a_dropped_offset_is_no_deleted_stream(void) {
+    durstream_error *error = gone("Stream-Next-Offset: 7\r\n", NULL);
+    CHECK(is(durstream_error_reason(error), "offset-gone"));
+    CHECK(is(durstream_error_earliest_offset(error), "7"));
+    CHECK(strstr(durstream_error_message(error), "no longer keeps") != NULL);
+    CHECK(strstr(durstream_error_json(error), "\"earliest_offset\":\"7\"") != NULL);
+    durstream_error_free(error);
+    error = gone("", "404 Not Found");
+    CHECK(is(durstream_error_reason(error), "gone"));
+    CHECK(durstream_error_earliest_offset(error) == NULL);
+    CHECK(strstr(durstream_error_message(error), "deleted") != NULL);
+    durstream_error_free(error);
+}
+
 int main(void) {
     durstream_error *error = NULL;
     head_says_what_a_stream_is();
@@ -402,6 +463,8 @@ int main(void) {
     the_end_may_be_several_requests_away();
     a_wait_given_up_loses_nothing();
     broken_json_is_no_chunk();
+    messages_are_whole_wherever_answers_end();
+    a_dropped_offset_is_no_deleted_stream();
     OK(durstream_shutdown(5000, &error), error);
     return 0;
 }

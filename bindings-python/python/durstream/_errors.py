@@ -185,9 +185,12 @@ class StreamNotFoundError(DurstreamError):
 
 
 class StreamGoneError(DurstreamError):
-    """The stream was deleted and its URL is blocked."""
+    """The stream was deleted (of a read: ``reason`` is ``gone``), or the server no longer keeps what a
+    read asked for (``offset-gone``)."""
 
     code = "STREAM_GONE"
+    #: The earliest offset that can still be read, if the server said so.
+    earliest_offset: Optional[str] = None
 
 
 class StreamExistsError(DurstreamError):

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::error::Error;
 use crate::protocol::framing::Framing;
+use crate::protocol::lines::whole_lines;
 use crate::requests::retry::attempt;
 use crate::runtime::io::Runtime;
 use crate::transport::endpoint::Endpoint;
@@ -24,7 +25,7 @@ pub(crate) enum Found {
     Unclear,
 }
 
-/// The body of one answer.
+/// The body of one answer, or of several where messages go on from one to the next.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) framing: Framing,
@@ -43,6 +44,19 @@ pub(crate) struct Look {
     pub(crate) found: Found,
     /// Where the stream ends now.
     pub(crate) tail: Option<Arc<str>>,
+}
+
+/// Puts a page behind others. Lines go on in the next page where the last one ends inside one, and
+/// no message is in two pages.
+fn put(content: &mut Vec<Page>, page: Page) {
+    match (content.last_mut(), page.framing) {
+        (Some(Page { framing: Framing::Lines, body }), Framing::Lines)
+            if whole_lines(body) < body.len() =>
+        {
+            *body = [&body[..], &page.body[..]].concat().into();
+        }
+        _ => content.push(page),
+    }
 }
 
 /// Looks at the content of the stream since the offset `base`. One attempt at each request; the
@@ -85,7 +99,7 @@ pub(crate) async fn look(
             false => Framing::None,
         };
         left = left.saturating_sub(response.body.len());
-        content.push(Page { framing, body: response.body });
+        put(&mut content, Page { framing, body: response.body });
         if answer.up_to_date || answer.closed {
             // An offset older than the tail, or newer, means that this is not all of it.
             if look.tail.as_ref() == Some(&next) {
@@ -96,4 +110,29 @@ pub(crate) async fn look(
         from = next;
     }
     Ok(look)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_two_answers_share_is_in_one_page() {
+        let page =
+            |framing, text: &str| Page { framing, body: Bytes::copy_from_slice(text.as_bytes()) };
+        let shape = |pages: Vec<Page>| {
+            let mut content = Vec::new();
+            pages.into_iter().for_each(|page| put(&mut content, page));
+            content
+                .iter()
+                .map(|page| String::from_utf8_lossy(&page.body).into_owned())
+                .collect::<Vec<_>>()
+        };
+        let lines =
+            |texts: &[&str]| shape(texts.iter().map(|text| page(Framing::Lines, text)).collect());
+        assert_eq!(lines(&["1\n2", "3\n4", "", "5", "\n6\n", "7\n"]), ["1\n23\n45\n6\n", "7\n"]);
+        assert_eq!(lines(&["1\n", "2\n"]), ["1\n", "2\n"]);
+        let arrays = ["[1]", "[2]"].map(|text| page(Framing::Array, text));
+        assert_eq!(shape(arrays.into()), ["[1]", "[2]"]);
+    }
 }

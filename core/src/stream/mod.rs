@@ -5,6 +5,7 @@ mod append;
 #[cfg(test)]
 mod forked;
 pub(crate) mod handle;
+mod page;
 pub(crate) mod read;
 pub(crate) mod sink;
 mod source;

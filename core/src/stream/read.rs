@@ -5,36 +5,29 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use http::{Method, header};
 
-use crate::error::{self, Error, ErrorKind, Result};
-use crate::protocol::answer::{Answer, MAX_OFFSET, is_offset, text_in};
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::answer::{MAX_OFFSET, is_offset};
 use crate::protocol::framing::Framing;
 use crate::protocol::items::{Division, Index, Items};
-use crate::requests::retry::{Reply, send};
 use crate::runtime::fork::{generation, made_in};
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle;
 use crate::runtime::pending::{Pending, pending_or_unread};
 use crate::runtime::threads::lock;
 use crate::stream::handle::DurableStream;
-use crate::transport::request::{Keep, Request};
+use crate::stream::page::{EMPTY_ANSWERS, Page, broken, check_progress, read_page};
 
 /// Larger bodies are parsed on a thread of their own, so that other requests go on.
 const PARSED_IN_PLACE: usize = 256 * 1024;
-/// How many empty answers in a row are still taken for a stream.
-const EMPTY_ANSWERS: usize = 64;
-/// The offset that asks for the whole of a stream.
-const START: &str = "-1";
-/// The offset that asks for its end. Neither is ever a stream's own offset (PROTOCOL.md 8).
-const NOW: &str = "now";
 
 /// The values of `live`: the one that is supported, and those that follow a stream beyond its end
 /// (PROTOCOL.md 5.7 and 5.8), which are not yet.
 const LIVE_OFF: &str = "off";
 const LIVE: [&str; 3] = ["auto", "long-poll", "sse"];
 
-/// A part of a stream, from one answer of the server. Never empty.
+/// A part of a stream, from one answer of the server, or from several where a server's answers end
+/// inside a JSON message. Never empty; its messages are whole.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Chunk {
@@ -199,10 +192,11 @@ impl StreamReader {
     /// stream is closed.
     ///
     /// # Errors
-    /// `StreamNotFound`, `StreamGone`, `InvalidArgument` (`offset`) if the server does not know the
-    /// offset, `Protocol` for an answer that is broken or no JSON, `Transport`, ... The reader
-    /// keeps its place: the call may be repeated. `Forked` in a forked child, which has to open a
-    /// reader of its own.
+    /// `StreamNotFound`; `StreamGone` with the reason `gone` if the stream was deleted, or
+    /// `offset-gone` if the server no longer keeps what was at the offset; `InvalidArgument`
+    /// (`offset`) if the server does not know the offset; `Protocol` for an answer that is broken or
+    /// no JSON; `TooLarge`, `Transport`, ... The reader keeps its place: the call may be repeated.
+    /// `Forked` in a forked child, which has to open a reader of its own.
     pub fn next_chunk(&self) -> Pending<Option<Chunk>> {
         if self.shared.is_foreign() {
             return Pending::ready(Err(Error::forked("this reader")));
@@ -303,58 +297,27 @@ impl Shared {
                 }
                 place.offset.clone()
             };
-            let chunk = self.fetch(runtime, from.clone()).await?;
-            let progress = Some(&chunk.offset) != from.as_ref();
-            let empty = chunk.data.is_empty() || chunk.item_count().is_ok_and(|count| count == 0);
-            if !progress && !chunk.up_to_date {
-                return Err(self.broken("it neither goes on nor says that this is the end"));
-            }
-            if !progress && !empty {
-                return Err(self.broken("it has content and does not go on: it would come again"));
-            }
+            let (chunk, is_empty) = self.fetch(runtime, from).await?;
             self.place().pass(&chunk);
-            if !empty {
+            if !is_empty {
                 return Ok(Some(chunk));
             }
         }
-        Err(self.broken("it is empty, again and again, and not the end"))
+        Err(broken(&self.stream, "it is empty, again and again, and not the end"))
     }
 
-    async fn fetch(&self, runtime: &Runtime, from: Option<Arc<str>>) -> Result<Chunk> {
-        let limit = self.stream.target().max_read_bytes;
-        let offset = from.as_deref().unwrap_or(START);
-        let request = self.stream.target().request(Method::GET);
-        let endpoint = Arc::new(request.endpoint.at_offset(offset));
-        let request = Request { endpoint, keep: Keep::Whole(limit), ..request };
-        let Reply { answer, response, .. } =
-            send(runtime, request, self.stream.target().retries(), "read").await?;
-        if answer.status != 200 {
-            return Err(self.refused(&answer, from.is_some()));
-        }
-        let Some(offset) = answer.next_offset.filter(|next| ![START, NOW].contains(&&**next))
-        else {
-            return Err(self.broken("it has no Stream-Next-Offset, so this is no stream"));
-        };
-        if let Some(coding) = text_in(&response, header::CONTENT_ENCODING)
-            && !coding.eq_ignore_ascii_case("identity")
-        {
-            return Err(self.broken("it has a content encoding that the request did not ask for"));
-        }
-        if response.cut {
-            let text = format!(
-                "the answer is larger than the {limit} bytes of `max_read_bytes`: raise it to read on"
-            );
-            return Err(Error::new(ErrorKind::TooLarge, text).with_url(&self.url()));
-        }
-        let data = response.body;
-        let kind = answer.content_type.as_deref().unwrap_or_default();
-        if self.stream.is_json() && matches!(Framing::of(kind), Framing::None) {
-            return Err(self.no_json(kind));
-        }
-        let index = self.index(Framing::of(kind), &data).await?.map(Arc::new);
-        let up_to_date = answer.up_to_date || answer.closed;
-        let stream_closed = answer.closed;
-        Ok(Chunk { data, offset, up_to_date, stream_closed, from, index })
+    /// What is behind an offset, and whether that is nothing to read.
+    async fn fetch(&self, runtime: &Runtime, from: Option<Arc<str>>) -> Result<(Chunk, bool)> {
+        let page = read_page(&self.stream, runtime, from.as_deref()).await?;
+        let index = self.index(page.framing, &page.data).await?;
+        // Of bytes, the ends of lines are as good as any others.
+        let are_bytes = matches!(page.framing, Framing::Lines) && !self.stream.is_json();
+        let has_messages = index.as_ref().is_none_or(|index| index.count() > 0);
+        let is_empty = page.data.is_empty() || !(has_messages || are_bytes);
+        check_progress(&self.stream, from.as_deref(), &page, is_empty)?;
+        let Page { data, offset, up_to_date, closed, .. } = page;
+        let index = index.map(Arc::new);
+        Ok((Chunk { data, offset, up_to_date, stream_closed: closed, from, index }, is_empty))
     }
 
     /// Where the messages of a body are.
@@ -373,37 +336,8 @@ impl Shared {
         let lenient = matches!(framing, Framing::Lines) && !self.stream.is_json();
         match index {
             Err(_) if lenient => Ok(None),
-            index => index.map_err(|e| self.broken(&format!("it is no JSON: {e}"))),
+            index => index.map_err(|e| broken(&self.stream, &format!("it is no JSON: {e}"))),
         }
-    }
-
-    fn url(&self) -> Arc<str> {
-        self.stream.target().url().clone()
-    }
-
-    fn refused(&self, answer: &Answer, asked: bool) -> Error {
-        let error = answer.error("read", &self.url());
-        if answer.status == 400 && asked {
-            let text = format!("{}: the server does not take this offset", error.message());
-            return Error::option("offset", text).with_url(&self.url()).with_status(400);
-        }
-        error
-    }
-
-    /// The error of an answer without messages on a JSON stream.
-    fn no_json(&self, kind: &str) -> Error {
-        if kind.is_empty() {
-            return self.broken("it has no content type, and the stream is JSON");
-        }
-        let kind = error::shown(kind);
-        let text = format!("read failed: the content type of the stream is `{kind}`, not JSON");
-        Error::new(ErrorKind::Conflict, text).with_url(&self.url()).with_status(200)
-    }
-
-    fn broken(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Protocol, format!("read failed: the answer is broken: {why}"))
-            .with_url(&self.url())
-            .with_status(200)
     }
 }
 

@@ -90,6 +90,39 @@ async fn an_outage_during_the_look_is_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_pages_show_is_found_wherever_they_end() {
+    // The batch is stored, its answer is lost, and so is the server's memory of it.
+    let server = Scripted::new([Fault::CutAfter, forgets(Fault::None)]);
+    let pages = |request: &Request| {
+        let mut query = request.endpoint.url.query_pairs();
+        let offset = query.find(|(name, _)| name == "offset")?.1.into_owned();
+        let (next, body): (&str, &[u8]) = match offset.as_str() {
+            "0" => ("a", b"1"),
+            "a" => ("b", b"2\n\"\xc3"),
+            "b" => ("c", b""),
+            "c" => ("d", b"\xa9\\"),
+            _ => ("1", b"\"\"\n3\n"),
+        };
+        let up_to_date = if next == "1" { "true" } else { "false" };
+        let headers = [("stream-next-offset", next), ("stream-up-to-date", up_to_date)];
+        let mut answer = stream_answer(200, &headers, "");
+        let lines = http::HeaderValue::from_static("application/x-ndjson");
+        answer.headers.insert(http::header::CONTENT_TYPE, lines);
+        answer.body = bytes::Bytes::from_static(body);
+        Some(answer)
+    };
+    let options = Options::new().on_uncertain("report");
+    let engine = open_empty_on(Other(server.clone(), pages), &model(), options);
+    let own = ["12", "\"é\\\"\"", "3"];
+    for message in own {
+        engine.accept(&[message.as_bytes()]).unwrap();
+    }
+    let report = engine.flush().await.unwrap();
+    assert_eq!((report.delivered, report.uncertain), (3, 0));
+    assert_eq!(server.stored(), own);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_cache_kept_decides_nothing() {
     // Both batches are stored; a reader's answer from between them is all that is shown.
     let server = Scripted::new([Fault::None, Fault::CutAfter, Fault::CutAfter]);
