@@ -1,7 +1,7 @@
 //! libdurstream: the C face of durstream-core, and nothing but a translation.
 //!
 //! Every export is in the file of its noun, visible as it is, and its whole body is one guard of
-//! [`ffi_guard`]. The conventions are the prose of `include/durstream.h`.
+//! `ffi_guard`. The conventions are the prose of `include/durstream.h`.
 #![allow(non_camel_case_types, reason = "the types have the names C sees")]
 #![allow(clippy::missing_safety_doc, reason = "the header's conventions say it once for all")]
 

@@ -89,6 +89,10 @@ fn rust(suite: &mut Suite<'_>) {
     suite.run("format", cargo(&["fmt", "--all", "--check"]));
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     suite.run("clippy", cargo(&clippy));
+    // Of what is private too: a link that only private pages can follow is an error all the same.
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    suite.run("docs", docs);
     suite.step("C library", artefacts::c_library);
     suite.run("cargo test", artefacts::cargo_test(suite.tree, &[]));
     let example = Command::new(
