@@ -671,7 +671,8 @@ durstream_code durstream_stream_append(const durstream_stream *stream,
 // Appends one message with a `Stream-Seq`, 1 to 256 visible ASCII characters, and waits as
 // `durstream_stream_append` does. The server takes the message only if `seq` sorts after that of
 // the last message that had one, compared byte by byte. The message travels in a request of its
-// own. Any thread; blocks until the outcome, at most `timeout_ms`.
+// own. `outcome` (may be NULL) receives its outcome, for `durstream_outcome_free`. Any thread;
+// blocks until the outcome, at most `timeout_ms`.
 //
 // Errors: those of `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
 // after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is no `Stream-Seq`.
@@ -695,8 +696,8 @@ durstream_code durstream_stream_read(const durstream_stream *stream,
                                      durstream_error **error);
 
 // Gives a reader of the stream as `durstream_stream_read` does; `live` says whether to follow the
-// stream beyond its present end. Only `"off"`, which does not, is supported for now. Any thread;
-// does not block.
+// stream beyond its present end. Only `"off"`, which does not, is supported for now. `reader`
+// receives it, for `durstream_reader_free`. Any thread; does not block.
 //
 // Errors: those of `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"`
 // and `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.
@@ -885,6 +886,9 @@ durstream_code durstream_producer_append(const durstream_producer *producer,
 
 // Accepts one message as `durstream_producer_append` does, without waiting for room: a full buffer
 // answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+//
+// Errors: those of `durstream_producer_append`; the reason of `DURSTREAM_BUFFER_FULL` says which
+// bound is reached (`buffer-bytes-exceeded`, `buffer-count-exceeded`).
 durstream_code durstream_producer_try_append(const durstream_producer *producer,
                                              const uint8_t *message,
                                              size_t length,
@@ -1051,38 +1055,42 @@ const char *durstream_reason_name(int32_t reason);
 
 // --- Failures, inside the error callback -----------------------------------------------------------
 
-// The write's receipt id; 0 for a failure that is not about one write. Does not block.
+// The write's receipt id; 0 for a failure that is not about one write. The callback's thread; does
+// not block.
 uint64_t durstream_failure_id(const durstream_failure *failure);
 
-// The tag the write was made with; 0 for none. Does not block.
+// The tag the write was made with; 0 for none. The callback's thread; does not block.
 uint64_t durstream_failure_tag(const durstream_failure *failure);
 
 // The write's bytes as the library would have sent them, `*length` of them (may be NULL). Owned by
-// the failure: copy them to keep them after the callback. Does not block.
+// the failure: copy them to keep them after the callback. The callback's thread; does not block.
 const uint8_t *durstream_failure_payload(const durstream_failure *failure, size_t *length);
 
-// The write's outcome. Owned by the failure, not to be freed. Does not block.
+// The write's outcome. Owned by the failure, not to be freed. The callback's thread; does not
+// block.
 const durstream_outcome *durstream_failure_outcome(const durstream_failure *failure);
 
-// The error: why the write was not delivered. Owned by the failure, not to be freed. Does not
-// block.
+// The error: why the write was not delivered. Owned by the failure, not to be freed. The
+// callback's thread; does not block.
 const durstream_error *durstream_failure_error(const durstream_failure *failure);
 
 // --- Deliveries, inside the delivery callback ------------------------------------------------------
 
-// The receipt id of the first write; each next id is greater by 1. Does not block.
+// The receipt id of the first write; each next id is greater by 1. The callback's thread; does not
+// block.
 uint64_t durstream_delivery_first_id(const durstream_delivery *delivery);
 
-// How many writes there are; 0 only for NULL. Does not block.
+// How many writes there are; 0 only for NULL. The callback's thread; does not block.
 size_t durstream_delivery_count(const durstream_delivery *delivery);
 
 // The tag of each write, 0 for none, in the order of the ids: as many as there are writes, or NULL
-// where no write has one. Owned by the delivery: copy it to keep it after the callback. Does not
-// block.
+// where no write has one. Owned by the delivery: copy it to keep it after the callback. The
+// callback's thread; does not block.
 const uint64_t *durstream_delivery_tags(const durstream_delivery *delivery);
 
 // The outcome that the writes share: `DURSTREAM_STATUS_DELIVERED`, whether they may be there
-// twice, the offset after the last one. Owned by the delivery, not to be freed. Does not block.
+// twice, the offset after the last one. Owned by the delivery, not to be freed. The callback's
+// thread; does not block.
 const durstream_outcome *durstream_delivery_outcome(const durstream_delivery *delivery);
 
 // --- Schemas ---------------------------------------------------------------------------------------
@@ -1148,6 +1156,9 @@ durstream_code durstream_state_upsert(const durstream_state *state,
 
 // Publishes an entity's whole new state as `durstream_state_upsert` does, without waiting for
 // room: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+//
+// Errors: those of `durstream_state_upsert`; the reason of `DURSTREAM_BUFFER_FULL` says which
+// bound is reached (`buffer-bytes-exceeded`, `buffer-count-exceeded`).
 durstream_code durstream_state_try_upsert(const durstream_state *state,
                                           const char *collection,
                                           const uint8_t *value,
@@ -1156,8 +1167,12 @@ durstream_code durstream_state_try_upsert(const durstream_state *state,
                                           uint64_t *id,
                                           durstream_error **error);
 
-// Publishes that an entity is gone, by its key. Receipt, tag, errors and waiting are those of
-// `durstream_state_upsert`.
+// Publishes that an entity is gone, by its key. `id` and `tag` are those of
+// `durstream_state_upsert`. Any thread; blocks only while the buffer is full, at most
+// `max_block_ms`, and never inside a callback.
+//
+// Errors: those of `durstream_state_upsert`: `DURSTREAM_VALIDATION` (`invalid-entity`,
+// `invalid-key`), `_BUFFER_FULL`, ...
 durstream_code durstream_state_delete(const durstream_state *state,
                                       const char *collection,
                                       const char *key,
@@ -1167,6 +1182,8 @@ durstream_code durstream_state_delete(const durstream_state *state,
 
 // Publishes that an entity is gone as `durstream_state_delete` does, without waiting for room: a
 // full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+//
+// Errors: those of `durstream_state_delete`.
 durstream_code durstream_state_try_delete(const durstream_state *state,
                                           const char *collection,
                                           const char *key,

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
+use durstream_core::{Error, ErrorKind, Pending};
+
 use crate::problem::Problem;
 
 /// A handle.
@@ -110,9 +112,37 @@ impl<T> Out<T> {
     }
 }
 
+/// A text that may not be empty.
+///
+/// # Safety
+/// The promises of [`text`].
+pub(crate) unsafe fn name<'a>(
+    pointer: *const c_char,
+    name: &'static str,
+) -> Result<&'a str, Problem> {
+    // SAFETY: the caller's promise.
+    match unsafe { text(pointer, name) }? {
+        "" => Err(Problem::argument(name, format!("`{name}` is empty"))),
+        text => Ok(text),
+    }
+}
+
 /// A time limit in milliseconds; below 0 there is none.
 pub(crate) fn limit(timeout_ms: i64) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().map(Duration::from_millis)
+}
+
+/// Waits until a producer takes writes; running out of time says what is `missing`.
+pub(crate) fn until_ready(
+    mut ready: Pending<()>,
+    timeout_ms: i64,
+    missing: &str,
+) -> Result<(), Error> {
+    let Some(limit) = limit(timeout_ms) else { return ready.wait() };
+    ready.wait_for(limit).unwrap_or_else(|| {
+        let text = format!("{missing} within {} ms", limit.as_millis());
+        Err(Error::new(ErrorKind::Timeout, text))
+    })
 }
 
 /// The process a handle was made in. In a forked child the parent's locks may be held by

@@ -21,14 +21,15 @@ impl durstream_delivery {
     }
 }
 
-/// The receipt id of the first write; each next id is greater by 1. Does not block.
+/// The receipt id of the first write; each next id is greater by 1. The callback's thread; does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_first_id(delivery: *const durstream_delivery) -> u64 {
     // SAFETY: NULL or the delivery the callback is about.
     unsafe { get(0, || Some(delivery.as_ref()?.delivery.first_id)) }
 }
 
-/// How many writes there are; 0 only for NULL. Does not block.
+/// How many writes there are; 0 only for NULL. The callback's thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_count(delivery: *const durstream_delivery) -> usize {
     // SAFETY: NULL or the delivery the callback is about.
@@ -36,8 +37,8 @@ pub unsafe extern "C" fn durstream_delivery_count(delivery: *const durstream_del
 }
 
 /// The tag of each write, 0 for none, in the order of the ids: as many as there are writes, or NULL
-/// where no write has one. Owned by the delivery: copy it to keep it after the callback. Does not
-/// block.
+/// where no write has one. Owned by the delivery: copy it to keep it after the callback. The
+/// callback's thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_tags(
     delivery: *const durstream_delivery,
@@ -52,7 +53,8 @@ pub unsafe extern "C" fn durstream_delivery_tags(
 }
 
 /// The outcome that the writes share: `DURSTREAM_STATUS_DELIVERED`, whether they may be there
-/// twice, the offset after the last one. Owned by the delivery, not to be freed. Does not block.
+/// twice, the offset after the last one. Owned by the delivery, not to be freed. The callback's
+/// thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_delivery_outcome(
     delivery: *const durstream_delivery,

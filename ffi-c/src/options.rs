@@ -104,7 +104,9 @@ impl durstream_options {
         let callbacks =
             [("on_error", set.on_error.is_some()), ("on_delivery", set.on_delivery.is_some())];
         if let Some((name, _)) = callbacks.iter().find(|(_, given)| *given) {
-            let text = format!("`{name}` is for producers; a stream's calls return what became");
+            let text = format!(
+                "`{name}` is for producers: a stream's own calls return what becomes of a write"
+            );
             return Err(Problem::argument(name, text));
         }
         Ok(set.options.clone())

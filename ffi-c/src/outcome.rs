@@ -263,14 +263,15 @@ impl durstream_failure {
     }
 }
 
-/// The write's receipt id; 0 for a failure that is not about one write. Does not block.
+/// The write's receipt id; 0 for a failure that is not about one write. The callback's thread; does
+/// not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_id(failure: *const durstream_failure) -> u64 {
     // SAFETY: NULL or the failure the callback is about.
     unsafe { get(0, || Some(failure.as_ref()?.failure.id)) }
 }
 
-/// The tag the write was made with; 0 for none. Does not block.
+/// The tag the write was made with; 0 for none. The callback's thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_tag(failure: *const durstream_failure) -> u64 {
     // SAFETY: NULL or the failure the callback is about.
@@ -278,7 +279,7 @@ pub unsafe extern "C" fn durstream_failure_tag(failure: *const durstream_failure
 }
 
 /// The write's bytes as the library would have sent them, `*length` of them (may be NULL). Owned by
-/// the failure: copy them to keep them after the callback. Does not block.
+/// the failure: copy them to keep them after the callback. The callback's thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_payload(
     failure: *const durstream_failure,
@@ -296,7 +297,8 @@ pub unsafe extern "C" fn durstream_failure_payload(
     }
 }
 
-/// The write's outcome. Owned by the failure, not to be freed. Does not block.
+/// The write's outcome. Owned by the failure, not to be freed. The callback's thread; does not
+/// block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_outcome(
     failure: *const durstream_failure,
@@ -305,8 +307,8 @@ pub unsafe extern "C" fn durstream_failure_outcome(
     unsafe { get(ptr::null(), || Some(&raw const failure.as_ref()?.outcome)) }
 }
 
-/// The error: why the write was not delivered. Owned by the failure, not to be freed. Does not
-/// block.
+/// The error: why the write was not delivered. Owned by the failure, not to be freed. The
+/// callback's thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_failure_error(
     failure: *const durstream_failure,

@@ -5,7 +5,9 @@ use std::ptr;
 
 use durstream_core::{IdempotentProducer, Outcome, Pending, Receipt, WriteOptions};
 
-use crate::args::{ForkGuard, Out, bytes, handle, limit, optional_bytes, optional_out, out, text};
+use crate::args::{
+    ForkGuard, Out, bytes, handle, limit, optional_bytes, optional_out, out, text, until_ready,
+};
 use crate::ffi_guard::{call, get};
 use crate::given::{c_string, give, given, take};
 use crate::options::durstream_options;
@@ -140,6 +142,9 @@ pub unsafe extern "C" fn durstream_producer_append(
 
 /// Accepts one message as `durstream_producer_append` does, without waiting for room: a full buffer
 /// answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+///
+/// Errors: those of `durstream_producer_append`; the reason of `DURSTREAM_BUFFER_FULL` says which
+/// bound is reached (`buffer-bytes-exceeded`, `buffer-count-exceeded`).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_try_append(
     producer: *const durstream_producer,
@@ -222,8 +227,7 @@ pub unsafe extern "C" fn durstream_producer_wait_ready(
     unsafe {
         call(error, || {
             let producer = handle(producer, "producer")?;
-            let ready = producer.producer.ready();
-            Ok(ready.wait_or_timeout(limit(timeout_ms), "the wait for room")?)
+            Ok(until_ready(producer.producer.ready(), timeout_ms, "there was no room")?)
         })
     }
 }

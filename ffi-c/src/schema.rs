@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use durstream_core::{Collection, StreamSchema, Validator};
 
-use crate::args::{handle, optional_text, text};
+use crate::args::{self, handle, optional_text};
 use crate::ffi_guard::{call, get};
 use crate::given::{give, take};
 use crate::problem::{Problem, durstream_code, durstream_error};
@@ -52,9 +52,9 @@ pub unsafe extern "C" fn durstream_schema_add(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let (schema, name) = (handle(schema, "schema")?, text(name, "name")?);
-            let entity_type = text(entity_type, "entity_type")?;
-            let primary_key = text(primary_key, "primary_key")?;
+            let (schema, name) = (handle(schema, "schema")?, args::name(name, "name")?);
+            let entity_type = args::name(entity_type, "entity_type")?;
+            let primary_key = args::name(primary_key, "primary_key")?;
             let validator = validator(optional_text(json_schema, "json_schema")?)?;
             let collection = Collection::new(entity_type, primary_key, validator);
             let mut schema = schema.schema.lock().unwrap_or_else(PoisonError::into_inner);

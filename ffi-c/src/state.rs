@@ -5,7 +5,7 @@ use std::ptr;
 
 use durstream_core::{StateProducer, WriteOptions, create_durable_stream_with};
 
-use crate::args::{ForkGuard, bytes, handle, limit, optional_out, out, text};
+use crate::args::{ForkGuard, bytes, handle, limit, optional_out, out, text, until_ready};
 use crate::ffi_guard::{call, get};
 use crate::given::{c_string, give, given, take};
 use crate::options::durstream_options;
@@ -114,6 +114,9 @@ pub unsafe extern "C" fn durstream_state_upsert(
 
 /// Publishes an entity's whole new state as `durstream_state_upsert` does, without waiting for
 /// room: a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+///
+/// Errors: those of `durstream_state_upsert`; the reason of `DURSTREAM_BUFFER_FULL` says which
+/// bound is reached (`buffer-bytes-exceeded`, `buffer-count-exceeded`).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_try_upsert(
     state: *const durstream_state,
@@ -136,8 +139,12 @@ pub unsafe extern "C" fn durstream_state_try_upsert(
     }
 }
 
-/// Publishes that an entity is gone, by its key. Receipt, tag, errors and waiting are those of
-/// `durstream_state_upsert`.
+/// Publishes that an entity is gone, by its key. `id` and `tag` are those of
+/// `durstream_state_upsert`. Any thread; blocks only while the buffer is full, at most
+/// `max_block_ms`, and never inside a callback.
+///
+/// Errors: those of `durstream_state_upsert`: `DURSTREAM_VALIDATION` (`invalid-entity`,
+/// `invalid-key`), `_BUFFER_FULL`, ...
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_delete(
     state: *const durstream_state,
@@ -159,6 +166,8 @@ pub unsafe extern "C" fn durstream_state_delete(
 
 /// Publishes that an entity is gone as `durstream_state_delete` does, without waiting for room: a
 /// full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+///
+/// Errors: those of `durstream_state_delete`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_try_delete(
     state: *const durstream_state,
@@ -238,8 +247,8 @@ pub unsafe extern "C" fn durstream_state_wait_ready(
     unsafe {
         call(error, || {
             let state = handle(state, "state")?;
-            let ready = state.producer.ready();
-            Ok(ready.wait_or_timeout(limit(timeout_ms), "the wait for the stream and room")?)
+            let missing = "the stream was not found or created, or there was no room";
+            Ok(until_ready(state.producer.ready(), timeout_ms, missing)?)
         })
     }
 }

@@ -156,7 +156,8 @@ pub unsafe extern "C" fn durstream_stream_append(
 /// Appends one message with a `Stream-Seq`, 1 to 256 visible ASCII characters, and waits as
 /// `durstream_stream_append` does. The server takes the message only if `seq` sorts after that of
 /// the last message that had one, compared byte by byte. The message travels in a request of its
-/// own. Any thread; blocks until the outcome, at most `timeout_ms`.
+/// own. `outcome` (may be NULL) receives its outcome, for `durstream_outcome_free`. Any thread;
+/// blocks until the outcome, at most `timeout_ms`.
 ///
 /// Errors: those of `durstream_stream_append`; `DURSTREAM_SEQUENCE_CONFLICT` if `seq` does not sort
 /// after the last one, `DURSTREAM_INVALID_ARGUMENT` if it is no `Stream-Seq`.
@@ -200,8 +201,8 @@ pub unsafe extern "C" fn durstream_stream_read(
 }
 
 /// Gives a reader of the stream as `durstream_stream_read` does; `live` says whether to follow the
-/// stream beyond its present end. Only `"off"`, which does not, is supported for now. Any thread;
-/// does not block.
+/// stream beyond its present end. Only `"off"`, which does not, is supported for now. `reader`
+/// receives it, for `durstream_reader_free`. Any thread; does not block.
 ///
 /// Errors: those of `durstream_stream_read`; `DURSTREAM_NOT_SUPPORTED` for `"auto"`, `"long-poll"`
 /// and `"sse"`, `DURSTREAM_INVALID_ARGUMENT` (`live`) for any other text.

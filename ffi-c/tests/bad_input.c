@@ -4,14 +4,61 @@
 
 static const char *const BROKEN = "\xff\xfe";
 
-/* Ends the program unless the error names the argument or option. */
+/* Ends the program unless the error is about the argument or option, and its text names it. */
 #define NAMES(name, code, error)                                                                  \
     do {                                                                                          \
         CHECK((code) == DURSTREAM_INVALID_ARGUMENT);                                              \
         CHECK(is(durstream_error_option(error), name));                                           \
+        CHECK(is_named(durstream_error_message(error), name));                                    \
         durstream_error_free(error);                                                              \
         (error) = NULL;                                                                           \
     } while (0)
+
+/* Ends the program unless the error's text is this. */
+#define SAYS(text, code, error)                                                                   \
+    do {                                                                                          \
+        CHECK((code) == DURSTREAM_INVALID_ARGUMENT);                                              \
+        CHECK(is(durstream_error_message(error), text));                                          \
+        durstream_error_free(error);                                                              \
+        (error) = NULL;                                                                           \
+    } while (0)
+
+/* Whether a text has the name; of `headers` and `params` it may have one, and of a schema the part. */
+static bool is_named(const char *text, const char *name) {
+    char one[64];
+    snprintf(one, sizeof one, "%s", name);
+    if (is(name, "headers") || is(name, "params")) one[strlen(name) - 1] = '\0';
+    return strstr(text, one) != NULL ||
+           (is(name, "schema") && strstr(text, "collection") != NULL);
+}
+
+/* What is wrong is said in the caller's words, and not as its opposite. */
+static void texts_are_right(void) {
+    durstream_error *error = NULL;
+    durstream_stream *stream = NULL;
+    durstream_options *options = durstream_options_new();
+    SAYS("`options` is NULL", durstream_options_set(NULL, "url", "x", &error), error);
+    SAYS("`linger_ms` takes a whole number from 0 to 600000, not `soon`",
+         durstream_options_set(options, "linger_ms", "soon", &error), error);
+    SAYS("there is no option `lingerMs`; did you mean `linger_ms`?",
+         durstream_options_set(options, "lingerMs", "1", &error), error);
+    OK(durstream_options_set(options, "endpoints", "http://127.0.0.1:1", &error), error);
+    OK(durstream_options_set(options, "stream_path", "/a/../b", &error), error);
+    SAYS("`stream_path` has to be a plain path, without `?`, `#`, `\\`, `.` or `..`, escaped or not",
+         durstream_stream_connect(options, &stream, &error), error);
+    OK(durstream_options_set(options, "stream_path", "/a", &error), error);
+    OK(durstream_options_set(options, "fork_from", "b", &error), error);
+    SAYS("`fork_from` has to be the path of the source's URL, which begins with `/`",
+         durstream_stream_connect(options, &stream, &error), error);
+    OK(durstream_options_set(options, "fork_from", "/b", &error), error);
+    OK(durstream_options_set(options, "linger_ms", "1", &error), error);
+    SAYS("`linger_ms` is an option of a producer or a state producer, not of a stream",
+         durstream_stream_connect(options, &stream, &error), error);
+    durstream_options_free(options);
+    durstream_schema *schema = durstream_schema_new();
+    SAYS("`name` is empty", durstream_schema_add(schema, "", "a", "id", NULL, &error), error);
+    durstream_schema_free(schema);
+}
 
 static void nothing(durstream_source *source, void *user_data) {
     (void)source;
@@ -55,6 +102,7 @@ static void null_is_an_error_everywhere(void) {
     durstream_source_give(NULL, NULL, 0);
     durstream_source_fail(NULL, "x");
     NAMES("stream", durstream_stream_read(NULL, NULL, NULL, &error), error);
+    NAMES("stream", durstream_stream_read_live(NULL, NULL, "off", NULL, &error), error);
     NAMES("stream", durstream_stream_close(NULL, NULL, 0, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_delete(NULL, 0, &error), error);
     NAMES("reader", durstream_reader_next(NULL, 0, NULL, &error), error);
@@ -98,6 +146,7 @@ static void null_is_an_error_everywhere(void) {
 static void getters_and_frees_take_null(void) {
     durstream_options_free(NULL);
     durstream_error_free(NULL);
+    CHECK(!durstream_metadata_exists(NULL));
     durstream_stream_free(NULL);
     durstream_metadata_free(NULL);
     durstream_reader_free(NULL);
@@ -310,9 +359,9 @@ static void reads_are_checked(void) {
 static void schemas_are_checked(void) {
     durstream_error *error = NULL;
     durstream_schema *schema = durstream_schema_new();
-    NAMES("schema", durstream_schema_add(schema, "", "a", "id", NULL, &error), error);
-    NAMES("schema", durstream_schema_add(schema, "a", "", "id", NULL, &error), error);
-    NAMES("schema", durstream_schema_add(schema, "a", "a", "", NULL, &error), error);
+    NAMES("name", durstream_schema_add(schema, "", "a", "id", NULL, &error), error);
+    NAMES("entity_type", durstream_schema_add(schema, "a", "", "id", NULL, &error), error);
+    NAMES("primary_key", durstream_schema_add(schema, "a", "a", "", NULL, &error), error);
     NAMES("name", durstream_schema_add(schema, BROKEN, "a", "id", NULL, &error), error);
     NAMES("json_schema", durstream_schema_add(schema, "a", "a", "id", "{", &error), error);
     NAMES("schema", durstream_schema_add(schema, "a", "a", "id", "{\"type\":1}", &error), error);
@@ -374,6 +423,7 @@ int main(void) {
     unsetenv("services__streams__http__0");
     CHECK(strlen(durstream_version()) >= 5);
     null_is_an_error_everywhere();
+    texts_are_right();
     getters_and_frees_take_null();
     names_of_any_number();
     options_are_checked();

@@ -77,6 +77,61 @@ fn the_header_is_current() {
     );
 }
 
+/// Each function's comment and declaration, in one line each.
+fn functions() -> Vec<(String, String)> {
+    let header = std::fs::read_to_string(root().join("include/durstream.h")).unwrap();
+    let mut found = Vec::new();
+    for part in header.split("\n\n") {
+        let (comment, rest): (Vec<&str>, Vec<&str>) =
+            part.lines().partition(|line| line.starts_with("//"));
+        let declaration = rest.join(" ");
+        if declaration.contains("durstream_") && declaration.ends_with(");") {
+            let is_type = declaration.starts_with("typedef") || declaration.contains('{');
+            let comment = comment.join(" ").replace(" // ", " ");
+            found.extend((!is_type).then_some((comment, declaration)));
+        }
+    }
+    found
+}
+
+/// Its own words, whoever else's errors or receipts they speak of: a hover shows one comment alone.
+#[test]
+fn every_comment_says_threads_blocking_ownership_and_errors() {
+    let functions = functions();
+    assert!(functions.len() > 100, "only {} functions were found", functions.len());
+    for (comment, declaration) in functions {
+        let says = |words: &[&str]| words.iter().any(|word| comment.contains(word));
+        let has = |text: &str| declaration.contains(text);
+        assert!(says(&["thread"]), "{declaration}: on which threads?");
+        assert!(says(&["block"]), "{declaration}: does it block?");
+        if has("durstream_error **error") {
+            assert!(says(&["Errors:"]), "{declaration}: which errors?");
+        }
+        let (returned, arguments) = declaration.split_once("durstream_").unwrap();
+        // `durstream_... *name(` has its name behind the type's.
+        let name = arguments.split('(').next().unwrap();
+        let gives = (returned.contains('*') || name.contains('*'))
+            || declaration.replace("durstream_error **error", "").contains("**");
+        if gives {
+            let owned = ["wned by", "_free`", "Static", "to be freed"];
+            assert!(says(&owned), "{declaration}: whose is what it gives?");
+        }
+    }
+}
+
+#[test]
+fn every_pointer_is_tried_with_null() {
+    let tests = std::fs::read_to_string(root().join("ffi-c/tests/bad_input.c")).unwrap();
+    for (_, declaration) in functions() {
+        let (before, arguments) = declaration.split_once('(').unwrap();
+        let name = before.rsplit([' ', '*']).next().unwrap();
+        let first = arguments.split(',').next().unwrap();
+        if first.contains('*') && first != "durstream_error **error);" {
+            assert!(tests.contains(&format!("{name}(NULL")), "{name} is not called with NULL");
+        }
+    }
+}
+
 #[test]
 fn every_source_with_exports_is_in_the_header() {
     for entry in std::fs::read_dir(root().join("ffi-c/src")).unwrap() {

@@ -46,6 +46,16 @@ pub enum Scope {
     State,
 }
 
+impl Scope {
+    fn noun(self) -> &'static str {
+        match self {
+            Scope::Stream => "a stream",
+            Scope::Producer => "a producer",
+            Scope::State => "a state producer",
+        }
+    }
+}
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -365,10 +375,10 @@ impl Options {
         }
         self.each_set(|spec, is_taken| {
             if !spec.scopes.contains(&scope) {
-                return Err(Error::option(
-                    spec.name,
-                    format!("`{}` is not an option here ({scope:?} options)", spec.name),
-                ));
+                let own: Vec<&str> = spec.scopes.iter().map(|scope| scope.noun()).collect();
+                let (name, own, other) = (spec.name, own.join(" or "), scope.noun());
+                let text = format!("`{name}` is an option of {own}, not of {other}");
+                return Err(Error::option(name, text));
             }
             is_taken
         })

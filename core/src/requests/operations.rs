@@ -76,7 +76,7 @@ pub(crate) fn create_headers(options: &Options, content_type: &str) -> Result<He
             headers.insert(STREAM_FORKED_FROM, value("fork_from", path)?);
         }
         Some(_) => {
-            let text = "`fork_from` is the path of the source's URL and begins with `/`";
+            let text = "`fork_from` has to be the path of the source's URL, which begins with `/`";
             return Err(Error::option("fork_from", text));
         }
         None if options.fork_offset.is_some() || options.fork_sub_offset.is_some() => {

@@ -199,7 +199,9 @@ fn no_longer_kept(answer: &Answer, from: Option<&str>, url: &Arc<str>) -> Error 
         None => "the beginning of the stream",
     };
     let hint = match &earliest {
-        Some(offset) => format!(": it is kept from the offset `{}` on", error::shown(offset)),
+        Some(offset) => {
+            format!("; the stream is kept from the offset `{}` on", error::shown(offset))
+        }
         None => String::new(),
     };
     let text = format!("read failed with status 410: the server no longer keeps {what}{hint}");

@@ -88,7 +88,7 @@ async fn ask(
                 return Err(failed(&format!("failed: {}", error.message())));
             }
             Ok(Err(_)) => return Err(failed("gave no value")),
-            Err(_) => return Err(failed(&format!("took over {} ms", limit.as_millis()))),
+            Err(_) => return Err(failed(&format!("took more than {} ms", limit.as_millis()))),
         };
         let value = header_value(name, &value).map_err(|e| failed(&format!("failed: {e}")))?;
         answers.insert(name.clone(), value);

@@ -76,9 +76,11 @@ impl Endpoint {
         let authorized = headers.contains_key(header::AUTHORIZATION)
             || functions.iter().any(|(name, _)| name == header::AUTHORIZATION)
             || !url.username().is_empty();
-        if let (false, Some(secret)) = (authorized, SECRET_VARIABLES.iter().find_map(|n| env(n))) {
+        let secret = SECRET_VARIABLES.iter().find_map(|name| env(name).map(|found| (name, found)));
+        if let (false, Some((name, secret))) = (authorized, secret) {
             let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| {
-                Error::option("headers", "the secret in the environment cannot be sent as a header")
+                let text = format!("the secret in `{name}` cannot be sent as a header");
+                Error::option("headers", text)
             })?;
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
@@ -228,7 +230,9 @@ fn check_path(option: &'static str, path: &str) -> Result<()> {
     }
     let is_dots = |part: &str| part == "." || part == "..";
     if path.contains(['?', '#']) || plain.contains('\\') || plain.split('/').any(is_dots) {
-        return wrong("is a plain path: no `?`, `#`, `\\`, `.` or `..`, escaped or not");
+        return wrong(
+            "has to be a plain path, without `?`, `#`, `\\`, `.` or `..`, escaped or not",
+        );
     }
     Ok(())
 }

@@ -113,8 +113,15 @@ impl Engine {
         let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             let (status, id) = (outcome.status.as_str(), &self.config.producer_id);
-            let writes = if writes == 1 { "a write was" } else { &format!("{writes} writes were") };
-            log::warn(&format!("producer {id}: {writes} {status}: {error}"));
+            let what = match (outcome.status, writes) {
+                (Status::DeliveryUnknown, 1) => "the delivery of a write is unknown".to_owned(),
+                (Status::DeliveryUnknown, _) => {
+                    format!("the delivery of {writes} writes is unknown")
+                }
+                (_, 1) => format!("a write was {status}"),
+                _ => format!("{writes} writes were {status}"),
+            };
+            log::warn(&format!("producer {id}: {what}: {error}"));
         }
     }
 
