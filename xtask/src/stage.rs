@@ -76,11 +76,21 @@ pub(crate) fn fill_at(tree: &Tree, prefix: &Path, libdir: &str) -> Result {
     } else {
         link(NAMES.shared, &lib.join(NAMES.import))?;
     }
+    let shared = directory("share/durstream")?.join("valgrind.supp");
+    std::fs::write(&shared, SUPPRESSIONS).context(shared.display())?;
     for (folder, name, template) in TEMPLATES {
         let path = directory(&format!("{libdir}/{folder}"))?.join(name);
         std::fs::write(&path, filled(template, libdir)).context(path.display())?;
     }
     Ok(())
+}
+
+/// What valgrind's leak check may be told.
+const SUPPRESSIONS: &str = include_str!("../templates/valgrind.supp");
+
+/// Where users of valgrind find it, and the suite itself.
+pub(crate) fn suppressions(tree: &Tree) -> PathBuf {
+    tree.stage().join("share/durstream/valgrind.supp")
 }
 
 /// Where each of them goes below the libraries.

@@ -17,12 +17,11 @@ const EXPORT_PREFIX: &str = "durstream_";
 pub(super) const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
 /// Programs run some twenty times slower under valgrind.
 const VALGRIND_LIMIT: Duration = Duration::from_secs(600);
-const VALGRIND_ARGUMENTS: [&str; 4] = [
-    "--error-exitcode=99",
-    "--leak-check=full",
-    "--errors-for-leak-kinds=definite",
-    "--show-leak-kinds=definite",
-];
+const VALGRIND_ARGUMENTS: [&str; 2] = ["--error-exitcode=99", "--leak-check=full"];
+/// What a program may not leave behind: memory that nothing leads to, nor to the middle of it.
+const LOST: &str = "definite,possible";
+/// A forked child has none of its parent's other threads, and nothing leads to what they held.
+const LOST_WITH_FORKS: &str = "definite";
 
 pub(crate) fn suite(suite: &mut Suite<'_>) {
     let Some(folder) = suite.folder("ffi-c/tests") else { return };
@@ -58,13 +57,19 @@ fn example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
         Ok(())
     });
     let Some((program, ledger)) = program else { return };
-    let (mut plain, mut checked) = (Command::new(&program), under_valgrind(&program));
+    let at = example_source(suite.tree, source);
+    let (mut plain, mut checked) =
+        (Command::new(&program), under_valgrind(suite.tree, &at, &program));
     few_shipments(&mut plain, source, &ledger);
     few_shipments(&mut checked, source, &ledger);
     suite.run_within(&format!("{source} run"), plain, Some(PROGRAM_LIMIT));
     if valgrind {
         suite.run_within(&format!("{source} valgrind"), checked, Some(VALGRIND_LIMIT));
     }
+}
+
+fn example_source(tree: &Tree, source: &str) -> PathBuf {
+    tree.root.join("ffi-c/examples").join(source)
 }
 
 /// What an example about shipments or orders is told in its environment.
@@ -85,14 +90,19 @@ fn writing_example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: b
     let Some(program) = program else { return };
     writing::run(suite, &format!("{source} run"), Command::new(&program), PROGRAM_LIMIT);
     if valgrind {
-        let checked = under_valgrind(&program);
+        let at = example_source(suite.tree, source);
+        let checked = under_valgrind(suite.tree, &at, &program);
         writing::run(suite, &format!("{source} valgrind"), checked, VALGRIND_LIMIT);
     }
 }
 
-fn under_valgrind(program: &Path) -> Command {
+fn under_valgrind(tree: &Tree, source: &Path, program: &Path) -> Command {
+    let forks = std::fs::read_to_string(source).is_ok_and(|text| text.contains("fork()"));
+    let lost = if forks { LOST_WITH_FORKS } else { LOST };
     let mut command = Command::new("valgrind");
-    command.args(VALGRIND_ARGUMENTS).arg(program);
+    command.args(VALGRIND_ARGUMENTS).arg(format!("--errors-for-leak-kinds={lost}"));
+    command.arg(format!("--show-leak-kinds={lost}"));
+    command.arg(format!("--suppressions={}", stage::suppressions(tree).display())).arg(program);
     command
 }
 
@@ -123,7 +133,7 @@ fn test(suite: &mut Suite<'_>, source: &Path, valgrind: bool) {
         suite.run_within(&format!("{name} static"), Command::new(linked), Some(PROGRAM_LIMIT));
     }
     if valgrind {
-        let command = under_valgrind(&shared);
+        let command = under_valgrind(suite.tree, source, &shared);
         suite.run_within(&format!("{name} valgrind"), command, Some(VALGRIND_LIMIT));
     }
 }
