@@ -496,6 +496,43 @@ void room_is_bounded() {
     CHECK(head.content_type == "application/json");
 }
 
+/// A text that C cannot take is named as the argument it is.
+void nul_is_named() {
+    const std::string_view nul("a\0b", 3);
+    durstream::Options options;
+    options.set("url", "http://127.0.0.1:1/x");
+    const auto stream = durstream::DurableStream::connect(options);
+    durstream::Options own;
+    own.set("url", "http://127.0.0.1:1/nul").set("producer_id", "nul");
+    durstream::StateProducer state(own, shipments());
+    const std::vector<std::pair<std::string, std::function<void()>>> calls{
+        {"name", [&] { own.set(nul, "x"); }},
+        {"value", [&] { own.set("url", nul); }},
+        {"name", [&] { own.header(nul, "x"); }},
+        {"value", [&] { own.header("a", nul); }},
+        {"name", [&] { own.header(nul, [] { return ""; }); }},
+        {"name", [&] { own.param(nul, "x"); }},
+        {"value", [&] { own.param("a", nul); }},
+        {"seq", [&] { stream.append_seq("a", nul); }},
+        {"offset", [&] { stream.read(nul); }},
+        {"live", [&] { stream.read(std::nullopt, nul); }},
+        {"producer_id", [&] { durstream::IdempotentProducer(stream, nul); }},
+        {"name", [&] { shipments().add(nul, "a", "id"); }},
+        {"entity_type", [&] { shipments().add("a", nul, "id"); }},
+        {"primary_key", [&] { shipments().add("a", "a", nul); }},
+        {"json_schema", [&] { shipments().add("a", "a", "id", nul); }},
+        {"collection", [&] { state.upsert(nul, "{}"); }},
+        {"collection", [&] { state.try_remove(nul, "a"); }},
+        {"key", [&] { state.remove("shipments", nul); }},
+    };
+    for (const auto &[argument, call] : calls) {
+        const auto error = thrown<durstream::InvalidArgumentError>(call);
+        CHECK(error.option() == argument);
+        CHECK(error.what() == "`" + argument + "` holds a NUL character");
+        CHECK(error.definite() && !error.retryable() && error.code() == DURSTREAM_INVALID_ARGUMENT);
+    }
+}
+
 void bad_input_throws() {
     durstream::Options options;
     const auto error = thrown<durstream::InvalidArgumentError>([&] { options.set("linger_ms", -1); });
@@ -569,6 +606,7 @@ int main(int count, char **arguments) {
     numbers_know_no_locale();
     fenced_ones_come_back();
     room_is_bounded();
+    nul_is_named();
     bad_input_throws();
     threads_share_a_producer();
     restarts_lose_nothing(arguments[0]);
