@@ -75,8 +75,10 @@ export class StreamReader implements AsyncIterable<Chunk> {
 
   /**
    * The next chunk; `undefined` once the reader has caught up. Transient failures are repeated up
-   * to `maxRetries` times. Rejects with a `StreamNotFoundError`, an `InvalidArgumentError` for an
-   * offset that the server does not know, a `ProtocolError` for broken JSON, and so on.
+   * to `maxRetries` times. Rejects with a `StreamNotFoundError`; a `StreamGoneError`, whose `reason`
+   * says whether the stream was deleted (`gone`) or the server no longer keeps what was at the offset
+   * (`offset-gone`); an `InvalidArgumentError` for an offset that the server does not know; a
+   * `ProtocolError` for broken JSON, and so on.
    */
   async nextChunk(options: WaitOptions = {}): Promise<Chunk | undefined> {
     const { signal = this.#signal, timeoutMs } = optionsOf(options);

@@ -20,6 +20,10 @@ class StreamReader(_durstream.Reader):
     after any error the reader keeps its place, and reading may be tried again. At the end an
     iteration ends; a new one asks the server for more. Any thread may use it, calls take turns. A
     chunk that no call took, as when a wait was interrupted or cancelled, is the next call's.
+
+    On a JSON stream the messages of a chunk are whole, wherever the server ends its answers. A
+    ``StreamGoneError`` says by its ``reason`` whether the stream was deleted (``gone``) or the server
+    no longer keeps what was at the offset (``offset-gone``).
     """
 
     async def anext_chunk(self) -> Optional[Chunk]:
