@@ -68,6 +68,8 @@ pub use outcome::{CloseResult, FlushReport, Outcome, Receipt, Status};
 pub use producer::IdempotentProducer;
 pub use protocol::MAX_SAFE_INTEGER;
 pub use protocol::items::Items;
+#[doc(hidden)]
+pub use protocol::json::scalar as key_of_json;
 pub use reason::Reason;
 pub use requests::operations::Metadata;
 pub use runtime::exit::set_exit_timeout;

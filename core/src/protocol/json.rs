@@ -99,7 +99,7 @@ pub(crate) fn check_syntax(text: &[u8]) -> Result<(), String> {
 /// A primary key read from an entity.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Key {
-    /// The key as text: strings as they are, numbers and booleans as JSON writes them.
+    /// The key as text: strings as they are, numbers and booleans as JavaScript writes them.
     Text(String),
     /// The field is missing, null, empty, or not a scalar.
     Missing,
@@ -147,10 +147,19 @@ impl<'de> Visitor<'de> for KeyVisitor<'_> {
     }
 }
 
-fn scalar(raw: &str) -> Option<String> {
+/// The key that a JSON value makes; none for what makes none.
+///
+/// A key is text, and the readers of a stream are mostly JavaScript: `1.0`, `1e0` and `1` are one
+/// number there, written `1`. An integer keeps all its digits.
+pub fn scalar(raw: &str) -> Option<String> {
     match raw.as_bytes().first()? {
         b'"' => serde_json::from_str(raw).ok(),
         b'{' | b'[' | b'n' => None,
+        b't' | b'f' => Some(raw.to_owned()),
+        _ if raw == "-0" || raw.contains(['.', 'e', 'E']) => {
+            let number = raw.parse::<f64>().ok().filter(|number| number.is_finite())?;
+            Some(ryu_js::Buffer::new().format_finite(number).to_owned())
+        }
         _ => Some(raw.to_owned()),
     }
 }
@@ -223,6 +232,24 @@ mod tests {
             assert_eq!(key(missing), Key::Missing, "{missing}");
         }
         assert_eq!(key("[1]"), Key::NotAnObject);
+        for [written, text] in [
+            ["1.0", "1"],
+            ["-0", "0"],
+            ["-0.0", "0"],
+            ["1E2", "100"],
+            ["1.50", "1.5"],
+            ["1e-7", "1e-7"],
+            ["0.00001", "0.00001"],
+            ["1e20", "100000000000000000000"],
+            ["1e21", "1e+21"],
+            ["-1", "-1"],
+            ["1180591620717411303424", "1180591620717411303424"],
+            ["true", "true"],
+            ["false", "false"],
+        ] {
+            assert_eq!(key(&format!("{{\"id\":{written}}}")), Key::Text(text.into()), "{written}");
+        }
+        assert_eq!(key(r#"{"id":1e999}"#), Key::Missing);
         assert!(key_of(b"{\"id\":1} x", "id").is_err());
         assert!(key_of(b"{\"id\":", "id").is_err());
     }
