@@ -46,6 +46,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(options::options_table, module)?)?;
     module.add_function(wrap_pyfunction!(process::error_classes, module)?)?;
     module.add_function(wrap_pyfunction!(imported::prepare, module)?)?;
+    module.add_function(wrap_pyfunction!(state::key_of_json, module)?)?;
     module.add_function(wrap_pyfunction!(process::start, module)?)?;
     module.add_function(wrap_pyfunction!(process::shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(process::end, module)?)?;

@@ -25,6 +25,12 @@ use crate::producer::{calls, entries, keep, last, last_error, traverse};
 use crate::receipt::{Receipt, closed, report};
 use crate::room::{Room, Writer};
 
+/// The key that an entity has whose primary key is this JSON; None if it makes none.
+#[pyfunction]
+pub(crate) fn key_of_json(json: &str) -> Option<String> {
+    durstream_core::key_of_json(json).filter(|key| !key.is_empty())
+}
+
 /// The collections of a stream, as the core sees them.
 #[pyclass(module = "durstream._durstream")]
 pub(crate) struct Schema {

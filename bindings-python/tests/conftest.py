@@ -88,6 +88,30 @@ def read_json(url):
     return [value for page in read_pages(url) if page for value in json.loads(page)]
 
 
+def values(url):
+    """The values of the entities in the stream."""
+    return [event["value"] for event in read_json(url)]
+
+
+@pytest.fixture
+def opened(path):
+    """Opens state producers by their collection's schema."""
+    held = []
+
+    def open_with(schema, **options):
+        collections = durstream.define_stream_schema(shipments={**SHIPMENTS, "schema": schema})
+        held.append(
+            durstream.create_durable_stream(
+                stream_path=path, schema=collections, producer_id="a", **options
+            )
+        )
+        return held[-1]
+
+    yield open_with
+    for producer in held:
+        producer.close()
+
+
 def is_closed(url):
     """Whether the stream has ended."""
     request = urllib.request.Request(url, method="HEAD")

@@ -8,8 +8,8 @@ import durstream
 import msgspec
 import pydantic
 import pytest
-from conftest import SHIPMENTS, read_json
-from durstream import create_durable_stream, define_stream_schema
+from conftest import SHIPMENTS, values
+from durstream import define_stream_schema
 from typing_extensions import NotRequired, Required
 
 VALID = {"id": "a", "size": 3, "tags": ["x"]}
@@ -65,28 +65,6 @@ WITH_PATHS = KINDS[:-1]
 
 def named(kind):
     return "json_schema" if isinstance(kind, dict) else kind.__name__
-
-
-@pytest.fixture
-def opened(path):
-    held = []
-
-    def open_with(schema, **options):
-        collections = define_stream_schema(shipments={**SHIPMENTS, "schema": schema})
-        held.append(
-            create_durable_stream(
-                stream_path=path, schema=collections, producer_id="a", **options
-            )
-        )
-        return held[-1]
-
-    yield open_with
-    for producer in held:
-        producer.close()
-
-
-def values(url):
-    return [event["value"] for event in read_json(url)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=named)

@@ -14,11 +14,13 @@ from typing import (
     Sequence,
     Tuple,
     TypedDict,
+    TypeVar,
     Union,
 )
 
 from . import _durstream, _headers
 from ._errors import invalid
+from ._refused import is_async
 
 if TYPE_CHECKING:
     from ._durstream import HeaderAnswer
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 Headers = Mapping[str, Union[str, _headers.HeaderFunction]]
 Params = Mapping[str, str]
 Pairs = List[Tuple[str, str]]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Limits(TypedDict, total=False):
@@ -147,6 +150,15 @@ def argument(name: str, value: Optional[str]) -> Optional[str]:
     if not isinstance(value, str):
         raise invalid(name, f"`{name}` takes text, not {value!r:.60}")
     return _encodable(name, value)
+
+
+def function(name: str, given: Optional[F]) -> Optional[F]:
+    """A function that the library calls and does not await."""
+    if given is not None and not callable(given):
+        raise invalid(name, f"`{name}` takes a callable, not {given!r:.60}")
+    if given is not None and is_async(given):
+        raise invalid(name, f"`{name}` takes a plain function, not an async one")
+    return given
 
 
 def live(value: object) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import enum
 import json
+import uuid
 from typing import TYPE_CHECKING, Any, List, Literal, Optional, Tuple, Union, overload
 
 from . import _durstream, _json, _options, _process, _wait
 from ._errors import invalid
 from ._held import Held, bound
-from ._schema import Refused, StreamSchema
+from ._refused import Refused
+from ._schema import StreamSchema
 from ._types import CloseResult, FlushReport
 
 if TYPE_CHECKING:
@@ -16,7 +21,9 @@ if TYPE_CHECKING:
 
     from ._durstream import Receipt
     from ._options import Headers, Params, StateOptions
+    from ._json import Default
     from ._producer import OnError
+    from ._schema import Kept
 
 
 def create_durable_stream(
@@ -27,6 +34,7 @@ def create_durable_stream(
     on_error: Optional[OnError] = None,
     headers: Optional[Headers] = None,
     params: Optional[Params] = None,
+    default: Default = None,
     **options: Unpack[StateOptions],
 ) -> StateProducer:
     """Opens the writer of entity state for a stream, or another handle on the open one: there is
@@ -46,7 +54,17 @@ def create_durable_stream(
         raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
     _process.start()
     given = {"url": url, "producer_id": producer_id, **options}
-    return StateProducer._open(schema, given, headers, params, on_error)
+    asked = _options.function("default", default)
+    on_error = _options.function("on_error", on_error)
+    producer = StateProducer._open(schema, given, headers, params, on_error)
+    producer._default = asked
+    return producer
+
+
+#: What a primary key may be.
+Key = Union[
+    str, int, float, uuid.UUID, datetime.date, datetime.time, decimal.Decimal, enum.Enum
+]
 
 
 class StateProducer(Held, _durstream.State):
@@ -59,6 +77,7 @@ class StateProducer(Held, _durstream.State):
     """
 
     _schema: StreamSchema
+    _default: Default = None
 
     @classmethod
     def _open(
@@ -90,61 +109,75 @@ class StateProducer(Held, _durstream.State):
         if isinstance(value, (str, bytes, bytearray, memoryview)):
             try:
                 text = value.encode() if isinstance(value, str) else bytes(value)
-                value = json.loads(text) if kept.validate is not None else None
+                value = json.loads(text) if kept.validator is not None else None
             except (ValueError, RecursionError) as error:
                 # In the words of the core, which may read text that `json` does not.
                 reason, wrong = "invalid-value", f"the value is not one JSON value: {error}"
                 if text is None:
                     reason, wrong = "serialization-failed", str(error)
                 return self._refuse(collection, reason, None, [("", wrong)])
-        if kept.validate is not None:
-            key = _key_of(value, kept.primary_key)
-            try:
-                published = kept.validate(value)
-            except Refused as refused:
-                return self._refused(collection, kept.primary_key, value, key, refused.issues)
-            if published is not value:
-                value, text = published, None
-        if text is None:
-            receipt = self._upsert_value(collection, value)
-            if receipt is not None:
-                return receipt
-            try:
-                text = _json.encode(value)
-            except (TypeError, ValueError, RecursionError) as error:
-                key = _key_of(value, kept.primary_key)
-                return self._refuse(collection, "serialization-failed", key, [("", str(error))])
+        try:
+            published = value if kept.validator is None else kept.validator.validate(value)
+            text = text if published is value else None
+            return self._written(collection, kept, published, text)
+        except Refused as refused:
+            return self._refused(collection, kept.primary_key, value, refused.issues)
+        except RecursionError as error:
+            return self._unwritable(collection, kept, value, error)
+
+    def _written(
+        self, collection: str, kept: Kept, value: Any, text: Optional[bytes]
+    ) -> Receipt:
+        """Writes a valid value, or the text that it came as."""
+        if text is not None:
+            return self._upsert(collection, text)
+        try:
+            if kept.validator is not None:
+                value = kept.validator.plain(value, self._default)
+        except (TypeError, ValueError, RecursionError) as error:
+            return self._unwritable(collection, kept, value, error)
+        written = self._upsert_value(collection, value)
+        if written is not None:
+            return written
+        try:
+            text = _json.encode(value, self._default)
+        except (TypeError, ValueError, RecursionError) as error:
+            return self._unwritable(collection, kept, value, error)
         return self._upsert(collection, text)
+
+    def _unwritable(
+        self, collection: str, kept: Kept, value: Any, error: Exception
+    ) -> Receipt:
+        wrong = _json.ENDLESS if isinstance(error, RecursionError) else str(error)
+        key = _key_of(value, kept.primary_key)
+        return self._refuse(collection, "serialization-failed", key, [("", wrong)])
 
     def _refused(
         self,
         collection: str,
         primary_key: str,
         value: object,
-        key: Optional[str],
         issues: List[Tuple[str, str]],
     ) -> Receipt:
+        key = _key_of(value, primary_key)
         if isinstance(value, dict) and key is None:
             # The missing key comes first, whatever else is wrong with the entity.
             missing = [("", f"the primary key `{primary_key}` is missing")]
             return self._refuse(collection, "invalid-key", None, missing)
         return self._refuse(collection, "invalid-value", key, issues)
 
-    def delete(self, collection: str, key: Union[str, int, float, bool]) -> Receipt:
-        """Publishes that an entity is gone. Refuses as ``upsert`` does. A key is text, a number,
-        True or False.
+    def delete(self, collection: str, key: Key) -> Receipt:
+        """Publishes that an entity is gone. Refuses as ``upsert`` does. A key is what ``upsert``
+        takes as one: text, a number, True or False, a UUID, a date or time, a Decimal, or a member
+        of an Enum that is one of these.
         """
         _name(collection)
         if isinstance(key, str):
             return self._delete(collection, key)
-        wrong = f"a key is text, a number, True or False, not {type(key).__name__}"
-        if isinstance(key, (int, float)):
-            try:
-                text = json.dumps(key, allow_nan=False)
-            except ValueError as error:
-                wrong = str(error)
-            else:
-                return self._delete(collection, text)
+        text = _key_text(key)
+        if text is not None:
+            return self._delete(collection, text)
+        wrong = f"a key is text, a number, True, False, a UUID or a date, not {key!r:.60}"
         return self._refuse(collection, "invalid-key", None, [("", wrong)])
 
     @overload
@@ -192,14 +225,13 @@ def _key_of(value: object, primary_key: str) -> Optional[str]:
         key = value.get(primary_key)
     else:
         key = getattr(value, primary_key, None)
-    if isinstance(key, str):
-        return key if key and _is_text(key) else None
-    return json.dumps(key) if isinstance(key, (bool, int, float)) else None
+    return _key_text(key)
 
 
-def _is_text(text: str) -> bool:
+def _key_text(key: object) -> Optional[str]:
+    """The key as text, as the core reads it from an entity's JSON."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        key = _json.key_of(key)
+        return None if key is None else _durstream.key_of_json(_json.encode(key).decode())
+    except (TypeError, ValueError, RecursionError):
+        return None
