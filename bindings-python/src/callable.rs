@@ -49,6 +49,11 @@ impl Called {
         Ok(Called(PyWeakrefReference::new(owned)?.unbind()))
     }
 
+    /// The same, for another handle that owns it too.
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Called(self.0.clone_ref(py))
+    }
+
     fn owned(&self, py: Python<'_>) -> Option<Py<Callable>> {
         self.0.bind(py).upgrade_as::<Callable>().ok().flatten().map(Bound::unbind)
     }

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 use serde::ser::Error as _;
 
+use crate::callable::Called;
 use crate::imported;
 use crate::json;
 use crate::utf8::utf8;
@@ -35,13 +36,17 @@ impl Deref for Bytes<'_> {
 /// The bytes of a message, or why it has none.
 pub(crate) type Payload<'a> = Result<Bytes<'a>, String>;
 
-/// A message as `append` takes it: text and bytes as they are, other values as JSON.
-pub(crate) fn message<'a>(value: &'a Bound<'_, PyAny>, json: bool) -> PyResult<Payload<'a>> {
+/// A message as `append` takes it: text and bytes as they are, other values as JSON, by `encoded`.
+pub(crate) fn message<'a>(
+    value: &'a Bound<'_, PyAny>,
+    json: bool,
+    default: Option<&Called>,
+) -> PyResult<Payload<'a>> {
     if let Some(serialised) = serialised(value)? {
         return Ok(serialised);
     }
     if json {
-        return encoded(value);
+        return encoded(value, default);
     }
     let given = value.get_type().name()?;
     Ok(Err(format!("this stream holds no JSON: it takes str or bytes, not {given}")))
@@ -79,14 +84,17 @@ fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     }
 }
 
-/// A value as JSON, text included.
-pub(crate) fn encoded<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Payload<'a>> {
+/// A value as JSON, text included. `default` is asked about values of unknown types.
+pub(crate) fn encoded<'a>(
+    value: &'a Bound<'_, PyAny>,
+    default: Option<&Called>,
+) -> PyResult<Payload<'a>> {
     if let Some(text) = json::text(value) {
         return Ok(Ok(Bytes::Written(text)));
     }
     let py = value.py();
     let encode = imported::ENCODE.get(py)?;
-    match encode.call1((value,)) {
+    match encode.call1((value, default.and_then(|default| default.get(py)))) {
         Ok(bytes) => Ok(Ok(Bytes::Python(bytes.cast_into()?))),
         Err(error) if is_refusal(py, &error) => Ok(Err(error.value(py).to_string())),
         Err(error) => Err(error),

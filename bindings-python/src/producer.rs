@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::callable::Callables;
+use crate::callable::{Callables, Called};
 use crate::callback;
 use crate::dispatcher;
 use crate::errors::raised;
@@ -48,8 +48,10 @@ pub(crate) struct Producer {
     json: bool,
     room: Room,
     origin: Origin,
-    /// Its `on_error`, its headers' functions and its stream's.
+    /// Its `on_error`, its `default`, its headers' functions and its stream's.
     callables: Callables,
+    /// Its own, or its stream's.
+    default: Option<Called>,
     /// Whether a call has said how this producer ends.
     let_go: AtomicBool,
 }
@@ -88,11 +90,16 @@ impl Producer {
         options: Pairs,
         headers: Headers,
         params: Pairs,
-        on_error: Option<Bound<'_, PyAny>>,
+        called: (Option<Bound<'_, PyAny>>, Option<Py<PyAny>>),
     ) -> PyResult<Self> {
+        let (on_error, default) = called;
         let _inside = Inside::enter(py);
         let (read, mut callables) = read(py, &options, headers, &params)?;
         callables.share(py, &stream.functions);
+        let default = match default {
+            Some(default) => Some(callables.add(py, default)?),
+            None => stream.default.as_ref().map(|default| default.clone_ref(py)),
+        };
         let callbacks = callback::on_error(on_error, &mut callables)?;
         let core = IdempotentProducer::open_with(&stream.core, producer_id, read, callbacks);
         Ok(Producer {
@@ -101,6 +108,7 @@ impl Producer {
             room: Room::of(&options),
             origin: Origin::here(),
             callables,
+            default,
             let_go: AtomicBool::new(false),
         })
     }
@@ -112,19 +120,19 @@ impl Producer {
     /// loop it raises ``BufferFullError`` at once.
     fn append(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
-        self.accept_with_room(py, payload::message(message, self.json)?)
+        self.accept_with_room(py, payload::message(message, self.json, self.default.as_ref())?)
     }
 
     /// Writes a value as JSON, text too, and accepts it.
     fn append_json(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
-        self.accept_with_room(py, payload::encoded(value)?)
+        self.accept_with_room(py, payload::encoded(value, self.default.as_ref())?)
     }
 
     /// Accepts one message as ``append`` does, without waiting; an error is in the receipt.
     fn try_append(&self, message: &Bound<'_, PyAny>) -> PyResult<Receipt> {
         let _inside = Inside::enter(message.py());
-        let accepted = self.accept(payload::message(message, self.json)?);
+        let accepted = self.accept(payload::message(message, self.json, self.default.as_ref())?);
         Ok(accepted.unwrap_or_else(|error| Receipt::refused(self.core.clone(), error)))
     }
 
@@ -141,7 +149,7 @@ impl Producer {
         let _inside = Inside::enter(py);
         let message = match &message {
             None => None,
-            Some(message) => match payload::message(message, self.json)? {
+            Some(message) => match payload::message(message, self.json, self.default.as_ref())? {
                 Ok(bytes) => Some(bytes),
                 Err(text) => {
                     // The core refuses and counts it, as `append` does.

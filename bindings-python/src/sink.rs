@@ -4,7 +4,7 @@ use durstream_core::SinkState;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::callable::Callables;
+use crate::callable::{Callables, Called};
 use crate::dispatcher;
 use crate::errors::raised;
 use crate::gil::Inside;
@@ -18,8 +18,9 @@ use crate::stream::Stream;
 pub(crate) struct AppendSink {
     core: durstream_core::AppendSink,
     json: bool,
-    /// The stream's header functions, held while anything is under way.
+    /// The stream's functions, held while anything is under way.
     asked: Callables,
+    default: Option<Called>,
 }
 
 #[pymethods]
@@ -28,7 +29,8 @@ impl AppendSink {
     fn new(py: Python<'_>, stream: &Stream, seq: Option<&str>) -> PyResult<Self> {
         let core = durstream_core::AppendSink::new(&stream.core, seq);
         let core = core.map_err(|error| raised(py, &error))?;
-        Ok(AppendSink { core, json: stream.takes_values(), asked: stream.asked(py) })
+        let default = stream.default.as_ref().map(|default| default.clone_ref(py));
+        Ok(AppendSink { core, json: stream.takes_values(), asked: stream.asked(py), default })
     }
 
     /// Whether it takes a message now: ``"ready"``, ``"full"`` or ``"failed"``.
@@ -44,7 +46,7 @@ impl AppendSink {
     /// Appends a message; false if there is no room for it yet.
     fn start_send(&self, message: &Bound<'_, PyAny>) -> PyResult<bool> {
         let _inside = Inside::enter(message.py());
-        match payload::message(message, self.json)? {
+        match payload::message(message, self.json, self.default.as_ref())? {
             Ok(bytes) => return Ok(self.core.start_send(&bytes)),
             Err(why) => self.core.refuse(&why),
         }

@@ -4,7 +4,7 @@ use durstream_core::DurableStream;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::callable::Callables;
+use crate::callable::{Callables, Called};
 use crate::errors::raised;
 use crate::gil::Inside;
 use crate::headers::Headers;
@@ -17,18 +17,27 @@ use crate::receipt::{closed, metadata, pending_outcome};
 #[pyclass(frozen, module = "durstream._durstream")]
 pub(crate) struct Stream {
     pub(crate) core: DurableStream,
-    /// The functions of its headers, for everything that uses the stream.
+    /// The functions of its headers, for everything that uses the stream, and its `default`.
     pub(crate) functions: Callables,
+    /// Gives what to write for a value of a type that JSON does not know.
+    pub(crate) default: Option<Called>,
 }
 
 #[pymethods]
 impl Stream {
     #[staticmethod]
-    fn connect(py: Python<'_>, options: Pairs, headers: Headers, params: Pairs) -> PyResult<Self> {
+    fn connect(
+        py: Python<'_>,
+        options: Pairs,
+        headers: Headers,
+        params: Pairs,
+        default: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
-        let (options, functions) = read(py, &options, headers, &params)?;
+        let (options, mut functions) = read(py, &options, headers, &params)?;
+        let default = default.map(|default| functions.add(py, default)).transpose()?;
         let core = DurableStream::connect(options).map_err(|error| raised(py, &error))?;
-        Ok(Stream { core, functions })
+        Ok(Stream { core, functions, default })
     }
 
     #[staticmethod]
@@ -38,21 +47,25 @@ impl Stream {
         headers: Headers,
         params: Pairs,
         body: Option<Bound<'_, PyAny>>,
+        default: Option<Py<PyAny>>,
     ) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
-        let (options, functions) = read(py, &options, headers, &params)?;
+        let (options, mut functions) = read(py, &options, headers, &params)?;
+        let default = default.map(|default| functions.add(py, default)).transpose()?;
         let stream = DurableStream::connect(options.clone()).map_err(|error| raised(py, &error))?;
         let body = match body {
             None => Vec::new(),
             Some(body) => {
-                bytes(&stream, py, payload::message(&body, stream.takes_values())?)?.to_vec()
+                let body = payload::message(&body, stream.takes_values(), default.as_ref())?;
+                bytes(&stream, py, body)?.to_vec()
             }
         };
         let created = DurableStream::create(options, body);
         Ok(Pending::new("create", created, move |py, core| {
             let mut own = Callables::default();
             own.share(py, &functions);
-            Ok(Py::new(py, Stream { core, functions: own })?.into_any())
+            let default = default.as_ref().map(|default| default.clone_ref(py));
+            Ok(Py::new(py, Stream { core, functions: own, default })?.into_any())
         }))
     }
 
@@ -79,20 +92,26 @@ impl Stream {
     fn append(&self, message: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
         let py = message.py();
         let _inside = Inside::enter(py);
-        self.append_payload(py, payload::message(message, self.takes_values())?, seq)
+        self.append_payload(
+            py,
+            payload::message(message, self.takes_values(), self.default.as_ref())?,
+            seq,
+        )
     }
 
     /// Appends a value as JSON, text included, with a `Stream-Seq` if there is one.
     fn append_json(&self, value: &Bound<'_, PyAny>, seq: Option<&str>) -> PyResult<Pending> {
         let py = value.py();
         let _inside = Inside::enter(py);
-        self.append_payload(py, payload::encoded(value)?, seq)
+        self.append_payload(py, payload::encoded(value, self.default.as_ref())?, seq)
     }
 
     fn close(&self, py: Python<'_>, message: Option<Bound<'_, PyAny>>) -> PyResult<Pending> {
         let _inside = Inside::enter(py);
         let message = match &message {
-            Some(message) => Some(payload::message(message, self.takes_values())?),
+            Some(message) => {
+                Some(payload::message(message, self.takes_values(), self.default.as_ref())?)
+            }
             None => None,
         };
         let message = message.map(|given| bytes(&self.core, py, given)).transpose()?;

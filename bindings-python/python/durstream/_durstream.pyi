@@ -15,6 +15,7 @@ from typing import (
 from typing_extensions import Self, disjoint_base
 
 from ._errors import DurstreamError, Outcome
+from ._json import Default
 from ._types import CloseResult, FlushReport, Metadata, Stats
 
 __all__ = [
@@ -80,10 +81,12 @@ class HeaderAnswer:
 @final
 class Stream:
     @staticmethod
-    def connect(options: _Pairs, headers: _Headers, params: _Pairs) -> Stream: ...
+    def connect(
+        options: _Pairs, headers: _Headers, params: _Pairs, default: Default
+    ) -> Stream: ...
     @staticmethod
     def create(
-        options: _Pairs, headers: _Headers, params: _Pairs, body: Any
+        options: _Pairs, headers: _Headers, params: _Pairs, body: Any, default: Default
     ) -> Pending[Stream]: ...
     @property
     def url(self) -> str: ...
@@ -140,7 +143,7 @@ class Producer:
         options: _Pairs,
         headers: _Headers,
         params: _Pairs,
-        on_error: _OnError,
+        called: Tuple[_OnError, Default],
     ) -> Self: ...
     def append(self, message: Any) -> Receipt: ...
     def append_json(self, value: Any) -> Receipt: ...

@@ -13,6 +13,7 @@ from ._types import CloseResult
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from ._json import Default
     from ._options import Headers, Params, ProducerOptions
 
 #: Called on the library's thread for callbacks with the error of a write that was not delivered;
@@ -28,6 +29,9 @@ class IdempotentProducer(Held, _durstream.Producer):
     an older one, everything the older one wrote stays, and nothing is written twice. Any thread
     may use it.
 
+    ``default`` is called with a value whose type JSON does not know, for one to write in its place,
+    as that of ``json.dumps`` is; the stream's own is, if none is given.
+
     As a context it detaches when left. A producer that is only dropped still delivers its writes in
     the background, with a ``ResourceWarning``.
     """
@@ -40,6 +44,7 @@ class IdempotentProducer(Held, _durstream.Producer):
         on_error: Optional[OnError] = None,
         headers: Optional[Headers] = None,
         params: Optional[Params] = None,
+        default: Default = None,
         **options: Unpack[ProducerOptions],
     ) -> Self:
         if not isinstance(stream, DurableStream):
@@ -49,8 +54,9 @@ class IdempotentProducer(Held, _durstream.Producer):
         _options.argument("producer_id", producer_id)
         _process.start()
         pairs = _options.texts(options)
+        functions = _options.function("on_error", on_error), _options.function("default", default)
         own = _options.header_pairs(headers), _options.param_pairs(params)
-        self = super().__new__(cls, stream._native, producer_id, pairs, *own, on_error)
+        self = super().__new__(cls, stream._native, producer_id, pairs, *own, functions)
         self._bound = bound(options)
         return self
 

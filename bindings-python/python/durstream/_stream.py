@@ -12,6 +12,7 @@ from ._types import CloseResult, FlushReport, Metadata
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._json import Default
     from ._options import Headers, Params, StreamOptions
 
 
@@ -28,6 +29,9 @@ class DurableStream:
     called once for each request, on the library's thread for callbacks, and again after a 401 or
     403. While it raises or gives no text, writes wait as in an outage. An async function runs on
     the loop that was running when the handle was made, else on a loop of its own.
+
+    ``default`` is called with a value whose type JSON does not know, for one to write in its place,
+    as that of ``json.dumps`` is.
     """
 
     __slots__ = ("_native", "__weakref__")
@@ -38,12 +42,14 @@ class DurableStream:
         *,
         headers: Optional[Headers] = None,
         params: Optional[Params] = None,
+        default: Default = None,
         **options: Unpack[StreamOptions],
     ) -> None:
         _process.start()
         pairs = _options.texts({"url": url, **options})
         own = _options.header_pairs(headers), _options.param_pairs(params)
-        self._native = _durstream.Stream.connect(pairs, *own)
+        asked = _options.function("default", default)
+        self._native = _durstream.Stream.connect(pairs, *own, asked)
 
     @classmethod
     def _of(cls, native: _durstream.Stream) -> DurableStream:
@@ -58,6 +64,7 @@ class DurableStream:
         *,
         headers: Optional[Headers] = None,
         params: Optional[Params] = None,
+        default: Default = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
         """A handle on a stream that exists or will exist. Sends nothing.
@@ -65,7 +72,7 @@ class DurableStream:
         ``content_type`` has to be the stream's own. Without it the server is asked for it, once,
         before something is appended.
         """
-        return cls(url, headers=headers, params=params, **options)
+        return cls(url, headers=headers, params=params, default=default, **options)
 
     @classmethod
     def create(
@@ -75,6 +82,7 @@ class DurableStream:
         body: Any = None,
         headers: Optional[Headers] = None,
         params: Optional[Params] = None,
+        default: Default = None,
         timeout: Optional[float] = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
@@ -83,7 +91,7 @@ class DurableStream:
         ``fork_from`` it begins with another stream's content. Transient failures are repeated up
         to ``max_retries`` times. Ctrl-C interrupts the wait.
         """
-        creating = lambda: _creating(url, body, headers, params, options)  # noqa: E731
+        creating = lambda: _creating(url, body, headers, params, default, options)  # noqa: E731
         return cls._of(_wait.within(timeout, creating))
 
     @classmethod
@@ -94,10 +102,12 @@ class DurableStream:
         body: Any = None,
         headers: Optional[Headers] = None,
         params: Optional[Params] = None,
+        default: Default = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
         """Creates the stream as ``create`` does, for asyncio."""
-        return cls._of(await _wait.result(_creating(url, body, headers, params, options)))
+        creating = _creating(url, body, headers, params, default, options)
+        return cls._of(await _wait.result(creating))
 
     @property
     def url(self) -> str:
@@ -224,9 +234,11 @@ def _creating(
     body: Any,
     headers: Optional[Headers],
     params: Optional[Params],
+    default: Default,
     options: StreamOptions,
 ) -> _durstream.Pending[_durstream.Stream]:
     _process.start()
     pairs = _options.texts({"url": url, **options})
     own = _options.header_pairs(headers), _options.param_pairs(params)
-    return _durstream.Stream.create(pairs, *own, body)
+    asked = _options.function("default", default)
+    return _durstream.Stream.create(pairs, *own, body, asked)
