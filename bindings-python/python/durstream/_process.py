@@ -13,6 +13,7 @@ from ._errors import DurstreamError, invalid
 
 _exit_timeout = 3.0
 _started_in: Optional[int] = None
+_told_of_children = False
 
 
 def start() -> None:
@@ -27,13 +28,34 @@ def start() -> None:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_durstream.in_forked_child)
     _started_in = pid
-    # Children of multiprocessing end without `atexit`.
-    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
-    if process is not None and util is not None and process.parent_process() is not None:
+    _at_ends_of_children()
+
+
+def _at_ends_of_children() -> None:
+    """Has the writes of children delivered that end with ``os._exit``, without ``atexit``. What
+    makes such children is loaded in them already: nothing is imported for it.
+    """
+    global _told_of_children
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        _at_end_of_child()
+        if not _told_of_children:
+            # One that opens while it is still being prepared, by an import, is a child only later,
+            # and forgets then what was to be done at its end. Children inherit this.
+            util.register_after_fork(_at_end_of_child, lambda at_end: at_end())
+            _told_of_children = True
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(_at_exit, weak=False, dispatch_uid="durstream")
+
+
+def _at_end_of_child() -> None:
+    process, util = (sys.modules[f"multiprocessing.{name}"] for name in ("process", "util"))
+    if process.parent_process() is not None and _started_in == os.getpid():
         util.Finalize(None, _at_exit, exitpriority=0)
 
 
-def _at_exit() -> None:
+def _at_exit(**_: object) -> None:
     try:
         _durstream.shutdown(_exit_timeout)
     except DurstreamError:
