@@ -7,6 +7,7 @@ the first open, and pending writes are delivered before the process ends.
 
 from __future__ import annotations
 
+from . import _interpreter as _interpreter  # before anything native
 from . import _durstream as _core
 from ._durstream import Chunk as Chunk
 from ._durstream import Receipt as Receipt

@@ -1,0 +1,33 @@
+"""Only the main interpreter of a process may import this package.
+
+The library is one per process: the end of another interpreter would end the producers of all.
+"""
+
+from __future__ import annotations
+
+import sys
+
+_TEXT = (
+    "durstream works in the main interpreter of a process alone, not in a sub-interpreter: with "
+    "mod_wsgi set `WSGIApplicationGroup %{GLOBAL}`"
+)
+
+
+def _is_main() -> bool:
+    if sys.version_info >= (3, 12):
+        return True  # the import of the native half fails where it is not
+    try:
+        import _xxsubinterpreters  # the only way to ask, in versions that do not change any more
+    except ImportError:
+        return True
+    return int(_xxsubinterpreters.get_current()) == int(_xxsubinterpreters.get_main())
+
+
+if not _is_main():
+    raise ImportError(_TEXT)
+try:
+    from . import _durstream as _durstream
+except ImportError as error:
+    if "subinterpreter" not in str(error):
+        raise
+    raise ImportError(_TEXT) from None
