@@ -62,7 +62,9 @@ class DurstreamError(Exception):
         return f"{self.message} ({self.url})" if self.url else self.message
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return _rebuilt, (type(self), self.message, self._details)
+        # Receipts are of this process.
+        added = {name: value for name, value in vars(self).items() if name != "receipts"}
+        return _rebuilt, (type(self), self.message, self._details), added
 
 
 def _rebuilt(kind: Type[DurstreamError], message: str, details: Dict[str, Any]) -> DurstreamError:
