@@ -46,6 +46,8 @@ class DurstreamError(Exception):
     reason: Optional[str] = None
     #: The write that was not delivered, where ``on_error`` receives this error.
     failure: Optional[Failure] = None
+    #: The failure behind this one, if there is one.
+    __cause__: Optional[BaseException]
     #: The receipts of the messages that ``append_many`` accepted before this error.
     receipts: Sequence[Receipt] = ()
 

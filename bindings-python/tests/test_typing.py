@@ -1,0 +1,54 @@
+"""The types that users see, with the type checkers that they use."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import durstream
+import pytest
+from conftest import EXAMPLES
+
+ROOT = EXAMPLES.parent.parent
+SOURCES = Path(durstream.__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The examples, and every block of the READMEs as a program."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name, readme in [("own", ROOT / "bindings-python" / "README.md"), ("top", ROOT / "README.md")]:
+        blocks = re.findall(r"```python\n(.*?)```", readme.read_text(), re.S)
+        assert blocks
+        for n, block in enumerate(blocks):
+            (folder / f"{name}_{n}.py").write_text(block)
+    for example in EXAMPLES.glob("*.py"):
+        (folder / example.name).write_text(example.read_text())
+    config = {"typeCheckingMode": "strict", "pythonVersion": "3.9", "extraPaths": [str(SOURCES)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(config))
+    return folder
+
+
+def check(*arguments, **more):
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, **more
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_mypy(programs, tmp_path):
+    environment = {**os.environ, "MYPYPATH": str(SOURCES)}
+    for program in sorted(programs.glob("*.py")):
+        check("mypy", "--strict", "--cache-dir", tmp_path, program, env=environment, cwd=programs)
+
+
+def test_pyright(programs):
+    check("pyright", "--project", programs, "--pythonpath", sys.executable)
+
+
+def test_all_that_is_public_is_typed():
+    arguments = ["--verifytypes", "durstream", "--ignoreexternal", "--pythonpath", sys.executable]
+    assert "Type completeness score: 100%" in check("pyright", *arguments)
