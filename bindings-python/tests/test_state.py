@@ -306,8 +306,8 @@ def test_wrong_arguments(path, arguments, option):
     [
         ({}, "no collections"),
         ({"": SHIPMENTS}, "name is empty"),
-        ({5: SHIPMENTS}, "name is text"),
-        ({"a": None}, "takes `schema`"),
+        ({5: SHIPMENTS}, "has to be text, not 5"),
+        ({"a": None}, "takes a dict, not None"),
         ({"a": {"type": "a", "primary_key": "id"}}, "no `schema`"),
         ({"a": {"schema": {}, "primary_key": "id"}}, "no `type`"),
         ({"a": {"schema": {}, "type": "a"}}, "no `primary_key`"),
@@ -319,7 +319,7 @@ def test_wrong_arguments(path, arguments, option):
         ({"a": {**SHIPMENTS, "schema": 5}}, "not 5"),
         ({"a": {**SHIPMENTS, "schema": int}}, "not <class 'int'>"),
         ({"a": SHIPMENTS, "b": SHIPMENTS}, "same type"),
-        ([SHIPMENTS], "by keyword"),
+        ([SHIPMENTS], "by keyword, or as a dict, not [{"),
     ],
 )
 def test_wrong_schemas(collections, text):

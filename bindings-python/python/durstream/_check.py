@@ -7,7 +7,8 @@ import dataclasses
 import enum
 import types
 from functools import lru_cache
-from typing import Any, Dict, Literal, Tuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Dict, Iterable, Literal, Tuple, TypeVar, Union
+from typing import get_args, get_origin, get_type_hints
 
 from ._json import Default
 from ._models import model
@@ -120,8 +121,7 @@ def _issues(value: Any, hint: Any, path: str) -> Issues:
     if origin in UNIONS:
         return _union(value, arguments, path)
     if origin is Literal:
-        shown = ", ".join(map(repr, arguments))
-        return [] if value in arguments else [(path, f"none of {shown}")]
+        return [] if value in arguments else [(path, _not_among(value, arguments))]
     if origin in LISTS or hint in (list, tuple):
         return _list(value, origin or hint, arguments, path)
     if origin in _DICTS or hint is dict:
@@ -135,7 +135,8 @@ def _issues(value: Any, hint: Any, path: str) -> Issues:
         return _dataclass(value, hint, path)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         fits = isinstance(value, hint) or any(value == member.value for member in hint)
-        return [] if fits else [(path, f"no {hint.__name__}")]
+        values = [member.value for member in hint]
+        return [] if fits else [(path, f"no {hint.__name__}: {_not_among(value, values)}")]
     return []
 
 
@@ -247,6 +248,11 @@ def unwrapped(hint: Any) -> Any:
 def is_dataclass(kind: Any) -> bool:
     """Whether this is a dataclass, and not an instance of one."""
     return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
+def _not_among(value: Any, choices: Iterable[Any]) -> str:
+    shown = ", ".join(f"{choice!r:.60}" for choice in choices)
+    return f"{value!r:.60} is not one of {shown}"
 
 
 def _named(value: Any) -> str:

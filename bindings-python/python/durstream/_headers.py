@@ -61,7 +61,7 @@ async def _settle(value: Awaitable[str], answer: HeaderAnswer) -> None:
 
 def _give(answer: HeaderAnswer, value: object) -> None:
     if not isinstance(value, str):
-        return answer.fail(f"it gave no text but {type(value).__name__}")
+        return answer.fail(f"it gave {type(value).__name__}, not text")
     try:
         answer.give(value)
     except UnicodeEncodeError as error:

@@ -5,7 +5,9 @@ The library is one per process: the end of another interpreter would end the pro
 
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import Any
 
 _TEXT = (
     "durstream works in the main interpreter of a process alone, not in a sub-interpreter: with "
@@ -17,10 +19,11 @@ def _is_main() -> bool:
     if sys.version_info >= (3, 12):
         return True  # the import of the native half fails where it is not
     try:
-        import _xxsubinterpreters  # the only way to ask, in versions that do not change any more
+        # The only way to ask, in versions that do not change any more.
+        interpreters: Any = importlib.import_module("_xxsubinterpreters")
     except ImportError:
         return True
-    return int(_xxsubinterpreters.get_current()) == int(_xxsubinterpreters.get_main())
+    return int(interpreters.get_current()) == int(interpreters.get_main())
 
 
 if not _is_main():

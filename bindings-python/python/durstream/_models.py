@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 import sys
 from functools import lru_cache
@@ -43,9 +44,8 @@ class Pydantic(Validator):
 
     def __init__(self, kind: Any) -> None:
         """Raises ImportError without pydantic, and pydantic's errors for what it does not take."""
-        from pydantic import TypeAdapter
-
-        self._adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+        adapter = importlib.import_module("pydantic").TypeAdapter
+        self._adapter = kind if isinstance(kind, adapter) else adapter(kind)
         self._again: Optional[_Again] = None
 
     def resolve(self) -> None:
@@ -96,10 +96,9 @@ class _Class:
     """A class whose instances are made again of their fields."""
 
     def __init__(self, kind: Any) -> None:
-        from pydantic import RootModel, TypeAdapter
-
-        self._adapter = TypeAdapter(kind)
-        self._is_root = issubclass(kind, RootModel)
+        pydantic: Any = importlib.import_module("pydantic")
+        self._adapter = pydantic.TypeAdapter(kind)
+        self._is_root = issubclass(kind, pydantic.RootModel)
         config: Any = getattr(kind, "model_config", None) or {}
         self._allows_more = config.get("extra") == "allow"
         infos: Any = getattr(kind, "model_fields", None)

@@ -139,7 +139,7 @@ def _encodable(name: str, text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise invalid(name, f"`{name}` is no Unicode text: {error.reason}") from None
+        raise invalid(name, f"`{name}` is not Unicode text: {error.reason}") from None
     return text
 
 
@@ -178,7 +178,9 @@ def header_pairs(
 
 def _header(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise invalid("headers", f"header {name!r:.60} takes text, or a function that gives it")
+        # The type alone: the value may be a secret.
+        text = f"header {name!r:.60} takes text, or a function that gives it, not {_type(value)}"
+        raise invalid("headers", text)
     return _encodable("headers", value)
 
 
@@ -189,15 +191,19 @@ def param_pairs(params: Optional[Params]) -> Pairs:
 
 def _param(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise invalid("params", f"query parameter {name!r:.60} takes text")
+        raise invalid("params", f"query parameter {name!r:.60} takes text, not {_type(value)}")
     return _encodable("params", value)
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
 
 
 def _items(option: str, given: Optional[Mapping[str, Any]]) -> List[Tuple[str, Any]]:
     if given is None:
         return []
     if not isinstance(given, Mapping):
-        raise invalid(option, f"`{option}` takes a mapping of names to values")
+        raise invalid(option, f"`{option}` takes a mapping of names to values, not {_type(given)}")
     for name in given:
         if not isinstance(name, str):
             raise invalid(option, f"`{option}` takes names as text, not {name!r:.60}")

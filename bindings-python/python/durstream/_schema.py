@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     class Collection(TypedDict):
         """A collection of entities."""
 
-        #: How its values are validated: a JSON Schema as a dict, a pydantic model, a msgspec
-        #: struct, a dataclass, a ``TypedDict``, or a callable.
+        #: How its values are validated: a JSON Schema as a dict, True or False, a pydantic model, a
+        #: msgspec struct, a dataclass, a ``TypedDict``, another type of objects, or a callable.
         schema: Any
         #: The ``type`` of its events.
         type: str
@@ -69,22 +69,29 @@ def define_stream_schema(
 ) -> StreamSchema:
     """Declares the collections of a stream, by keyword or as a dict by name.
 
-    Each has ``schema``, ``type`` and ``primary_key``. A ``schema`` is a JSON Schema as a dict, a
-    pydantic model, a msgspec struct, a dataclass, a ``TypedDict``, or a callable. Values are then
-    dicts or instances; models, structs and dataclasses publish what they made of a dict. A
-    callable returns the value to publish, or None to take it as it is; raising ``ValueError`` or
-    ``TypeError``, or returning False, refuses it.
+    Each has ``schema``, ``type`` and ``primary_key``. A ``schema`` is a JSON Schema as a dict, True
+    or False, a pydantic model, a msgspec struct, a dataclass, a ``TypedDict``, or a callable; with
+    pydantic, or msgspec for its structs, any other type of objects, as ``Union[A, B]``.
+
+    Values are then dicts or instances; models, structs and dataclasses publish what they made of a
+    dict. Of an instance the fields of the declared class are published, not those of a subclass.
+    Instances are validated, those of pydantic's once more. A callable returns the value to publish,
+    or None to take it as it is; raising ``ValueError`` or ``TypeError``, or returning False,
+    refuses it. It must not be an async one.
+
+    Raises ``InvalidArgumentError`` for what is no schema.
     """
     if collections is not None and not isinstance(collections, Mapping):
-        raise invalid("schema", "collections are given by keyword, or as a dict by name")
+        text = f"collections have to be given by keyword, or as a dict, not {collections!r:.60}"
+        raise invalid("schema", text)
     return StreamSchema({**(collections or {}), **named})
 
 
 def _fields(name: object, collection: object) -> Tuple[Any, str, str]:
     if not isinstance(name, str):
-        raise invalid("schema", f"a collection's name is text, not {name!r:.60}")
+        raise invalid("schema", f"a collection's name has to be text, not {name!r:.60}")
     if not isinstance(collection, Mapping):
-        raise invalid("schema", f"collection `{name}` takes `schema`, `type` and `primary_key`")
+        raise invalid("schema", f"collection `{name}` takes a dict, not {collection!r:.60}")
     known = ("schema", "type", "primary_key")
     for field in known:
         if collection.get(field) is None:
@@ -94,7 +101,8 @@ def _fields(name: object, collection: object) -> Tuple[Any, str, str]:
             raise invalid("schema", f"collection `{name}` takes no `{field}`")
     for field in known[1:]:
         if not isinstance(collection[field], str):
-            raise invalid("schema", f"`{field}` of collection `{name}` takes text")
+            text = f"`{field}` of collection `{name}` takes text, not {collection[field]!r:.60}"
+            raise invalid("schema", text)
     return collection["schema"], collection["type"], collection["primary_key"]
 
 

@@ -34,7 +34,8 @@ T = TypeVar("T")
 def iterator(source: Iterable[Any]) -> AsyncIterator[Any]:
     """The iterator of a source; text, bytes and mappings are one message, not a source."""
     if isinstance(source, (str, bytes, bytearray, memoryview, Mapping)):
-        raise invalid("source", "`source` takes an iterable of messages: `append` takes one")
+        text = "`source` takes an iterable of messages; a single one is for `append`"
+        raise invalid("source", text)
     try:
         return _Awaited(iter(source))
     except TypeError:

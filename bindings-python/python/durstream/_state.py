@@ -49,7 +49,8 @@ def create_durable_stream(
     functions of the first open are called.
     """
     if not isinstance(schema, StreamSchema):
-        raise invalid("schema", "`schema` takes what `define_stream_schema` returns")
+        text = f"`schema` takes what `define_stream_schema` returns, not {schema!r:.60}"
+        raise invalid("schema", text)
     if not isinstance(producer_id, str):
         raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
     _process.start()
@@ -177,7 +178,7 @@ class StateProducer(Held, _durstream.State):
         text = _key_text(key)
         if text is not None:
             return self._delete(collection, text)
-        wrong = f"a key is text, a number, True, False, a UUID or a date, not {key!r:.60}"
+        wrong = f"a key has to be text, a number, True, False, a UUID or a date, not {key!r:.60}"
         return self._refuse(collection, "invalid-key", None, [("", wrong)])
 
     @overload

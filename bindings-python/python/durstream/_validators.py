@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Optional, Union, get_args, get_origin
 
 from . import _check
 from ._errors import InvalidArgumentError, invalid
@@ -18,27 +18,26 @@ def validator(name: str, schema: Any) -> Validator:
     if hasattr(schema, "__supertype__"):
         return validator(name, schema.__supertype__)
     origin: Any = get_origin(schema)
-    if _is_own(origin):
-        return _class(name, schema)
-    if origin is not None or type(schema).__name__ in ("TypeAliasType", "TypeAdapter"):
-        return _typed(name, schema)
-    if isinstance(schema, type):
+    is_class = isinstance(schema, type) and origin is None
+    if is_class or _is_own(origin):
         found = _class(name, schema)
         if found is not None:
             return found
-    elif callable(schema):
+    elif origin is not None or type(schema).__name__ in ("TypeAliasType", "TypeAdapter"):
+        return _typed(name, schema)
+    elif callable(schema) and type(schema).__module__ not in ("typing", "typing_extensions"):
         if is_async(schema):
-            text = f"the validator of collection `{name}` is asynchronous: it has to be a plain one"
-            raise invalid("schema", text)
+            text = f"the validator of collection `{name}` is asynchronous"
+            raise invalid("schema", f"{text}; it has to be a plain function")
         return Function(schema)
     raise invalid(
         "schema",
-        f"`schema` of collection `{name}` is a JSON Schema, a pydantic model, a msgspec struct, a "
-        f"dataclass, a TypedDict, another type of objects or a callable, not {schema!r:.60}",
+        f"`schema` of collection `{name}` takes a JSON Schema, a pydantic model, a msgspec struct, "
+        f"a dataclass, a TypedDict, another type of objects or a callable, not {schema!r:.60}",
     )
 
 
-def _class(name: str, kind: Any) -> Any:
+def _class(name: str, kind: Any) -> Optional[Validator]:
     try:
         found = model(kind)
         if found is not None:
@@ -61,9 +60,9 @@ def _typed(name: str, hint: Any) -> Validator:
     """The validator of a type that is no class: ``Union``, ``Annotated``, ``dict[str, int]``."""
     shown = f"`schema` of collection `{name}`, {hint!r:.60},"
     if not _has_objects(hint):
-        raise invalid("schema", f"{shown} has no objects, and an entity is one")
+        raise invalid("schema", f"{shown} has no objects as values, and an entity is one")
     try:
-        found = Msgspec(hint) if _has_structs(hint) else Pydantic(hint)
+        found: Union[Msgspec, Pydantic] = Msgspec(hint) if _has_structs(hint) else Pydantic(hint)
         found.resolve()
         return found
     except ImportError:
@@ -74,7 +73,8 @@ def _typed(name: str, hint: Any) -> Validator:
 
 
 def _unresolved(name: str, shown: str, error: Exception) -> InvalidArgumentError:
-    text = f"the types of `{shown}` in collection `{name}` cannot be resolved: {error}"
+    why = str(error).partition("\n")[0]
+    text = f"`{shown}`, the schema of collection `{name}`, cannot be used: {why}"
     return invalid("schema", text)
 
 
