@@ -7,7 +7,7 @@ import dataclasses
 import enum
 import types
 from functools import lru_cache
-from typing import Any, Dict, Iterable, Literal, Tuple, TypeVar, Union
+from typing import Any, Dict, FrozenSet, Iterable, Literal, Tuple, TypeVar, Union
 from typing import get_args, get_origin, get_type_hints
 
 from ._json import Default
@@ -18,6 +18,7 @@ UNIONS = (Union, getattr(types, "UnionType", Union))
 LISTS = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
 SETS = (set, frozenset, collections.abc.Set, collections.abc.MutableSet)
 _SCALARS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+_PLAIN = (str, int, float, bool, type(None))
 _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
@@ -72,8 +73,9 @@ def declared(value: Any, hint: Any, default: Default) -> Any:
     """A value that fits its type as what JSON can write. An instance of a subclass has the fields
     of the declared class alone.
     """
-    hint = unwrapped(hint)
-    origin, arguments = get_origin(hint), get_args(hint)
+    if type(value) in _PLAIN:
+        return value
+    hint, origin, arguments = _parts(hint)
     other = model(hint)
     if other is not None:
         return other.plain(other.validate(value), default)
@@ -112,8 +114,9 @@ def _chosen(value: Any, choices: Tuple[Any, ...]) -> Any:
 
 
 def _issues(value: Any, hint: Any, path: str) -> Issues:
-    hint = unwrapped(hint)
-    origin, arguments = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and hint in _SCALARS:
+        return _scalar(value, hint, path)
+    hint, origin, arguments = _parts(hint)
     if hint is None or hint is type(None):
         return [] if value is None else [(path, f"not null but {_named(value)}")]
     if isinstance(hint, type) and hint in _SCALARS:
@@ -151,15 +154,21 @@ def _of_model(value: Any, other: Validator, path: str) -> Issues:
 def _typed_dict(value: Any, hint: Any, path: str) -> Issues:
     if not isinstance(value, collections.abc.Mapping):
         return [(path, f"not a dict but {_named(value)}")]
-    of, required = hints(hint), set((get_origin(hint) or hint).__required_keys__)
-    for name in of:
+    return _fields(value, hints(hint), _required(hint), path)
+
+
+@lru_cache(maxsize=1024)
+def _required(hint: Any) -> FrozenSet[str]:
+    """The names that a ``TypedDict`` has to have."""
+    required = set((get_origin(hint) or hint).__required_keys__)
+    for name, of in hints(hint).items():
         # Before 3.11 `typing` leaves these to whoever reads the types.
-        marked = getattr(get_origin(of[name]), "_name", None)
+        marked = getattr(get_origin(of), "_name", None)
         if marked == "NotRequired":
             required.discard(name)
         elif marked == "Required":
             required.add(name)
-    return _fields(value, of, required, path)
+    return frozenset(required)
 
 
 def _dataclass(value: Any, hint: Any, path: str) -> Issues:
@@ -226,6 +235,20 @@ def _dict(value: Any, arguments: Tuple[Any, ...], path: str) -> Issues:
     if len(arguments) != 2:
         return []
     return [i for name in value for i in _issues(value[name], arguments[1], f"{path}/{name}")]
+
+
+def _parts(hint: Any) -> Tuple[Any, Any, Tuple[Any, ...]]:
+    """A type unwrapped, its origin and its arguments."""
+    try:
+        return _kept_parts(hint)
+    except TypeError:  # of what an Annotated or a Literal holds, which has no hash
+        return _kept_parts.__wrapped__(hint)
+
+
+@lru_cache(maxsize=4096)
+def _kept_parts(hint: Any) -> Tuple[Any, Any, Tuple[Any, ...]]:
+    bare = unwrapped(hint)
+    return bare, get_origin(bare), get_args(bare)
 
 
 def unwrapped(hint: Any) -> Any:
