@@ -170,6 +170,13 @@ class Gate:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_HEAD(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "application/octet-stream")
+                self.send_header("Stream-Next-Offset", f"{len(gate.bodies):032}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"] or 0))
                 gate.headers.append(dict(self.headers.items()))
