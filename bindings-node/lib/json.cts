@@ -29,10 +29,6 @@ function unshared(message: Payload): Payload {
   return shared ? new Uint8Array(message) : message;
 }
 
-// The traces that JSON.stringify leaves where it silently lost something: numbers without a value
-// and functions in arrays (null), maps, sets, promises and ArrayBuffers ({}), Uint8Array, Buffer.
-const SUSPICIOUS = /null|\{\}|\{"0":|"type":"Buffer"/;
-
 /** The JSON text of a value, as JSON.stringify writes it; throws {@link Unsayable}. */
 export function stringify(value: unknown): string {
   return stringifyPlain(value) ?? stringifyAny(value);
@@ -41,7 +37,10 @@ export function stringify(value: unknown): string {
 /** The JSON text of a value that JSON can say at first sight; undefined for any other. */
 export function stringifyPlain(value: unknown): string | undefined {
   try {
-    return isPlain(value, 0) ? JSON.stringify(value) : undefined;
+    const sight = sightOf(value, 0);
+    if (sight === DOUBTFUL) return undefined;
+    const text = JSON.stringify(value) as string | undefined;
+    return sight === ASKED && text !== undefined && TRACES.test(text) ? undefined : text;
   } catch {
     return undefined; // a getter's mistake, or too long: the closer look says so
   }
@@ -56,7 +55,7 @@ export function stringifyAny(value: unknown): string {
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
-    if (text !== undefined && SUSPICIOUS.test(text)) refuseLosses(value);
+    if (text !== undefined) refuseLosses(value);
   } catch (thrown) {
     throw thrown instanceof Unsayable ? thrown : new Unsayable(textOf(thrown));
   }
@@ -67,21 +66,62 @@ export function stringifyAny(value: unknown): string {
 /** Deeper values, cycles among them, get the closer look. */
 const PLAIN_DEPTH = 100;
 
-/** Whether JSON says all of a value; quick, and false where only a closer look can tell. */
-function isPlain(value: unknown, depth: number): boolean {
-  if (typeof value === "string" || typeof value === "boolean") return true;
-  if (typeof value === "number") return Number.isFinite(value);
-  if (value === null || value === undefined) return true;
-  if (typeof value !== "object" || depth === PLAIN_DEPTH) return false;
-  if ((value as { toJSON?: unknown }).toJSON !== undefined) return false;
-  if (Array.isArray(value)) return value.every((item) => isPlain(item, depth + 1));
+/** At first sight, JSON says all of a value; or what its `toJSON` gives; or something may be lost. */
+type Sight = 0 | 1 | 2;
+const PLAIN = 0;
+const ASKED = 1;
+const DOUBTFUL = 2;
+
+/** The traces of numbers without a value, of functions in arrays, and of what is written empty. */
+const TRACES = /null|\{\}/;
+
+function sightOf(value: unknown, depth: number): Sight {
+  if (typeof value === "string" || typeof value === "boolean") return PLAIN;
+  if (typeof value === "number") return Number.isFinite(value) ? PLAIN : DOUBTFUL;
+  if (value === null || value === undefined) return PLAIN;
+  if (typeof value !== "object" || depth === PLAIN_DEPTH) return DOUBTFUL;
+  const { toJSON } = value as { toJSON?: unknown };
+  if (typeof toJSON === "function") return isBinary(value) ? DOUBTFUL : ASKED;
+  let sight: Sight = PLAIN;
+  if (Array.isArray(value)) {
+    for (const item of value as unknown[]) {
+      const its = sightOf(item, depth + 1);
+      if (its === DOUBTFUL) return its;
+      if (its === ASKED) sight = its;
+    }
+    return sight;
+  }
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return false;
+  if (prototype !== Object.prototype && prototype !== null) {
+    // An error, a map or the like shows here, and is told from a class with such a name later.
+    if (Object.prototype.toString.call(value) !== "[object Object]") return DOUBTFUL;
+    if (!hasKeys(value)) return DOUBTFUL;
+  }
   // Inherited ones too: there are none, and if there were, a closer look does no harm.
   for (const key in value) {
-    if (!isPlain((value as Record<string, unknown>)[key], depth + 1)) return false;
+    const its = sightOf((value as Record<string, unknown>)[key], depth + 1);
+    if (its === DOUBTFUL) return its;
+    if (its === ASKED) sight = its;
   }
-  return true;
+  return sight;
+}
+
+/** Whether a value is an object of names and values, of whichever realm, and nothing besides. */
+export function isRecord(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null) return true;
+  // The root of another realm: a class that extends null has no such method of its own.
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "isPrototypeOf");
+}
+
+function hasKeys(value: object): boolean {
+  for (const key in value) if (Object.hasOwn(value, key)) return true;
+  return false;
+}
+
+function isValidDate(value: unknown): boolean {
+  return types.isDate(value) && !Number.isNaN(Date.prototype.getTime.call(value));
 }
 
 /** Serialises once more, looking at every value before and after its `toJSON`. */
@@ -101,15 +141,29 @@ function refuseLosses(value: unknown): void {
 }
 
 function lossOf(before: unknown, after: unknown, inArray: boolean): string | undefined {
-  if (before instanceof Date && Number.isNaN(before.getTime())) return "an invalid Date";
+  if (types.isDate(before) && !isValidDate(before)) return "an invalid Date";
   if (isBinary(before)) return nameOf(before);
-  const number = after instanceof Number ? Number(after) : after;
+  const number = types.isNumberObject(after) ? Number(after) : after;
   if (typeof number === "number" && !Number.isFinite(number)) return String(number);
   if (inArray && (typeof after === "function" || typeof after === "symbol")) return nameOf(after);
-  const emptied =
-    types.isMap(after) || types.isSet(after) || types.isPromise(after) || types.isWeakMap(after);
-  return emptied ? nameOf(after) : undefined;
+  if (typeof after !== "object" || after === null || Array.isArray(after)) return undefined;
+  return isRecord(after) || !isHollow(after) ? undefined : nameOf(after);
 }
+
+/**
+ * Whether an object has its content where JSON does not look: in the engine, as errors, expressions
+ * and maps do, or in private fields and accessors, as iterators and `URLSearchParams` do. It would
+ * be written without, mostly as `{}`.
+ */
+function isHollow(value: object): boolean {
+  if (types.isBoxedPrimitive(value)) return types.isSymbolObject(value);
+  return IN_THE_ENGINE.some((is) => is(value)) || !hasKeys(value);
+}
+
+const { isMap, isNativeError, isPromise, isRegExp, isSet, isWeakMap, isWeakSet } = types;
+const IN_THE_ENGINE: readonly ((value: unknown) => boolean)[] = [
+  isNativeError, isMap, isSet, isRegExp, isPromise, isWeakMap, isWeakSet,
+];
 
 function isBinary(value: unknown): boolean {
   return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
