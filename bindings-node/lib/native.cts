@@ -145,9 +145,9 @@ export interface Native {
 }
 
 function load(): Native {
-  const path = "../native/durstream.node";
   try {
-    return require(path) as Native;
+    // The text itself: bundlers find the addon by it, or say that they cannot pack it.
+    return require("../native/durstream.node") as Native;
   } catch (cause) {
     const place = `${process.platform}-${process.arch}, Node ${process.version}`;
     throw new Error(`durstream: the native addon cannot be loaded on ${place}`, { cause });
