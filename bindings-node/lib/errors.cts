@@ -1,6 +1,7 @@
 // The error classes: one per kind of the core's, same names in every language.
 
 import { camelText, toCamel } from "./names.cjs";
+import { isError } from "./realms.cjs";
 import type { Receipt } from "./receipt.cjs";
 
 /** One finding of a validator. */
@@ -283,7 +284,8 @@ export function calling<T>(call: () => T): T {
 }
 
 function errorOf(thrown: unknown): unknown {
-  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  // The addon's exceptions are of the realm that loaded it first.
+  const text = isError(thrown) ? thrown.message : String(thrown);
   let fields: ErrorFields;
   try {
     fields = JSON.parse(text) as ErrorFields;

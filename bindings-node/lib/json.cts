@@ -1,7 +1,9 @@
 // Messages: text as it is, values as JSON, and the values that JSON cannot say.
 
 import { types } from "node:util";
+
 import type { Payload } from "./native.cjs";
+import { isError, isRecord, isValidDate } from "./realms.cjs";
 
 /** A message: text and bytes are taken as serialised already, any other value becomes JSON. */
 export type Message = string | Uint8Array | object | number | boolean | null;
@@ -106,22 +108,9 @@ function sightOf(value: unknown, depth: number): Sight {
   return sight;
 }
 
-/** Whether a value is an object of names and values, of whichever realm, and nothing besides. */
-export function isRecord(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === Object.prototype || prototype === null) return true;
-  // The root of another realm: a class that extends null has no such method of its own.
-  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "isPrototypeOf");
-}
-
 function hasKeys(value: object): boolean {
   for (const key in value) if (Object.hasOwn(value, key)) return true;
   return false;
-}
-
-function isValidDate(value: unknown): boolean {
-  return types.isDate(value) && !Number.isNaN(Date.prototype.getTime.call(value));
 }
 
 /** Serialises once more, looking at every value before and after its `toJSON`. */
@@ -183,7 +172,7 @@ function nameOf(value: unknown): string {
 /** The text of a thrown value. */
 export function textOf(thrown: unknown): string {
   try {
-    return thrown instanceof Error ? thrown.message : String(thrown);
+    return isError(thrown) ? thrown.message : String(thrown);
   } catch {
     return "what it threw cannot be shown";
   }

@@ -5,8 +5,10 @@ import type { DurstreamError } from "./errors.cjs";
 import { native } from "./native.cjs";
 import type { NativeCallback, NativeWriter } from "./native.cjs";
 import type { OnError } from "./options.cjs";
+import { isError, isThenable, ownBytes } from "./realms.cjs";
 import { outcomeFrom } from "./receipt.cjs";
 import type { OutcomeFields } from "./receipt.cjs";
+import { setImmediate } from "./timers.cjs";
 import { checkTimeout, optionsOf, valueOf } from "./wait.cjs";
 
 const SHUTDOWN_MS = 3000;
@@ -111,8 +113,12 @@ export function nativeCallback(onError: OnError | undefined): NativeCallback | u
     try {
       const { id, outcome: fields } = JSON.parse(text) as { id: number; outcome: OutcomeFields };
       const outcome = outcomeFrom(fields);
-      const result: unknown = onError(outcome.error as DurstreamError, { id, payload, outcome });
-      if (result instanceof Promise) result.catch(warnOf);
+      const result: unknown = onError(outcome.error as DurstreamError, {
+        id,
+        payload: ownBytes(payload),
+        outcome,
+      });
+      if (isThenable(result)) Promise.resolve(result).catch(warnOf);
     } catch (thrown) {
       warnOf(thrown);
     }
@@ -120,7 +126,7 @@ export function nativeCallback(onError: OnError | undefined): NativeCallback | u
 }
 
 function warnOf(thrown: unknown): void {
-  const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+  const text = isError(thrown) ? (thrown.stack ?? thrown.message) : String(thrown);
   process.emitWarning(`an onError callback failed: ${text}`, "DurstreamWarning");
 }
 

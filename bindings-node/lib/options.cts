@@ -6,6 +6,7 @@ import { headerFunction } from "./header.cjs";
 import type { HeaderValue } from "./header.cjs";
 import { optionTable } from "./names.cjs";
 import type { Given } from "./native.cjs";
+import { isUrl, isValidDate } from "./realms.cjs";
 import type { Outcome } from "./receipt.cjs";
 import { optionsOf } from "./wait.cjs";
 
@@ -161,11 +162,9 @@ function settingOf(name: string, given: unknown): [string, string] {
 
 /** The richer types some options take in JavaScript. */
 function plain(name: string, value: unknown): unknown {
-  if (name === "url" && value instanceof URL) return value.href;
+  if (name === "url" && isUrl(value)) return value.href;
   if (name === "endpoints" && Array.isArray(value)) return value.join(",");
-  if (name === "expiresAt" && value instanceof Date && !Number.isNaN(value.getTime())) {
-    return value.toISOString();
-  }
+  if (name === "expiresAt" && isValidDate(value)) return value.toISOString();
   return value;
 }
 

@@ -2,6 +2,7 @@
 
 import { calling } from "./errors.cjs";
 import type { NativeChunk, NativeReader, NativeStep } from "./native.cjs";
+import { ownBytes } from "./realms.cjs";
 import { optionsOf, settled, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
@@ -36,7 +37,7 @@ export class Chunk {
 
   /** The bytes, as the server sent them. */
   get data(): Uint8Array {
-    this.#data ??= this.#native.data();
+    this.#data ??= ownBytes(this.#native.data());
     return this.#data;
   }
 

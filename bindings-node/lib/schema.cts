@@ -5,6 +5,7 @@ import type { Issue } from "./errors.cjs";
 import { Unsayable, escapePointer, stringify, textOf } from "./json.cjs";
 import { native } from "./native.cjs";
 import type { NativeSchema } from "./native.cjs";
+import { isRecord, isThenable } from "./realms.cjs";
 
 /** A validator of the Standard Schema interface (zod, valibot, arktype and others). */
 export interface StandardSchema {
@@ -81,7 +82,7 @@ export class StreamSchema<C extends Collections = Collections> {
     const validate = validatorOf(schema);
     let text: string | undefined;
     if (validate === undefined) {
-      if (!isJsonSchema(schema)) {
+      if (typeof schema !== "boolean" && !isRecord(schema)) {
         throw wrong("has no `schema`: neither a Standard Schema nor a JSON Schema");
       }
       try {
@@ -121,13 +122,6 @@ function validatorOf(schema: unknown): Validate | undefined {
   return (value) => standard.validate(value);
 }
 
-function isJsonSchema(schema: unknown): boolean {
-  if (typeof schema === "boolean") return true;
-  if (typeof schema !== "object" || schema === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(schema);
-  return prototype === null || prototype === Object.prototype;
-}
-
 /** The validated value, or the issues the validator found. */
 export type Verdict = { readonly value: unknown } | { readonly issues: Issue[] };
 
@@ -142,8 +136,8 @@ export function validated(name: string, validate: Validate, value: unknown): Ver
 }
 
 function verdictOf(name: string, result: unknown): Verdict {
-  if (result instanceof Promise) {
-    result.catch(() => undefined);
+  if (isThenable(result)) {
+    Promise.resolve(result).catch(() => undefined);
     throw invalidArgument(
       "schema",
       `collection \`${name}\` validates asynchronously, upsert does not wait: validate before it`,

@@ -4,6 +4,7 @@ import { DeliveryError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable } from "./json.cjs";
 import type { FlushReport } from "./lifecycle.cjs";
 import type { NativeSink, Payload } from "./native.cjs";
+import { now, setImmediate } from "./timers.cjs";
 import { valueOf } from "./wait.cjs";
 import type { Patience } from "./wait.cjs";
 
@@ -155,11 +156,11 @@ async function give<T>(
     watching = false;
     if (native.state() === "failed") source.letGo();
   };
-  let due = performance.now() + SLICE_MS;
+  let due = now() + SLICE_MS;
   for (let state; (state = native.state()) !== "failed"; ) {
-    if (performance.now() >= due) {
+    if (now() >= due) {
       await patience.wait(new Promise((resolve) => setImmediate(resolve)));
-      due = performance.now() + SLICE_MS;
+      due = now() + SLICE_MS;
     } else if (state === "full") {
       await ready();
     } else {

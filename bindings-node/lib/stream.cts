@@ -14,6 +14,7 @@ import { givenOf, liveOf } from "./options.cjs";
 import type { PlaceOptions, RequestOptions } from "./options.cjs";
 import { StreamReader } from "./reader.cjs";
 import type { ReadOptions } from "./reader.cjs";
+import { isThenable } from "./realms.cjs";
 import { outcomeFrom } from "./receipt.cjs";
 import type { Outcome, OutcomeFields } from "./receipt.cjs";
 import { Turns } from "./turns.cjs";
@@ -327,13 +328,4 @@ function headResult(fields: MetadataFields): HeadResult {
     ...(ttlSeconds === null ? {} : { ttlSeconds }),
     ...(expiresAt === null ? {} : { expiresAt }),
   };
-}
-
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  if (typeof value !== "object" || value === null) return false;
-  try {
-    return typeof (value as { then?: unknown }).then === "function";
-  } catch {
-    return false; // a getter's mistake: serialising says so
-  }
 }

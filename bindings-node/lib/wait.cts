@@ -3,6 +3,7 @@
 import { calling, errorFrom, invalidArgument, timedOut } from "./errors.cjs";
 import type { ErrorFields } from "./errors.cjs";
 import type { NativeWait } from "./native.cjs";
+import { clearTimeout, now, setTimeout } from "./timers.cjs";
 
 /** How long to wait. Giving a wait up cancels no write and consumes no report. */
 export interface WaitOptions {
@@ -57,7 +58,7 @@ export async function settled<T>(
   const { timeoutMs } = optionsOf(options);
   const signal = signalOf(options.signal);
   if (timeoutMs !== undefined) checkTimeout(timeoutMs);
-  signal?.throwIfAborted();
+  if (signal?.aborted) throw reasonOf(signal);
   const wait = calling(start);
   const done = wait.done();
   let givenUp: unknown;
@@ -65,7 +66,7 @@ export async function settled<T>(
     givenUp = reason;
     wait.cancel();
   };
-  const forget = signal && onAbort(signal, () => giveUp(signal.reason));
+  const forget = signal && onAbort(signal, () => giveUp(reasonOf(signal)));
   const timer =
     timeoutMs === undefined
       ? undefined
@@ -94,10 +95,10 @@ export class Patience {
     const signal = signalOf(options.signal);
     if (timeoutMs !== undefined) checkTimeout(timeoutMs);
     this.#signal = signal;
-    if (signal?.aborted) this.#end = { reason: signal.reason };
-    else if (signal) this.#forget = onAbort(signal, () => this.end(signal.reason));
+    if (signal?.aborted) this.#end = { reason: reasonOf(signal) };
+    else if (signal) this.#forget = onAbort(signal, () => this.end(reasonOf(signal)));
     if (timeoutMs === undefined) return;
-    this.#until = performance.now() + timeoutMs;
+    this.#until = now() + timeoutMs;
     const limit = Math.min(timeoutMs, LONGEST_TIMER_MS);
     this.#timer = setTimeout(() => this.end(timedOut(what, timeoutMs)), limit);
   }
@@ -126,7 +127,7 @@ export class Patience {
   /** The rest of the patience, for a wait of the core. */
   get rest(): WaitOptions {
     const until = this.#until;
-    const timeoutMs = until === undefined ? undefined : Math.max(0, until - performance.now());
+    const timeoutMs = until === undefined ? undefined : Math.max(0, until - now());
     return { signal: this.#signal, timeoutMs };
   }
 
@@ -135,6 +136,11 @@ export class Patience {
     clearTimeout(this.#timer);
     this.#forget?.();
   }
+}
+
+/** Why a signal aborted; some of other makes do not say. */
+function reasonOf({ reason }: AbortSignal): unknown {
+  return reason ?? new DOMException("This operation was aborted", "AbortError");
 }
 
 const listeners = new WeakMap<AbortSignal, Set<() => void>>();

@@ -131,6 +131,10 @@ fn node(suite: &mut Suite<'_>) {
     if !suite.step("package", artefacts::node_package) {
         return suite.blocked("npm test");
     }
+    let Some(folder) = suite.folder("bindings-node/tests/tools") else { return };
+    if !suite.step("tools", |tree| artefacts::npm_packages(tree, "Node tools", &folder)) {
+        return suite.blocked("npm test");
+    }
     suite.run("npm test", npm(&["test"], file.parent().map(PathBuf::from)));
 }
 
