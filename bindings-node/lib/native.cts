@@ -150,7 +150,8 @@ function load(): Native {
     return require("../native/durstream.node") as Native;
   } catch (cause) {
     const place = `${process.platform}-${process.arch}, Node ${process.version}`;
-    throw new Error(`durstream: the native addon cannot be loaded on ${place}`, { cause });
+    const hint = 'in a bundle it has to be beside it, see "With a bundler" in the README';
+    throw new Error(`durstream: the native addon cannot be loaded on ${place}; ${hint}`, { cause });
   }
 }
 
