@@ -1,5 +1,7 @@
 // The schema of a stream of entity state: its collections, and how their values are validated.
 
+import { inspect, types } from "node:util";
+
 import { InvalidArgumentError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
 import { Unsayable, escapePointer, stringify, textOf } from "./json.cjs";
@@ -22,7 +24,11 @@ export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 
 /** A collection of entities. */
 export interface CollectionDefinition {
-  /** How its values are validated. */
+  /**
+   * How its values are validated. A Standard Schema has to answer at once: what it throws refuses the
+   * value, as the `cause` of the receipt's error, and one that waits is refused itself, where it is
+   * declared if it says so (valibot), else by `upsert`.
+   */
   readonly schema: StandardSchema | JsonSchema;
   /** The `type` of its events. */
   readonly type: string;
@@ -42,13 +48,11 @@ export type InferInput<S> = S extends {
     : Input
   : object;
 
-type Validate = StandardSchema["~standard"]["validate"];
-
 /** A collection ready to validate. */
 export interface Collection {
   readonly primaryKey: string;
   /** Missing if the core validates. */
-  readonly validate: Validate | undefined;
+  readonly validator: Validator | undefined;
 }
 
 const TOKEN = Symbol("defineStreamSchema");
@@ -79,9 +83,9 @@ export class StreamSchema<C extends Collections = Collections> {
     const { schema, type, primaryKey } = definition;
     if (typeof type !== "string") throw wrong("has no `type`");
     if (typeof primaryKey !== "string") throw wrong("has no `primaryKey`");
-    const validate = validatorOf(schema);
+    const validator = validatorOf(schema, wrong);
     let text: string | undefined;
-    if (validate === undefined) {
+    if (validator === undefined) {
       if (typeof schema !== "boolean" && !isRecord(schema)) {
         throw wrong("has no `schema`: neither a Standard Schema nor a JSON Schema");
       }
@@ -92,7 +96,7 @@ export class StreamSchema<C extends Collections = Collections> {
       }
     }
     calling(() => this.#native.add(name, type, primaryKey, text));
-    this.#ready.set(name, { primaryKey, validate });
+    this.#ready.set(name, { primaryKey, validator });
   }
 
   /** @internal */
@@ -112,37 +116,91 @@ export function defineStreamSchema<C extends Collections>(collections: C): Strea
   return new StreamSchema(TOKEN, collections);
 }
 
-function validatorOf(schema: unknown): Validate | undefined {
+const ASYNCHRONOUS = "validates asynchronously, `upsert` does not wait: validate before it";
+
+/** A validator outside the core. */
+export interface Validator {
+  validate(value: unknown): unknown;
+  /** The verdict of its own synchronous way, where it has one; undefined where that does not do. */
+  again?: (value: unknown) => Verdict | undefined;
+}
+
+/** The validator of a Standard Schema; undefined for anything else. Throws for one that waits. */
+function validatorOf(schema: unknown, wrong: (what: string) => Error): Validator | undefined {
   // arktype's schemas are functions.
   if ((typeof schema !== "object" && typeof schema !== "function") || schema === null) {
     return undefined;
   }
   const standard = (schema as Partial<StandardSchema>)["~standard"];
   if (typeof standard?.validate !== "function") return undefined;
-  return (value) => standard.validate(value);
+  // valibot says so of its schemas.
+  const { async, safeParse } = schema as { async?: unknown; safeParse?: unknown };
+  if (types.isAsyncFunction(standard.validate) || async === true) throw wrong(ASYNCHRONOUS);
+  const validate = (value: unknown): unknown => standard.validate(value);
+  if (standard.vendor !== "zod" || typeof safeParse !== "function") return { validate };
+  return { validate, again: (value) => zodVerdict(schema as ZodSchema, value) };
 }
 
-/** The validated value, or the issues the validator found. */
-export type Verdict = { readonly value: unknown } | { readonly issues: Issue[] };
+interface ZodSchema {
+  safeParse(value: unknown, how: { jitless: true }): { data?: unknown; error?: { issues?: unknown } };
+}
 
-/** Asks a Standard Schema. An exception is an issue; a promise is a wrong schema. */
-export function validated(name: string, validate: Validate, value: unknown): Verdict {
+/**
+ * What zod's synchronous parse says, which throws where a transform or refinement does. Its Standard
+ * Schema answers with a promise there, which is still pending although it will be rejected.
+ */
+function zodVerdict(schema: ZodSchema, value: unknown): Verdict | undefined {
   try {
-    return verdictOf(name, validate(value));
+    // What zod compiles stumbles over promises in ways of its own.
+    const { data, error } = schema.safeParse(value, { jitless: true });
+    return error === undefined ? { value: data } : { issues: issuesOf(error.issues) };
+  } catch (thrown) {
+    // The exception by which it says that it would have to wait.
+    return textOf(thrown).includes(".parseAsync") ? undefined : thrownVerdict(thrown);
+  }
+}
+
+/** The validated value, or the issues the validator found, and what it threw. */
+export type Verdict =
+  | { readonly value: unknown }
+  | { readonly issues: Issue[]; readonly thrown?: { readonly cause: unknown } };
+
+/** Asks a Standard Schema. An exception is an issue; a promise that may be fulfilled is no answer. */
+export function validated(name: string, validator: Validator, value: unknown): Verdict {
+  try {
+    const result = validator.validate(value);
+    return isThenable(result) ? promised(name, validator, value, result) : verdictOf(result);
   } catch (thrown) {
     if (thrown instanceof InvalidArgumentError) throw thrown;
-    return { issues: [{ path: "", message: textOf(thrown) }] };
+    return thrownVerdict(thrown);
   }
 }
 
-function verdictOf(name: string, result: unknown): Verdict {
-  if (isThenable(result)) {
-    Promise.resolve(result).catch(() => undefined);
-    throw invalidArgument(
-      "schema",
-      `collection \`${name}\` validates asynchronously, upsert does not wait: validate before it`,
-    );
-  }
+function thrownVerdict(cause: unknown): Verdict {
+  return { issues: [{ path: "", message: textOf(cause) }], thrown: { cause } };
+}
+
+/**
+ * The verdict where a validator gave a promise. A rejected one stands for an exception: zod gives one
+ * where a transform or a refinement throws.
+ */
+function promised(
+  name: string,
+  validator: Validator,
+  value: unknown,
+  result: PromiseLike<unknown>,
+): Verdict {
+  Promise.resolve(result).catch(() => undefined); // nobody else waits for it
+  const again = validator.again?.(value);
+  if (again !== undefined) return again;
+  // A promise tells its state to nobody but the inspector.
+  const shown = types.isPromise(result) ? inspect(result, { depth: 0, customInspect: false }) : "";
+  const rejected = /^[^{]*\{\s*<rejected>\s*(.*)/.exec(shown);
+  if (rejected !== null) return { issues: [{ path: "", message: `the validator rejected: ${rejected[1]}` }] };
+  throw invalidArgument("schema", `collection \`${name}\` ${ASYNCHRONOUS}`);
+}
+
+function verdictOf(result: unknown): Verdict {
   if (typeof result !== "object" || result === null) {
     return { issues: [{ path: "", message: "the validator gave no result" }] };
   }

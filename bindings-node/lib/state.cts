@@ -1,6 +1,6 @@
 // The writer of entity state: one per stream path in a process.
 
-import { calling, invalidArgument } from "./errors.cjs";
+import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
 import { Unsayable, isSerialised, stringify } from "./json.cjs";
 import {
@@ -253,12 +253,15 @@ export class StateProducer<C extends Collections = Collections> {
     if (collection === undefined) return this.#receipt(this.#native.upserter(String(name))("{}"));
     let payload: Payload;
     try {
-      if (collection.validate === undefined) {
+      if (collection.validator === undefined) {
         payload = isSerialised(given) ? given : stringify(given);
       } else {
         const value = isSerialised(given) ? parse(given) : given;
-        const verdict = validated(name, collection.validate, value);
-        if ("issues" in verdict) return this.#invalid(name, collection, value, verdict.issues);
+        const verdict = validated(name, collection.validator, value);
+        if ("issues" in verdict) {
+          const { issues, thrown } = verdict;
+          return because(thrown, () => this.#invalid(name, collection, value, issues));
+        }
         // Text that the validator left unchanged stays as it is, byte for byte.
         const untouched = isSerialised(given) && verdict.value === value;
         payload = untouched ? given : stringify(verdict.value);
@@ -332,6 +335,23 @@ function keyOf(value: unknown, { primaryKey }: Collection): string | undefined {
   }
   if (typeof key === "string" && key !== "") return key;
   return typeof key === "number" || typeof key === "boolean" ? String(key) : undefined;
+}
+
+/** Makes what a validator threw the cause of the refusal's error, thrown or in the receipt. */
+function because(thrown: { readonly cause: unknown } | undefined, refuse: () => Receipt): Receipt {
+  const explain = (error: unknown): void => {
+    if (thrown === undefined || !(error instanceof DurstreamError)) return;
+    const { cause: value } = thrown;
+    Object.defineProperty(error, "cause", { value, configurable: true, writable: true });
+  };
+  try {
+    const receipt = refuse();
+    explain(receipt.refusal?.error);
+    return receipt;
+  } catch (error) {
+    explain(error);
+    throw error;
+  }
 }
 
 /** Text that is no JSON: a validator outside the core refuses it as the core does. */
