@@ -75,7 +75,9 @@ pub use requests::operations::Metadata;
 pub use runtime::exit::set_exit_timeout;
 #[doc(hidden)]
 pub use runtime::fork::uncut;
-pub use runtime::lifecycle::{flush_all, pending_count, shutdown};
+pub use runtime::lifecycle::{
+    behind_reports, flush_all, is_idle, is_told, pending_count, shutdown, stop_all,
+};
 #[doc(hidden)]
 pub use runtime::log::log_to_stderr;
 pub use runtime::log::{LogLevel, set_log_sink};

@@ -4,7 +4,7 @@
 //! all work know nothing else of it.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -138,6 +138,49 @@ pub fn pending_count() -> u64 {
 
 fn pending_in(works: &[Arc<dyn Work>]) -> u64 {
     works.iter().map(|work| work.pending()).sum()
+}
+
+/// A report on its way to a callback of the host's, which the process has still to call.
+pub(crate) struct Telling(&'static AtomicUsize);
+
+static TELLING: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::default);
+
+impl Telling {
+    /// Begins before the writes that are reported count as settled.
+    pub(crate) fn begin() -> Self {
+        let count = TELLING.get();
+        count.fetch_add(1, Ordering::AcqRel);
+        Telling(count)
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Whether this process has nothing under way: no write is pending, no stream is being ended, and no
+/// report waits for its callback.
+pub fn is_idle() -> bool {
+    works().iter().all(|work| work.is_settled()) && is_told()
+}
+
+/// Whether no report waits for its callback in this process.
+pub fn is_told() -> bool {
+    TELLING.get().load(Ordering::Acquire) == 0
+}
+
+/// Ends every producer of this process now: what is pending settles as `cancelled` or
+/// `delivery-unknown` and is reported. Waits for nothing; the library's threads stay, and a later
+/// open works.
+pub fn stop_all() {
+    works().iter().for_each(|work| work.stop_now());
+}
+
+/// Calls back on the dispatcher thread, behind the reports that wait there; at once if there is none.
+pub fn behind_reports(callback: impl FnOnce() + Send + 'static) {
+    Pending::ready(Ok(())).on_dispatcher(move |_| callback());
 }
 
 /// Waits until every write accepted so far, by any producer of this process, is settled, and every

@@ -11,6 +11,7 @@ use crate::delivery::engine::Engine;
 use crate::error::Error;
 use crate::outcome::{Outcome, Status};
 use crate::reason::Reason;
+use crate::runtime::lifecycle::Telling;
 use crate::runtime::log;
 
 /// What happens to the room that a settled batch had reserved.
@@ -35,7 +36,8 @@ impl Engine {
         let end = outcome.error.as_ref().and_then(|_| self.end_notice());
         let report = self.listeners.report(batch, &outcome, end);
         let released = room == Room::Released;
-        let held = report.as_ref().map_or(0, Report::cost);
+        let report = report.map(|report| (report, Telling::begin()));
+        let held = report.as_ref().map_or(0, |(report, _)| report.cost());
         let due = {
             let mut book = self.book();
             // Reserved until the host has seen the report, and before the rest is free for others.
@@ -77,9 +79,10 @@ impl Engine {
     }
 
     /// Delivers a report on the dispatcher thread; the room it `held` is free after that.
-    fn dispatch(self: &Arc<Self>, report: Report, held: u64) {
+    fn dispatch(self: &Arc<Self>, (report, telling): (Report, Telling), held: u64) {
         let engine = self.clone();
         self.runtime().dispatch(move || {
+            let _until_told = telling;
             report.deliver();
             if held > 0 {
                 engine.release(held);
