@@ -34,7 +34,8 @@ export type {
 } from "./schema.cjs";
 export { Receipt } from "./receipt.cjs";
 export type { Outcome, Reason, Status } from "./receipt.cjs";
-export { flushAll, pendingCount, setBufferBudget, setExitTimeout, shutdown } from "./lifecycle.cjs";
+export { setExitTimeout } from "./exit.cjs";
+export { flushAll, pendingCount, setBufferBudget, shutdown } from "./lifecycle.cjs";
 export type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 export type { HeaderFunction, HeaderValue } from "./header.cjs";
 export type {

@@ -1,45 +1,13 @@
-// The process around the producers: pending writes at its end, and the end of everything.
+// All producers of the process, and what each says of itself.
 
 import { calling, errorFrom, invalidArgument } from "./errors.cjs";
 import type { DurstreamError } from "./errors.cjs";
 import { native } from "./native.cjs";
-import type { NativeCallback, NativeWriter } from "./native.cjs";
-import type { OnError } from "./options.cjs";
-import { isError, isThenable, ownBytes } from "./realms.cjs";
-import { outcomeFrom } from "./receipt.cjs";
-import type { OutcomeFields } from "./receipt.cjs";
-import { setImmediate } from "./timers.cjs";
+import type { NativeWriter } from "./native.cjs";
 import { checkTimeout, optionsOf, valueOf } from "./wait.cjs";
 
 const SHUTDOWN_MS = 3000;
 const LONGEST_MS = 2 ** 32 - 1;
-
-/** How long pending writes get when nothing else keeps Node alive. */
-let exitTimeoutMs = 3000;
-let watching = false;
-
-/** Flushes pending writes before Node ends. Called at the first open. */
-export function flushBeforeExit(): void {
-  if (watching) return;
-  watching = true;
-  let gaveUp = false;
-  process.on("beforeExit", () => {
-    if (gaveUp || native.pendingCount() === 0) return;
-    flushAll({ timeoutMs: exitTimeoutMs }).catch(() => {
-      gaveUp = true; // the core has said how many
-    });
-  });
-}
-
-/**
- * Sets how long pending writes get once nothing else keeps Node alive, in milliseconds: 3 000 until
- * set; with 0 it does not wait. A line on standard error says how many writes are given up.
- * `process.exit` waits for nothing.
- */
-export function setExitTimeout(timeoutMs: number): void {
-  checkTimeout(timeoutMs);
-  exitTimeoutMs = timeoutMs;
-}
 
 /** Writes of this process accepted and not settled, over all producers. */
 export function pendingCount(): number {
@@ -53,9 +21,8 @@ export function pendingCount(): number {
 export async function flushAll(options: { timeoutMs?: number } = {}): Promise<void> {
   const { timeoutMs = LONGEST_MS } = optionsOf(options);
   checkTimeout(timeoutMs);
-  const text = await calling(() => native.flushAll(Math.min(timeoutMs, LONGEST_MS)));
-  await turn();
-  valueOf<null>(text);
+  const wait = calling(() => native.flushAll(Math.min(timeoutMs, LONGEST_MS)));
+  valueOf<null>(await wait.done());
 }
 
 /**
@@ -66,7 +33,7 @@ export async function shutdown(options: { timeoutMs?: number } = {}): Promise<vo
   const { timeoutMs = SHUTDOWN_MS } = optionsOf(options);
   checkTimeout(timeoutMs);
   const text = await calling(() => native.shutdown(Math.min(timeoutMs, LONGEST_MS)));
-  await turn();
+  await native.told().done();
   valueOf<null>(text);
 }
 
@@ -82,52 +49,6 @@ export function setBufferBudget(bytes: number): void {
     throw invalidArgument("bytes", "`bytes` takes a whole number from 0 to 2^53 - 1");
   }
   native.setBufferBudget(bytes);
-}
-
-/** Lets the event loop run the callbacks that the core has queued for it. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** Waits for work that may fail; `onError` is called for its writes before the wait ends. */
-export async function reporting<T>(
-  writer: NativeWriter,
-  onError: OnError | undefined,
-  work: Promise<T>,
-): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (onError !== undefined) {
-      await writer.told();
-      await turn();
-    }
-    throw error;
-  }
-}
-
-/** The callback of the core for failures. No exception of `onError` gets further. */
-export function nativeCallback(onError: OnError | undefined): NativeCallback | undefined {
-  if (onError === undefined) return undefined;
-  return (text, payload) => {
-    try {
-      const { id, outcome: fields } = JSON.parse(text) as { id: number; outcome: OutcomeFields };
-      const outcome = outcomeFrom(fields);
-      const result: unknown = onError(outcome.error as DurstreamError, {
-        id,
-        payload: ownBytes(payload),
-        outcome,
-      });
-      if (isThenable(result)) Promise.resolve(result).catch(warnOf);
-    } catch (thrown) {
-      warnOf(thrown);
-    }
-  };
-}
-
-function warnOf(thrown: unknown): void {
-  const text = isError(thrown) ? (thrown.stack ?? thrown.message) : String(thrown);
-  process.emitWarning(`an onError callback failed: ${text}`, "DurstreamWarning");
 }
 
 /** The state of a producer at one instant. */

@@ -18,6 +18,19 @@ export type Payload = string | Uint8Array;
 export type NativeWrite = (message: Payload) => Written;
 export type NativeCallback = (text: string, payload: Uint8Array) => void;
 
+/** A callback, and the number by which its failures are found. */
+export interface NativeListener {
+  number: number;
+  call: NativeCallback;
+}
+
+/** A failure that the event loop did not come to. */
+export interface NativeFailure {
+  readonly number: number;
+  readonly text: string;
+  readonly payload: Uint8Array;
+}
+
 /** Takes a header's value for one request, once. */
 export interface NativeAnswer {
   give(value: string): void;
@@ -94,7 +107,6 @@ export interface NativeWriter {
   stop(): void;
   snapshot(): string;
   stats(): string;
-  told(): Promise<string>;
   readonly producerId: string;
   readonly url: string;
 }
@@ -133,14 +145,22 @@ export interface Native {
     stream: NativeStream,
     id: string,
     given: Given,
-    onError?: NativeCallback,
+    onError?: NativeListener,
   ) => NativeProducer;
   Schema: new () => NativeSchema;
-  State: new (schema: NativeSchema, given: Given, onError?: NativeCallback) => NativeState;
+  State: new (schema: NativeSchema, given: Given, onError?: NativeListener) => NativeState;
   vocabulary(): string;
   pendingCount(): number;
   setBufferBudget(bytes: number): void;
-  flushAll(timeoutMs: number): Promise<string>;
+  /** Ends, too, only once `onError` was called for what was not delivered. */
+  flushAll(timeoutMs: number): NativeWait;
+  /** Waits until `onError` was called for every failure so far. */
+  told(): NativeWait;
+  isIdle(): boolean;
+  isTold(): boolean;
+  stopAll(): void;
+  endNow(isTold: boolean): void;
+  takeFailures(): NativeFailure[];
   shutdown(timeoutMs: number): Promise<string>;
 }
 

@@ -3,14 +3,9 @@
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
 import { Unsayable, isSerialised, stringify } from "./json.cjs";
-import {
-  closeResult,
-  flushBeforeExit,
-  nativeCallback,
-  reporting,
-  snapshotOf,
-  statsOf,
-} from "./lifecycle.cjs";
+import { endsHere, flushBeforeExit } from "./exit.cjs";
+import { listenerOf, reporting } from "./failures.cjs";
+import { closeResult, snapshotOf, statsOf } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeReceipts, NativeState, NativeWait, NativeWrite, Payload, Written } from "./native.cjs";
@@ -70,6 +65,7 @@ export class StateProducer<C extends Collections = Collections> {
       throw invalidArgument("options", "open a state producer with createDurableStream");
     }
     this.#native = state;
+    endsHere(state);
     this.#receipts = state.receipts();
     this.#schema = schema;
     this.#own = own;
@@ -84,7 +80,7 @@ export class StateProducer<C extends Collections = Collections> {
     const schema = StreamSchema.native(options.schema);
     const [signal, onError] = [signalOf(options.signal), onErrorOf(options.onError)];
     const own: Own = { schema: options.schema, signal, onError };
-    const state = calling(() => new native.State(schema, given, nativeCallback(onError)));
+    const state = calling(() => new native.State(schema, given, listenerOf(onError)));
     const { url } = state;
     const handles = (opened.get(url) ?? []).filter((handle) => handle.deref() !== undefined);
     const known = handles
@@ -302,7 +298,7 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {
-    return reporting(this.#native, this.#own.onError, settled<T>(what, start, options));
+    return reporting(this.#own.onError, settled<T>(what, start, options));
   }
 }
 

@@ -2,11 +2,12 @@
 
 import { calling, errorFrom, invalidArgument, notSupported } from "./errors.cjs";
 import type { ErrorFields } from "./errors.cjs";
+import { flushBeforeExit } from "./exit.cjs";
 import { appendAll, iteratorOf } from "./sink.cjs";
 import type { Source } from "./sink.cjs";
 import { Unsayable, serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
-import { closeResult, flushBeforeExit } from "./lifecycle.cjs";
+import { closeResult } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeStream, NativeWait, Payload } from "./native.cjs";

@@ -3,13 +3,9 @@
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable, isSerialised, serialise, stringifyAny, stringifyPlain } from "./json.cjs";
 import type { Message } from "./json.cjs";
-import {
-  closeResult,
-  nativeCallback,
-  reporting,
-  snapshotOf,
-  statsOf,
-} from "./lifecycle.cjs";
+import { endsHere } from "./exit.cjs";
+import { listenerOf, reporting } from "./failures.cjs";
+import { closeResult, snapshotOf, statsOf } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeProducer, NativeStream, NativeWait, NativeWrite } from "./native.cjs";
@@ -40,8 +36,9 @@ export class Writer {
     const signal = signalOf(options.signal);
     this.#onError = onErrorOf(options.onError);
     this.#json = target.takesValues;
-    const callback = nativeCallback(this.#onError);
-    const own = calling(() => new native.Producer(target, producerId, given, callback));
+    const listener = listenerOf(this.#onError);
+    const own = calling(() => new native.Producer(target, producerId, given, listener));
+    endsHere(own);
     this.#native = own;
     this.#append = own.appender();
     this.#appendJson = own.jsonAppender();
@@ -222,7 +219,7 @@ export class Writer {
   }
 
   #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {
-    return reporting(this.#native, this.#onError, settled<T>(what, start, options));
+    return reporting(this.#onError, settled<T>(what, start, options));
   }
 }
 

@@ -15,5 +15,6 @@ pub mod schema;
 pub mod sink;
 pub mod state;
 pub mod stream;
+pub mod thread;
 pub mod wait;
 pub mod write;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use napi::bindgen_prelude::{AsyncTask, Object};
+use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Task};
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::crossing::settled;
-use crate::wait::promise;
+use crate::crossing::{guarded, settled};
+use crate::failure::LeftFailure;
+use crate::thread::Here;
+use crate::wait::Wait;
 
 /// The facade has an end of its own: once Node has ended, no callback can run.
 #[napi_derive::module_init]
@@ -31,12 +33,70 @@ pub fn set_buffer_budget(bytes: f64) {
 
 /// Waits until everything accepted is settled, and then until `onError` was called for it.
 #[napi]
-pub fn flush_all(env: &Env, timeout_ms: u32) -> napi::Result<Object<'_>> {
-    let timeout = Duration::from_millis(timeout_ms.into());
-    promise(env, |done| {
-        durstream_core::flush_all(timeout)
-            .on_dispatcher(move |result| done(settled(result, |()| Value::Null)));
+pub fn flush_all(timeout_ms: u32) -> napi::Result<Wait> {
+    guarded(|| {
+        let (here, timeout) = (Here::get(), Duration::from_millis(timeout_ms.into()));
+        let flushed = durstream_core::flush_all(timeout);
+        Ok(Wait::of(async move {
+            let result = flushed.await;
+            here.told().await;
+            settled(result, |()| Value::Null)
+        }))
     })
+}
+
+/// Waits until `onError` was called for every failure so far.
+#[napi]
+pub fn told() -> napi::Result<Wait> {
+    guarded(|| {
+        let told = Here::get().told();
+        Ok(Wait::of(async move {
+            told.await;
+            settled(Ok(()), |()| Value::Null)
+        }))
+    })
+}
+
+/// Whether nothing is under way: no write, no end of a stream, no failure to this thread.
+#[napi]
+pub fn is_idle() -> bool {
+    durstream_core::is_idle() && Here::get().is_idle()
+}
+
+/// Whether no failure is under way to this thread.
+#[napi]
+pub fn is_told() -> bool {
+    durstream_core::is_told() && Here::get().is_idle()
+}
+
+/// Ends every producer of the process; what is pending is given up.
+#[napi]
+pub fn stop_all() -> napi::Result<()> {
+    guarded(|| {
+        durstream_core::stop_all();
+        Ok(())
+    })
+}
+
+/// Gives up everything at once, where the event loop has ended: blocks for moments. If there is
+/// somebody to be told, the failures of this thread can be taken then. The log has how many there are.
+#[napi]
+pub fn end_now(is_told: bool) -> napi::Result<()> {
+    guarded(|| {
+        if is_told {
+            Here::get().unbound();
+            let _ = durstream_core::shutdown(Duration::ZERO);
+        } else {
+            let _ = durstream_core::flush_all(Duration::ZERO).wait();
+        }
+        Ok(())
+    })
+}
+
+/// The failures of this thread that the event loop did not come to.
+#[napi]
+pub fn take_failures() -> napi::Result<Vec<LeftFailure>> {
+    guarded(|| Ok(Here::get().take()))
 }
 
 /// The core's shutdown, which blocks, on one of Node's own worker threads.

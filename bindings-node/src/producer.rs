@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use durstream_core::IdempotentProducer;
-use napi::Env;
-use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::crossing::{self, Payload, Written, bytes, closed, guarded, outcome, report, written};
-use crate::failure::{Callback, callback};
+use crate::failure::{Listener, callback};
 use crate::options::Given;
 use crate::stream::Stream;
-use crate::wait::{NO_WRITE, Wait, told};
+use crate::wait::Wait;
 use crate::write::Writer;
 
 /// A producer on a stream.
@@ -39,7 +37,7 @@ impl Producer {
         stream: &Stream,
         id: String,
         given: Given<'_>,
-        on_error: Option<Callback<'_>>,
+        on_error: Option<Listener<'_>>,
     ) -> napi::Result<Self> {
         let (options, callbacks) = (given.options()?, callback(on_error)?);
         guarded(|| {
@@ -139,12 +137,6 @@ impl Producer {
     #[napi]
     pub fn stats(&self) -> napi::Result<String> {
         guarded(|| Ok(crossing::stats(&self.producer.stats())))
-    }
-
-    /// Resolves once every failure so far was handed to `onError`.
-    #[napi]
-    pub fn told<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
-        told(env, self.producer.wait(NO_WRITE))
     }
 
     /// The producer id as sent.

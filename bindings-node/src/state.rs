@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use durstream_core::{Issue, Reason, StateProducer, create_durable_stream_with};
-use napi::Env;
-use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use serde_json::Value;
 
 use crate::crossing::{self, Written, closed, guarded, outcome, report, written};
-use crate::failure::{Callback, callback};
+use crate::failure::{Listener, callback};
 use crate::options::Given;
 use crate::schema::Schema;
-use crate::wait::{NO_WRITE, Wait, told};
+use crate::wait::Wait;
 use crate::write::Writer;
 
 /// One holder of a state producer. JavaScript's collector lets it go at the latest; its receipts
@@ -50,7 +48,7 @@ impl State {
     pub fn new(
         schema: &Schema,
         given: Given<'_>,
-        on_error: Option<Callback<'_>>,
+        on_error: Option<Listener<'_>>,
     ) -> napi::Result<Self> {
         let (options, callbacks) = (given.options()?, callback(on_error)?);
         guarded(|| {
@@ -164,12 +162,6 @@ impl State {
     #[napi]
     pub fn stats(&self) -> napi::Result<String> {
         guarded(|| Ok(crossing::stats(&self.producer.stats())))
-    }
-
-    /// Resolves once every failure so far was handed to `onError`.
-    #[napi]
-    pub fn told<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
-        told(env, self.producer.wait(NO_WRITE))
     }
 
     /// The producer id as sent.

@@ -125,24 +125,3 @@ impl Wait {
         resolve(deferred, String::new());
     }
 }
-
-/// A promise of text that comes from another thread.
-pub fn promise<'env>(
-    env: &'env Env,
-    start: impl FnOnce(Box<dyn FnOnce(String) + Send>),
-) -> napi::Result<Object<'env>> {
-    let (deferred, promise) = env.create_deferred::<String, Resolver>()?;
-    start(Box::new(move |text| resolve(Some(deferred), text)));
-    Ok(promise)
-}
-
-/// An id that no write has: a wait for it ends at once.
-pub const NO_WRITE: u64 = 0;
-
-/// A promise that takes its turn on the dispatcher, behind the failures that wait there.
-pub fn told<'env, T: Send + 'static>(
-    env: &'env Env,
-    over: Pending<T>,
-) -> napi::Result<Object<'env>> {
-    promise(env, |done| over.on_dispatcher(move |_| done(String::new())))
-}
