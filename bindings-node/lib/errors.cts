@@ -39,6 +39,14 @@ export interface ErrorFields {
   cause?: ErrorFields;
 }
 
+/** The fields of an error; tests make theirs of a text alone, as of any error. */
+function fieldsOf(given: ErrorFields | string | undefined, name: string): ErrorFields {
+  if (typeof given === "object") return given;
+  const words = name.replace(/Error$/, "").replace(/(?<=[a-z])(?=[A-Z])/g, "_");
+  const code = words.toUpperCase();
+  return { name, code, message: String(given ?? ""), retryable: false, definite: false };
+}
+
 /** The base class of every error of this library. */
 export class DurstreamError extends Error {
   /** The kind as a constant, e.g. `STALE_EPOCH`. */
@@ -57,9 +65,10 @@ export class DurstreamError extends Error {
   declare receipts?: readonly Receipt[];
 
   /** @internal */
-  constructor(fields: ErrorFields) {
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    const fields = fieldsOf(given, new.target.name);
     const { message: text } = fields;
-    const options = fields.cause === undefined ? undefined : { cause: errorFrom(fields.cause) };
+    const options = fields.cause === undefined ? more : { cause: errorFrom(fields.cause) };
     super(fields.url ? `${text} (${fields.url})` : text, options);
     Object.defineProperty(this, "name", { value: fields.name, configurable: true, writable: true });
     this.code = fields.code;
@@ -77,8 +86,9 @@ export class InvalidArgumentError extends DurstreamError {
   readonly option: string;
 
   /** @internal */
-  constructor(fields: ErrorFields) {
-    super(fields);
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    super(given, more);
+    const fields = Object(given) as ErrorFields;
     this.option = fields.option ?? "";
   }
 }
@@ -93,8 +103,9 @@ export class ValidationError extends DurstreamError {
   readonly issues: readonly Issue[];
 
   /** @internal */
-  constructor(fields: ErrorFields) {
-    super(fields);
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    super(given, more);
+    const fields = Object(given) as ErrorFields;
     this.collection = fields.collection ?? "";
     this.key = fields.key ?? undefined;
     this.issues = fields.issues ?? [];
@@ -114,8 +125,9 @@ export class StaleEpochError extends DurstreamError {
   readonly currentEpoch: number;
 
   /** @internal */
-  constructor(fields: ErrorFields) {
-    super(fields);
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    super(given, more);
+    const fields = Object(given) as ErrorFields;
     this.currentEpoch = fields.current_epoch ?? Number.NaN;
   }
 }
@@ -128,8 +140,9 @@ export class SequenceGapError extends DurstreamError {
   readonly receivedSeq: number;
 
   /** @internal */
-  constructor(fields: ErrorFields) {
-    super(fields);
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    super(given, more);
+    const fields = Object(given) as ErrorFields;
     this.expectedSeq = fields.expected_seq ?? Number.NaN;
     this.receivedSeq = fields.received_seq ?? Number.NaN;
   }
@@ -144,8 +157,9 @@ export class StreamClosedError extends DurstreamError {
   readonly finalOffset: string | undefined;
 
   /** @internal */
-  constructor(fields: ErrorFields) {
-    super(fields);
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    super(given, more);
+    const fields = Object(given) as ErrorFields;
     this.finalOffset = fields.final_offset ?? undefined;
   }
 }
@@ -190,8 +204,9 @@ export class DeliveryError extends DurstreamError {
   declare readonly cause: DurstreamError;
 
   /** @internal */
-  constructor(fields: ErrorFields) {
-    super(fields);
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    super(given, more);
+    const fields = Object(given) as ErrorFields;
     this.delivered = fields.delivered ?? 0;
     this.undelivered = fields.undelivered ?? 0;
   }
@@ -283,6 +298,14 @@ export function calling<T>(call: () => T): T {
   }
 }
 
+/** What the addon's glue says of an argument: the facade has let something through. */
+function internal(thrown: Error): InternalError {
+  const fixed = { name: "InternalError", code: "INTERNAL", retryable: false, definite: false };
+  const error = new InternalError({ ...fixed, message: bounded(thrown.message) });
+  Object.defineProperty(error, "cause", { value: thrown, configurable: true, writable: true });
+  return error;
+}
+
 function errorOf(thrown: unknown): unknown {
   // The addon's exceptions are of the realm that loaded it first.
   const text = isError(thrown) ? thrown.message : String(thrown);
@@ -290,7 +313,7 @@ function errorOf(thrown: unknown): unknown {
   try {
     fields = JSON.parse(text) as ErrorFields;
   } catch {
-    return thrown;
+    return isError(thrown) && "code" in thrown ? internal(thrown) : thrown;
   }
   return errorFrom(fields);
 }

@@ -10,6 +10,8 @@ import { checkTimeout } from "./wait.cjs";
 
 /** How long pending writes get when nothing else keeps Node alive. */
 let exitTimeoutMs = 3000;
+/** As good as no limit, and what a timer and the core take. */
+const LONGEST_MS = 2 ** 31 - 1 - 1000;
 /** How long it takes at most to give up what is left, and to tell `onError`. */
 const TELLING_MS = 1000;
 
@@ -24,7 +26,7 @@ const TELLING_MS = 1000;
  */
 export function setExitTimeout(timeoutMs: number): void {
   checkTimeout(timeoutMs);
-  exitTimeoutMs = timeoutMs;
+  exitTimeoutMs = Math.min(timeoutMs, LONGEST_MS);
 }
 
 /** This thread's producers, which end with it. Those that were collected deliver what they took. */

@@ -56,8 +56,8 @@ export function stringifyAny(value: unknown): string {
   if (isBinary(value)) throw new Unsayable(`JSON cannot say ${nameOf(value)}`);
   let text: string | undefined;
   try {
+    refuseLosses(value); // it says where, JSON.stringify does not
     text = JSON.stringify(value);
-    if (text !== undefined) refuseLosses(value);
   } catch (thrown) {
     throw thrown instanceof Unsayable ? thrown : new Unsayable(textOf(thrown));
   }
@@ -132,6 +132,7 @@ function refuseLosses(value: unknown): void {
 function lossOf(before: unknown, after: unknown, inArray: boolean): string | undefined {
   if (types.isDate(before) && !isValidDate(before)) return "an invalid Date";
   if (isBinary(before)) return nameOf(before);
+  if (typeof after === "bigint") return "a bigint";
   const number = types.isNumberObject(after) ? Number(after) : after;
   if (typeof number === "number" && !Number.isFinite(number)) return String(number);
   if (inArray && (typeof after === "function" || typeof after === "symbol")) return nameOf(after);
@@ -156,6 +157,12 @@ const IN_THE_ENGINE: readonly ((value: unknown) => boolean)[] = [
 
 function isBinary(value: unknown): boolean {
   return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
+}
+
+/** A value as error texts show it: short, and what it is rather than what is in it. */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
+  return ["number", "boolean"].includes(typeof value) ? String(value) : nameOf(value);
 }
 
 function nameOf(value: unknown): string {

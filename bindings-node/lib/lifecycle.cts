@@ -2,6 +2,7 @@
 
 import { calling, errorFrom, invalidArgument } from "./errors.cjs";
 import type { DurstreamError } from "./errors.cjs";
+import { shown } from "./json.cjs";
 import { native } from "./native.cjs";
 import type { NativeWriter } from "./native.cjs";
 import { checkTimeout, optionsOf, valueOf } from "./wait.cjs";
@@ -46,7 +47,8 @@ export async function shutdown(options: { timeoutMs?: number } = {}): Promise<vo
  */
 export function setBufferBudget(bytes: number): void {
   if (!Number.isSafeInteger(bytes) || bytes < 0) {
-    throw invalidArgument("bytes", "`bytes` takes a whole number from 0 to 2^53 - 1");
+    const text = `takes a whole number from 0 to 2^53 - 1, not ${shown(bytes)}`;
+    throw invalidArgument("bytes", `\`bytes\` ${text}`);
   }
   native.setBufferBudget(bytes);
 }

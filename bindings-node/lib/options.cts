@@ -4,6 +4,7 @@ import { invalidArgument, notSupported } from "./errors.cjs";
 import type { DurstreamError } from "./errors.cjs";
 import { headerFunction } from "./header.cjs";
 import type { HeaderValue } from "./header.cjs";
+import { shown } from "./json.cjs";
 import { optionTable } from "./names.cjs";
 import type { Given } from "./native.cjs";
 import { isUrl, isValidDate } from "./realms.cjs";
@@ -163,9 +164,15 @@ function settingOf(name: string, given: unknown): [string, string] {
 /** The richer types some options take in JavaScript. */
 function plain(name: string, value: unknown): unknown {
   if (name === "url" && isUrl(value)) return value.href;
-  if (name === "endpoints" && Array.isArray(value)) return value.join(",");
+  if (name === "endpoints" && Array.isArray(value)) return value.map(endpoint).join(",");
   if (name === "expiresAt" && isValidDate(value)) return value.toISOString();
   return value;
+}
+
+function endpoint(value: unknown): string {
+  if (isUrl(value)) return value.href;
+  if (typeof value === "string" && value !== "") return value;
+  throw invalidArgument("endpoints", `\`endpoints\` takes URLs as text, not ${shown(value)}`);
 }
 
 function unknownOption(name: string): Error {
@@ -175,11 +182,6 @@ function unknownOption(name: string): Error {
   );
   const hint = near === undefined ? "" : `; did you mean \`${near}\`?`;
   return invalidArgument(name, `there is no option \`${name}\`${hint}`);
-}
-
-function shown(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
-  return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
 /** Names and values, text or functions, from an object of them or from pairs. */
@@ -192,9 +194,13 @@ function pairsOf(option: string, what: string, given: unknown): [string, string 
   const found: [string, string | (() => unknown)][] = [];
   for (const pair of pairs) {
     const [name, value] = Array.isArray(pair) ? (pair as unknown[]) : [];
-    if (value === undefined && typeof name === "string") continue;
-    if (typeof name !== "string" || (typeof value !== "string" && typeof value !== "function")) {
-      throw invalidArgument(option, `the value of ${what} \`${String(name)}\` is not text`);
+    if (typeof name !== "string") {
+      // What it is may be a secret.
+      throw invalidArgument(option, `\`${option}\` takes an object of names and values, or pairs`);
+    }
+    if (value === undefined) continue;
+    if (typeof value !== "string" && typeof value !== "function") {
+      throw invalidArgument(option, `the value of ${what} \`${name}\` is not text`);
     }
     found.push([name, value as string | (() => unknown)]);
   }
@@ -210,5 +216,5 @@ export function liveOf(live: unknown): string {
 /** A callback, checked. */
 export function onErrorOf(value: unknown): OnError | undefined {
   if (value === undefined || typeof value === "function") return value as OnError | undefined;
-  throw invalidArgument("onError", "`onError` takes a function");
+  throw invalidArgument("onError", `\`onError\` takes a function, not ${shown(value)}`);
 }

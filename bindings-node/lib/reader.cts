@@ -1,6 +1,6 @@
 // Reading a stream.
 
-import { calling } from "./errors.cjs";
+import { calling, invalidArgument } from "./errors.cjs";
 import type { NativeChunk, NativeReader, NativeStep } from "./native.cjs";
 import { ownBytes } from "./realms.cjs";
 import { optionsOf, settled, signalOf } from "./wait.cjs";
@@ -16,6 +16,8 @@ export interface ReadOptions {
   signal?: AbortSignal | undefined;
 }
 
+const TOKEN = Symbol("read");
+
 /** A part of a stream; never empty. On a JSON stream its messages are whole. */
 export class Chunk {
   readonly #native: NativeChunk;
@@ -28,7 +30,8 @@ export class Chunk {
   readonly streamClosed: boolean;
 
   /** @internal */
-  constructor(chunk: NativeChunk) {
+  constructor(token: symbol, chunk: NativeChunk) {
+    if (token !== TOKEN) throw invalidArgument("chunk", "a Chunk comes from a StreamReader");
     this.#native = chunk;
     this.offset = chunk.offset;
     this.upToDate = chunk.upToDate;
@@ -69,7 +72,10 @@ export class StreamReader implements AsyncIterable<Chunk> {
   readonly #signal: AbortSignal | undefined;
 
   /** @internal */
-  constructor(reader: NativeReader, signal: AbortSignal | undefined) {
+  constructor(token: symbol, reader: NativeReader, signal: AbortSignal | undefined) {
+    if (token !== TOKEN) {
+      throw invalidArgument("stream", "a StreamReader comes from the `read` of a DurableStream");
+    }
     this.#native = reader;
     this.#signal = signal;
   }
@@ -90,7 +96,12 @@ export class StreamReader implements AsyncIterable<Chunk> {
     };
     await settled<boolean>("the read", start, { signal: signalOf(signal), timeoutMs });
     const chunk = step?.take();
-    return chunk ? new Chunk(chunk) : undefined;
+    return chunk ? new Chunk(TOKEN, chunk) : undefined;
+  }
+
+  /** @internal */
+  static of(reader: NativeReader, signal: AbortSignal | undefined): StreamReader {
+    return new StreamReader(TOKEN, reader, signal);
   }
 
   /** The chunks up to the stream's present end; may be asked for again. */

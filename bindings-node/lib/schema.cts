@@ -4,7 +4,7 @@ import { inspect, types } from "node:util";
 
 import { InvalidArgumentError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
-import { Unsayable, escapePointer, stringify, textOf } from "./json.cjs";
+import { Unsayable, escapePointer, shown, stringify, textOf } from "./json.cjs";
 import { native } from "./native.cjs";
 import type { NativeSchema } from "./native.cjs";
 import { isRecord, isThenable } from "./realms.cjs";
@@ -68,7 +68,8 @@ export class StreamSchema<C extends Collections = Collections> {
   constructor(token: symbol, collections: C) {
     if (token !== TOKEN) throw invalidArgument("schema", "make a schema with defineStreamSchema");
     if (typeof collections !== "object" || collections === null) {
-      throw invalidArgument("schema", "the schema is an object of collections by name");
+      const text = `takes an object of collections by their names, not ${shown(collections)}`;
+      throw invalidArgument("schema", `\`schema\` ${text}`);
     }
     this.collections = collections;
     this.#native = new native.Schema();
@@ -79,15 +80,21 @@ export class StreamSchema<C extends Collections = Collections> {
   #add(name: string, definition: CollectionDefinition): void {
     const wrong = (what: string): Error =>
       invalidArgument("schema", `collection \`${name}\` ${what}`);
-    if (typeof definition !== "object" || definition === null) throw wrong("is not a definition");
+    if (typeof definition !== "object" || definition === null) {
+      const fields = "`schema`, `type` and `primaryKey`";
+      throw wrong(`takes an object with ${fields}, not ${shown(definition)}`);
+    }
     const { schema, type, primaryKey } = definition;
-    if (typeof type !== "string") throw wrong("has no `type`");
-    if (typeof primaryKey !== "string") throw wrong("has no `primaryKey`");
+    if (typeof type !== "string") throw wrong(`takes text as its \`type\`, not ${shown(type)}`);
+    if (typeof primaryKey !== "string") {
+      throw wrong(`takes text as its \`primaryKey\`, not ${shown(primaryKey)}`);
+    }
     const validator = validatorOf(schema, wrong);
     let text: string | undefined;
     if (validator === undefined) {
       if (typeof schema !== "boolean" && !isRecord(schema)) {
-        throw wrong("has no `schema`: neither a Standard Schema nor a JSON Schema");
+        const kinds = "a Standard Schema or a JSON Schema";
+        throw wrong(`takes ${kinds} as its \`schema\`, not ${shown(schema)}`);
       }
       try {
         text = stringify(schema);
@@ -107,7 +114,8 @@ export class StreamSchema<C extends Collections = Collections> {
   /** @internal */
   static native(schema: unknown): NativeSchema {
     if (schema instanceof StreamSchema) return schema.#native;
-    throw invalidArgument("schema", "`schema` is missing: make it with defineStreamSchema");
+    const text = schema === undefined ? "is missing" : `takes a StreamSchema, not ${shown(schema)}`;
+    throw invalidArgument("schema", `\`schema\` ${text}: make it with defineStreamSchema`);
   }
 }
 
@@ -196,7 +204,9 @@ function promised(
   // A promise tells its state to nobody but the inspector.
   const shown = types.isPromise(result) ? inspect(result, { depth: 0, customInspect: false }) : "";
   const rejected = /^[^{]*\{\s*<rejected>\s*(.*)/.exec(shown);
-  if (rejected !== null) return { issues: [{ path: "", message: `the validator rejected: ${rejected[1]}` }] };
+  if (rejected !== null) {
+    return { issues: [{ path: "", message: `the validator rejected: ${rejected[1]}` }] };
+  }
   throw invalidArgument("schema", `collection \`${name}\` ${ASYNCHRONOUS}`);
 }
 

@@ -1,7 +1,7 @@
 // Appending the messages of a source: in order, with bounded memory.
 
 import { DeliveryError, calling, invalidArgument } from "./errors.cjs";
-import { Unsayable } from "./json.cjs";
+import { Unsayable, shown } from "./json.cjs";
 import type { FlushReport } from "./lifecycle.cjs";
 import type { NativeSink, Payload } from "./native.cjs";
 import { now, setImmediate } from "./timers.cjs";
@@ -30,7 +30,8 @@ export function iteratorOf<T>(source: Source<T>): AsyncIterator<T, unknown, unde
     if (typeof source.getReader === "function") return readerOf(source);
   }
   const text = "takes an iterable, an async iterable or a ReadableStream of messages";
-  throw invalidArgument("source", `\`source\` ${text}; one message is for \`append\``);
+  const hint = "one message is for `append`";
+  throw invalidArgument("source", `\`source\` ${text}, not ${shown(source)}; ${hint}`);
 }
 
 async function* awaited<T>(source: Iterable<T | PromiseLike<T>>): AsyncGenerator<T> {
@@ -116,7 +117,7 @@ export async function appendAll<T>(
   }
   const { failure } = source;
   try {
-    const report = valueOf<FlushReport>(await patience.wait(native.close().done()));
+    const report = valueOf<FlushReport>(await patience.wait(calling(() => native.close()).done()));
     if (failure === undefined) return report;
   } catch (error) {
     // The source's own error would have been thrown.
@@ -132,7 +133,7 @@ async function give<T>(
   payloadOf: (message: T) => Payload,
   patience: Patience,
 ): Promise<void> {
-  const ready = async (): Promise<unknown> => patience.wait(native.ready().done());
+  const ready = async (): Promise<unknown> => patience.wait(calling(() => native.ready()).done());
   const send = async (message: T): Promise<void> => {
     try {
       const payload = payloadOf(message);
@@ -151,7 +152,7 @@ async function give<T>(
     // Messages sent before that wait ended have to be watched, too.
     while (sent) {
       sent = false;
-      await native.stopped().done();
+      await calling(() => native.stopped()).done();
     }
     watching = false;
     if (native.state() === "failed") source.letGo();

@@ -2,7 +2,7 @@
 
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
-import { Unsayable, isSerialised, stringify } from "./json.cjs";
+import { Unsayable, isSerialised, shown, stringify } from "./json.cjs";
 import { endsHere, flushBeforeExit } from "./exit.cjs";
 import { listenerOf, reporting } from "./failures.cjs";
 import { closeResult, snapshotOf, statsOf } from "./lifecycle.cjs";
@@ -127,17 +127,19 @@ export class StateProducer<C extends Collections = Collections> {
 
   /** Publishes an entity's whole new state from JSON text, which reaches the stream unchanged. */
   upsertJson<K extends keyof C & string>(collection: K, text: string | Uint8Array): Receipt {
-    return this.#upsert(collection, text);
+    if (isSerialised(text)) return this.#upsert(collection, text);
+    const wrong = `the JSON text of an entity is a string or a Uint8Array, not ${shown(text)}`;
+    return this.#refuse(collection, "invalid-value", undefined, wrong);
   }
 
   /** Publishes that an entity is gone, by its key as `upsert` takes it. */
   delete<K extends keyof C & string>(collection: K, key: string | number | boolean): Receipt {
     const text = ["number", "bigint", "boolean"].includes(typeof key) ? String(key) : key;
     if (typeof text !== "string" || (typeof key === "number" && !Number.isFinite(key))) {
-      const wrong = "a key is text, a number, true or false";
+      const wrong = `a key is text, a number, true or false, not ${shown(key)}`;
       return this.#refuse(collection, "invalid-key", undefined, wrong);
     }
-    return this.#receipt(this.#native.delete(String(collection), text));
+    return this.#receipt(this.#native.delete(nameText(collection), text));
   }
 
   /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
@@ -246,7 +248,7 @@ export class StateProducer<C extends Collections = Collections> {
   #upsert(name: string, given: unknown): Receipt {
     const collection = this.#schema.get(name);
     // The core knows the collections.
-    if (collection === undefined) return this.#receipt(this.#native.upserter(String(name))("{}"));
+    if (collection === undefined) return this.#receipt(this.#native.upserter(nameText(name))("{}"));
     let payload: Payload;
     try {
       if (collection.validator === undefined) {
@@ -290,7 +292,7 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   #refuse(name: string, reason: Reason, key: string | undefined, message: string): Receipt {
-    return this.#receipt(this.#native.refuse(String(name), reason, key, ["", message]));
+    return this.#receipt(this.#native.refuse(nameText(name), reason, key, ["", message]));
   }
 
   #receipt(written: Written): Receipt {
@@ -331,6 +333,11 @@ function keyOf(value: unknown, { primaryKey }: Collection): string | undefined {
   }
   if (typeof key === "string" && key !== "") return key;
   return typeof key === "number" || typeof key === "boolean" ? String(key) : undefined;
+}
+
+/** The name of a collection, or what was given in place of one. */
+function nameText(name: unknown): string {
+  return typeof name === "string" ? name : shown(name);
 }
 
 /** Makes what a validator threw the cause of the refusal's error, thrown or in the receipt. */

@@ -5,7 +5,7 @@ import type { ErrorFields } from "./errors.cjs";
 import { flushBeforeExit } from "./exit.cjs";
 import { appendAll, iteratorOf } from "./sink.cjs";
 import type { Source } from "./sink.cjs";
-import { Unsayable, serialise } from "./json.cjs";
+import { Unsayable, serialise, shown } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import { closeResult } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport } from "./lifecycle.cjs";
@@ -246,10 +246,11 @@ export class DurableStream {
   read(options: ReadOptions = {}): StreamReader {
     const { offset, live = false } = optionsOf(options);
     if (offset !== undefined && typeof offset !== "string") {
-      throw invalidArgument("offset", "`offset` takes text, from an earlier read, append or head");
+      const text = `takes text of an earlier read, append or head, not ${shown(offset)}`;
+      throw invalidArgument("offset", `\`offset\` ${text}`);
     }
     const { signal } = this.#waiting(options);
-    return new StreamReader(calling(() => this.#native.read(offset, liveOf(live))), signal);
+    return StreamReader.of(calling(() => this.#native.read(offset, liveOf(live))), signal);
   }
 
   #waiting(options: WaitOptions = {}): WaitOptions {
@@ -291,13 +292,16 @@ export class DurableStream {
       }
     }
     const { contentType } = options;
+    if (contentType !== undefined && typeof contentType !== "string") {
+      throw invalidArgument("contentType", `\`contentType\` takes text, not ${shown(contentType)}`);
+    }
     const known = this.contentType;
     if (contentType !== undefined && known !== undefined && contentType !== known) {
-      throw invalidArgument("contentType", "`contentType` differs from the stream's");
+      throw invalidArgument("contentType", `\`contentType\` differs from the stream's, ${known}`);
     }
     const { seq } = options;
     if (seq !== undefined && typeof seq !== "string") {
-      throw invalidArgument("seq", "`seq` takes text");
+      throw invalidArgument("seq", `\`seq\` takes text, not ${shown(seq)}`);
     }
     return seq;
   }
@@ -314,7 +318,7 @@ export class DurableStream {
   /** @internal */
   static native(stream: unknown): NativeStream {
     if (stream instanceof DurableStream) return stream.#native;
-    throw invalidArgument("stream", "the stream is a DurableStream");
+    throw invalidArgument("stream", `\`stream\` is not a DurableStream but ${shown(stream)}`);
   }
 }
 

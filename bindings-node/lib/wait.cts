@@ -2,6 +2,7 @@
 
 import { calling, errorFrom, invalidArgument, timedOut } from "./errors.cjs";
 import type { ErrorFields } from "./errors.cjs";
+import { shown } from "./json.cjs";
 import type { NativeWait } from "./native.cjs";
 import { clearTimeout, now, setTimeout } from "./timers.cjs";
 
@@ -18,14 +19,16 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** A time limit, checked. */
 export function checkTimeout(timeoutMs: unknown): void {
   if (typeof timeoutMs !== "number" || !(timeoutMs >= 0)) {
-    throw invalidArgument("timeoutMs", "`timeoutMs` takes milliseconds, a number from 0");
+    const text = `takes milliseconds, a number from 0, not ${shown(timeoutMs)}`;
+    throw invalidArgument("timeoutMs", `\`timeoutMs\` ${text}`);
   }
 }
 
 /** The options of a call, checked to be an object. */
 export function optionsOf<T extends object>(options: T): T {
-  if (typeof options === "object" && options !== null) return options;
-  throw invalidArgument("options", "the options are an object");
+  const isList = Array.isArray(options) || ArrayBuffer.isView(options);
+  if (typeof options === "object" && options !== null && !isList) return options;
+  throw invalidArgument("options", `\`options\` takes an object, not ${shown(options)}`);
 }
 
 /** An AbortSignal, checked. */
@@ -35,7 +38,7 @@ export function signalOf(value: unknown): AbortSignal | undefined {
   if (typeof aborted === "boolean" && typeof addEventListener === "function") {
     return value as AbortSignal;
   }
-  throw invalidArgument("signal", "`signal` takes an AbortSignal");
+  throw invalidArgument("signal", `\`signal\` takes an AbortSignal, not ${shown(value)}`);
 }
 
 /** The value of `{"value":...}`; throws the error of `{"error":...}`. */

@@ -1,7 +1,7 @@
 // The writer of producers and pipes.
 
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
-import { Unsayable, isSerialised, serialise, stringifyAny, stringifyPlain } from "./json.cjs";
+import { Unsayable, isSerialised, serialise, shown, stringifyAny, stringifyPlain } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import { endsHere } from "./exit.cjs";
 import { listenerOf, reporting } from "./failures.cjs";
@@ -30,7 +30,7 @@ export class Writer {
   /** @internal */
   constructor(target: NativeStream, producerId: string, options: WriterOptions) {
     if (typeof producerId !== "string") {
-      throw invalidArgument("producerId", "`producerId` is text");
+      throw invalidArgument("producerId", `\`producerId\` takes text, not ${shown(producerId)}`);
     }
     const given = givenOf(options, OWN);
     const signal = signalOf(options.signal);
@@ -77,7 +77,8 @@ export class Writer {
    */
   appendMany(messages: Iterable<Message>): Receipt[] {
     if (typeof Object(messages)[Symbol.iterator] !== "function") {
-      throw invalidArgument("messages", "`messages` takes an iterable of messages");
+      const text = `takes an iterable of messages, not ${shown(messages)}`;
+      throw invalidArgument("messages", `\`messages\` ${text}`);
     }
     const receipts: Receipt[] = [];
     try {

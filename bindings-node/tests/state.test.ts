@@ -240,10 +240,10 @@ test("a validator that throws or answers nothing", async () => {
 test("schemas that cannot work are refused", () => {
   const good = { schema: true, type: "a", primaryKey: "id" };
   for (const [schema, text] of [
-    [undefined, /object of collections/], [{}, /no collections/], [{ a: null }, /not a definition/],
-    [{ a: { ...good, type: "" } }, /no `type`/], [{ a: { ...good, type: undefined } }, /no `type`/],
+    [undefined, /object of collections/], [{}, /no collections/], [{ a: null }, /an object with `schema`.*not null/],
+    [{ a: { ...good, type: "" } }, /no `type`/], [{ a: { ...good, type: undefined } }, /text as its `type`, not undefined/],
     [{ a: { ...good, primaryKey: "" } }, /primary key/], [{ a: { ...good, primaryKey: 1 } }, /primaryKey/],
-    [{ a: { ...good, schema: undefined } }, /no `schema`/], [{ a: { ...good, schema: new Map() } }, /no `schema`/],
+    [{ a: { ...good, schema: undefined } }, /a JSON Schema as its `schema`, not undefined/], [{ a: { ...good, schema: new Map() } }, /a JSON Schema as its `schema`, not a value of class Map/],
     [{ a: { ...good, schema: { type: "nonsense" } } }, /JSON Schema/], [{ a: { ...good, schema: { const: 1n } } }, /JSON Schema/],
     [{ a: good, b: good }, /same type/],
   ] as [any, RegExp][]) {
