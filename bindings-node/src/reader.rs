@@ -93,6 +93,12 @@ impl Step {
         self.wait.cancel();
     }
 
+    /// The error of a caller whose time ran out.
+    #[napi]
+    pub fn overdue(&self, what: String, timeout_ms: f64) -> String {
+        self.wait.overdue(what, timeout_ms)
+    }
+
     /// The chunk that was found, once.
     #[napi]
     pub fn take(&self, env: Env) -> napi::Result<Option<Chunk>> {
