@@ -182,7 +182,7 @@ test("many messages travel in one request", async (t) => {
     yield* Array<string>(1000).fill("x");
     release();
   }
-  await new DurableStream({ url }).appendStream(source());
+  await new DurableStream({ url, contentType: "text/plain" }).appendStream(source());
   assert.equal(bodies.join("").length, 1000);
   assert.ok(bodies.length < 10, `${bodies.length} requests`);
 });
@@ -278,7 +278,7 @@ for (const [message, most] of [["x", 16_386], ["x".repeat(2 ** 20), 18]] as cons
     async function* source() {
       for (; taken < 2 * most; taken += 1) yield message;
     }
-    const work = new DurableStream({ url }).appendStream(source());
+    const work = new DurableStream({ url, contentType: "text/plain" }).appendStream(source());
     await first;
     await new Promise((resolve) => setTimeout(resolve, 50)); // it would have gone on
     assert.ok(taken < most, `${taken} were taken`);
@@ -329,7 +329,7 @@ test("given up, it takes no more, lets the source go, and what it took arrives",
       left = true;
     }
   }
-  const handle = new DurableStream({ url });
+  const handle = new DurableStream({ url, contentType: "text/plain" });
   const work = rejectionOf(handle.appendStream(source(), { signal: controller.signal }));
   await first;
   while (taken < 16) await new Promise((resolve) => setImmediate(resolve)); // and no room is left

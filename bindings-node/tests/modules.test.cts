@@ -6,7 +6,10 @@ import { test } from "node:test";
 import durstream = require("durstream");
 
 test("require gives typed classes", () => {
-  const handle: durstream.DurableStream = new durstream.DurableStream({ url: "http://127.0.0.1:9/a" });
+  const handle: durstream.DurableStream = new durstream.DurableStream({
+    url: "http://127.0.0.1:9/a",
+    contentType: "text/plain",
+  });
   assert.equal(handle.url, "http://127.0.0.1:9/a");
-  assert.equal(handle.contentType, "application/octet-stream");
+  assert.equal(handle.contentType, "text/plain");
 });

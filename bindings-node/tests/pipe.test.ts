@@ -81,7 +81,8 @@ test("a pipe is not read ahead", async (t) => {
   async function* source() {
     for (; taken < 20; taken += 1) yield "x".repeat(2 ** 20);
   }
-  const piped = ReadableStream.from(source()).pipeTo(new DurableStream({ url }).writable());
+  const handle = new DurableStream({ url, contentType: "text/plain" });
+  const piped = ReadableStream.from(source()).pipeTo(handle.writable());
   await first;
   await new Promise((resolve) => setTimeout(resolve, 50)); // it would have gone on
   assert.ok(taken < 8, `${taken} were taken`);

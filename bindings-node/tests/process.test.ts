@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import * as durstream from "durstream";
-import { fresh, freshPath, nowhere, readJson, rejectionOf, run, runUnread, succeed, thrownBy, urlOf } from "./support.ts";
+import { besideOutage, fresh, freshPath, nowhere, readJson, rejectionOf, run, runUnread, succeed, thrownBy, urlOf } from "./support.ts";
 
 const require = createRequire(import.meta.url);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => n + 1);
@@ -42,8 +42,7 @@ test("what cannot be delivered at exit is given up, and said once", async () => 
     const { code, stdout, stderr } = await run("given-up", [nowhere, ...given]);
     assert.equal(code, 0, stderr);
     assert.equal(stdout, "3 are pending\n");
-    assert.match(stderr, new RegExp(`3 writes were still pending after ${limit} ms`));
-    assert.equal(stderr.trim().split("\n").length, 1, stderr);
+    assert.equal(besideOutage(stderr), `durstream: 3 writes were still pending after ${limit} ms\n`);
   }
 });
 
@@ -60,13 +59,13 @@ test("a standard error nobody reads holds up no write and no end", { skip: noPro
 
 test("failures nobody waits for are handed to onError before Node ends", async () => {
   const { code, stdout, stderr } = await run("late-failure", [nowhere]);
-  assert.deepEqual([code, stderr], [0, ""]);
+  assert.deepEqual([code, besideOutage(stderr)], [0, ""]);
   assert.deepEqual(stdout.trim().split("\n").sort(), ["TransportError 1", "TransportError 2"]);
 });
 
 test("rejections nobody looks at are not unhandled: receipts", async () => {
   const { code, stdout, stderr } = await run("unlooked", [nowhere]);
-  assert.deepEqual([code, stdout, stderr], [0, "rejected cancelled\n", ""]);
+  assert.deepEqual([code, stdout, besideOutage(stderr)], [0, "rejected cancelled\n", ""]);
 });
 
 test("shutdown ends everything, bounded; a later open starts afresh", async () => {

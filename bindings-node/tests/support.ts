@@ -160,6 +160,11 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** What was said beside that nobody listens. */
+export function besideOutage(stderr: string): string {
+  return stderr.replace(/^durstream: cannot reach .*\n/gm, "");
+}
+
 /** Runs one of `programs/` to its end; a program that hangs is a failure. */
 export function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   const file = fileURLToPath(new URL(`programs/${program}.js`, import.meta.url));
