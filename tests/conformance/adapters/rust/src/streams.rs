@@ -75,7 +75,7 @@ impl Streams {
         let known = head.is_ok_and(|metadata| metadata.exists);
         let body = command.data()?.unwrap_or_default();
         let stream = DurableStream::create(options, body).wait()?;
-        self.knows(command, Some(stream.content_type()))?;
+        self.knows(command, stream.content_type())?;
         Ok(json!({ "status": if known { 200 } else { 201 } }))
     }
 
