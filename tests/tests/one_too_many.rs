@@ -103,7 +103,7 @@ fn a_source_that_waits_for_room_goes_on_while_it_turns_out() {
 fn shut_down_program() {
     let (_proxy, stream) = full("shutdown");
     stream.append("1").wait().unwrap();
-    let options = Options::new().url(stream.url()).content_type(stream.content_type());
+    let options = Options::new().url(stream.url()).content_type(stream.content_type().unwrap());
     let bare = DurableStream::connect(options.idempotent(false)).unwrap();
     bare.append("2").wait().unwrap();
     shutdown(Duration::from_secs(5)).unwrap();
