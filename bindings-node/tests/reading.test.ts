@@ -72,6 +72,21 @@ test("head: no stream is an answer, no server is an error", async () => {
   assert.ok(error instanceof TransportError, String(error));
 });
 
+test("connect: a stream's type is asked for once something is appended", async () => {
+  const streams = { "application/json": '[{"n":1},[2]]', "text/plain": '{"n":1}[2]' };
+  for (const [contentType, whole] of Object.entries(streams)) {
+    const { url } = await create("untyped", contentType);
+    const stream = await DurableStream.connect({ url });
+    assert.equal(stream.contentType, undefined);
+    const producer = new IdempotentProducer(stream, "svc");
+    producer.append('{"n":1}');
+    await producer.detach();
+    assert.equal(stream.contentType, contentType);
+    await stream.append("[2]");
+    assert.equal(await textOf(stream.read()), whole);
+  }
+});
+
 test("delete takes a stream away, once", async () => {
   const handle = await create("delete");
   await handle.append("gone soon");

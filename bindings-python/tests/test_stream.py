@@ -39,6 +39,22 @@ def test_create_twice_and_otherwise(url):
     assert raised.value.status == 409 and raised.value.url == url and raised.value.definite
 
 
+def test_a_handle_without_a_type_asks_for_it_once_something_is_appended(url):
+    durstream.DurableStream.create(url, content_type="application/json")
+    stream = durstream.DurableStream.connect(url)
+    assert stream.content_type is None
+    with durstream.IdempotentProducer(stream, "svc") as producer:
+        producer.append({"n": 1})
+        producer.append("[2]")
+        with pytest.raises(durstream.ValidationError):
+            producer.append("")
+        report = producer.flush()
+    assert (report.delivered, report.refused) == (2, 1)
+    assert stream.content_type == "application/json"
+    assert stream.append({"n": 3}).offset is not None
+    assert read_json(url) == [{"n": 1}, [2], {"n": 3}]
+
+
 def test_values_need_a_json_stream(text_stream):
     for value in ({"a": 1}, 5, None, [1]):
         with pytest.raises(durstream.ValidationError, match="str or bytes") as raised:

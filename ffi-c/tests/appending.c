@@ -44,6 +44,25 @@ static void a_source_arrives_whole(void) {
     check_numbers(path, 5001);
 }
 
+/* A handle that was connected without a type asks the server for it. */
+static void a_type_nobody_gave_is_asked_for(void) {
+    durstream_error *error = NULL;
+    const char *path = fresh_path("untyped");
+    durstream_stream_free(create(path, "application/json"));
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_set(options, "stream_path", path, &error), error);
+    durstream_stream *stream = NULL;
+    OK(durstream_stream_connect(options, &stream, &error), error);
+    OK(append_now(stream, "{\"n\":0}", &error), error);
+    durstream_producer *producer = open_producer(stream, "untyped", NULL);
+    OK(durstream_producer_append(producer, (const uint8_t *)"{\"n\":1}", 7, 0, NULL, &error), error);
+    OK(durstream_producer_flush(producer, 30000, NULL, &error), error);
+    durstream_producer_free(producer);
+    durstream_stream_free(stream);
+    durstream_options_free(options);
+    check_numbers(path, 2);
+}
+
 static void a_source_that_fails_leaves_what_came_before(void) {
     const struct {
         int kind;
@@ -152,6 +171,7 @@ static void retry_options_are_checked_at_once(void) {
 int main(void) {
     durstream_error *error = NULL;
     a_source_arrives_whole();
+    a_type_nobody_gave_is_asked_for();
     a_source_that_fails_leaves_what_came_before();
     without_an_identity();
     retry_options_are_checked_at_once();

@@ -88,6 +88,19 @@ void ranges_arrive_in_order() {
     check_numbers(many.c_str(), 5000);
 }
 
+void a_type_nobody_gave_is_asked_for() {
+    const std::string path = fresh_path("untyped");
+    create(path);
+    durstream::Options options;
+    options.set("stream_path", path);
+    const auto stream = durstream::DurableStream::connect(options);
+    CHECK(!stream.append(R"({"n":0})").offset.empty());
+    durstream::IdempotentProducer producer(stream, "untyped");
+    producer.append("[1]");
+    CHECK(producer.detach().delivered == 1);
+    CHECK(contents(path) == R"([{"n":0},[1]])");
+}
+
 void a_range_that_throws_leaves_what_came_before() {
     const std::string path = fresh_path("throws");
     const auto stream = create(path);
@@ -106,6 +119,7 @@ void a_range_that_throws_leaves_what_came_before() {
 
 int main() {
     ranges_arrive_in_order();
+    a_type_nobody_gave_is_asked_for();
     a_range_that_throws_leaves_what_came_before();
     durstream::shutdown(std::chrono::milliseconds(5000));
     return 0;
