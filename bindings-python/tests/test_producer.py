@@ -463,3 +463,25 @@ def test_outcome_of_a_receipt_does_not_wait(gate):
     assert receipt.outcome.delivered and receipt.outcome.attempts == 1
     assert repr(receipt) == "Receipt(1)"
     producer.detach()
+
+
+def test_a_loop_that_ends_by_a_flag_needs_no_handling_of_errors(json_stream):
+    """A fenced producer's append raises only once ``on_error`` was told."""
+    fenced = []
+
+    def on_error(error):
+        if isinstance(error, durstream.StaleEpochError):
+            fenced.append(error)
+
+    old = IdempotentProducer(json_stream, "svc", on_error=on_error)
+    old.append(1)
+    old.flush()
+    with IdempotentProducer(json_stream, "svc") as young:
+        young.append(2)
+    receipts = []
+    while not fenced:
+        receipts.append(old.append(3))
+    assert receipts[-1].wait().reason in ("fenced", "producer-failed")
+    with pytest.raises(durstream.StaleEpochError):
+        while True:
+            old.append(4)
