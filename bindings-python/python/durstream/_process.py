@@ -44,9 +44,10 @@ def _at_ends_of_children() -> None:
             # and forgets then what was to be done at its end. Children inherit this.
             util.register_after_fork(_at_end_of_child, lambda at_end: at_end())
             _told_of_children = True
-    signals = sys.modules.get("celery.signals")
-    if signals is not None:
-        signals.worker_process_shutdown.connect(_at_exit, weak=False, dispatch_uid="durstream")
+    # Missing also while another thread still imports it.
+    ending = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
+    if ending is not None:
+        ending.connect(_at_exit, weak=False, dispatch_uid="durstream")
 
 
 def _at_end_of_child() -> None:
@@ -65,8 +66,8 @@ def _at_exit(**_: object) -> None:
 
 def set_exit_timeout(seconds: float) -> None:
     """Sets how long the end of the process waits for pending writes: 3 seconds unless set; with 0
-    it
-    does not wait."""
+    it does not wait. The end of a worker of ``multiprocessing`` or Celery is one too.
+    """
     global _exit_timeout
     _exit_timeout = _wait.seconds_of("seconds", seconds)
 
