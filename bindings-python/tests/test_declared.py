@@ -238,13 +238,17 @@ def test_validating_again_minds_aliases_and_paths(opened, url):
         count: int = pydantic.Field(alias="countOf")
 
     class Aliased(pydantic.BaseModel):
-        id: str = pydantic.Field(validation_alias="identity", serialization_alias="id")
+        id: str = pydantic.Field(
+            validation_alias=pydantic.AliasChoices("identity", "id"), serialization_alias="id"
+        )
         inner: Inner = pydantic.Field(alias="theInner")
         _private: int = pydantic.PrivateAttr(default=1)
 
     class ByPath(pydantic.BaseModel):
         id: str
-        size: int = pydantic.Field(validation_alias=pydantic.AliasPath("sizes", 0))
+        size: int = pydantic.Field(
+            validation_alias=pydantic.AliasChoices(pydantic.AliasPath("sizes", 0), "size")
+        )
         also: Any = None
 
     class Rooted(pydantic.RootModel[Dict[str, Union[str, ByPath]]]):

@@ -12,7 +12,7 @@ import enum
 import json
 import sys
 import uuid
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional
 
 #: Gives what to write for a value of a type that JSON does not know, or raises TypeError.
 Default = Optional[Callable[[Any], Any]]
@@ -63,8 +63,7 @@ def plain(value: object, default: Default = None) -> object:
         return text
     dump = getattr(value, "model_dump", None)
     if dump is not None and hasattr(type(value), "model_fields"):
-        fallback = {} if default is None else {"fallback": default}
-        return dump(mode="json", by_alias=True, **fallback)
+        return dump(mode="json", by_alias=True, **fallback(default))
     if hasattr(type(value), "__struct_fields__"):
         return sys.modules["msgspec"].to_builtins(value, enc_hook=default)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -72,6 +71,19 @@ def plain(value: object, default: Default = None) -> object:
     if default is not None:
         return default(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def fallback(default: Default) -> Dict[str, Any]:
+    """How pydantic is told of a ``default``."""
+    return {"fallback": default} if default is not None and pydantic_takes_names() else {}
+
+
+def pydantic_takes_names() -> bool:
+    """Whether pydantic, which is loaded, is 2.11 or newer: it takes fields by their names, whatever
+    their aliases are, and a fallback where it writes.
+    """
+    version: str = sys.modules["pydantic"].VERSION
+    return tuple(int(part) for part in version.split(".")[:2]) >= (2, 11)
 
 
 def key_of(value: object) -> object:

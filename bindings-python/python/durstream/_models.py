@@ -9,7 +9,7 @@ import sys
 from functools import lru_cache
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ._json import Default
+from ._json import Default, fallback, pydantic_takes_names
 from ._refused import Issues, Refused, Validator, pointer
 
 
@@ -61,9 +61,8 @@ class Pydantic(Validator):
             raise Refused.for_error(_pydantic_issues(error, ()), error) from error
 
     def plain(self, value: Any, default: Default) -> Any:
-        fallback: Dict[str, Any] = {} if default is None else {"fallback": default}
         return self._adapter.dump_python(
-            value, mode="json", by_alias=True, warnings=False, **fallback
+            value, mode="json", by_alias=True, warnings=False, **fallback(default)
         )
 
 
@@ -71,7 +70,8 @@ class _Again:
     """Validates the instances in a value again, inner ones first, as their declared classes."""
 
     def __init__(self, adapter: Any) -> None:
-        self._classes = {kind: _Class(kind) for kind in _classes_in(_schema_of(adapter))}
+        every = {kind: _Class(kind) for kind in _classes_in(_schema_of(adapter))}
+        self._classes = {kind: every[kind] for kind in every if every[kind].can_make}
 
     def all_in(self, value: Any, path: Tuple[Any, ...]) -> Any:
         exact = type(value)
@@ -105,8 +105,10 @@ class _Class:
         if infos is None:
             infos = getattr(kind, "__pydantic_fields__", {})
         own = [f.name for f in dataclasses.fields(kind) if f.init] if _is_dataclass(kind) else infos
-        aliases = {name: getattr(infos.get(name), "validation_alias", None) for name in own}
+        aliases = {name: _alias(infos.get(name)) for name in own}
         plain = all(alias is None or isinstance(alias, str) for alias in aliases.values())
+        #: Otherwise its instances stay as they are.
+        self.can_make = plain or pydantic_takes_names()
         named = config.get("validate_by_alias") is False
         #: How a field is called when it is validated. Paths into a value are no names.
         self._keys = {
@@ -127,6 +129,13 @@ class _Class:
     def made_of(self, fields: Dict[str, Any]) -> Any:
         given = fields.get("root") if self._is_root else fields
         return self._adapter.validate_python(given, **self._how)
+
+
+def _alias(info: Any) -> Any:
+    """What a field is called when it is validated: a name, a path into a value, or None."""
+    alias = getattr(info, "validation_alias", None)
+    choices: Any = getattr(alias, "choices", None)
+    return choices[0] if choices else alias
 
 
 def _is_dataclass(kind: Any) -> bool:
