@@ -60,6 +60,9 @@ export interface NativeStream {
   unserialisable(why: string): string;
   readonly url: string;
   readonly contentType: string | null;
+  /** Whether messages are known to be JSON values. */
+  readonly isJson: boolean;
+  /** Whether values may be appended, as JSON. */
   readonly takesValues: boolean;
 }
 

@@ -135,7 +135,7 @@ export class DurableStream {
   /** Creates the stream; one that exists with the same configuration is fine. */
   static async create(options: CreateOptions): Promise<DurableStream> {
     const stream = new DurableStream(options);
-    const body = options.body === undefined ? "" : stream.#payload(options.body);
+    const body = options.body === undefined ? "" : stream.#payload(options.body, stream.#native.isJson);
     await settled("create", () => stream.#native.create(body), stream.#waiting());
     return stream;
   }
@@ -306,9 +306,9 @@ export class DurableStream {
     return seq;
   }
 
-  #payload(message: unknown): Payload {
+  #payload(message: unknown, json = this.#native.takesValues): Payload {
     try {
-      return serialise(message, this.#native.takesValues);
+      return serialise(message, json);
     } catch (error) {
       if (!(error instanceof Unsayable)) throw error;
       throw errorFrom(JSON.parse(this.#native.unserialisable(error.message)) as ErrorFields);

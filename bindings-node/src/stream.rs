@@ -108,6 +108,12 @@ impl Stream {
         self.stream().content_type().map(str::to_owned)
     }
 
+    /// Whether messages are known to be JSON values.
+    #[napi(getter)]
+    pub fn is_json(&self) -> bool {
+        self.stream().is_json()
+    }
+
     /// Whether values may be appended, as JSON.
     #[napi(getter)]
     pub fn takes_values(&self) -> bool {

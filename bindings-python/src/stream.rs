@@ -56,7 +56,7 @@ impl Stream {
         let body = match body {
             None => Vec::new(),
             Some(body) => {
-                let body = payload::message(&body, stream.takes_values(), default.as_ref())?;
+                let body = payload::message(&body, stream.is_json(), default.as_ref())?;
                 bytes(&stream, py, body)?.to_vec()
             }
         };
@@ -77,11 +77,6 @@ impl Stream {
     #[getter]
     fn content_type(&self) -> Option<&str> {
         self.core.content_type()
-    }
-
-    /// Whether values may be appended, as JSON.
-    pub(crate) fn takes_values(&self) -> bool {
-        self.core.takes_values()
     }
 
     fn head(&self, py: Python<'_>) -> Pending {
@@ -130,6 +125,11 @@ impl Stream {
 }
 
 impl Stream {
+    /// Whether values may be appended, as JSON.
+    pub(crate) fn takes_values(&self) -> bool {
+        self.core.takes_values()
+    }
+
     fn append_payload(
         &self,
         py: Python<'_>,

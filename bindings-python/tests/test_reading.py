@@ -524,7 +524,9 @@ def test_params_are_sent_with_every_request(serve):
 
     server = serve(answer)
     stream = DurableStream.create(server.url, params=PARAMS)
-    stream = DurableStream.connect(server.url + "?kept=1", params=PARAMS)
+    stream = DurableStream.connect(
+        server.url + "?kept=1", content_type="text/plain", params=PARAMS
+    )
     stream.head()
     stream.append("x")
     stream.append("x", seq="1")
@@ -543,7 +545,7 @@ def test_params_are_sent_with_every_request(serve):
 
 def test_producers_have_params_of_their_own(serve):
     server = serve(stored)
-    stream = DurableStream.connect(server.url)
+    stream = DurableStream.connect(server.url, content_type="text/plain")
     with durstream.IdempotentProducer(stream, "params", params=PARAMS) as producer:
         producer.append("x")
     schema = durstream.define_stream_schema(a={"schema": {}, "type": "a", "primary_key": "id"})
