@@ -325,7 +325,8 @@ void headers_are_asked_for() {
     auto calls = std::make_shared<std::atomic<int>>(0);
     {
         durstream::Options options, own;
-        options.set("url", server.url).header("Fixed", "f").header("Token", [calls]() {
+        options.set("url", server.url).set("content_type", "text/plain");
+        options.header("Fixed", "f").header("Token", [calls]() {
             const int call = ++*calls;
             if (call == 1) throw std::runtime_error("not yet");
             if (call == 2) throw 2;
@@ -386,7 +387,7 @@ void accessors_tell() {
     peer_start(&server, answers, 2);
     {
         durstream::Options options, own;
-        options.set("url", server.url);
+        options.set("url", server.url).set("content_type", "text/plain");
         own.set("retry_initial_delay_ms", 1);
         durstream::IdempotentProducer producer(durstream::DurableStream::connect(options), "face",
                                                own);
@@ -428,7 +429,7 @@ void a_dropped_offset_is_named() {
     peer_start(&server, answers, 2);
     peer_allow(&server, 2);
     durstream::Options options;
-    options.set("url", server.url);
+    options.set("url", server.url).set("content_type", "text/plain");
     auto reader = durstream::DurableStream::connect(options).read("3");
     const auto error = thrown<durstream::StreamGoneError>([&] { reader.next(30s); });
     CHECK(error.earliest_offset() == "7" && error.reason() == "offset-gone");
