@@ -5,7 +5,7 @@ import { native } from "./native.cjs";
 import type { NativeCallback, NativeListener } from "./native.cjs";
 import type { OnError } from "./options.cjs";
 import { outcomeFrom } from "./receipt.cjs";
-import type { OutcomeFields } from "./receipt.cjs";
+import type { OutcomeFields, Receipt } from "./receipt.cjs";
 import { isError, isThenable, ownBytes } from "./realms.cjs";
 
 /** The callbacks of this thread that a failure may still be for. The core holds them. */
@@ -55,6 +55,24 @@ function warnOf(thrown: unknown): void {
  */
 export function anyListens(): boolean {
   return [...listeners.values()].some((listener) => listener.deref() !== undefined);
+}
+
+/** How many refusals a loop of writes gets before `onError` is called within it. */
+const PATIENCE = 100;
+
+/**
+ * Counts what a producer that has ended by itself refuses. A loop of writes may wait for what `onError`
+ * does, and never give the event loop the turn in which it would be called.
+ * @internal
+ */
+export class Refusals {
+  #count = 0;
+
+  add({ accepted, refusal }: Receipt): void {
+    if (accepted || (refusal?.reason !== "producer-failed" && refusal?.reason !== "fenced")) return;
+    this.#count += 1;
+    if (this.#count % PATIENCE === 0) tellRest();
+  }
 }
 
 /**

@@ -4,7 +4,7 @@ import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
 import { Unsayable, isSerialised, shown, stringify } from "./json.cjs";
 import { endsHere, flushBeforeExit } from "./exit.cjs";
-import { listenerOf, reporting } from "./failures.cjs";
+import { Refusals, listenerOf, reporting } from "./failures.cjs";
 import { closeResult, snapshotOf, statsOf } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
@@ -55,6 +55,7 @@ export class StateProducer<C extends Collections = Collections> {
   readonly #upserters = new Map<string, NativeWrite>();
   readonly #schema: StreamSchema<C>;
   readonly #own: Own;
+  readonly #refusals = new Refusals();
   readonly #forgetSignal: (() => unknown) | undefined;
   /** Opens that returned this object: nothing tells them apart, so it lets go with the last one. */
   #opens = 1;
@@ -296,7 +297,9 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   #receipt(written: Written): Receipt {
-    return receiptOf(written, this.#receipts);
+    const receipt = receiptOf(written, this.#receipts);
+    if (!receipt.accepted) this.#refusals.add(receipt);
+    return receipt;
   }
 
   #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {

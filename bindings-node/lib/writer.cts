@@ -4,11 +4,11 @@ import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable, isSerialised, serialise, shown, stringifyAny, stringifyPlain } from "./json.cjs";
 import type { Message } from "./json.cjs";
 import { endsHere } from "./exit.cjs";
-import { listenerOf, reporting } from "./failures.cjs";
+import { Refusals, listenerOf, reporting } from "./failures.cjs";
 import { closeResult, snapshotOf, statsOf } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeProducer, NativeStream, NativeWait, NativeWrite } from "./native.cjs";
+import type { NativeProducer, NativeStream, NativeWait, NativeWrite, Written } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
@@ -24,6 +24,7 @@ export class Writer {
   readonly #append: NativeWrite;
   readonly #appendJson: NativeWrite;
   readonly #json: boolean;
+  readonly #refusals = new Refusals();
   readonly #onError: OnError | undefined;
   readonly #forgetSignal: (() => unknown) | undefined;
 
@@ -51,7 +52,7 @@ export class Writer {
    * cannot be accepted; its outcome comes with the receipt, `flush` or `onError`.
    */
   append(message: Message): Receipt {
-    if (isSerialised(message)) return receiptOf(this.#append(message), this.#native);
+    if (isSerialised(message)) return this.#receipt(this.#append(message));
     return this.#appendValue(message);
   }
 
@@ -67,8 +68,8 @@ export class Writer {
   /** Serialises a value as JSON, text too, and accepts it. */
   appendJson(value: unknown): Receipt {
     const text = stringifyPlain(value);
-    if (text !== undefined) return receiptOf(this.#appendJson(text), this.#native);
-    return receiptOf(this.#append(this.#serialised(() => stringifyAny(value))), this.#native);
+    if (text !== undefined) return this.#receipt(this.#appendJson(text));
+    return this.#receipt(this.#append(this.#serialised(() => stringifyAny(value))));
   }
 
   /**
@@ -199,10 +200,16 @@ export class Writer {
     return calling(() => this.#native.findsRoom(size));
   }
 
+  #receipt(written: Written): Receipt {
+    const receipt = receiptOf(written, this.#native);
+    if (!receipt.accepted) this.#refusals.add(receipt);
+    return receipt;
+  }
+
   #appendValue(message: unknown): Receipt {
     if (this.#json) return this.appendJson(message);
     const payload = this.#serialised(() => serialise(message, false));
-    return receiptOf(this.#append(payload), this.#native);
+    return this.#receipt(this.#append(payload));
   }
 
   /**

@@ -1,7 +1,7 @@
 //! `onError`: failures on their way from the dispatcher thread to the event loop.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use durstream_core::{Callbacks, Failure};
@@ -12,11 +12,11 @@ use napi_derive::napi;
 use serde_json::json;
 
 use crate::crossing::outcome;
-use crate::thread::Here;
+use crate::thread::{Here, Ticket};
 
 type Arguments = FnArgs<(String, Uint8Array)>;
-/// Weak: it does not keep Node alive. A call takes the next failure of the queue.
-type Channel = ThreadsafeFunction<(), (), Arguments, Status, false, true>;
+/// Weak: it does not keep Node alive. A call is for the failure of a number in the queue.
+type Channel = ThreadsafeFunction<u64, (), Arguments, Status, false, true>;
 
 /// A function that the facade registers, and the number by which the facade knows it.
 #[napi(object, object_to_js = false)]
@@ -50,40 +50,44 @@ pub fn callback(listener: Option<Listener<'_>>) -> napi::Result<Callbacks> {
     let here = Here::get();
     let queue = Arc::new(Queue { number, ..Queue::default() });
     here.add(&queue);
-    let taken = queue.clone();
-    let builder = call.build_threadsafe_function::<()>().callee_handled::<false>().weak::<true>();
-    let channel: Channel = builder.build_callback(move |_| {
-        let (text, payload) = taken.pop().unwrap_or_default();
+    let asked = queue.clone();
+    let builder = call.build_threadsafe_function::<u64>().callee_handled::<false>().weak::<true>();
+    let channel: Channel = builder.build_callback(move |context| {
+        let (text, payload) = asked.take_one(context.value);
         Ok(FnArgs::from((text, Uint8Array::new(payload))))
     })?;
     let tell = move |failure: Failure| {
-        let permit = (queue.enter(failure.payload.len() + OVERHEAD), here.enter());
-        let text = json!({ "id": failure.id, "outcome": outcome(&failure.outcome) }).to_string();
-        queue.push((text, failure.payload.to_vec()));
-        // Dropped with the channel's own queue when the environment ends, the permit with it.
-        let status = channel.call_with_return_value(
-            (),
+        let permit = queue.enter(failure.payload.len() + OVERHEAD);
+        let call = queue.push(failure, permit, here.enter());
+        // Dropped with the channel's own queue when the environment ends, and so is the failure.
+        channel.call_with_return_value(
+            call.number,
             ThreadsafeFunctionCallMode::NonBlocking,
             move |_, _| {
-                drop((failure, permit)); // the host is told only now
+                drop(call); // the host is told only now
                 Ok(())
             },
         );
-        if status != Status::Ok {
-            queue.clear();
-        }
     };
     Ok(Callbacks { on_error: Some(Arc::new(tell)), ..Callbacks::default() })
 }
 
-/// A failure's text and its bytes.
-type Text = (String, Vec<u8>);
+/// A failure in the queue, and what is kept until the function was called with it.
+struct Item {
+    number: u64,
+    /// Empty once it was taken.
+    text: String,
+    payload: Vec<u8>,
+    _until_told: (Failure, Permit, Ticket),
+}
 
 /// The failures under way to one function.
 #[derive(Default)]
 pub struct Queue {
     number: u32,
-    failures: Mutex<VecDeque<Text>>,
+    /// In the order of their numbers.
+    failures: Mutex<VecDeque<Item>>,
+    last: AtomicU64,
     bytes: Mutex<usize>,
     left: Condvar,
     /// The event loop has ended, and the rest is taken in one go.
@@ -91,7 +95,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    fn failures(&self) -> MutexGuard<'_, VecDeque<Text>> {
+    fn failures(&self) -> MutexGuard<'_, VecDeque<Item>> {
         self.failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -99,16 +103,31 @@ impl Queue {
         self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn push(&self, failure: Text) {
-        self.failures().push_back(failure);
+    fn push(self: &Arc<Self>, failure: Failure, permit: Permit, ticket: Ticket) -> Call {
+        let text = json!({ "id": failure.id, "outcome": outcome(&failure.outcome) }).to_string();
+        let (number, payload) =
+            (self.last.fetch_add(1, Ordering::Relaxed) + 1, failure.payload.to_vec());
+        let _until_told = (failure, permit, ticket);
+        self.failures().push_back(Item { number, text, payload, _until_told });
+        Call { queue: self.clone(), number }
     }
 
-    fn pop(&self) -> Option<Text> {
-        self.failures().pop_front()
+    /// A failure's text and its bytes; nothing if it was taken before.
+    fn take_one(&self, number: u64) -> (String, Vec<u8>) {
+        let mut failures = self.failures();
+        match failures.binary_search_by_key(&number, |item| item.number) {
+            Ok(place) => {
+                let Item { text, payload, .. } = &mut failures[place];
+                (std::mem::take(text), std::mem::take(payload))
+            }
+            Err(_) => Default::default(),
+        }
     }
 
-    fn clear(&self) {
-        self.failures().clear();
+    fn remove(&self, number: u64) -> Option<Item> {
+        let mut failures = self.failures();
+        let place = failures.binary_search_by_key(&number, |item| item.number).ok()?;
+        failures.remove(place)
     }
 
     /// Waits for room, which a single failure of any size has when it is alone.
@@ -132,13 +151,34 @@ impl Queue {
         self.left.notify_all();
     }
 
-    /// What the event loop did not come to.
+    /// What the event loop did not come to, for its function to be called with at once.
     pub fn take(&self) -> Vec<LeftFailure> {
         let number = self.number;
-        let failures = std::mem::take(&mut *self.failures());
-        let left =
-            |(text, payload)| LeftFailure { number, text, payload: Uint8Array::new(payload) };
-        failures.into_iter().map(left).collect()
+        let taken: VecDeque<Item> = {
+            let mut failures = self.failures();
+            let (being_told, left) =
+                failures.drain(..).partition(|item: &Item| item.text.is_empty());
+            *failures = being_told;
+            left
+        };
+        let left = |Item { text, payload, .. }| LeftFailure {
+            number,
+            text,
+            payload: Uint8Array::new(payload),
+        };
+        taken.into_iter().map(left).collect() // not under the lock: it gives back what was kept
+    }
+}
+
+/// A call under way to JavaScript: dropped, its failure was told, or never will be.
+struct Call {
+    queue: Arc<Queue>,
+    number: u64,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        drop(self.queue.remove(self.number)); // not under the lock
     }
 }
 

@@ -38,3 +38,16 @@ test("a loop that never gives onError its turn gets receipts until it does", asy
   old.stop();
   await young.detach();
 });
+
+test("one that never gives the event loop a turn is told within it", async () => {
+  let fenced = false;
+  const { old, young } = await takenOver((error) => (fenced ||= error instanceof StaleEpochError));
+  old.append(0);
+  while (old.state !== "fenced"); // by a thread of the library's
+  // Its receipts settle at once: there is no turn between them.
+  for (let n = 0; !fenced; n += 1) await old.append(n).completion;
+  assert.ok((await rejectionOf(old.flush())).name === "DeliveryError");
+  assert.ok(thrownBy(() => old.append(0)) instanceof StaleEpochError);
+  old.stop();
+  await young.detach();
+});
