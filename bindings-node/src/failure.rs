@@ -1,8 +1,9 @@
 //! `onError`: failures on their way from the dispatcher thread to the event loop.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 use durstream_core::{Callbacks, Failure};
 use napi::Status;
@@ -49,7 +50,7 @@ pub fn callback(listener: Option<Listener<'_>>) -> napi::Result<Callbacks> {
     let Some(Listener { number, call }) = listener else { return Ok(Callbacks::default()) };
     let here = Here::get();
     let queue = Arc::new(Queue { number, ..Queue::default() });
-    here.add(&queue);
+    QUEUES.with_borrow_mut(|queues| queues.add(&queue));
     let asked = queue.clone();
     let builder = call.build_threadsafe_function::<u64>().callee_handled::<false>().weak::<true>();
     let channel: Channel = builder.build_callback(move |context| {
@@ -72,6 +73,45 @@ pub fn callback(listener: Option<Listener<'_>>) -> napi::Result<Callbacks> {
     Ok(Callbacks { on_error: Some(Arc::new(tell)), ..Callbacks::default() })
 }
 
+/// The queues of one thread's functions.
+#[derive(Default)]
+struct Queues {
+    list: Vec<Weak<Queue>>,
+    /// At how many the dropped ones are removed: at each it would cost the square.
+    full: usize,
+}
+
+thread_local! {
+    static QUEUES: RefCell<Queues> = RefCell::default();
+}
+
+impl Queues {
+    /// The least number at which the dropped ones are removed.
+    const LEAST: usize = 64;
+
+    fn add(&mut self, queue: &Arc<Queue>) {
+        if self.list.len() >= self.full.max(Self::LEAST) {
+            self.list.retain(|queue| queue.strong_count() > 0);
+            self.full = 2 * self.list.len();
+        }
+        self.list.push(Arc::downgrade(queue));
+    }
+
+    fn all() -> Vec<Arc<Queue>> {
+        QUEUES.with_borrow(|queues| queues.list.iter().filter_map(Weak::upgrade).collect())
+    }
+}
+
+/// Lets every failure to this thread come, however many wait: they are about to be taken.
+pub fn unbound() {
+    Queues::all().iter().for_each(|queue| queue.unbound());
+}
+
+/// The failures that the event loop of this thread did not come to.
+pub fn take() -> Vec<LeftFailure> {
+    Queues::all().iter().flat_map(|queue| queue.take()).collect()
+}
+
 /// A failure in the queue, and what is kept until the function was called with it.
 struct Item {
     number: u64,
@@ -83,7 +123,7 @@ struct Item {
 
 /// The failures under way to one function.
 #[derive(Default)]
-pub struct Queue {
+struct Queue {
     number: u32,
     /// In the order of their numbers.
     failures: Mutex<VecDeque<Item>>,
@@ -145,14 +185,14 @@ impl Queue {
     }
 
     /// Takes every failure from here on.
-    pub fn unbound(&self) {
+    fn unbound(&self) {
         let _bytes = self.bytes();
         self.is_unbounded.store(true, Ordering::Release);
         self.left.notify_all();
     }
 
     /// What the event loop did not come to, for its function to be called with at once.
-    pub fn take(&self) -> Vec<LeftFailure> {
+    fn take(&self) -> Vec<LeftFailure> {
         let number = self.number;
         let taken: VecDeque<Item> = {
             let mut failures = self.failures();

@@ -8,7 +8,7 @@ use napi_derive::napi;
 use serde_json::Value;
 
 use crate::crossing::{guarded, settled};
-use crate::failure::LeftFailure;
+use crate::failure::{self, LeftFailure};
 use crate::thread::Here;
 use crate::wait::Wait;
 
@@ -84,7 +84,7 @@ pub fn stop_all() -> napi::Result<()> {
 pub fn end_now(is_told: bool) -> napi::Result<()> {
     guarded(|| {
         if is_told {
-            Here::get().unbound();
+            failure::unbound();
             let _ = durstream_core::shutdown(Duration::ZERO);
         } else {
             let _ = durstream_core::flush_all(Duration::ZERO).wait();
@@ -96,7 +96,7 @@ pub fn end_now(is_told: bool) -> napi::Result<()> {
 /// The failures of this thread that the event loop did not come to.
 #[napi]
 pub fn take_failures() -> napi::Result<Vec<LeftFailure>> {
-    guarded(|| Ok(Here::get().take()))
+    guarded(|| Ok(failure::take()))
 }
 
 /// The core's shutdown, which blocks, on one of Node's own worker threads.

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
-
-use crate::failure::{LeftFailure, Queue};
 
 thread_local! {
     static HERE: Arc<Here> = Arc::default();
@@ -20,13 +18,7 @@ struct State {
     last: u64,
     under_way: BTreeSet<u64>,
     waiting: Vec<Waker>,
-    queues: Vec<Weak<Queue>>,
-    /// At how many queues the dropped ones are removed: at each it would cost the square.
-    full: usize,
 }
-
-/// The least number of queues at which the dropped ones are removed.
-const LEAST: usize = 64;
 
 impl Here {
     /// This thread.
@@ -36,30 +28,6 @@ impl Here {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Adds a queue of failures.
-    pub fn add(&self, queue: &Arc<Queue>) {
-        let mut state = self.state();
-        if state.queues.len() >= state.full.max(LEAST) {
-            state.queues.retain(|queue| queue.strong_count() > 0);
-            state.full = 2 * state.queues.len();
-        }
-        state.queues.push(Arc::downgrade(queue));
-    }
-
-    fn queues(&self) -> Vec<Arc<Queue>> {
-        self.state().queues.iter().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Lets every failure come, however many wait: they are about to be taken in one go.
-    pub fn unbound(&self) {
-        self.queues().iter().for_each(|queue| queue.unbound());
-    }
-
-    /// The failures that the event loop did not come to.
-    pub fn take(&self) -> Vec<LeftFailure> {
-        self.queues().iter().flat_map(|queue| queue.take()).collect()
     }
 
     /// Whether no failure is under way.
