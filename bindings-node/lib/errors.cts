@@ -175,8 +175,9 @@ export class StreamGoneError extends DurstreamError {
   readonly earliestOffset: string | undefined;
 
   /** @internal */
-  constructor(fields: ErrorFields) {
-    super(fields);
+  constructor(given?: ErrorFields | string, more?: ErrorOptions) {
+    super(given, more);
+    const fields = Object(given) as ErrorFields;
     this.earliestOffset = fields.earliest_offset ?? undefined;
   }
 }
