@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use work::{Writer, batch, json};
+use work::{Writer, batch, json_text};
 
 /// Writes before a producer that never gets rid of them makes place for another.
 const STAY: u64 = 100_000;
@@ -22,10 +22,10 @@ fn parts(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let message = work::MESSAGE.as_bytes();
     group.bench_function("json check", |bencher| {
-        bencher.iter(|| json::check(black_box(message)));
+        bencher.iter(|| json_text::check(black_box(message)));
     });
     group.bench_function("json key", |bencher| {
-        bencher.iter(|| json::key_of(black_box(message), "key"));
+        bencher.iter(|| json_text::find(black_box(message), "key"));
     });
     group.throughput(Throughput::Elements(GATHERED));
     group.bench_function("batch, gathered and sealed", |bencher| {

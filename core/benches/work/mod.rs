@@ -13,8 +13,8 @@ use crate::common;
 
 #[path = "../../src/delivery/buffer/batch.rs"]
 pub mod batch;
-#[path = "../../src/protocol/json.rs"]
-pub mod json;
+#[path = "../../src/protocol/json_text.rs"]
+pub mod json_text;
 
 /// A hundred bytes.
 pub const MESSAGE: &str = r#"{"type":"shipment","key":"shp_000000001","value":{"state":"in-transit","eta":"2031-01-01"},"n":1234}"#;

@@ -2,10 +2,11 @@
 //! (integers beyond 2^53, duplicate keys and white space stay as they came).
 
 use std::borrow::Cow;
-use std::fmt;
 
 use memchr::{memchr, memchr2_iter};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
+
+use crate::protocol::json_text::{self, Field, MAX_DEPTH, Wrong};
 
 /// Whether a stream of this content type holds JSON (PROTOCOL.md, JSON mode).
 pub(crate) fn is_json(content_type: &str) -> bool {
@@ -13,36 +14,14 @@ pub(crate) fn is_json(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// How deep JSON may be nested: what parsers everywhere read, a server's and a reader's among them.
-const MAX_DEPTH: usize = 127;
-
-/// Refuses text that may be JSON and is nested too deep.
+/// Refuses text of a serialiser's that is nested too deep.
 pub(crate) fn check_depth(text: &[u8]) -> Result<(), String> {
     // Counted first, strings included: hardly any text needs the closer look.
-    if text.len() <= 2 * MAX_DEPTH || memchr2_iter(b'[', b'{', text).count() <= MAX_DEPTH {
+    let most = MAX_DEPTH as usize;
+    if text.len() <= 2 * most || memchr2_iter(b'[', b'{', text).count() <= most {
         return Ok(());
     }
-    check_each_level(text)
-}
-
-#[cold]
-fn check_each_level(text: &[u8]) -> Result<(), String> {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return Err(format!("is nested deeper than {MAX_DEPTH} levels"));
-        }
-    }
-    Ok(())
+    check(text)
 }
 
 /// The text as every parser reads it. JSON may hold half of a surrogate pair as an escape, as
@@ -78,12 +57,17 @@ fn escaped_unit(text: &[u8]) -> Option<u16> {
 /// Checks that `text` is exactly one JSON value in UTF-8, and not nested too deep. The error goes on
 /// from "the message".
 pub(crate) fn check(text: &[u8]) -> Result<(), String> {
-    check_depth(text)?;
-    check_syntax(text).map_err(no_value)
+    json_text::check(text).map_err(|wrong| said(wrong, text))
 }
 
-fn no_value(error: impl fmt::Display) -> String {
-    format!("is not one JSON value: {error}")
+/// What is wrong with a text, in the words of a parser that knows the place.
+#[cold]
+fn said(wrong: Wrong, text: &[u8]) -> String {
+    match (wrong, check_syntax(text)) {
+        (Wrong::TooDeep, _) => format!("is nested deeper than {MAX_DEPTH} levels"),
+        (Wrong::Syntax, Err(place)) => format!("is not one JSON value: {place}"),
+        (Wrong::Syntax, Ok(())) => "is not one JSON value".to_owned(),
+    }
 }
 
 /// Checks that `text` is exactly one JSON value in UTF-8, however deep: others wrote it.
@@ -110,41 +94,12 @@ pub(crate) enum Key {
 /// Checks that a [`readable`] text is one JSON value and reads the scalar field `field` of it. The
 /// error goes on from "the value".
 pub(crate) fn key_of(text: &[u8], field: &str) -> Result<Key, String> {
-    std::str::from_utf8(text).map_err(no_value)?;
-    check_depth(text)?;
-    if text.trim_ascii_start().first() != Some(&b'{') {
-        return check(text).map(|()| Key::NotAnObject);
-    }
-    let mut parser = serde_json::Deserializer::from_slice(text);
-    let key = parser
-        .deserialize_map(KeyVisitor(field))
-        .and_then(|key| parser.end().map(|()| key))
-        .map_err(no_value)?;
-    Ok(key.filter(|k| !k.is_empty()).map_or(Key::Missing, Key::Text))
-}
-
-struct KeyVisitor<'a>(&'a str);
-
-impl<'de> Visitor<'de> for KeyVisitor<'_> {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            if name == self.0 {
-                // The last one counts, as in every JSON parser a reader may use.
-                let raw: &serde_json::value::RawValue = map.next_value()?;
-                found = scalar(raw.get());
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
+    let raw = match json_text::find(text, field).map_err(|wrong| said(wrong, text))? {
+        Field::NotAnObject => return Ok(Key::NotAnObject),
+        Field::Missing => None,
+        Field::At(place) => std::str::from_utf8(&text[place]).ok(),
+    };
+    Ok(raw.and_then(scalar).filter(|key| !key.is_empty()).map_or(Key::Missing, Key::Text))
 }
 
 /// The key that a JSON value makes; none for what makes none.
@@ -188,23 +143,22 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_bounded_the_same_everywhere() {
+    fn depth_is_bounded_the_same_everywhere() {
         let nested = |levels: usize, filler: &str| {
             format!("{}{filler}{}", "[".repeat(levels), "]".repeat(levels))
         };
-        for filler in ["1", r#""[[[[\"{{""#, "[],[],{},[]"] {
-            let inner = usize::from(filler.starts_with("[]"));
-            assert_eq!(check(nested(MAX_DEPTH - inner, filler).as_bytes()), Ok(()), "{filler}");
-            let deep = nested(MAX_DEPTH + 1 - inner, filler);
-            assert!(check(deep.as_bytes()).unwrap_err().contains("127 levels"), "{filler}");
+        let most = MAX_DEPTH as usize;
+        for filler in ["1", r#""[[[[\"{{""#] {
+            assert_eq!(check(nested(most, filler).as_bytes()), Ok(()), "{filler}");
+            assert_eq!(check_depth(nested(most, filler).as_bytes()), Ok(()), "{filler}");
+            let deep = nested(most + 1, filler);
+            for checked in [check(deep.as_bytes()), check_depth(deep.as_bytes())] {
+                assert!(checked.unwrap_err().contains("127 levels"), "{filler}");
+            }
         }
-        let value = nested(MAX_DEPTH, "1");
-        serde_json::from_str::<serde_json::Value>(&value).unwrap();
-        let flat = format!("[{}]", vec!["{}"; 1000].join(","));
-        assert_eq!(check(flat.as_bytes()), Ok(()));
         let entity = |levels| format!("{{\"id\":1,\"x\":{}}}", nested(levels, "1"));
-        assert!(key_of(entity(MAX_DEPTH - 1).as_bytes(), "id").is_ok());
-        assert!(key_of(entity(MAX_DEPTH).as_bytes(), "id").is_err());
+        assert!(key_of(entity(most - 1).as_bytes(), "id").is_ok());
+        assert!(key_of(entity(most).as_bytes(), "id").is_err());
     }
 
     #[test]

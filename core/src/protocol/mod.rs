@@ -5,6 +5,7 @@ pub(crate) mod framing;
 pub(crate) mod headers;
 pub(crate) mod items;
 pub(crate) mod json;
+pub(crate) mod json_text;
 pub(crate) mod lines;
 pub(crate) mod stream_type;
 
