@@ -283,6 +283,25 @@ typedef int32_t durstream_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// How much a line of the log matters. The numbers are fixed; a later version may add some.
+enum durstream_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Something needs attention.
+    DURSTREAM_LOG_WARNING = 2,
+    // Something is well again.
+    DURSTREAM_LOG_INFO = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum durstream_log_level durstream_log_level;
+#else
+typedef int32_t durstream_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // A part of a stream, from one answer of the server, or from several where a server's answers end
 // inside a JSON message. Never empty; its messages are whole. Immutable; any thread may read it.
 typedef struct durstream_chunk durstream_chunk;
@@ -408,10 +427,10 @@ typedef struct {
     uint64_t sessions;
 } durstream_stats;
 
-// Receives a line of the log and its `durstream_log_level`. `text` ends with the call. Runs on a thread of the library's own,
+// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
 // one line at a time; it must not call this library. While it blocks, further lines are dropped
 // and counted.
-typedef void (*durstream_log_callback)(int32_t level, const char *text, void *user_data);
+typedef void (*durstream_log_callback)(durstream_log_level level, const char *text, void *user_data);
 
 #ifdef __cplusplus
 extern "C" {

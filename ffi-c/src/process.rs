@@ -94,15 +94,16 @@ pub enum durstream_log_level {
     DURSTREAM_LOG_INFO = 3,
 }
 
-/// Receives a line of the log and its `durstream_log_level`. `text` ends with the call. Runs on a thread of the library's own,
+/// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
 /// one line at a time; it must not call this library. While it blocks, further lines are dropped
 /// and counted.
-pub type durstream_log_callback =
-    Option<unsafe extern "C" fn(level: i32, text: *const c_char, user_data: *mut c_void)>;
+pub type durstream_log_callback = Option<
+    unsafe extern "C" fn(level: durstream_log_level, text: *const c_char, user_data: *mut c_void),
+>;
 
 /// A host's log.
 struct Log {
-    callback: unsafe extern "C" fn(i32, *const c_char, *mut c_void),
+    callback: unsafe extern "C" fn(durstream_log_level, *const c_char, *mut c_void),
     user_data: *mut c_void,
 }
 
@@ -113,9 +114,13 @@ unsafe impl Sync for Log {}
 
 impl Log {
     fn line(&self, level: LogLevel, text: &str) {
+        let level = match level {
+            LogLevel::Info => durstream_log_level::DURSTREAM_LOG_INFO,
+            _ => durstream_log_level::DURSTREAM_LOG_WARNING,
+        };
         let text = c_string(text);
         // SAFETY: the host's function with its own data, for a text that lives until it ends.
-        unsafe { (self.callback)(level as i32, text.as_ptr(), self.user_data) };
+        unsafe { (self.callback)(level, text.as_ptr(), self.user_data) };
     }
 }
 

@@ -101,6 +101,7 @@ static durstream_stream *plain_at(const peer *peer) {
     durstream_stream *stream = NULL;
     durstream_options *options = durstream_options_new();
     OK(durstream_options_set(options, "url", peer->url, &error), error);
+    OK(durstream_options_set(options, "content_type", "text/plain", &error), error);
     OK(durstream_options_set(options, "idempotent", "false", &error), error);
     OK(durstream_options_set(options, "retry_initial_delay_ms", "1", &error), error);
     OK(durstream_stream_connect(options, &stream, &error), error);

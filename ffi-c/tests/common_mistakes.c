@@ -79,6 +79,7 @@ static void write_in_vain(const char *url) {
     durstream_error *error = NULL;
     durstream_options *options = durstream_options_new();
     OK(durstream_options_set(options, "url", url, &error), error);
+    OK(durstream_options_set(options, "content_type", "text/plain", &error), error);
     OK(durstream_stream_connect(options, &left_stream, &error), error);
     durstream_options_free(options);
     left_producer = open_producer(left_stream, "forgetful", NULL);
@@ -129,6 +130,7 @@ static void append_in_a_loop_doubles_nothing(void) {
     peer_start(&peer, answers, 3);
     peer_allow(&peer, 3);
     OK(durstream_options_set(options, "url", peer.url, &error), error);
+    OK(durstream_options_set(options, "content_type", "text/plain", &error), error);
     OK(durstream_options_set(options, "retry_initial_delay_ms", "1", &error), error);
     OK(durstream_stream_connect(options, &stream, &error), error);
     OK(durstream_stream_append(stream, (const uint8_t *)"x", 1, 30000, &outcome, &error), error);

@@ -229,7 +229,7 @@ void callbacks_are_wrapped() {
 void an_empty_callback_is_none() {
     static std::atomic<int> lines{0};
     durstream_set_log(
-        [](std::int32_t, const char *text, void *) {
+        [](durstream_log_level, const char *text, void *) {
             if (std::string_view(text).find("a write was") != std::string_view::npos) lines++;
         },
         nullptr);

@@ -35,6 +35,7 @@ static void open_asking(host *self, const peer *peer) {
     durstream_stream *stream = NULL;
     durstream_options *options = durstream_options_new(), *own = durstream_options_new();
     OK(durstream_options_set(options, "url", peer->url, &error), error);
+    OK(durstream_options_set(options, "content_type", "text/plain", &error), error);
     OK(durstream_options_set_header_fn(options, "X-Token", asked, self, destroy, &error), error);
     OK(durstream_stream_connect(options, &stream, &error), error);
     durstream_options_free(options);
@@ -163,6 +164,7 @@ static void streams_ask_too(void) {
     peer_allow(&peer, 2);
     durstream_options *options = durstream_options_new();
     OK(durstream_options_set(options, "url", peer.url, &error), error);
+    OK(durstream_options_set(options, "content_type", "text/plain", &error), error);
     OK(durstream_options_set_header_fn(options, "X-Token", asked, &self, destroy, &error), error);
     OK(durstream_stream_connect(options, &stream, &error), error);
     durstream_options_free(options);

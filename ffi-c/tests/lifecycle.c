@@ -195,7 +195,7 @@ static void callbacks_do_not_wait(void) {
     CHECK(self.called == 1 && self.wrong == 0 && self.destroyed == 1);
 }
 
-static void count_line(int32_t level, const char *text, void *user_data) {
+static void count_line(durstream_log_level level, const char *text, void *user_data) {
     CHECK(level == DURSTREAM_LOG_WARNING && text != NULL && strlen(text) > 0);
     ++*(int *)user_data;
 }

@@ -137,7 +137,7 @@ static void what_was_dropped_is_counted(void) {
 
 static atomic_int lines, pending_lines, may_go_on, refusals;
 
-static void blocks(int32_t level, const char *text, void *user_data) {
+static void blocks(durstream_log_level level, const char *text, void *user_data) {
     (void)level, (void)user_data;
     CHECK(text[0] != '\0');
     lines++;
@@ -164,7 +164,7 @@ static void a_log_that_blocks(void) {
     durstream_stream_free(stream);
 }
 
-static void counts(int32_t level, const char *text, void *user_data) {
+static void counts(durstream_log_level level, const char *text, void *user_data) {
     (void)level, (void)user_data;
     if (strstr(text, "still pending") != NULL) pending_lines++;
 }

@@ -256,7 +256,7 @@ static void streams_append_and_close(void) {
 
     durstream_stream *other = NULL;
     OK(durstream_options_set(options, "content_type", JSON, &error), error);
-    FAILS(DURSTREAM_STREAM_EXISTS, durstream_stream_create(options, NULL, 0, &other, &error),
+    FAILS(DURSTREAM_STREAM_CLOSED, durstream_stream_create(options, NULL, 0, &other, &error),
           error);
     CHECK(other == NULL);
     durstream_stream_free(stream);

@@ -18,6 +18,7 @@ static void ready_when_there_is_room(void) {
     peer_start(&peer, answers, 2);
     durstream_options *options = durstream_options_new(), *own = durstream_options_new();
     OK(durstream_options_set(options, "url", peer.url, &error), error);
+    OK(durstream_options_set(options, "content_type", "text/plain", &error), error);
     OK(durstream_stream_connect(options, &stream, &error), error);
     OK(durstream_options_set(own, "max_buffer_items", "1", &error), error);
     durstream_producer *producer = open_producer(stream, "room", own);

@@ -71,6 +71,7 @@ static durstream_stream *connect_to(const char *url) {
     durstream_stream *stream = NULL;
     durstream_options *options = durstream_options_new();
     OK(durstream_options_set(options, "url", url, &error), error);
+    OK(durstream_options_set(options, "content_type", "text/plain", &error), error);
     OK(durstream_stream_connect(options, &stream, &error), error);
     durstream_options_free(options);
     return stream;
