@@ -38,12 +38,15 @@ pub(crate) struct Found {
     pub(crate) content_type: String,
     /// Where it ends, if the server said it.
     pub(crate) tail: Option<Arc<str>>,
+    /// It was created just now: before, there was none.
+    pub(crate) is_new: bool,
 }
 
 impl Found {
     fn by(answer: Answer) -> Self {
         let content_type = answer.content_type.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned());
-        Found { content_type, tail: answer.next_offset }
+        let is_new = answer.status == 201;
+        Found { content_type, tail: answer.next_offset, is_new }
     }
 }
 

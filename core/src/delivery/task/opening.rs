@@ -75,20 +75,22 @@ impl Task {
     }
 
     fn on_found(&mut self, found: Found) {
-        let was_known = self.session.has_acks();
-        // A batch that may be stored already is searched for from where the stream ended before.
+        // A batch that may be stored already is searched for from where the stream ended before,
+        // unless that stream is gone.
         let is_in_doubt = self.window.iter().any(|slot| slot.doubt().maybe_stored());
-        if was_known || !is_in_doubt {
+        if found.is_new || !is_in_doubt {
             self.base = found.tail;
         }
+        self.vanished_since = None;
         self.on_contact();
         match self.opening {
             Opening::AskType => {
                 self.engine.config.content_type.learn(&found.content_type);
                 self.on_type();
             }
-            // The server knows this stream's sessions, if any, and not those of the one before.
-            _ if was_known => self.drain_then_renew(0),
+            // The server knows no session of this stream. Of one that was there it may know this
+            // producer's, which then decides what is in doubt.
+            _ if found.is_new && self.session.has_acks() => self.drain_then_renew(0),
             _ => {}
         }
         self.opening = Opening::Nothing;

@@ -185,3 +185,37 @@ async fn a_stream_that_vanished_before_its_time_is_not_created_again() {
     assert!(engine.flush().await.is_err());
     assert_eq!(outcome(&engine, 2).await.reason, Some(Reason::NotFound));
 }
+
+/// Who says 404 need not be the server: where the stream was there all along, what was in doubt stays
+/// so, and the server's memory decides it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_there_all_along_still_decides_what_was_in_doubt() {
+    let server = Scripted::default();
+    let engine = open_mortal(&server, 60, true);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    sleep(61_000).await;
+    server.script(vec![Fault::CutAfter, status(404), status(404)]);
+    write(&engine, 2..=3);
+    assert_eq!(engine.flush().await.unwrap().delivered, 2);
+    assert_eq!(server.stored(), numbers(1..=3));
+}
+
+/// The stream is looked for again at a restart, and that takes the restart no right to claim.
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_checks_its_stream_may_still_claim() {
+    let server = Scripted::default();
+    let engine = open_creating(&server, Scope::State, Options::new());
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    let ahead = Options::new().epoch(1u64 << 52).auto_claim(true);
+    let rival = open(&server, ahead);
+    write(&rival, 1..=1);
+    rival.flush().await.unwrap();
+    write(&engine, 2..=2);
+    assert!(engine.flush().await.is_err());
+    engine.restart().await.unwrap();
+    write(&engine, 3..=3);
+    assert_eq!(engine.flush().await.unwrap().delivered, 1);
+    assert_eq!(engine.stats().sessions, 3, "the first one, the fresh one, the one that claimed");
+}
