@@ -8,7 +8,7 @@ use crate::delivery::config::Opening;
 use crate::delivery::engine::accept::not_json;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::Answered;
-use crate::error::{self, Error};
+use crate::error::{self, Error, ErrorKind};
 use crate::outcome::Status;
 use crate::protocol::answer::is_absence;
 use crate::reason::Reason;
@@ -66,6 +66,12 @@ impl Task {
             Opened::Never(error) if self.session.has_acks() && is_absence(error.status()) => {
                 let n = (!self.window.is_empty()).then_some(0);
                 self.on_vanished(n, error.refusal(), error);
+            }
+            // Nor does it refuse for good the credentials that it took before.
+            Opened::Never(error)
+                if self.session.has_acks() && error.kind() == ErrorKind::Unauthorized =>
+            {
+                self.pause(error, None);
             }
             Opened::Never(error) => {
                 let reason = error.refusal();

@@ -201,6 +201,19 @@ async fn a_stream_that_was_there_all_along_still_decides_what_was_in_doubt() {
     assert_eq!(server.stored(), numbers(1..=3));
 }
 
+/// Credentials that were good before are waited for, here too.
+#[tokio::test(start_paused = true)]
+async fn a_401_while_the_stream_is_created_again_is_waited_for() {
+    let server = Scripted::default();
+    let engine = open_mortal(&server, 60, true);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    sleep(61_000).await;
+    server.script(vec![status(404), status(401), status(403), forgets(Fault::None)]);
+    write(&engine, 2..=2);
+    assert_eq!(engine.flush().await.unwrap().delivered, 1);
+}
+
 /// The stream is looked for again at a restart, and that takes the restart no right to claim.
 #[tokio::test(start_paused = true)]
 async fn a_restart_that_checks_its_stream_may_still_claim() {
