@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::protocol::answer::Response;
 use crate::protocol::headers::*;
@@ -73,6 +75,17 @@ pub(crate) struct Model {
     pub(crate) tokens: Vec<String>,
     /// How many messages there were at each offset.
     marks: Vec<usize>,
+    /// How long a stream outlives its last use; without it, for ever.
+    pub(crate) ttl: Option<Duration>,
+    used: Option<Instant>,
+    /// There is no stream.
+    pub(crate) absent: bool,
+    /// How often one was created.
+    pub(crate) created: u64,
+    /// The messages of the streams that were there before.
+    pub(crate) before: Vec<Vec<String>>,
+    /// The stream's content type, where it is not JSON.
+    pub(crate) content_type: Option<&'static str>,
 }
 
 /// The scripted transport: faults in order, then none.
@@ -229,13 +242,48 @@ fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
 
 impl Model {
     fn handle(&mut self, request: &Request) -> Response {
-        if request.method != Method::POST {
-            return self.show(request);
+        let now = Instant::now();
+        let is_over = |ttl| self.used.is_some_and(|used| now >= used + ttl);
+        if self.ttl.is_some_and(is_over) {
+            self.delete();
         }
+        let is_new = self.absent && request.method == Method::PUT;
+        if self.absent && !is_new {
+            return response(404, &[]);
+        }
+        self.created += u64::from(is_new);
+        self.absent = false;
+        if is_new || [Method::POST, Method::GET].contains(&request.method) {
+            self.used = Some(now);
+        }
+        match request.method {
+            Method::POST => self.take(request),
+            _ => Response { status: if is_new { 201 } else { 200 }, ..self.show(request) },
+        }
+    }
+
+    /// Deletes the stream, with what the server knows of its producers.
+    pub(crate) fn delete(&mut self) {
+        self.before.push(std::mem::take(&mut self.stored));
+        self.marks.clear();
+        self.producers.clear();
+        self.stream_seq.clear();
+        (self.closed, self.absent) = (false, true);
+    }
+
+    fn content_type(&self) -> &'static str {
+        self.content_type.unwrap_or("application/json")
+    }
+
+    fn take(&mut self, request: &Request) -> Response {
         let headers = &request.headers;
         let number = |name| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
         let tuple = number(PRODUCER_EPOCH).zip(number(PRODUCER_SEQ));
         let is_plain_end = tuple.is_none() && request.body.is_empty();
+        let is_typed = |value: &HeaderValue| value.as_bytes() == self.content_type().as_bytes();
+        if !request.body.is_empty() && !headers.get(CONTENT_TYPE).is_some_and(is_typed) {
+            return response(409, &[]);
+        }
         let messages = messages(request);
         self.seen.extend(tuple.map(|(epoch, seq)| (epoch, seq, request.body.clone())));
         if self.closed && !is_plain_end {
@@ -323,7 +371,7 @@ impl Model {
     /// HEAD, GET, and a PUT of what is there already.
     fn show(&self, request: &Request) -> Response {
         let mut headers = vec![
-            ("content-type", "application/json".into()),
+            ("content-type", self.content_type().into()),
             ("stream-next-offset", self.tail()),
             ("stream-up-to-date", "true".into()),
         ];
@@ -335,7 +383,11 @@ impl Model {
             let mut query = request.endpoint.url.query_pairs();
             let offset = query.find(|(name, _)| name == "offset").unwrap().1.parse::<usize>();
             let from = offset.ok().filter(|n| *n > 0).map_or(0, |n| self.marks[n - 1]);
-            answer.body = format!("[{}]", self.stored[from..].join(",")).into();
+            let texts = &self.stored[from..];
+            answer.body = match self.content_type {
+                None => format!("[{}]", texts.join(",")).into(),
+                Some(_) => texts.iter().map(|text| format!("{text} ")).collect::<String>().into(),
+            };
         }
         answer
     }
@@ -344,6 +396,10 @@ impl Model {
 fn messages(request: &Request) -> Vec<String> {
     if request.body.is_empty() {
         return Vec::new(); // the end alone
+    }
+    if !request.headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/json") {
+        let text = std::str::from_utf8(&request.body).unwrap();
+        return text.split_terminator(' ').map(str::to_owned).collect();
     }
     let elements: Vec<Box<serde_json::value::RawValue>> =
         serde_json::from_slice(&request.body).unwrap();

@@ -7,26 +7,24 @@ use http::Method;
 
 use crate::delivery::tests::*;
 
-/// A producer that does not know its stream's type, and a server that says it.
-fn open_untyped(server: &Scripted, content_type: &'static str, options: Options) -> Arc<Engine> {
-    let says = move |server: &Scripted, request: Request| {
-        if request.method != Method::HEAD {
-            return server.send(request);
-        }
-        let headers = [("stream-next-offset", "0"), ("content-type", content_type)];
-        at_once(Ok(answer(200, &headers)))
-    };
+/// A producer that does not know its stream's type.
+fn open_untyped(server: &Scripted, options: Options) -> Arc<Engine> {
     let endpoint = Endpoint::resolve(&model()).unwrap();
     let config = Config::new(Scope::Producer, &options, "p", StreamType::default()).unwrap();
-    let transport = Arc::new(Behind(server.clone(), says));
-    let runtime = network::for_test(transport, server.chance.clone());
-    Engine::start_on(runtime, endpoint, config, None, None)
+    Engine::start_on(runtime(server), endpoint, config, None, None)
+}
+
+/// A server whose stream is text.
+fn text() -> Scripted {
+    let server = Scripted::default();
+    lock(&server.model).content_type = Some("text/plain");
+    server
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_type_of_a_stream_is_asked_for_before_the_first_batch() {
     let server = Scripted::default();
-    let engine = open_untyped(&server, "application/json", single());
+    let engine = open_untyped(&server, single());
     assert_eq!(engine.config.content_type.text(), None);
     write(&engine, 1..=3);
     assert_eq!(engine.flush().await.unwrap().delivered, 3);
@@ -40,7 +38,7 @@ async fn the_type_of_a_stream_is_asked_for_before_the_first_batch() {
 #[tokio::test(start_paused = true)]
 async fn what_is_no_json_is_rejected_once_the_type_is_known() {
     let server = Scripted::default();
-    let engine = open_untyped(&server, "application/json", Options::new());
+    let engine = open_untyped(&server, Options::new());
     for message in ["1", "2,3", "{\"a\":4", "\"b\":5}", "6"] {
         engine.check_message(message.as_bytes()).unwrap();
         engine.accept(&[message.as_bytes()]).unwrap();
@@ -58,30 +56,13 @@ async fn what_is_no_json_is_rejected_once_the_type_is_known() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_are_concatenated_once_the_type_is_known() {
-    let bodies = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = bodies.clone();
-    let server = Scripted::default();
-    let engine = {
-        let says = move |server: &Scripted, request: Request| {
-            let headers = [("stream-next-offset", "0"), ("content-type", "text/plain")];
-            if is_post(&request) {
-                lock(&seen).push(request.body.clone());
-                let json = format!("[{}]", String::from_utf8_lossy(&request.body));
-                return server.send(Request { body: json.into(), ..request });
-            }
-            at_once(Ok(answer(200, &headers)))
-        };
-        let endpoint = Endpoint::resolve(&model()).unwrap();
-        let config = Config::new(Scope::Producer, &Options::new(), "p", StreamType::default());
-        let transport = Arc::new(Behind(server.clone(), says));
-        let runtime = network::for_test(transport, server.chance.clone());
-        Engine::start_on(runtime, endpoint, config.unwrap(), None, None)
-    };
+    let server = text();
+    let engine = open_untyped(&server, Options::new());
     write(&engine, 1..=3);
     engine.flush().await.unwrap();
     write(&engine, 4..=4);
     engine.flush().await.unwrap();
-    assert_eq!(*lock(&bodies), ["123", "4"]);
+    assert_eq!(server.stored(), ["123", "4"]);
     assert_eq!(engine.stats().buffered_bytes, 0);
 }
 
