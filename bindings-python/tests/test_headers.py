@@ -13,6 +13,11 @@ from durstream import DurableStream, IdempotentProducer
 QUICK = {"retry_initial_delay_ms": 1, "retry_max_delay_ms": 1}
 
 
+def connect(url, **options):
+    """A handle that knows its stream's type, so that nothing is asked before an append."""
+    return DurableStream.connect(url, content_type="text/plain", **options)
+
+
 class Tokens:
     """A function that gives ``token-1``, ``token-2``, ..."""
 
@@ -33,7 +38,7 @@ def test_a_function_is_called_once_for_each_request(serve):
     answers = iter([503, 200, 200])
     server = serve(lambda asked: (next(answers), *stored(asked)[1:]))
     tokens = Tokens()
-    stream = DurableStream.connect(server.url)
+    stream = connect(server.url)
     headers = {"authorization": tokens, "x-fixed": "ü"}
     with IdempotentProducer(stream, "asked", headers=headers, max_in_flight=1, **QUICK) as producer:
         producer.append("1").wait()
@@ -47,7 +52,7 @@ def test_a_function_is_called_once_for_each_request(serve):
 def test_refused_credentials_are_asked_for_again(serve, status):
     answers = iter([status, 200])
     server = serve(lambda asked: (next(answers), *stored(asked)[1:]))
-    stream = DurableStream.connect(server.url, headers={"Authorization": Tokens()})
+    stream = connect(server.url, headers={"Authorization": Tokens()})
     with IdempotentProducer(stream, "again") as producer:
         assert producer.append("x").wait().delivered
     assert sent(server) == ["token-1", "token-2"]
@@ -90,7 +95,7 @@ def failing(*failures):
 def test_writes_wait_while_a_function_fails(serve):
     server = serve(stored)
     give, calls = failing(OSError("no tokens today"), 5, None, "a\r\nb", "\ud800", ValueError("\ud800"))
-    stream = DurableStream.connect(server.url, headers={"Authorization": give})
+    stream = connect(server.url, headers={"Authorization": give})
     producer = IdempotentProducer(stream, "waiting", **QUICK)
     receipts = producer.append_many(["1", "2", "3"])
     assert producer.detach().delivered == 3 and len(calls) >= 7
@@ -104,7 +109,7 @@ def test_why_a_function_failed_is_said(serve):
     def give():
         raise OSError("no tokens today")
 
-    stream = DurableStream.connect(server.url, headers={"Authorization": give})
+    stream = connect(server.url, headers={"Authorization": give})
     producer = IdempotentProducer(stream, "why", delivery_timeout_ms=2000, **QUICK)
     producer.append("x")
     with pytest.raises(durstream.DeliveryError, match="authorization.*OSError: no tokens today"):
@@ -115,7 +120,7 @@ def test_why_a_function_failed_is_said(serve):
 
 def test_a_function_must_not_wait_for_the_library(serve):
     server, refused = serve(stored), []
-    other = DurableStream.connect(serve(stored).url)
+    other = connect(serve(stored).url)
 
     def give():
         try:
@@ -124,7 +129,7 @@ def test_a_function_must_not_wait_for_the_library(serve):
             refused.append(error)
         return "good"
 
-    stream = DurableStream.connect(server.url, headers={"Authorization": give})
+    stream = connect(server.url, headers={"Authorization": give})
     assert stream.append("x").delivered and len(refused) == 1 and sent(server) == ["good"]
 
 
@@ -138,7 +143,7 @@ def test_an_async_function_runs_on_the_loop_of_its_handle(serve):
         return f"token-{len(ran_on)}"
 
     async def main():
-        stream = DurableStream.connect(server.url, headers={"Authorization": token})
+        stream = connect(server.url, headers={"Authorization": token})
         async with IdempotentProducer(stream, "async", max_in_flight=1) as producer:
             await producer.append("1")
             await producer.append("2")
@@ -165,7 +170,7 @@ def test_an_async_function_without_a_loop(serve):
         return "good"
 
     # What gives an awaitable is as good as an async function.
-    stream = DurableStream.connect(server.url, headers={"Authorization": lambda: token()})
+    stream = connect(server.url, headers={"Authorization": lambda: token()})
     with IdempotentProducer(stream, "no-loop", **QUICK) as producer:
         producer.append("x")
     assert sent(server) == ["good"] and tries[1] is not threading.main_thread()
@@ -183,7 +188,7 @@ def test_a_cancelled_function_fails(serve):
         return "good"
 
     async def main():
-        stream = DurableStream.connect(server.url, headers={"Authorization": token})
+        stream = connect(server.url, headers={"Authorization": token})
         async with IdempotentProducer(stream, "cancelled", **QUICK) as producer:
             assert (await producer.append("x")).delivered
 
@@ -235,7 +240,7 @@ def test_what_a_function_uses_stays_while_it_is_asked(serve):
     class Service:
         def __init__(self):
             self.value = "good"
-            stream = DurableStream.connect(server.url, headers={"Authorization": self.token})
+            stream = connect(server.url, headers={"Authorization": self.token})
             self.producer = IdempotentProducer(stream, "let-go", **QUICK)
             self.receipt = self.producer.append("x")
 
@@ -270,7 +275,7 @@ def test_functions_outlive_a_producer_that_was_let_go_of(serve):
                 raise OSError("not yet")
             return "good"
 
-        stream = DurableStream.connect(server.url + path, headers={"Authorization": give})
+        stream = connect(server.url + path, headers={"Authorization": give})
         return IdempotentProducer(stream, "let-go", **options, **QUICK).append("x")
 
     with pytest.warns(ResourceWarning, match="1 write pending"):
@@ -290,7 +295,7 @@ def test_what_a_wait_was_given_up_for_goes_on(serve):
     def give_up():
         options = {"headers": {"Authorization": lambda: give()}, **QUICK}
         with pytest.raises(durstream.TimeoutError):
-            DurableStream.connect(server.url, **options).append("x", timeout=0.01)
+            connect(server.url, **options).append("x", timeout=0.01)
 
     give_up()
     gc.collect()
@@ -337,7 +342,7 @@ def test_a_stream_stays_for_its_readers(serve):
 
     class Service:
         def __init__(self):
-            self.stream = DurableStream.connect(server.url, headers={"Authorization": self.token})
+            self.stream = connect(server.url, headers={"Authorization": self.token})
 
         def token(self):
             return "good"
@@ -358,7 +363,9 @@ async def token():
     return "good"
 
 async def main():
-    stream = DurableStream.connect(sys.argv[1], headers={"Authorization": token})
+    stream = DurableStream.connect(
+        sys.argv[1], content_type="text/plain", headers={"Authorization": token}
+    )
     return IdempotentProducer(stream, "exit")
 
 producer = asyncio.run(main())
