@@ -1,6 +1,6 @@
 //! A service that owns shipments and publishes their state: created, in transit, delivered,
 //! removed. `cargo xtask demo` runs it twice under one producer id.
-#![expect(clippy::disallowed_methods, reason = "it is a program, and times itself")]
+#![allow(clippy::disallowed_methods, reason = "it is a program, and times itself")]
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};

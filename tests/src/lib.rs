@@ -1,5 +1,5 @@
-//! What tests and project commands share: reading a stream back with nothing of ours between,
-//! and finding the server a fixture started.
+//! What tests, their harnesses and the project's commands share: servers and other processes, what a
+//! person sees of them, and reading a stream back with nothing of ours between.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+pub mod ascent;
+pub mod console;
 pub mod failure;
+pub mod harness;
 pub mod http;
+pub mod needs;
 pub mod numbered;
+pub mod process;
 pub mod proxy;
 pub mod readback;
+pub mod server;
+pub mod signals;
+pub mod table;
+pub mod tool;
+pub mod tree;
 
 /// The base URL of the server `cargo xtask with-server` started.
 ///

@@ -237,6 +237,10 @@ fn no_files_of_the_other_crates_import_each_other() {
         "bindings-python/src/lib.rs",
         "bindings-node/src/lib.rs",
         "tests/src/lib.rs",
+        "tests/bench/src/main.rs",
+        "tests/conformance/src/main.rs",
+        "tests/demo/src/main.rs",
+        "tests/faults/src/main.rs",
         "tests/faults/writer/src/main.rs",
         "xtask/src/main.rs",
     ] {

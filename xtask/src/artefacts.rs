@@ -1,15 +1,16 @@
-//! Builds what the project ships, and the shipment programs, each step doing only what is not done.
+//! Builds what the project ships and what its tests need, each step doing only what is not done.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process;
 use crate::stage::{self, Linkage};
 use crate::stamp::Stamp;
 use crate::step::{Step, step};
+use crate::tool;
 use crate::toolchain;
-use crate::tree::Tree;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::needs::{CProgram, Need};
+use durstream_tests::tree::Tree;
 
 /// Used when `bindings-python/requirements-dev.txt` does not name it.
 const MATURIN: &str = "maturin==1.16.0";
@@ -21,32 +22,60 @@ pub(crate) fn c_library(tree: &Tree) -> Result {
     })
 }
 
-pub(crate) fn rust_example(tree: &Tree) -> Result<PathBuf> {
-    let arguments = ["build", "--release", "-p", "durstream-core", "--example", "shipments"];
-    step(tree, "Rust shipments", |step| step.run(&mut process::cargo(&tree.root, &arguments)))?;
-    Ok(tree.release(&format!("examples/shipments{}", std::env::consts::EXE_SUFFIX)))
+/// Everything a harness asked for.
+pub(crate) fn provide(tree: &Tree, needs: &[Need]) -> Result {
+    if needs.iter().any(|need| matches!(need, Need::CProgram(_))) {
+        c_library(tree)?;
+    }
+    needs.iter().try_for_each(|need| provide_one(tree, need))
 }
 
-/// A shipment program in C or C++; the library must be staged.
-pub(crate) fn c_example(tree: &Tree, title: &str, source_name: &str) -> Result<PathBuf> {
-    let source = tree.root.join("ffi-c/examples").join(source_name);
-    let name = source_name.replace('.', "-");
-    let program =
-        tree.directory("examples")?.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+/// One of them; the library is there where it is needed.
+fn provide_one(tree: &Tree, need: &Need) -> Result {
+    match need {
+        Need::Server => tool::install_server(tree).map(drop),
+        Need::RustPrograms => rust_programs(tree),
+        Need::CProgram(program) => c_program(tree, program, Linkage::Shared).map(drop),
+        Need::PythonPackage => python_wheel(tree),
+        Need::NodePackage => node_package(tree),
+        Need::NpmPackages { title, folder } => npm_packages(tree, title, &tree.root.join(folder)),
+        Need::PythonEnvironment { title, folder, requirements } => {
+            environment(tree, title, folder, &tree.root.join(requirements))
+        }
+    }
+}
+
+/// Everything in Rust that is run: the adapter, the examples, the fault proxy, the writers.
+pub(crate) fn rust_programs(tree: &Tree) -> Result {
+    step(tree, "Rust programs", |step| cargo_build(tree, step))
+}
+
+/// A program in C or C++; the library must be staged.
+pub(crate) fn c_program(tree: &Tree, named: &CProgram, linkage: Linkage) -> Result<PathBuf> {
+    let source = tree.root.join(&named.source);
+    let program = tree.target.join(named.path());
+    let folder = program.parent().unwrap_or(&tree.target);
+    std::fs::create_dir_all(folder).context(folder.display())?;
     let inputs = [source.clone(), tree.stage().join("include"), stage::shared_library(tree)];
+    let name = named.program.replace('/', "-");
     let stamp = Stamp::new(tree.directory("stamps")?.join(name), &inputs, "")?;
-    let noun = source_name.split('.').next().unwrap_or(source_name);
-    step(tree, &format!("{title} {noun}"), |step| {
+    let sources = if source.is_dir() { c_sources(&source)? } else { vec![source] };
+    step(tree, &named.title, |step| {
         step.unless_done(&stamp, &program, || {
-            stage::compile(tree, step, &[&source], &program, Linkage::Shared)
+            let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+            stage::compile(tree, step, &sources, &program, linkage)
         })
     })?;
     Ok(program)
 }
 
-/// The fault proxy as a process, for tests in other languages.
-pub(crate) fn fault_proxy(tree: &Tree) -> Result {
-    step(tree, "Fault proxy", |step| cargo_build(tree, step))
+/// The C sources of a folder, in the order of their names.
+fn c_sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).context(folder.display())?.flatten();
+    let mut sources: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
+    sources.sort();
+    Ok(sources)
 }
 
 /// A virtual environment with the wheel and what the tests need.
@@ -75,7 +104,7 @@ pub(crate) fn python_wheel(tree: &Tree) -> Result {
 
 fn make_environment(tree: &Tree, step: &Step, requirements: &Path) -> Result {
     step.run(toolchain::python().args(["-m", "venv", "--clear"]).arg(tree.target.join("venv")))?;
-    let mut pip = pip_install(tree);
+    let mut pip = pip_install(&tree.venv_python());
     let listed = std::fs::read_to_string(requirements).unwrap_or_default();
     if !listed.lines().any(|line| line.starts_with("maturin")) {
         pip.arg(MATURIN);
@@ -98,13 +127,28 @@ fn build_wheel(tree: &Tree, step: &Step) -> Result {
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .ok_or("maturin made no wheel")?;
-    step.run(pip_install(tree).args(["--force-reinstall", "--no-deps"]).arg(wheel))
+    step.run(pip_install(&python).args(["--force-reinstall", "--no-deps"]).arg(wheel))
 }
 
-fn pip_install(tree: &Tree) -> Command {
-    let mut pip = Command::new(tree.venv_python());
+fn pip_install(python: &Path) -> Command {
+    let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--disable-pip-version-check"]);
     pip
+}
+
+/// A virtual environment, apart from the one with our wheel.
+fn environment(tree: &Tree, title: &str, folder: &str, requirements: &Path) -> Result {
+    let environment = tree.target.join(folder);
+    let python = Tree::python_of(&environment);
+    let inputs = [requirements.to_path_buf()];
+    // Inside the environment: gone when that is.
+    let stamp = Stamp::new(environment.join("installed"), &inputs, "")?;
+    step(tree, title, |step| {
+        step.unless_done(&stamp, &python, || {
+            step.run(toolchain::python().args(["-m", "venv", "--clear"]).arg(&environment))?;
+            step.run(pip_install(&python).arg("-r").arg(requirements))
+        })
+    })
 }
 
 /// The addon, the packages its facade is compiled with, and the facade.
@@ -151,17 +195,26 @@ pub(crate) fn npm_packages(tree: &Tree, title: &str, folder: &Path) -> Result {
     })
 }
 
+/// What is built to build and to test, quickly and not optimised.
+const OUR_TOOLS: [&str; 5] =
+    ["xtask", "durstream-demo", "durstream-conformance", "durstream-faults", "durstream-bench"];
+
 /// Everything the workspace ships and tests with, whichever part was asked for: packages built one
 /// by one would each choose other features of what they share, and compile it again.
 pub(crate) fn cargo_build(tree: &Tree, step: &Step) -> Result {
-    let arguments = ["build", "--release", "--workspace", "--exclude", "xtask"];
-    step.run(&mut process::cargo(&tree.root, &arguments))
+    let mut build = toolchain::cargo(&tree.root, &["build", "--release", "--workspace"]);
+    for package in OUR_TOOLS {
+        build.args(["--exclude", package]);
+    }
+    step.run(&mut build)
 }
 
 /// The tests in Rust; for the same reason of one choice of packages.
 pub(crate) fn cargo_test(tree: &Tree, arguments: &[&str]) -> Command {
-    let packages = ["-p", "durstream-core", "-p", "durstream-tests", "-p", "xtask"];
-    let mut command = process::cargo(&tree.root, &["test"]);
-    command.args(packages).args(arguments);
+    let mut command = toolchain::cargo(&tree.root, &["test"]);
+    for package in ["durstream-core", "durstream-tests"].into_iter().chain(OUR_TOOLS) {
+        command.args(["-p", package]);
+    }
+    command.args(arguments);
     command
 }

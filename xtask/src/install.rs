@@ -3,10 +3,10 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::artefacts;
-use crate::console;
 use crate::stage;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::Result;
+use durstream_tests::tree::Tree;
 
 /// Where to install.
 #[derive(Debug, PartialEq, Eq)]

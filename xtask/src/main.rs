@@ -2,31 +2,24 @@
 #![allow(clippy::print_stdout, reason = "its output is what a person runs it for")]
 
 mod artefacts;
-mod ascent;
-mod bench;
-mod conformance;
-mod console;
-mod demo;
-mod faults;
+mod harness;
 mod install;
-mod process;
 mod runner;
-mod server;
-mod signals;
 mod simulate;
 mod stage;
 mod stamp;
 mod step;
 mod suites;
-mod table;
 mod tool;
 mod toolchain;
-mod tree;
+mod with_server;
 
 use std::process::ExitCode;
 
 use durstream_tests::failure::Result;
-use tree::Tree;
+use durstream_tests::harness::finish;
+use durstream_tests::signals;
+use durstream_tests::tree::Tree;
 
 struct Command {
     name: &'static str,
@@ -41,7 +34,7 @@ const COMMANDS: [Command; 9] = [
         usage: "demo [--keep] [--shipments N]",
         about: "a shipment service in five languages, restarted half way and its server killed; counts what arrived\n\
                 --keep leaves the server up until Ctrl-C; N is 2000 unless told",
-        run: demo::demo,
+        run: |tree, words| harness::run(tree, "demo", words),
     },
     Command {
         name: "test",
@@ -55,21 +48,21 @@ const COMMANDS: [Command; 9] = [
         name: "with-server",
         usage: "with-server -- CMD ARGS…",
         about: "runs a command with DURABLE_STREAMS_URL set to a fresh server",
-        run: server::with_server,
+        run: with_server::with_server,
     },
     Command {
         name: "conformance",
         usage: "conformance [--adapter rust|c|python|node]… [--case PATTERN]",
         about: "the cases of tests/conformance with each language's adapter\n\
                 PATTERN is a part of a case's id, or with * a whole one",
-        run: conformance::conformance,
+        run: |tree, words| harness::run(tree, "conformance", words),
     },
     Command {
         name: "faults",
         usage: "faults [--only PATTERN]… [--seed S] [--list]",
         about: "producers against real servers with faults injected; counts what was lost or doubled\n\
                 PATTERN is a part of a row's name; a random seed unless told",
-        run: faults::faults,
+        run: |tree, words| harness::run(tree, "faults", words),
     },
     Command {
         name: "bench",
@@ -77,7 +70,7 @@ const COMMANDS: [Command; 9] = [
         about: "how fast each language's client is, beside what its users would otherwise pick\n\
                 --quick takes five rounds and under five minutes, else it is fifteen; PATTERN is a part of CONTESTANT/MESSAGES\n\
                 PATH is a checkout with upstream's Python client; --sweep compares batch sizes instead",
-        run: bench::bench,
+        run: |tree, words| harness::run(tree, "bench", words),
     },
     Command {
         name: "simulate",
@@ -97,7 +90,7 @@ const COMMANDS: [Command; 9] = [
         name: "adapter",
         usage: "adapter rust|c|python|node",
         about: "builds a conformance adapter and becomes it; see tests/conformance/README.md",
-        run: conformance::adapters::become_adapter,
+        run: harness::become_adapter,
     },
 ];
 
@@ -114,18 +107,8 @@ fn main() -> ExitCode {
     };
     signals::watch();
     // Returning, not exiting, so that what guards hold is let go.
-    match Tree::find().and_then(|tree| (command.run)(&tree, &arguments[1..])) {
-        Ok(status) => ExitCode::from(status),
-        Err(_) if signals::interrupted() => {
-            console::line("Interrupted.");
-            ExitCode::from(signals::INTERRUPTED_STATUS)
-        }
-        Err(failure) => {
-            console::status("");
-            eprintln!("{name}: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    let result = Tree::find().and_then(|tree| (command.run)(&tree, &arguments[1..]));
+    finish(name, result)
 }
 
 fn help() -> String {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::console;
-use crate::process;
-use crate::signals;
-use crate::table;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::process;
+use durstream_tests::signals;
+use durstream_tests::table;
+use durstream_tests::tree::Tree;
 
 /// The result of one step.
 struct Entry {

@@ -3,10 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::artefacts;
-use crate::console;
-use crate::process;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::process;
+use durstream_tests::tree::Tree;
 
 const SCHEDULES: u64 = 10_000;
 

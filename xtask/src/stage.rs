@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::process;
 use crate::step::Step;
 use crate::toolchain;
-use crate::tree::Tree;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::tree::Tree;
 
 const HEADERS: [&str; 2] = ["durstream.h", "durstream.hpp"];
 
@@ -213,7 +212,7 @@ pub(crate) fn exported_names(tree: &Tree) -> Result<Option<Vec<String>>> {
     if cfg!(windows) {
         return Ok(None);
     }
-    let mut nm = process::program("NM", "nm");
+    let mut nm = toolchain::program("NM", "nm");
     let arguments: &[&str] =
         if cfg!(target_os = "macos") { &["-gU"] } else { &["-D", "--defined-only"] };
     let output = nm.args(arguments).arg(shared_library(tree)).output().context("running nm")?;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::console;
-use crate::process;
 use crate::stamp::Stamp;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::process;
+use durstream_tests::tree::Tree;
 
 pub(crate) struct Step {
     name: String,

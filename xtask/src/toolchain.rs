@@ -1,10 +1,10 @@
 //! Which toolchains are here, told all at once and before anything is built.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::console;
-use crate::process;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,10 +22,6 @@ pub(crate) struct Languages {
     pub(crate) c: bool,
     pub(crate) python: bool,
     pub(crate) node: bool,
-}
-
-impl Languages {
-    pub(crate) const ALL: Self = Self { c: true, python: true, node: true };
 }
 
 struct Tool {
@@ -63,8 +59,8 @@ fn tools(languages: Languages) -> Vec<Tool> {
     };
     let rust = "install it from https://rustup.rs";
     let mut tools = vec![
-        tool("cargo", process::cargo(std::path::Path::new("."), &[]), None, rust),
-        tool("rustc", process::program("RUSTC", "rustc"), Some((1, 88)), rust),
+        tool("cargo", cargo(Path::new("."), &[]), None, rust),
+        tool("rustc", program("RUSTC", "rustc"), Some((1, 88)), rust),
         // Rust links with it too.
         tool("C compiler", c_compiler(), None, "install gcc or clang, or name one in CC"),
     ];
@@ -123,26 +119,45 @@ fn version_in(text: &str) -> Option<Version> {
 
 /// The triple of what is built here when nothing else is said.
 pub(crate) fn host() -> Result<String> {
-    let output = process::program("RUSTC", "rustc").arg("-vV").output().context("running rustc")?;
+    let output = program("RUSTC", "rustc").arg("-vV").output().context("running rustc")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(triple.ok_or("rustc does not say what machine this is")?.to_owned())
 }
 
 pub(crate) fn c_compiler() -> Command {
-    process::program("CC", "cc")
+    program("CC", "cc")
 }
 
 pub(crate) fn cpp_compiler() -> Command {
-    process::program("CXX", "c++")
+    program("CXX", "c++")
 }
 
 pub(crate) fn python() -> Command {
-    process::program("PYTHON", if cfg!(windows) { "python" } else { "python3" })
+    program("PYTHON", if cfg!(windows) { "python" } else { "python3" })
 }
 
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
+}
+
+/// The program an environment variable names, or the default. `CC="ccache cc"` is two words.
+pub(crate) fn program(variable: &str, default: &str) -> Command {
+    let chosen = std::env::var(variable).ok().filter(|text| !text.trim().is_empty());
+    let text = chosen.unwrap_or_else(|| default.to_owned());
+    let mut words = text.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or(default));
+    command.args(words);
+    command
+}
+
+/// The `cargo` that runs us, in a folder.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    // CARGO is one path and may hold spaces, so it is not split.
+    let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(arguments);
+    command
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::{c_headers, c_packages, writing};
 use crate::artefacts;
-use crate::console;
 use crate::runner::Suite;
 use crate::stage::{self, Linkage};
 use crate::step::step;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::needs::CProgram;
+use durstream_tests::tree::Tree;
 
 const EXPORT_PREFIX: &str = "durstream_";
 pub(super) const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
@@ -53,7 +54,10 @@ fn example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
     let mut program = None;
     suite.step(source, |tree| {
         let ledger = tree.directory("c-tests")?.join(format!("{source}.ledger"));
-        program = Some((artefacts::c_example(tree, title, source)?, ledger));
+        program = Some((
+            artefacts::c_program(tree, &CProgram::example(title, source), Linkage::Shared)?,
+            ledger,
+        ));
         Ok(())
     });
     let Some((program, ledger)) = program else { return };
@@ -84,7 +88,8 @@ pub(super) fn few_shipments(command: &mut Command, source: &str, ledger: &Path) 
 fn writing_example(suite: &mut Suite<'_>, title: &str, source: &str, valgrind: bool) {
     let mut program = None;
     suite.step(source, |tree| {
-        program = Some(artefacts::c_example(tree, title, source)?);
+        program =
+            Some(artefacts::c_program(tree, &CProgram::example(title, source), Linkage::Shared)?);
         Ok(())
     });
     let Some(program) = program else { return };

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::console;
 use crate::runner::Suite;
 use crate::step::{Step, step};
 use crate::toolchain;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::tree::Tree;
 
 /// What gcc and clang both know, for C and C++.
 const COMMON: [&str; 19] = [

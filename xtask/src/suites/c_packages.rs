@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::console;
 use crate::runner::Suite;
 use crate::stage;
 use crate::step::step;
 use crate::toolchain;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::tree::Tree;
 
 /// Fedora's and openSUSE's `lib64`, and Debian's folder for each architecture.
 const LAYOUTS: [&str; 2] = [stage::LIB, "lib64"];

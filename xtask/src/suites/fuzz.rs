@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::console;
 use crate::runner::Suite;
 use crate::step::step;
-use crate::tool::Tool;
+use crate::tool;
 use crate::toolchain;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::tool::Tool;
+use durstream_tests::tree::Tree;
 
 const CARGO_FUZZ: Tool = Tool { crate_name: "cargo-fuzz", version: "0.13.2", binary: "cargo-fuzz" };
 const SECONDS_VARIABLE: &str = "DURSTREAM_FUZZ_SECONDS";
@@ -66,7 +67,7 @@ fn targets(folder: &Path) -> Result<Vec<String>> {
 
 /// Builds every target; the folder of the binaries.
 fn build(tree: &Tree) -> Result<PathBuf> {
-    let cargo_fuzz = CARGO_FUZZ.install(tree, "cargo-fuzz")?;
+    let cargo_fuzz = tool::install(tree, &CARGO_FUZZ, "cargo-fuzz")?;
     let target = tree.directory("fuzz")?;
     let triple = toolchain::host()?;
     step(tree, "Fuzz targets", |step| {

@@ -13,17 +13,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::artefacts;
-use crate::conformance;
-use crate::console;
-use crate::faults;
-use crate::process;
+use crate::harness;
 use crate::runner::{Runner, Suite};
-use crate::server::Server;
-use crate::signals;
 use crate::simulate;
+use crate::tool;
 use crate::toolchain::{self, Languages};
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::Result;
+use durstream_tests::server::Server;
+use durstream_tests::signals;
+use durstream_tests::tree::Tree;
 
 type Body = fn(&mut Suite<'_>);
 
@@ -35,8 +34,8 @@ const SUITES: [(&str, Body); 8] = [
     ("c", c::suite),
     ("python", python),
     ("node", node),
-    ("conformance", conformance::suite),
-    ("faults", faults::suite),
+    ("conformance", conformance),
+    ("faults", faults),
     ("comparison", comparison),
     ("readme", readme::suite),
 ];
@@ -55,11 +54,11 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
         python: any_of(&["python", "conformance", "readme"]),
         node: any_of(&["node", "conformance", "faults", "comparison", "readme"]),
     })?;
-    let binary = Server::install(tree)?;
+    tool::install_server(tree)?;
     let mut runner = Runner::default();
     for (name, body) in chosen {
         console::line(&format!("\n== {name}"));
-        let server = Server::start(tree, &binary);
+        let server = Server::start(tree);
         let url = server.as_ref().map(Server::url).unwrap_or_default();
         let mut suite = Suite::new(&mut runner, tree, name, url);
         match &server {
@@ -85,7 +84,7 @@ fn choose(arguments: &[String]) -> Result<Vec<(&'static str, Body)>> {
 
 fn rust(suite: &mut Suite<'_>) {
     let root = suite.tree.root.clone();
-    let cargo = |arguments: &[&str]| process::cargo(&root, arguments);
+    let cargo = |arguments: &[&str]| toolchain::cargo(&root, arguments);
     suite.run("format", cargo(&["fmt", "--all", "--check"]));
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     suite.run("clippy", cargo(&clippy));
@@ -104,7 +103,7 @@ fn rust(suite: &mut Suite<'_>) {
 
 fn python(suite: &mut Suite<'_>) {
     let Some(folder) = suite.folder("bindings-python/tests") else { return };
-    suite.step("fault proxy", artefacts::fault_proxy);
+    suite.step("fault proxy", artefacts::rust_programs);
     if !suite.step("wheel", artefacts::python_wheel) {
         suite.blocked("pytest");
         suite.blocked("mypy");
@@ -127,7 +126,7 @@ fn python(suite: &mut Suite<'_>) {
 
 fn node(suite: &mut Suite<'_>) {
     let Some(file) = suite.folder("bindings-node/package.json") else { return };
-    suite.step("fault proxy", artefacts::fault_proxy);
+    suite.step("fault proxy", artefacts::rust_programs);
     if !suite.step("package", artefacts::node_package) {
         return suite.blocked("npm test");
     }
@@ -136,6 +135,19 @@ fn node(suite: &mut Suite<'_>) {
         return suite.blocked("npm test");
     }
     suite.run("npm test", npm(&["test"], file.parent().map(PathBuf::from)));
+}
+
+/// Each adapter is a step.
+fn conformance(suite: &mut Suite<'_>) {
+    for name in ["rust", "c", "python", "node"] {
+        suite.step(&format!("adapter {name}"), |tree| {
+            harness::passes(tree, "conformance", &["--adapter", name, "--brief"])
+        });
+    }
+}
+
+fn faults(suite: &mut Suite<'_>) {
+    suite.step("all rows", |tree| harness::passes(tree, "faults", &[]));
 }
 
 fn comparison(suite: &mut Suite<'_>) {

@@ -13,7 +13,7 @@ use crate::artefacts;
 use crate::runner::Suite;
 use crate::stage::{self, Linkage};
 use crate::step::step;
-use crate::tree::Tree;
+use durstream_tests::tree::Tree;
 
 type Build = fn(&Tree) -> Result;
 /// Makes a program of a block.

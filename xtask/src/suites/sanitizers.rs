@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use super::c::{self, PROGRAM_LIMIT};
 use super::writing;
-use crate::conformance;
-use crate::console;
-use crate::process::{self, Guarded};
+use crate::artefacts;
+use crate::harness;
 use crate::runner::Suite;
 use crate::stage::{self, Linkage};
 use crate::step::step;
 use crate::toolchain;
-use crate::tree::Tree;
+use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::needs::Need;
+use durstream_tests::process::Guarded;
+use durstream_tests::tree::Tree;
 
 /// Frame pointers make stacks readable.
 const RUST_FLAGS: &str = "-Zsanitizer=address -Cforce-frame-pointers=yes";
@@ -54,10 +56,7 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
         Err(failure) => drop(suite.step("programs", |_| Err(failure))),
     }
     examples(suite, &tree, &options);
-    conformance::steps(suite, &["c"], |_, _| {
-        let adapter = conformance::adapters::c(&tree, Linkage::Sanitized)?;
-        Ok(watched(Path::new(adapter.get_program()), &options))
-    });
+    suite.step("adapter c", |_| conformance(&tree, &options));
 }
 
 /// The library with its instrumentation, staged below a target of its own.
@@ -72,7 +71,7 @@ fn library(tree: &Tree) -> Result<Tree> {
     let own = Tree { root: tree.root.clone(), target: target.join(&triple) };
     step(&own, "C library, instrumented", |step| {
         let arguments = ["build", "--release", "-p", "durstream", "--target", &triple];
-        let mut build = process::cargo(&tree.root, &arguments);
+        let mut build = toolchain::cargo(&tree.root, &arguments);
         build.arg("--target-dir").arg(&target);
         // A stable compiler has the sanitizer, and takes its flag only like this.
         build.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUST_FLAGS);
@@ -127,10 +126,29 @@ fn expect(text: &str, report: &str) -> Result {
     if text.contains(report) { Ok(()) } else { Err(format!("no {report} in {text:?}").into()) }
 }
 
+/// The conformance cases with the C adapter, instrumented like the library.
+fn conformance(tree: &Tree, options: &str) -> Result {
+    let arguments = ["--adapter", "c", "--brief"];
+    let needs = harness::needs(tree, "conformance", &arguments)?;
+    let adapter = needs.iter().find_map(|need| match need {
+        Need::CProgram(program) => Some(program),
+        _ => None,
+    });
+    let adapter = adapter.ok_or("the C adapter is no C program")?;
+    let program = artefacts::c_program(tree, adapter, Linkage::Sanitized)?;
+    let program = program.display().to_string();
+    let with_program = [&arguments[..], &["--program", &program]].concat();
+    harness::passes_with(tree, "conformance", &with_program, |command| watch(command, options))
+}
+
 fn watched(program: &Path, options: &str) -> Command {
     let mut command = Command::new(program);
-    command.env("ASAN_OPTIONS", options).env("UBSAN_OPTIONS", "print_stacktrace=1");
+    watch(&mut command, options);
     command
+}
+
+fn watch(command: &mut Command, options: &str) {
+    command.env("ASAN_OPTIONS", options).env("UBSAN_OPTIONS", "print_stacktrace=1");
 }
 
 /// A program and its name, or a recorded failure.

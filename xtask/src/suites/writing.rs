@@ -10,8 +10,8 @@ use durstream_tests::failure::{Context, Result};
 use durstream_tests::readback::read_bytes;
 use serde_json::Value;
 
-use crate::process::Guarded;
 use crate::runner::Suite;
+use durstream_tests::process::Guarded;
 
 /// What the streams hold in the end, in the order in which they are shown.
 const STREAMS: [(&str, &str); 5] = [

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use durstream_bench::{Clock, Job, Result, answer, idle_report};
+use durstream_bench_programs::{Clock, Job, Result, answer, idle_report};
 use durstream_core::OPTIONS;
 
 fn main() -> Result<()> {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use durstream_bench::{Result, answer};
+use durstream_bench_programs::{Result, answer};
 
 /// One thread per connection and direction, so a small one.
 const STACK_BYTES: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use durstream_bench::{Clock, Job, Result, SAMPLED_CALLS, answer, idle_report};
+use durstream_bench_programs::{Clock, Job, Result, SAMPLED_CALLS, answer, idle_report};
 use durstream_core::{DurableStream, IdempotentProducer, Options};
 
 fn main() -> Result<()> {

@@ -1,0 +1,207 @@
+//! Runs all services at once: each a first run, and when that has ended, a second one.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::services::{Service, Summary, expected_writes};
+use durstream_tests::console;
+use durstream_tests::failure::{Context, Result};
+use durstream_tests::process::{self, Guarded};
+use durstream_tests::server::Server;
+use durstream_tests::signals;
+use durstream_tests::table::grouped;
+use durstream_tests::tree::Tree;
+
+/// A run that writes nothing more and does not end for so long is stuck.
+const STALL_LIMIT: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(5);
+const LAST_RUN: usize = 2;
+/// The server is killed after this part of all writes, in the middle of the first runs.
+const KILLED_AFTER: usize = 4;
+
+/// What is left of a service when both of its runs have ended.
+pub(crate) struct Run {
+    pub(crate) ledger: PathBuf,
+    pub(crate) summary: Summary,
+    /// Why it did not end well.
+    pub(crate) failure: Option<String>,
+}
+
+/// Runs the services side by side to their ends.
+pub(crate) fn run(
+    tree: &Tree,
+    services: &[Service],
+    server: &mut Server,
+    shipments: usize,
+) -> Result<Vec<Run>> {
+    let folder = tree.fresh_directory("demo")?;
+    let setting = Setting { folder: &folder, url: &server.url(), shipments };
+    let killed_at = services.len() * expected_writes(shipments) / KILLED_AFTER;
+    let mut was_killed = false;
+    let mut actors = services
+        .iter()
+        .map(|service| Actor::start(service, &setting))
+        .collect::<Result<Vec<_>>>()?;
+    while actors.iter().any(|actor| actor.process.is_some()) {
+        signals::check()?;
+        for actor in &mut actors {
+            actor.advance(&setting)?;
+        }
+        let written = actors.iter().map(|actor| actor.ledger.lines).sum::<usize>();
+        if written >= killed_at && !was_killed {
+            was_killed = true;
+            let gone = server.kill_and_restart()?.as_secs_f64();
+            let written = grouped(written);
+            console::line(&format!(
+                "  the server was killed after {written} writes; back in {gone:.1} s"
+            ));
+        }
+        console::status(&progress(&actors, shipments));
+        std::thread::sleep(PAUSE);
+    }
+    Ok(actors.into_iter().map(Actor::into_run).collect())
+}
+
+struct Setting<'a> {
+    folder: &'a Path,
+    url: &'a str,
+    shipments: usize,
+}
+
+fn progress(actors: &[Actor<'_>], shipments: usize) -> String {
+    let counts =
+        actors.iter().map(|actor| format!("{} {}", actor.service.title, actor.ledger.lines));
+    let counts = counts.collect::<Vec<_>>().join("  ");
+    format!("  writes: {counts}  of {} each", expected_writes(shipments))
+}
+
+struct Actor<'a> {
+    service: &'a Service,
+    process: Option<Guarded>,
+    run: usize,
+    ledger: Ledger,
+    moved: Instant,
+    summary: Summary,
+    failure: Option<String>,
+}
+
+impl<'a> Actor<'a> {
+    fn start(service: &'a Service, setting: &Setting<'_>) -> Result<Self> {
+        let path = setting.folder.join(format!("{}.ledger", service.name()));
+        let mut actor = Self {
+            service,
+            process: None,
+            run: 1,
+            ledger: Ledger { path, position: 0, lines: 0 },
+            moved: Instant::now(),
+            summary: Summary::default(),
+            failure: None,
+        };
+        actor.launch(setting);
+        Ok(actor)
+    }
+
+    /// Starts the run this actor is at. A program that does not start is this service's failure alone.
+    fn launch(&mut self, setting: &Setting<'_>) {
+        match self.spawn(setting) {
+            Ok(process) => self.process = Some(process),
+            Err(failure) => self.fail(setting, &failure.to_string()),
+        }
+    }
+
+    fn spawn(&self, setting: &Setting<'_>) -> Result<Guarded> {
+        let output = |kind| {
+            let path = self.output(setting, kind);
+            File::create(&path).map(Stdio::from).context(path.display())
+        };
+        let mut command = self.service.command();
+        command.stdin(Stdio::null()).stdout(output("out")?).stderr(output("err")?);
+        command.env("DURABLE_STREAMS_URL", setting.url);
+        command.env("SHIPMENT_STREAM_PATH", self.service.stream_path());
+        command.env("SHIPMENT_PRODUCER_ID", self.service.producer_id());
+        command.env("SHIPMENT_LEDGER", &self.ledger.path);
+        command.env("SHIPMENT_COUNT", setting.shipments.to_string());
+        command.env("SHIPMENT_RUN", self.run.to_string());
+        Guarded::spawn(signals::die_with_us(&mut command))
+    }
+
+    fn output(&self, setting: &Setting<'_>, kind: &str) -> PathBuf {
+        setting.folder.join(format!("{}.{}.{kind}", self.service.name(), self.run))
+    }
+
+    /// Looks at the process, and goes on to the second run when the first has ended well.
+    fn advance(&mut self, setting: &Setting<'_>) -> Result {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let status = process.poll()?;
+        if self.ledger.follow()? {
+            self.moved = Instant::now();
+        }
+        match status {
+            None if self.moved.elapsed() > STALL_LIMIT => {
+                let reason = format!("no progress for {} s: killed", STALL_LIMIT.as_secs());
+                self.fail(setting, &reason);
+            }
+            None => {}
+            Some(status) if !status.success() => self.fail(setting, &status.to_string()),
+            Some(_) => self.finish(setting),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, setting: &Setting<'_>) {
+        self.process = None;
+        let output = std::fs::read(self.output(setting, "out")).unwrap_or_default();
+        match Summary::parse(&String::from_utf8_lossy(&output)) {
+            Ok(summary) => self.summary.add(summary),
+            Err(failure) => return self.fail(setting, &failure.to_string()),
+        }
+        let (title, writes) = (self.service.title, grouped(self.ledger.lines));
+        if self.run == LAST_RUN {
+            console::line(&format!("  {title:<8} finished: {writes} writes"));
+            return;
+        }
+        let id = self.service.producer_id();
+        console::line(&format!("  {title:<8} ended after {writes} writes, starts again as {id}"));
+        self.run += 1;
+        self.moved = Instant::now();
+        self.launch(setting);
+    }
+
+    fn fail(&mut self, setting: &Setting<'_>, reason: &str) {
+        self.process = None;
+        let errors = process::tail(&self.output(setting, "err"));
+        let failure = format!("run {} failed: {reason}", self.run);
+        let shown = format!("  {:<8} {failure}\n{errors}", self.service.title);
+        console::line(shown.trim_end());
+        self.failure = Some(failure);
+    }
+
+    fn into_run(self) -> Run {
+        Run { ledger: self.ledger.path, summary: self.summary, failure: self.failure }
+    }
+}
+
+/// Counts the lines of a file that grows.
+struct Ledger {
+    path: PathBuf,
+    position: u64,
+    lines: usize,
+}
+
+impl Ledger {
+    /// Counts what was added; whether anything was.
+    fn follow(&mut self) -> Result<bool> {
+        let Ok(mut file) = File::open(&self.path) else {
+            return Ok(false); // the program has not come that far
+        };
+        let mut added = Vec::new();
+        file.seek(SeekFrom::Start(self.position)).context(self.path.display())?;
+        file.read_to_end(&mut added).context(self.path.display())?;
+        self.position += added.len() as u64;
+        self.lines += added.iter().filter(|byte| **byte == b'\n').count();
+        Ok(!added.is_empty())
+    }
+}

@@ -1,0 +1,173 @@
+//! Child processes that are waited for with an eye on Ctrl-C, and never left behind.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Context, Failure, Result};
+use crate::signals;
+
+/// How long a child may take to end by itself after Ctrl-C, which the terminal sends to it too.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const LOG_TAIL_LINES: usize = 40;
+
+/// A child that is killed when its owner goes, whatever the reason.
+pub struct Guarded(Child);
+
+impl Guarded {
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// If there is no such program.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
+        let name = describe(command);
+        command.spawn().map(Self).context(format!("`{name}` did not start"))
+    }
+
+    /// Its standard input and output, where they are pipes; once.
+    pub fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
+        Some((self.0.stdin.take()?, self.0.stdout.take()?))
+    }
+
+    /// Its standard output, where it is a pipe; once.
+    pub fn output(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// The status, when the child has ended.
+    pub fn poll(&mut self) -> Result<Option<ExitStatus>> {
+        self.0.try_wait().context("waiting for a program")
+    }
+
+    /// Asks it to end, as `kill` and container managers do; where there is no such way, ends it.
+    pub fn terminate(&mut self) {
+        #[cfg(unix)]
+        if let (Ok(id), Ok(None)) = (libc::pid_t::try_from(self.0.id()), self.0.try_wait()) {
+            // SAFETY: a signal to a child that was not waited for, so the number is still its own.
+            unsafe { libc::kill(id, libc::SIGTERM) };
+        }
+        #[cfg(not(unix))]
+        self.kill();
+    }
+
+    /// Ends it at once, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // Both fail only when the child has ended and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Waits for the end; kills the child at `limit` and, after a grace time, on Ctrl-C.
+    pub fn wait(&mut self, limit: Option<Duration>, mut tick: impl FnMut()) -> Result<ExitStatus> {
+        let started = Instant::now();
+        let mut interrupted_at = None;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(status) = self.poll()? {
+                return Ok(status);
+            }
+            if signals::interrupted() {
+                if interrupted_at.is_none() {
+                    // The terminal's Ctrl-C reaches the child too, a `kill` only us.
+                    self.terminate();
+                }
+                let since: &Instant = interrupted_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > INTERRUPT_GRACE {
+                    return Err("interrupted".into());
+                }
+            }
+            if let Some(limit) = limit.filter(|limit| started.elapsed() > *limit) {
+                return Err(format!("not done after {} s: killed", limit.as_secs()).into());
+            }
+            tick();
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a command with its output shown; an error when it fails.
+pub fn shown(command: &mut Command, limit: Option<Duration>) -> Result {
+    let name = describe(command);
+    let status = Guarded::spawn(command)?.wait(limit, || ()).context(format!("`{name}`"))?;
+    signals::check()?;
+    expect_success(&name, status)
+}
+
+/// Runs a command with its output added to a log; the error carries the end of it.
+pub fn logged(command: &mut Command, log: &Path, tick: impl FnMut()) -> Result {
+    use std::io::Write;
+
+    let name = describe(command);
+    let mut file = append_to(log)?;
+    writeln!(file, "$ {name}").context(log.display())?;
+    let errors = file.try_clone().context(log.display())?;
+    command.stdin(std::process::Stdio::null()).stdout(file).stderr(errors);
+    let status = Guarded::spawn(command)?.wait(None, tick)?;
+    signals::check()?;
+    expect_success(&name, status).map_err(|failure| with_tail(&failure, log))
+}
+
+/// Hands on each line of a child's output as it comes, on a thread that ends with the output.
+pub fn follow(
+    output: ChildStdout,
+    mut line: impl FnMut(&str) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let read = move || {
+        let lines = BufReader::new(output).lines().map_while(std::io::Result::ok);
+        lines.for_each(|text| line(&text));
+    };
+    std::thread::Builder::new().name("output".to_owned()).spawn(read).context("reading output")
+}
+
+fn expect_success(name: &str, status: ExitStatus) -> Result {
+    if status.success() { Ok(()) } else { Err(format!("`{name}` failed: {status}").into()) }
+}
+
+fn append_to(log: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(log).context(log.display())
+}
+
+/// A failure with the end of a log, which may say why.
+pub fn with_tail(failure: &Failure, log: &Path) -> Failure {
+    format!("{failure}\nThe end of {}:\n{}", log.display(), tail(log)).into()
+}
+
+/// The last lines of a file, indented.
+pub fn tail(log: &Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(LOG_TAIL_LINES);
+    lines[from..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+/// The command as a person would type it.
+pub fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The exit status to pass on, in the way of shells: 128 and the signal's number for a killed program.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    }
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
