@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
-pub mod ascent;
+pub mod audit;
 pub mod console;
 pub mod failure;
 pub mod harness;

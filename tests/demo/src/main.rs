@@ -1,7 +1,6 @@
 //! `demo`: the shipment service in five languages, side by side, each restarted half way and their
 //! server killed once while all write, and then a count of what arrived.
 
-mod audit;
 mod report;
 mod runner;
 mod services;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::audit::{Audit, Finding, parse_ledger};
 use super::runner::Run;
 use super::services::{Service, Summary, expected_writes};
+use durstream_tests::audit::ledger::{Audit, Finding, parse_ledger};
 use durstream_tests::console;
 use durstream_tests::failure::Result;
 use durstream_tests::readback::read_stream;

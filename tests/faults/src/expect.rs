@@ -1,8 +1,8 @@
 //! What a row has to come to, beyond a stream that is what the outcomes say.
 
-use super::judge::{End, Verdict};
 use super::stage::Ran;
 use super::writer::Told;
+use durstream_tests::audit::outcomes::{End, Verdict};
 
 /// Without anything said: the fault happened, and it cost nothing.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,6 @@
 //! said became of it.
 
 mod expect;
-mod judge;
 mod report;
 mod rows;
 mod stage;
@@ -13,13 +12,13 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use durstream_tests::audit::outcomes::Verdict;
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::harness::Harness;
 use durstream_tests::needs::Need;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
-use judge::Verdict;
 use report::Line;
 use rows::Row;
 use stage::Stage;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::Verdict;
+use durstream_tests::audit::outcomes::Verdict;
 use durstream_tests::console;
 use durstream_tests::table::{self, grouped};
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::judge::End;
+use durstream_tests::audit::outcomes::End;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::numbered::Kind;
 use durstream_tests::process::{self, Guarded};

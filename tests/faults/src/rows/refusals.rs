@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::row::Row;
 use crate::expect::Expect;
-use crate::judge::End;
 use crate::stage::{self, Ran, Stage};
 use crate::writer::Job;
+use durstream_tests::audit::outcomes::End;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::numbered::{self, Kind};
 use durstream_tests::proxy::Proxy;

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::row::{NAMES, Row};
 use crate::expect::Expect;
-use crate::judge::End;
 use crate::stage::{self, ROW_LIMIT, Ran, Stage};
 use crate::writer::{Job, Told, Writer};
+use durstream_tests::audit::outcomes::End;
 use durstream_tests::failure::Result;
 use durstream_tests::numbered::Kind;
 use durstream_tests::server::Durability;

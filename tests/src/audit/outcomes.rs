@@ -2,24 +2,29 @@
 
 use std::collections::HashMap;
 
-use durstream_tests::ascent::out_of_order;
-use durstream_tests::numbered::Found;
+use super::Places;
+use crate::numbered::Found;
 
 /// What a producer said about a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
+    /// In the stream, once.
     Delivered,
     /// Delivered, and possibly twice.
     Flagged,
+    /// Possibly in the stream.
     Unknown,
+    /// Refused for good.
     Rejected,
+    /// Given up, nobody refused it.
     Cancelled,
     /// Turned away at the call.
     Refused,
 }
 
 impl End {
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
+    /// The outcome of a name; `flagged` and `refused` are the writer's own.
+    pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "delivered" => End::Delivered,
             "flagged" => End::Flagged,
@@ -34,49 +39,51 @@ impl End {
 
 /// Counts of what became of the writes, and of what is wrong.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) accepted: usize,
+pub struct Verdict {
+    /// Not turned away at the call.
+    pub accepted: usize,
     /// By their outcome, the flagged ones included.
-    pub(crate) delivered: usize,
-    pub(crate) flagged: usize,
-    pub(crate) unknown: usize,
-    pub(crate) rejected: usize,
-    pub(crate) cancelled: usize,
+    pub delivered: usize,
+    /// Called possibly doubled.
+    pub flagged: usize,
+    /// By their outcome.
+    pub unknown: usize,
+    /// By their outcome.
+    pub rejected: usize,
+    /// By their outcome.
+    pub cancelled: usize,
     /// Turned away at the call.
-    pub(crate) refused: usize,
+    pub refused: usize,
     /// Called delivered, not in the stream.
-    pub(crate) lost: usize,
+    pub lost: usize,
     /// More than once in the stream and not flagged: by how many too many.
-    pub(crate) doubled: usize,
+    pub doubled: usize,
     /// Called certainly not in the stream, and there.
-    pub(crate) denied: usize,
+    pub denied: usize,
     /// The fewest records that would have to move to give the order of the calls.
-    pub(crate) misplaced: usize,
+    pub misplaced: usize,
     /// In the stream, written by nobody or damaged.
-    pub(crate) foreign: usize,
+    pub foreign: usize,
 }
 
 impl Verdict {
     /// `writers` has each writer's name and what became of its writes, in the order of the calls.
-    pub(crate) fn new(writers: &[(String, Vec<End>)], stream: &[Found]) -> Self {
+    pub fn new(writers: &[(String, Vec<End>)], stream: &[Found]) -> Self {
         let mut verdict = Self::default();
-        let mut places: HashMap<&str, Vec<Vec<usize>>> = HashMap::new();
+        let mut places: HashMap<&str, Places> = HashMap::new();
         for (writer, ends) in writers {
-            places.insert(writer, vec![Vec::new(); ends.len()]);
+            places.insert(writer, Places::of(ends.len()));
         }
         for (place, found) in stream.iter().enumerate() {
-            let write = found.as_ref().and_then(|(writer, number)| {
-                places.get_mut(writer.as_str()).and_then(|places| places.get_mut(*number))
+            let is_a_write = found.as_ref().is_some_and(|(writer, number)| {
+                places.get_mut(writer.as_str()).is_some_and(|places| places.found(*number, place))
             });
-            match write {
-                Some(places) => places.push(place),
-                None => verdict.foreign += 1,
-            }
+            verdict.foreign += usize::from(!is_a_write);
         }
         for (writer, ends) in writers {
             let places = &places[writer.as_str()];
-            ends.iter().zip(places).for_each(|(end, places)| verdict.count(*end, places.len()));
-            verdict.misplaced += order(places);
+            ends.iter().zip(places.copies()).for_each(|(end, copies)| verdict.count(*end, copies));
+            verdict.misplaced += places.out_of_order_by_any();
         }
         verdict
     }
@@ -102,17 +109,9 @@ impl Verdict {
     }
 
     /// Whether the stream is what the outcomes say.
-    pub(crate) fn is_true(&self) -> bool {
+    pub fn is_true(&self) -> bool {
         [self.lost, self.doubled, self.denied, self.misplaced, self.foreign] == [0; 5]
     }
-}
-
-/// A write that is there twice was repeated together with what followed it: both the first and the
-/// last copies are in the order of the calls.
-fn order(places: &[Vec<usize>]) -> usize {
-    let first: Vec<usize> = places.iter().filter_map(|copies| copies.first().copied()).collect();
-    let last: Vec<usize> = places.iter().filter_map(|copies| copies.last().copied()).collect();
-    out_of_order(&first).max(out_of_order(&last))
 }
 
 #[cfg(test)]

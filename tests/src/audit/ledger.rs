@@ -1,36 +1,41 @@
 //! Compares what a service meant to write with what is in its stream.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use durstream_tests::ascent::out_of_order;
-use durstream_tests::failure::{Context, Result};
+use super::Places;
+use crate::failure::{Context, Result};
 
 /// How many events of each kind are shown to a person.
 const SHOWN: usize = 3;
 
 /// Counts of what is wrong, and the first few events of each kind.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Audit {
-    pub(crate) written: usize,
-    pub(crate) stored: usize,
+pub struct Audit {
+    /// How many events are in the ledger.
+    pub written: usize,
+    /// How many are in the stream.
+    pub stored: usize,
     /// In the ledger, not in the stream.
-    pub(crate) lost: Finding,
+    pub lost: Finding,
     /// In the stream more often than in the ledger.
-    pub(crate) doubled: Finding,
+    pub doubled: Finding,
     /// The fewest events that would have to move to give the ledger's order.
-    pub(crate) out_of_order: usize,
+    pub out_of_order: usize,
     /// In the stream, never in the ledger.
-    pub(crate) foreign: Finding,
+    pub foreign: Finding,
     /// Keys whose last state is not the one the ledger leads to.
-    pub(crate) wrong_state: Finding,
+    pub wrong_state: Finding,
 }
 
+/// Events of which one thing is wrong.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Finding {
-    pub(crate) count: usize,
-    pub(crate) first: Vec<String>,
+pub struct Finding {
+    /// How many.
+    pub count: usize,
+    /// The first few, to show.
+    pub first: Vec<String>,
 }
 
 impl Finding {
@@ -43,31 +48,34 @@ impl Finding {
 }
 
 impl Audit {
-    pub(crate) fn new(ledger: &[Value], stream: &[Value]) -> Self {
+    /// Compares a stream with what was to be written, in its order.
+    pub fn new(ledger: &[Value], stream: &[Value]) -> Self {
         let mut audit = Self { written: ledger.len(), stored: stream.len(), ..Self::default() };
-        let mut waiting: HashMap<&Value, VecDeque<usize>> = HashMap::new();
-        for (index, event) in ledger.iter().enumerate() {
-            waiting.entry(event).or_default().push_back(index);
+        // What is equal may be any of those: the first that is not found yet, at last the last.
+        let mut equal: HashMap<&Value, (usize, Vec<usize>)> = HashMap::new();
+        for (write, event) in ledger.iter().enumerate() {
+            equal.entry(event).or_default().1.push(write);
         }
-        let mut order = Vec::new();
-        for event in stream {
-            match waiting.get_mut(event).map(VecDeque::pop_front) {
-                Some(Some(index)) => order.push(index),
-                Some(None) => audit.doubled.add(event),
-                None => audit.foreign.add(event),
+        let mut places = Places::of(ledger.len());
+        for (place, event) in stream.iter().enumerate() {
+            let Some((found, writes)) = equal.get_mut(event) else {
+                audit.foreign.add(event);
+                continue;
+            };
+            if *found >= writes.len() {
+                audit.doubled.add(event);
             }
+            places.found(writes[(*found).min(writes.len() - 1)], place);
+            *found += 1;
         }
-        for (index, event) in ledger.iter().enumerate() {
-            if waiting[event].contains(&index) {
-                audit.lost.add(event);
-            }
-        }
-        audit.out_of_order = out_of_order(&order);
+        places.lost().for_each(|write| audit.lost.add(&ledger[write]));
+        audit.out_of_order = places.out_of_order();
         audit.compare_states(&last_states(ledger), &last_states(stream));
         audit
     }
 
-    pub(crate) fn is_clean(&self) -> bool {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
         let findings = [&self.lost, &self.doubled, &self.foreign, &self.wrong_state];
         self.out_of_order == 0 && findings.iter().all(|finding| finding.count == 0)
     }
@@ -109,7 +117,7 @@ fn last_states(events: &[Value]) -> States<'_> {
 }
 
 /// One event per line.
-pub(crate) fn parse_ledger(text: &str) -> Result<Vec<Value>> {
+pub fn parse_ledger(text: &str) -> Result<Vec<Value>> {
     let lines = text.lines().enumerate();
     lines
         .map(|(index, line)| {
