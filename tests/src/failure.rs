@@ -27,6 +27,12 @@ impl From<&str> for Failure {
     }
 }
 
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// Adds what was being done to an error that only knows what happened.
 pub trait Context<T> {
     /// Says what was being done.

@@ -7,6 +7,7 @@ use crate::stage;
 use durstream_tests::console;
 use durstream_tests::failure::Result;
 use durstream_tests::tree::Tree;
+use lexopt::prelude::*;
 
 /// Where to install.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,14 +27,13 @@ pub(crate) fn install_c(tree: &Tree, arguments: &[String]) -> Result<u8> {
 
 fn place(arguments: &[String]) -> Result<Place> {
     let (mut prefix, mut libdir, mut destdir) = (None, stage::LIB.to_owned(), None);
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-        match word.as_str() {
-            "--prefix" => prefix = Some(PathBuf::from(value)),
-            "--libdir" => libdir.clone_from(value),
-            "--destdir" => destdir = Some(PathBuf::from(value)),
-            _ => return Err(format!("install-c has no option {word}").into()),
+    let mut words = lexopt::Parser::from_args(arguments);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("prefix") => prefix = Some(PathBuf::from(words.value()?)),
+            Long("libdir") => libdir = words.value()?.string()?,
+            Long("destdir") => destdir = Some(PathBuf::from(words.value()?)),
+            other => return Err(other.unexpected().into()),
         }
     }
     let prefix = prefix.ok_or("install-c needs --prefix DIR")?;

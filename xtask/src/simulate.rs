@@ -4,9 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::artefacts;
 use durstream_tests::console;
-use durstream_tests::failure::{Context, Result};
+use durstream_tests::failure::Result;
 use durstream_tests::process;
 use durstream_tests::tree::Tree;
+use lexopt::prelude::*;
 
 const SCHEDULES: u64 = 10_000;
 
@@ -30,14 +31,12 @@ fn chance() -> u64 {
 
 fn parse(arguments: &[String]) -> Result<(u64, Option<u64>)> {
     let (mut schedules, mut seed) = (SCHEDULES, None);
-    let mut rest = arguments.iter();
-    while let Some(name) = rest.next() {
-        let value = || format!("{name} takes a number");
-        let mut number = || rest.next().ok_or_else(value)?.parse::<u64>().map_err(|_| value());
-        match name.as_str() {
-            "--schedules" => schedules = number().context("simulate")?,
-            "--seed" => seed = Some(number().context("simulate")?),
-            other => return Err(format!("simulate has no option {other:?}").into()),
+    let mut words = lexopt::Parser::from_args(arguments);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("schedules") => schedules = words.value()?.parse()?,
+            Long("seed") => seed = Some(words.value()?.parse()?),
+            other => return Err(other.unexpected().into()),
         }
     }
     Ok((schedules, seed))

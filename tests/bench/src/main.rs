@@ -22,6 +22,7 @@ use durstream_tests::harness::Harness;
 use durstream_tests::needs::Need;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
+use lexopt::prelude::*;
 use messages::{Kind, Messages};
 use row::Row;
 use run::{Job, Measurement, Place};
@@ -101,17 +102,16 @@ fn bench(tree: &Tree, options: Options) -> Result<u8> {
 /// `[--quick] [--round-trip-ms N] [--only PATTERN] [--upstream-python PATH] [--json FILE] [--sweep]`
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--quick" => options.quick = true,
-            "--sweep" => options.sweep = true,
-            "--round-trip-ms" => options.round_trip_ms = value()?.parse().context(argument)?,
-            "--only" => options.only = Some(value()?.clone()),
-            "--upstream-python" => options.upstream_python = Some(value()?.into()),
-            "--json" => options.json = Some(value()?.into()),
-            other => return Err(format!("bench does not know {other:?}").into()),
+    let mut words = lexopt::Parser::from_args(arguments);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("quick") => options.quick = true,
+            Long("sweep") => options.sweep = true,
+            Long("round-trip-ms") => options.round_trip_ms = words.value()?.parse()?,
+            Long("only") => options.only = Some(words.value()?.string()?),
+            Long("upstream-python") => options.upstream_python = Some(words.value()?.into()),
+            Long("json") => options.json = Some(words.value()?.into()),
+            other => return Err(other.unexpected().into()),
         }
     }
     Ok(options)

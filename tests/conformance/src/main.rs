@@ -27,6 +27,7 @@ use durstream_tests::needs::Need;
 use durstream_tests::server::Server;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
+use lexopt::prelude::*;
 use report::{Column, Outcome};
 use run::Bench;
 
@@ -88,19 +89,18 @@ fn conformance(tree: &Tree, options: Options) -> Result<u8> {
 /// `[--adapter NAME]… [--case PATTERN]`, and what `cargo xtask` itself asks for.
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--adapter" => options.adapters.push(adapters::known(value()?)?),
-            "--case" => options.cases = Some(value()?.clone()),
-            "--brief" => options.brief = true,
-            "--program" => options.program = Some(value()?.into()),
-            "--become" => {
+    let mut words = lexopt::Parser::from_args(arguments);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("adapter") => options.adapters.push(adapters::known(&words.value()?.string()?)?),
+            Long("case") => options.cases = Some(words.value()?.string()?),
+            Long("brief") => options.brief = true,
+            Long("program") => options.program = Some(words.value()?.into()),
+            Long("become") => {
                 options.becomes = true;
-                options.adapters.push(adapters::known(value()?)?);
+                options.adapters.push(adapters::known(&words.value()?.string()?)?);
             }
-            other => return Err(format!("conformance does not know {other:?}").into()),
+            other => return Err(other.unexpected().into()),
         }
     }
     if (options.program.is_some() || options.becomes) && options.adapters.len() != 1 {

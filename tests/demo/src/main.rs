@@ -9,13 +9,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use durstream_tests::console;
-use durstream_tests::failure::{Context, Result};
+use durstream_tests::failure::Result;
 use durstream_tests::harness::Harness;
 use durstream_tests::needs::{CProgram, Need};
 use durstream_tests::server::{Durability, Server};
 use durstream_tests::signals;
 use durstream_tests::table::grouped;
 use durstream_tests::tree::Tree;
+use lexopt::prelude::*;
 use report::Outcome;
 use services::Service;
 
@@ -53,15 +54,12 @@ fn demo(tree: &Tree, options: Options) -> Result<u8> {
 /// `[--keep] [--shipments N]`
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options { keep: false, shipments: DEFAULT_SHIPMENTS };
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match argument.as_str() {
-            "--keep" => options.keep = true,
-            "--shipments" => {
-                let number = rest.next().ok_or("--shipments needs a number")?;
-                options.shipments = number.parse().context("--shipments")?;
-            }
-            other => return Err(format!("demo does not know {other:?}").into()),
+    let mut words = lexopt::Parser::from_args(arguments);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("keep") => options.keep = true,
+            Long("shipments") => options.shipments = words.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
         }
     }
     if options.shipments == 0 {

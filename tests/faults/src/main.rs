@@ -14,11 +14,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use durstream_tests::audit::outcomes::Verdict;
 use durstream_tests::console;
-use durstream_tests::failure::{Context, Result};
+use durstream_tests::failure::Result;
 use durstream_tests::harness::Harness;
 use durstream_tests::needs::Need;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
+use lexopt::prelude::*;
 use report::Line;
 use rows::Row;
 use stage::Stage;
@@ -132,14 +133,13 @@ fn chance() -> u64 {
 /// `[--only PATTERN]… [--seed S] [--list]`
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
-    let mut rest = arguments.iter();
-    while let Some(name) = rest.next() {
-        let mut value = || rest.next().ok_or_else(|| format!("{name} takes a value"));
-        match name.as_str() {
-            "--list" => options.list = true,
-            "--only" => options.only.push(value()?.clone()),
-            "--seed" => options.seed = Some(value()?.parse().context("--seed")?),
-            other => return Err(format!("faults does not know {other:?}").into()),
+    let mut words = lexopt::Parser::from_args(arguments);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("list") => options.list = true,
+            Long("only") => options.only.push(words.value()?.string()?),
+            Long("seed") => options.seed = Some(words.value()?.parse()?),
+            other => return Err(other.unexpected().into()),
         }
     }
     Ok(options)

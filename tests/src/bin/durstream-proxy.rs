@@ -10,6 +10,7 @@ use std::sync::Arc;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::proxy::control::Control;
 use durstream_tests::proxy::{Proxy, Settings};
+use lexopt::prelude::*;
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -38,16 +39,16 @@ fn run() -> Result {
 fn arguments() -> Result<(SocketAddr, Settings)> {
     let mut upstream = None;
     let mut settings = Settings::default();
-    let mut words = std::env::args().skip(1);
-    while let Some(name) = words.next() {
-        let value = words.next().ok_or_else(|| format!("`{name}` takes a value"))?;
-        match name.as_str() {
-            "--upstream" => {
+    let mut words = lexopt::Parser::from_env();
+    while let Some(word) = words.next()? {
+        match word {
+            Long("upstream") => {
+                let value = words.value()?.string()?;
                 let address = value.trim_start_matches("http://").trim_end_matches('/');
                 upstream = Some(address.parse().context(&value)?);
             }
-            "--seed" => settings.seed = value.parse().context(&value)?,
-            _ => return Err(format!("there is no option `{name}`").into()),
+            Long("seed") => settings.seed = words.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
         }
     }
     let usage = "use: durstream-proxy --upstream ADDRESS [--seed N]";
