@@ -397,7 +397,7 @@ fn messages(request: &Request) -> Vec<String> {
     if request.body.is_empty() {
         return Vec::new(); // the end alone
     }
-    if !request.headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/json") {
+    if request.headers.get(CONTENT_TYPE).is_none_or(|value| value != "application/json") {
         let text = std::str::from_utf8(&request.body).unwrap();
         return text.split_terminator(' ').map(str::to_owned).collect();
     }
