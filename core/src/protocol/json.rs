@@ -3,25 +3,15 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2_iter};
+use memchr::memchr;
 use serde::de::IgnoredAny;
 
-use crate::protocol::json_text::{self, Field, MAX_DEPTH, Wrong};
+use crate::protocol::json_text::{self, Field, Wrong};
 
 /// Whether a stream of this content type holds JSON (PROTOCOL.md, JSON mode).
 pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
-}
-
-/// Refuses text of a serialiser's that is nested too deep.
-pub(crate) fn check_depth(text: &[u8]) -> Result<(), String> {
-    // Counted first, strings included: hardly any text needs the closer look.
-    let most = MAX_DEPTH as usize;
-    if text.len() <= 2 * most || memchr2_iter(b'[', b'{', text).count() <= most {
-        return Ok(());
-    }
-    check(text)
 }
 
 /// The text as every parser reads it. JSON may hold half of a surrogate pair as an escape, as
@@ -54,23 +44,21 @@ fn escaped_unit(text: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Checks that `text` is exactly one JSON value in UTF-8, and not nested too deep. The error goes on
-/// from "the message".
+/// Checks that `text` is exactly one JSON value in UTF-8. The error goes on from "the message".
 pub(crate) fn check(text: &[u8]) -> Result<(), String> {
     json_text::check(text).map_err(|wrong| said(wrong, text))
 }
 
 /// What is wrong with a text, in the words of a parser that knows the place.
 #[cold]
-fn said(wrong: Wrong, text: &[u8]) -> String {
-    match (wrong, check_syntax(text)) {
-        (Wrong::TooDeep, _) => format!("is nested deeper than {MAX_DEPTH} levels"),
-        (Wrong::Syntax, Err(place)) => format!("is not one JSON value: {place}"),
-        (Wrong::Syntax, Ok(())) => "is not one JSON value".to_owned(),
+fn said(_: Wrong, text: &[u8]) -> String {
+    match check_syntax(text) {
+        Err(place) => format!("is not one JSON value: {place}"),
+        Ok(()) => "is not one JSON value".to_owned(),
     }
 }
 
-/// Checks that `text` is exactly one JSON value in UTF-8, however deep: others wrote it.
+/// Checks the same with a parser, which is slower and says where it is wrong: for what others wrote.
 pub(crate) fn check_syntax(text: &[u8]) -> Result<(), String> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     serde::Deserialize::deserialize(&mut parser)
@@ -140,25 +128,6 @@ mod tests {
         assert!(check(b"\"\xff\"").is_err());
         let deep = "[".repeat(100_000);
         assert!(check(deep.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn depth_is_bounded_the_same_everywhere() {
-        let nested = |levels: usize, filler: &str| {
-            format!("{}{filler}{}", "[".repeat(levels), "]".repeat(levels))
-        };
-        let most = MAX_DEPTH as usize;
-        for filler in ["1", r#""[[[[\"{{""#] {
-            assert_eq!(check(nested(most, filler).as_bytes()), Ok(()), "{filler}");
-            assert_eq!(check_depth(nested(most, filler).as_bytes()), Ok(()), "{filler}");
-            let deep = nested(most + 1, filler);
-            for checked in [check(deep.as_bytes()), check_depth(deep.as_bytes())] {
-                assert!(checked.unwrap_err().contains("127 levels"), "{filler}");
-            }
-        }
-        let entity = |levels| format!("{{\"id\":1,\"x\":{}}}", nested(levels, "1"));
-        assert!(key_of(entity(most - 1).as_bytes(), "id").is_ok());
-        assert!(key_of(entity(most).as_bytes(), "id").is_err());
     }
 
     #[test]

@@ -1,20 +1,13 @@
-//! One pass over JSON text: is it one value, how deep, and where is a field of it? Pure.
+//! One pass over JSON text: is it one value, and where is a field of it? Pure.
 //!
 //! A parser that builds nothing still takes twice the time, and this is most of what a write of
 //! JSON costs (`docs/adr/json.md`). As strict as `serde_json`: a fuzz target compares the two.
 
 use std::ops::Range;
 
-/// How deep JSON may be nested: what parsers everywhere read, a server's and a reader's among them.
-pub(crate) const MAX_DEPTH: u32 = 127;
-
-/// Why a text is refused.
+/// The text is not one JSON value in UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wrong {
-    /// It is not one JSON value in UTF-8.
-    Syntax,
-    TooDeep,
-}
+pub(crate) struct Wrong;
 
 /// What a field of a value is.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +19,7 @@ pub(crate) enum Field {
     NotAnObject,
 }
 
-/// Checks that the text is one JSON value, and not nested too deep.
+/// Checks that the text is one JSON value, however deep.
 pub(crate) fn check(text: &[u8]) -> Result<(), Wrong> {
     Walk::begin(text)?.whole::<false>("").map(drop)
 }
@@ -45,15 +38,20 @@ pub(crate) fn find(text: &[u8], name: &str) -> Result<Field, Wrong> {
 struct Walk<'a> {
     text: &'a [u8],
     at: usize,
-    depth: u32,
-    /// A bit a level, the innermost lowest: 1 for an object. There are as many as levels.
+    depth: usize,
+    /// A bit a level, the innermost lowest: 1 for an object.
     objects: u128,
+    /// The bits of the levels around those, where there are more.
+    outer: Vec<u128>,
 }
+
+/// How many levels have their bits in one word.
+const LEVELS: usize = u128::BITS as usize;
 
 impl<'a> Walk<'a> {
     fn begin(text: &'a [u8]) -> Result<Self, Wrong> {
-        std::str::from_utf8(text).map_err(|_| Wrong::Syntax)?;
-        Ok(Walk { text, at: 0, depth: 0, objects: 0 })
+        std::str::from_utf8(text).map_err(|_| Wrong)?;
+        Ok(Walk { text, at: 0, depth: 0, objects: 0, outer: Vec::new() })
     }
 
     /// Walks over one value to the end of the text; with `SEARCHES` the place of the last field of
@@ -70,21 +68,16 @@ impl<'a> Walk<'a> {
                     }
                     self.skip_space();
                     if self.depth == 0 {
-                        return if self.at == self.text.len() {
-                            Ok(found)
-                        } else {
-                            Err(Wrong::Syntax)
-                        };
+                        return if self.at == self.text.len() { Ok(found) } else { Err(Wrong) };
                     }
                     let in_object = self.objects & 1 == 1;
                     match self.next() {
                         b',' => break,
                         b'}' if in_object => {}
                         b']' if !in_object => {}
-                        _ => return Err(Wrong::Syntax),
+                        _ => return Err(Wrong),
                     }
-                    self.depth -= 1;
-                    self.objects >>= 1;
+                    self.close();
                 }
                 self.skip_space();
             }
@@ -105,13 +98,9 @@ impl<'a> Walk<'a> {
         match byte {
             b'"' => self.string().map(drop)?,
             b'{' | b'[' => {
-                if self.depth == MAX_DEPTH {
-                    return Err(Wrong::TooDeep);
-                }
                 self.skip_space();
                 if self.peek() != byte + 2 {
-                    self.depth += 1;
-                    self.objects = self.objects << 1 | u128::from(byte == b'{');
+                    self.open(byte == b'{');
                     return Ok(true);
                 }
                 self.at += 1;
@@ -120,9 +109,27 @@ impl<'a> Walk<'a> {
             b'f' => self.word(b"alse")?,
             b'n' => self.word(b"ull")?,
             b'-' | b'0'..=b'9' => self.number(byte)?,
-            _ => return Err(Wrong::Syntax),
+            _ => return Err(Wrong),
         }
         Ok(false)
+    }
+
+    #[inline(always)]
+    fn open(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(LEVELS) {
+            self.outer.push(self.objects);
+        }
+        self.depth += 1;
+        self.objects = self.objects << 1 | u128::from(is_object);
+    }
+
+    #[inline(always)]
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.objects >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(LEVELS) {
+            self.objects = self.outer.pop().expect("it was pushed when the next level opened");
+        }
     }
 
     #[inline(always)]
@@ -147,7 +154,7 @@ impl<'a> Walk<'a> {
     fn word(&mut self, rest: &[u8]) -> Result<(), Wrong> {
         let is_it = self.text[self.at..].starts_with(rest);
         self.at += rest.len();
-        if is_it { Ok(()) } else { Err(Wrong::Syntax) }
+        if is_it { Ok(()) } else { Err(Wrong) }
     }
 
     /// Walks over a field's name and the colon: where it lies, quotes included, and whether it has
@@ -156,12 +163,12 @@ impl<'a> Walk<'a> {
     fn name(&mut self) -> Result<(Range<usize>, bool), Wrong> {
         let start = self.at;
         if self.next() != b'"' {
-            return Err(Wrong::Syntax);
+            return Err(Wrong);
         }
         let is_escaped = self.string()?;
         let name = start..self.at;
         self.skip_space();
-        if self.next() == b':' { Ok((name, is_escaped)) } else { Err(Wrong::Syntax) }
+        if self.next() == b':' { Ok((name, is_escaped)) } else { Err(Wrong) }
     }
 
     /// Walks over a string behind its first quote; whether it has escapes.
@@ -185,10 +192,10 @@ impl<'a> Walk<'a> {
                     match self.next() {
                         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
                         b'u' if (0..4).all(|_| self.next().is_ascii_hexdigit()) => {}
-                        _ => return Err(Wrong::Syntax),
+                        _ => return Err(Wrong),
                     }
                 }
-                0..0x20 => return Err(Wrong::Syntax),
+                0..0x20 => return Err(Wrong),
                 _ => {}
             }
         }
@@ -199,7 +206,7 @@ impl<'a> Walk<'a> {
         match if first == b'-' { self.next() } else { first } {
             b'0' => {}
             b'1'..=b'9' => self.skip_digits(),
-            _ => return Err(Wrong::Syntax),
+            _ => return Err(Wrong),
         }
         if self.peek() == b'.' {
             self.at += 1;
@@ -217,7 +224,7 @@ impl<'a> Walk<'a> {
 
     fn digits(&mut self) -> Result<(), Wrong> {
         if !self.next().is_ascii_digit() {
-            return Err(Wrong::Syntax);
+            return Err(Wrong);
         }
         self.skip_digits();
         Ok(())
@@ -382,25 +389,31 @@ mod tests {
         for bytes in
             [&b"\"\xff\""[..], b"\"\xc0\xaf\"", b"\"\xed\xa0\x80\"", b"[\"\xf4\x90\x80\x80\"]"]
         {
-            assert_eq!(check(bytes), Err(Wrong::Syntax), "{bytes:?}");
+            assert_eq!(check(bytes), Err(Wrong), "{bytes:?}");
         }
     }
 
     #[test]
-    fn as_deep_as_all_read_it() {
-        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
-            let levels = if open.len() > 5 { 2 } else { 1 };
-            let nested = |depth: usize| {
-                let times = depth / levels;
-                format!("{}1{}", open.repeat(times), close.repeat(times))
-            };
-            let deepest = MAX_DEPTH as usize / levels * levels;
-            assert_eq!(check(nested(deepest).as_bytes()), Ok(()), "{open}");
-            assert_eq!(check(nested(deepest + levels).as_bytes()), Err(Wrong::TooDeep), "{open}");
-            serde_json::from_str::<serde_json::Value>(&nested(deepest)).unwrap();
+    fn however_deep() {
+        for depth in [1, 127, 128, 129, 255, 256, 257, 1_000, 100_000] {
+            for (open, close, wrong) in [("[", "]", "}"), ("{\"a\":", "}", "]")] {
+                let begin = open.repeat(depth);
+                let nested = |last: &str| format!("{begin}1{}{last}", close.repeat(depth - 1));
+                assert_eq!(check(nested(close).as_bytes()), Ok(()), "{depth}");
+                assert_eq!(check(nested(wrong).as_bytes()), Err(Wrong), "{depth}");
+                assert_eq!(check(nested("").as_bytes()), Err(Wrong), "{depth}");
+                let inner = format!("{begin}1{wrong}{}", close.repeat(depth - 1));
+                assert_eq!(check(inner.as_bytes()), Err(Wrong), "{depth}");
+            }
         }
-        assert_eq!(check("[".repeat(1 << 20).as_bytes()), Err(Wrong::TooDeep));
-        assert_eq!(check(format!("[{}0]", "[],{},".repeat(1_000)).as_bytes()), Ok(()));
+        let mixed =
+            |levels: usize| format!("{}0{}", "[{\"a\":".repeat(levels), "}]".repeat(levels));
+        assert_eq!(check(mixed(500).as_bytes()), Ok(()));
+        let entity = format!("{{\"x\":{},\"id\":7}}", mixed(500));
+        assert_eq!(
+            find(entity.as_bytes(), "id"),
+            Ok(Field::At(entity.len() - 2..entity.len() - 1))
+        );
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::protocol::json;
 use crate::reason::Reason;
 use crate::runtime::fork::uncut;
 
+/// How deep a value may be that is validated, in levels: the parser's bound.
+const MAX_DEPTH: u32 = 127;
 /// How many findings of a validator are reported.
 const MAX_ISSUES: usize = 32;
 
@@ -24,7 +26,7 @@ pub enum Validator {
     Any,
     /// A JSON Schema (drafts 4 to 2020-12, the last one unless `$schema` says another). References
     /// leave neither the schema nor the process. `format` is asserted in drafts 4 to 7 and only a
-    /// note from 2019-09 on, as those drafts say.
+    /// note from 2019-09 on, as those drafts say. A value nested deeper than 127 levels is refused.
     JsonSchema(Value),
     /// A function.
     Function(ValidateFn),
@@ -195,9 +197,15 @@ impl Compiled {
             Check::JsonSchema(_) | Check::Function(_) => parse(),
         };
         let issues = match (&self.check, parsed) {
-            // JSON that no number of ours can hold.
+            // JSON that goes through, and that nothing can be said about.
             (_, Err(error)) => {
-                let text = format!("the value cannot be read to validate it: {error}");
+                let text = match error.to_string() {
+                    deep if deep.starts_with("recursion limit") => format!(
+                        "the value is nested deeper than {MAX_DEPTH} levels, and so deep it cannot \
+                         be validated"
+                    ),
+                    other => format!("the value cannot be read to validate it: {other}"),
+                };
                 let issue = Issue { path: String::new(), message: text.clone() };
                 let (reason, issues) = (Reason::InvalidValue, vec![issue]);
                 return Err(Error::validation(reason, collection, Some(key), issues, text));
@@ -298,8 +306,11 @@ mod tests {
         assert!(upsert(r#"{"id":"1","text":"half \ud83d"}"#).is_accepted());
         let key = refusal(r#"{"id":"\ud83d","text":""}"#);
         assert_eq!(key.reason(), Some(Reason::InvalidKey), "{key}");
-        let deep = format!(r#"{{"id":"1","x":{}{}}}"#, "[".repeat(127), "]".repeat(127));
-        assert!(refusal(&deep).message().starts_with("the value is nested deeper"));
+        let nested =
+            |levels| format!(r#"{{"id":"1","x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert!(upsert(&nested(MAX_DEPTH as usize - 1)).is_accepted());
+        let deep = refusal(&nested(MAX_DEPTH as usize));
+        assert!(deep.message().starts_with("the value is nested deeper than 127"), "{deep}");
         let text = refusal(r#"{"id":"1","x":1e999}"#).message().to_owned();
         assert!(text.starts_with("the value cannot be read to validate it: number out of range"));
         producer.stop();

@@ -50,12 +50,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Refuses the JSON text of a serialiser that is nested too deep.
-    pub(crate) fn check_serialised(&self, text: &[u8]) -> Result<()> {
-        self.check_fork()?;
-        json::check_depth(text).map_err(|wrong| self.refuse_value(unfit(&wrong)))
-    }
-
     #[cold]
     fn refuse_value(&self, text: String) -> Error {
         self.count_invalid();
