@@ -1,9 +1,10 @@
 //! Child processes that are waited for with an eye on Ctrl-C, and never left behind.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::signals;
 /// How long a child may take to end by itself after Ctrl-C, which the terminal sends to it too.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// What a program said last is there at once when it has ended.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 const LOG_TAIL_LINES: usize = 40;
 
 /// A child that is killed when its owner goes, whatever the reason.
@@ -109,18 +112,68 @@ pub fn shown(command: &mut Command, limit: Option<Duration>) -> Result {
     expect_success(&name, status)
 }
 
-/// Runs a command with its output added to a log; the error carries the end of it.
-pub fn logged(command: &mut Command, log: &Path, tick: impl FnMut()) -> Result {
-    use std::io::Write;
-
+/// Runs a command with its output added to a log; the error carries the end of it. `tick` is told
+/// how far a cargo among what runs says that it is, once it says so.
+///
+/// # Errors
+/// If it cannot be run, or fails.
+pub fn logged(command: &mut Command, log: &Path, mut tick: impl FnMut(Option<&str>)) -> Result {
     let name = describe(command);
     let mut file = append_to(log)?;
     writeln!(file, "$ {name}").context(log.display())?;
     let errors = file.try_clone().context(log.display())?;
-    command.stdin(std::process::Stdio::null()).stdout(file).stderr(errors);
-    let status = Guarded::spawn(command)?.wait(None, tick)?;
+    // Without a terminal cargo tells how far it is only when told to.
+    command.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "120");
+    command.stdin(Stdio::null()).stdout(file).stderr(Stdio::piped());
+    let mut process = Guarded::spawn(command)?;
+    let output = process.0.stderr.take().ok_or("no pipe")?;
+    let (sender, progress) = channel();
+    let copy = move || copy_log(output, errors, &sender);
+    std::thread::Builder::new().name("log".to_owned()).spawn(copy).context("reading output")?;
+    let mut last = None;
+    let status = process.wait(None, || {
+        last = progress.try_iter().last().or(last.take());
+        tick(last.as_deref());
+    })?;
+    // To the end of the output, but not of a daemon that somebody started and that holds it.
+    while progress.recv_timeout(LAST_OUTPUT).is_ok() {}
     signals::check()?;
     expect_success(&name, status).map_err(|failure| with_tail(&failure, log))
+}
+
+/// Copies a program's lines into its log, except for cargo's progress, which is sent.
+fn copy_log(output: impl Read, mut log: File, progress: &Sender<String>) {
+    let mut line = Vec::new();
+    for byte in BufReader::new(output).bytes().map_while(std::io::Result::ok) {
+        if byte != b'\r' && byte != b'\n' {
+            line.push(byte);
+            continue;
+        }
+        let text = String::from_utf8_lossy(&line).into_owned();
+        line.clear();
+        if let Some(progress_now) = cargo_progress(&text) {
+            // Nobody looks any more at what comes after the end.
+            let _ = progress.send(progress_now);
+        }
+        if !text.trim().is_empty() && !text.contains("Building [") {
+            // A full disk is no reason to let the program wait for its reader.
+            let _ = writeln!(log, "{text}");
+        }
+    }
+    let _ = log.write_all(&line);
+}
+
+/// How far cargo says that it is: `127/311 crates: serde, syn`, or what it waits for.
+fn cargo_progress(line: &str) -> Option<String> {
+    // The bar comes with escapes that wipe the line.
+    if let Some((_, bar)) = line.split_once("Building [") {
+        let (_, rest) = bar.split_once("] ")?;
+        let rest = rest.split('\u{1b}').next().unwrap_or(rest).trim();
+        return Some(rest.replacen(": ", " crates: ", 1));
+    }
+    let waits = ["Blocking waiting", "Downloading crates", "Updating crates.io"];
+    let text = line.trim();
+    waits.iter().any(|start| text.starts_with(start)).then(|| text.to_owned())
 }
 
 /// Hands on each line of a child's output as it comes, on a thread that ends with the output.
@@ -170,4 +223,55 @@ pub fn exit_code(status: ExitStatus) -> u8 {
         return u8::try_from(128 + signal).unwrap_or(u8::MAX);
     }
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_says_how_far_it_is() {
+        for (line, expected) in [
+            (
+                "    Building [=====>      ] 127/311: serde, syn(build.rs)",
+                "127/311 crates: serde, syn(build.rs)",
+            ),
+            ("    Building [>           ] 0/3: a...\u{1b}[K", "0/3 crates: a..."),
+            (
+                "    Blocking waiting for file lock on build directory",
+                "Blocking waiting for file lock on build directory",
+            ),
+        ] {
+            assert_eq!(cargo_progress(line).as_deref(), Some(expected), "{line}");
+        }
+        assert_eq!(cargo_progress("   Compiling serde v1.0.0"), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn progress_is_told_and_everything_else_is_logged() {
+        let log = std::env::temp_dir().join(format!("durstream-log-{}", std::process::id()));
+        let mut shell = Command::new("sh");
+        // It goes on until what it said has been told.
+        let script = "printf 'one\\n Building [=> ] 1/2: a\\r\\r Compiling b\\nlast' >&2; echo out; \
+                      until [ -e \"$0\" ]; do sleep 0.01; done";
+        let told = log.with_extension("told");
+        shell.args(["-c", script]).arg(&told);
+        let mut seen = None;
+        logged(&mut shell, &log, |progress| {
+            if let Some(progress) = progress {
+                seen = Some(progress.to_owned());
+                std::fs::write(&told, "").unwrap();
+            }
+        })
+        .unwrap();
+        assert_eq!(seen.as_deref(), Some("1/2 crates: a"));
+        let text = std::fs::read_to_string(&log).unwrap();
+        for part in ["one\n", " Compiling b\n", "last", "out\n"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("\n Building"), "{text}");
+        std::fs::remove_file(&log).unwrap();
+        std::fs::remove_file(&told).unwrap();
+    }
 }

@@ -31,9 +31,9 @@ struct Command {
 const COMMANDS: [Command; 9] = [
     Command {
         name: "demo",
-        usage: "demo [--keep] [--shipments N]",
+        usage: "demo [--only rust|c|python|node]… [--keep] [--shipments N]",
         about: "a shipment service in five languages, restarted half way and its server killed; counts what arrived\n\
-                --keep leaves the server up until Ctrl-C; N is 2000 unless told",
+                --only builds and shows one language; --keep leaves the server up until Ctrl-C; N is 2000 unless told",
         run: |tree, words| harness::run(tree, "demo", words),
     },
     Command {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::stamp::Stamp;
 use durstream_tests::console;
@@ -16,15 +16,21 @@ pub(crate) struct Step {
     log: PathBuf,
     started: Instant,
     worked: Cell<bool>,
+    /// When somebody without a terminal was last told that it goes on.
+    told: Cell<Instant>,
 }
+
+/// How often somebody without a terminal is told.
+const PAUSE: Duration = Duration::from_secs(20);
 
 /// Runs one step and prints its line.
 pub(crate) fn step<T>(tree: &Tree, name: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
     let file_name = name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let log = tree.directory("logs")?.join(format!("{file_name}.log"));
     std::fs::write(&log, "").context(log.display())?;
-    let step = Step { name: name.to_owned(), log, started: Instant::now(), worked: false.into() };
-    step.show_progress();
+    let (name_kept, started) = (name.to_owned(), Instant::now());
+    let step = Step { name: name_kept, log, started, worked: false.into(), told: started.into() };
+    step.show_progress(None);
     let result = work(&step);
     let seconds = step.started.elapsed().as_secs_f64();
     match (&result, step.worked.get()) {
@@ -39,7 +45,7 @@ impl Step {
     /// Runs a command of this step; its output is in the step's log.
     pub(crate) fn run(&self, command: &mut Command) -> Result {
         self.worked.set(true);
-        process::logged(command, &self.log, || self.show_progress())
+        process::logged(command, &self.log, |progress| self.show_progress(progress))
     }
 
     /// Does the work unless the stamp says that nothing has changed since it was last done.
@@ -57,11 +63,14 @@ impl Step {
         stamp.write()
     }
 
-    fn show_progress(&self) {
-        console::status(&format!(
-            "  {:<26} {:>4} s …",
-            self.name,
-            self.started.elapsed().as_secs()
-        ));
+    fn show_progress(&self, progress: Option<&str>) {
+        let seconds = self.started.elapsed().as_secs();
+        let text = format!("  {:<26} {seconds:>4} s … {}", self.name, progress.unwrap_or_default());
+        if console::is_terminal() {
+            console::status(&text);
+        } else if self.told.get().elapsed() > PAUSE {
+            self.told.set(Instant::now());
+            console::line(text.trim_end());
+        }
     }
 }

@@ -21,19 +21,23 @@ use report::Outcome;
 use services::Service;
 
 const DEFAULT_SHIPMENTS: usize = 2000;
+/// What may be asked for alone; C comes with C++.
+const LANGUAGES: [&str; 4] = ["rust", "c", "python", "node"];
 
 struct Options {
+    /// Of [`LANGUAGES`].
+    only: Vec<&'static str>,
     keep: bool,
     shipments: usize,
 }
 
 fn main() -> ExitCode {
-    Harness { name: "demo", parse, needs: |_| Ok(needs()), run: demo }.main()
+    Harness { name: "demo", parse, needs: |options| Ok(needs(options)), run: demo }.main()
 }
 
 fn demo(tree: &Tree, options: Options) -> Result<u8> {
     let started = Instant::now();
-    let services = services(tree);
+    let services = services(tree, &options);
     let mut server = Server::start_as(tree, Durability::Disk)?;
     announce(services.len(), options.shipments, &server.url());
     let runs = runner::run(tree, &services, &mut server, options.shipments)?;
@@ -51,12 +55,13 @@ fn demo(tree: &Tree, options: Options) -> Result<u8> {
     Ok(if clean { 0 } else { 1 })
 }
 
-/// `[--keep] [--shipments N]`
+/// `[--only LANGUAGE]… [--keep] [--shipments N]`
 fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options { keep: false, shipments: DEFAULT_SHIPMENTS };
+    let mut options = Options { only: Vec::new(), keep: false, shipments: DEFAULT_SHIPMENTS };
     let mut words = lexopt::Parser::from_args(arguments);
     while let Some(word) = words.next()? {
         match word {
+            Long("only") => options.only.push(language(&words.value()?.string()?)?),
             Long("keep") => options.keep = true,
             Long("shipments") => options.shipments = words.value()?.parse()?,
             other => return Err(other.unexpected().into()),
@@ -65,19 +70,26 @@ fn parse(arguments: &[String]) -> Result<Options> {
     if options.shipments == 0 {
         return Err("--shipments: at least 1".into());
     }
+    if options.only.is_empty() {
+        options.only = LANGUAGES.into();
+    }
     Ok(options)
 }
 
-/// Everything the five services need.
-fn needs() -> Vec<Need> {
-    vec![
-        Need::RustPrograms,
-        Need::CProgram(c_program()),
-        Need::CProgram(cpp_program()),
-        Need::PythonPackage,
-        Need::NodePackage,
-        Need::Server,
-    ]
+fn language(name: &str) -> Result<&'static str> {
+    let known = LANGUAGES.into_iter().find(|known| *known == name);
+    known.ok_or_else(|| format!("no language {name:?}: there are {}", LANGUAGES.join(", ")).into())
+}
+
+/// Everything the services need.
+fn needs(options: &Options) -> Vec<Need> {
+    let of = |language: &&str| match *language {
+        "rust" => vec![Need::RustPrograms],
+        "c" => vec![Need::CProgram(c_program()), Need::CProgram(cpp_program())],
+        "python" => vec![Need::PythonPackage],
+        _ => vec![Need::NodePackage],
+    };
+    options.only.iter().flat_map(of).chain([Need::Server]).collect()
 }
 
 fn c_program() -> CProgram {
@@ -88,19 +100,22 @@ fn cpp_program() -> CProgram {
     CProgram::example("C++", "shipments.cpp")
 }
 
-fn services(tree: &Tree) -> Vec<Service> {
+/// The services of the languages that were asked for, in the order of the table.
+fn services(tree: &Tree, options: &Options) -> Vec<Service> {
     let rust = tree.release(&format!("shipments{}", std::env::consts::EXE_SUFFIX));
     let (c, cpp) = (tree.target.join(c_program().path()), tree.target.join(cpp_program().path()));
     let script = |path: &str| Some(tree.root.join(path));
     let python = script("bindings-python/examples/shipments.py");
     let node = script("bindings-node/examples/shipments.mjs");
-    vec![
-        Service::new("Rust", "rust", rust, None),
-        Service::new("C", "c", c, None),
-        Service::new("C++", "cpp", cpp, None),
-        Service::new("Python", "python", tree.venv_python(), python),
-        Service::new("Node", "node", "node".into(), node),
-    ]
+    let all = [
+        ("rust", Service::new("Rust", "rust", rust, None)),
+        ("c", Service::new("C", "c", c, None)),
+        ("c", Service::new("C++", "cpp", cpp, None)),
+        ("python", Service::new("Python", "python", tree.venv_python(), python)),
+        ("node", Service::new("Node", "node", "node".into(), node)),
+    ];
+    let is_wanted = |language: &&str| options.only.contains(language);
+    all.into_iter().filter(|(of, _)| is_wanted(of)).map(|(_, service)| service).collect()
 }
 
 fn announce(services: usize, shipments: usize, url: &str) {
@@ -131,12 +146,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_language_alone_needs_nothing_of_the_others() {
+        let tree = Tree { root: "/r".into(), target: "/t".into() };
+        for (language, titles) in
+            [("rust", "Rust"), ("c", "C C++"), ("python", "Python"), ("node", "Node")]
+        {
+            let options = parse(&["--only".to_owned(), language.to_owned()]).unwrap();
+            let found: Vec<&str> =
+                services(&tree, &options).iter().map(|service| service.title).collect();
+            assert_eq!(found.join(" "), titles);
+            let needs = needs(&options);
+            assert_eq!(needs.contains(&Need::NodePackage), language == "node");
+            assert_eq!(needs.contains(&Need::PythonPackage), language == "python");
+            assert_eq!(needs.contains(&Need::RustPrograms), language == "rust");
+        }
+    }
+
+    #[test]
     fn options_are_read_and_checked() {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let options = parse(&words("--shipments 20 --keep")).unwrap();
         assert!(options.keep && options.shipments == 20);
-        assert_eq!(parse(&[]).unwrap().shipments, DEFAULT_SHIPMENTS);
-        for wrong in ["--shipments", "--shipments many", "--shipments 0", "--fast"] {
+        let usual = parse(&[]).unwrap();
+        assert_eq!((usual.shipments, usual.only), (DEFAULT_SHIPMENTS, LANGUAGES.to_vec()));
+        for wrong in ["--shipments", "--shipments many", "--shipments 0", "--fast", "--only go"] {
             assert!(parse(&words(wrong)).is_err(), "{wrong} was taken");
         }
     }
