@@ -12,8 +12,8 @@ use crate::failure::{Context, Result};
 pub enum Need {
     /// The official server, installed.
     Server,
-    /// The workspace's programs in Rust.
-    RustPrograms,
+    /// The programs of a package of the workspace, optimised.
+    RustPrograms(String),
     /// A program in C or C++, and the staged library.
     CProgram(CProgram),
     /// The wheel in its virtual environment.
@@ -70,7 +70,7 @@ impl Need {
     fn to_value(&self) -> Value {
         match self {
             Self::Server => json!(["server"]),
-            Self::RustPrograms => json!(["rust"]),
+            Self::RustPrograms(package) => json!(["rust", package]),
             Self::CProgram(CProgram { title, source, program }) => {
                 json!(["c", title, source, program])
             }
@@ -87,7 +87,7 @@ impl Need {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match words[..] {
             ["server"] => Self::Server,
-            ["rust"] => Self::RustPrograms,
+            ["rust", package] => Self::RustPrograms(package.into()),
             ["c", title, source, program] => Self::CProgram(CProgram {
                 title: title.into(),
                 source: source.into(),
@@ -130,7 +130,7 @@ mod tests {
     fn what_is_said_is_understood() {
         let needs = [
             Need::Server,
-            Need::RustPrograms,
+            Need::RustPrograms("a".into()),
             Need::CProgram(CProgram::example("C++", "shipments.cpp")),
             Need::PythonPackage,
             Need::NodePackage,

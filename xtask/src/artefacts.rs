@@ -17,7 +17,7 @@ const MATURIN: &str = "maturin==1.16.0";
 
 pub(crate) fn c_library(tree: &Tree) -> Result {
     step(tree, "C library", |step| {
-        cargo_build(tree, step)?;
+        cargo_build(tree, step, "durstream")?;
         stage::fill(tree)
     })
 }
@@ -34,7 +34,7 @@ pub(crate) fn provide(tree: &Tree, needs: &[Need]) -> Result {
 fn provide_one(tree: &Tree, need: &Need) -> Result {
     match need {
         Need::Server => tool::install_server(tree).map(drop),
-        Need::RustPrograms => rust_programs(tree),
+        Need::RustPrograms(package) => rust_programs(tree, package),
         Need::CProgram(program) => c_program(tree, program, Linkage::Shared).map(drop),
         Need::PythonPackage => python_wheel(tree),
         Need::NodePackage => node_package(tree),
@@ -45,9 +45,15 @@ fn provide_one(tree: &Tree, need: &Need) -> Result {
     }
 }
 
-/// Everything in Rust that is run: the adapter, the examples, the fault proxy, the writers.
-pub(crate) fn rust_programs(tree: &Tree) -> Result {
-    step(tree, "Rust programs", |step| cargo_build(tree, step))
+/// A package of programs in Rust.
+fn rust_programs(tree: &Tree, package: &str) -> Result {
+    let title = package.trim_start_matches("durstream-");
+    step(tree, title, |step| cargo_build(tree, step, package))
+}
+
+/// The fault proxy as a process, for tests in other languages.
+pub(crate) fn fault_proxy(tree: &Tree) -> Result {
+    step(tree, "Fault proxy", |step| cargo_build(tree, step, "durstream-tests"))
 }
 
 /// A program in C or C++; the library must be staged.
@@ -119,7 +125,8 @@ fn build_wheel(tree: &Tree, step: &Step) -> Result {
     let wheels = tree.fresh_directory("wheels")?;
     let python = tree.venv_python();
     let mut maturin = Command::new(&python);
-    maturin.args(["-m", "maturin", "build", "--release", "--out"]).arg(&wheels);
+    maturin.args(["-m", "maturin", "build", "--release", "--features", "one-build", "--out"]);
+    maturin.arg(&wheels);
     maturin.arg("--interpreter").arg(&python).current_dir(tree.root.join("bindings-python"));
     step.run(&mut maturin)?;
     let made = std::fs::read_dir(&wheels).context(wheels.display())?.flatten();
@@ -155,7 +162,7 @@ fn environment(tree: &Tree, title: &str, folder: &str, requirements: &Path) -> R
 pub(crate) fn node_package(tree: &Tree) -> Result {
     let folder = tree.root.join("bindings-node");
     step(tree, "Node addon", |step| {
-        cargo_build(tree, step)?;
+        cargo_build(tree, step, "durstream-node")?;
         let native = folder.join("native");
         std::fs::create_dir_all(&native).context(native.display())?;
         let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
@@ -195,21 +202,21 @@ pub(crate) fn npm_packages(tree: &Tree, title: &str, folder: &Path) -> Result {
     })
 }
 
+/// Named beside whatever is built: without it packages that are built one by one would each choose
+/// other features of what they share, and compile that again.
+const ONE_BUILD: &str = "durstream-one-build";
+
+/// Builds a package of the workspace as it ships.
+fn cargo_build(tree: &Tree, step: &Step, package: &str) -> Result {
+    let arguments = ["build", "--release", "-p", package, "-p", ONE_BUILD];
+    step.run(&mut toolchain::cargo(&tree.root, &arguments))
+}
+
 /// What is built to build and to test, quickly and not optimised.
 const OUR_TOOLS: [&str; 5] =
     ["xtask", "durstream-demo", "durstream-conformance", "durstream-faults", "durstream-bench"];
 
-/// Everything the workspace ships and tests with, whichever part was asked for: packages built one
-/// by one would each choose other features of what they share, and compile it again.
-pub(crate) fn cargo_build(tree: &Tree, step: &Step) -> Result {
-    let mut build = toolchain::cargo(&tree.root, &["build", "--release", "--workspace"]);
-    for package in OUR_TOOLS {
-        build.args(["--exclude", package]);
-    }
-    step.run(&mut build)
-}
-
-/// The tests in Rust; for the same reason of one choice of packages.
+/// The tests in Rust, all at once: there too each choice of packages has features of its own.
 pub(crate) fn cargo_test(tree: &Tree, arguments: &[&str]) -> Command {
     let mut command = toolchain::cargo(&tree.root, &["test"]);
     for package in ["durstream-core", "durstream-tests"].into_iter().chain(OUR_TOOLS) {
@@ -217,4 +224,43 @@ pub(crate) fn cargo_test(tree: &Tree, arguments: &[&str]) -> Command {
     }
     command.args(arguments);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The features of all that a package is built of.
+    fn features(root: &Path, arguments: &[&str]) -> BTreeMap<String, String> {
+        let tree = ["tree", "--offline", "-e", "normal,build", "--prefix", "none", "--no-dedupe"];
+        let mut cargo = toolchain::cargo(root, &tree);
+        let output = cargo.args(["-f", "{p}\t{f}"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().filter_map(|line| line.split_once('\t'));
+        lines.map(|(name, features)| (name.to_owned(), features.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_products_share_is_compiled_once() {
+        let root = Tree::find().unwrap().root;
+        let mut shared = features(&root, &["-p", "durstream-python", "--features", "one-build"]);
+        for package in [
+            "durstream",
+            "durstream-node",
+            "durstream-tests",
+            "durstream-demo-service",
+            "durstream-conformance-adapter",
+            "durstream-faults-writer",
+            "durstream-bench-programs",
+        ] {
+            for (name, own) in features(&root, &["-p", package, "-p", ONE_BUILD]) {
+                let of_others = shared.entry(name.clone()).or_insert_with(|| own.clone());
+                let hint = "xtask/one-build/Cargo.toml has to ask for more";
+                assert_eq!(*of_others, own, "{name} in {package}: {hint}");
+            }
+        }
+    }
 }

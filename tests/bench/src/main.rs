@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 
 /// The programs in Rust are always among them: the ceiling and the long line.
 fn needs(options: &Options) -> Result<Vec<Need>> {
-    let mut needs = vec![Need::RustPrograms];
+    let mut needs = vec![Need::RustPrograms("durstream-bench-programs".into())];
     if !options.sweep {
         let ids = taking_part(options, &rows(options)?);
         needs.extend(ids.into_iter().filter_map(contestant::need));

@@ -10,6 +10,9 @@ use durstream_tests::tree::Tree;
 
 pub(crate) const NAMES: [&str; 4] = ["rust", "c", "python", "node"];
 
+/// The package of the adapter in Rust, and its program.
+const RUST: &str = "durstream-conformance-adapter";
+
 /// One of [`NAMES`].
 pub(crate) fn known(name: &str) -> Result<&'static str> {
     let known = NAMES.into_iter().find(|known| *known == name);
@@ -22,7 +25,7 @@ pub(crate) fn need(name: &str) -> Need {
         "c" => Need::CProgram(c_program()),
         "python" => Need::PythonPackage,
         "node" => Need::NodePackage,
-        _ => Need::RustPrograms,
+        _ => Need::RustPrograms(RUST.into()),
     }
 }
 
@@ -38,10 +41,7 @@ pub(crate) fn command(tree: &Tree, name: &str) -> Command {
         "c" => Command::new(tree.target.join(c_program().path())),
         "python" => script(&tree.venv_python(), "python/adapter.py"),
         "node" => script(Path::new("node"), "node/adapter.mjs"),
-        _ => {
-            let package = "durstream-conformance-adapter";
-            Command::new(tree.release(&format!("{package}{}", std::env::consts::EXE_SUFFIX)))
-        }
+        _ => Command::new(tree.release(&format!("{RUST}{}", std::env::consts::EXE_SUFFIX))),
     }
 }
 

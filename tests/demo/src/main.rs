@@ -84,7 +84,7 @@ fn language(name: &str) -> Result<&'static str> {
 /// Everything the services need.
 fn needs(options: &Options) -> Vec<Need> {
     let of = |language: &&str| match *language {
-        "rust" => vec![Need::RustPrograms],
+        "rust" => vec![Need::RustPrograms("durstream-demo-service".into())],
         "c" => vec![Need::CProgram(c_program()), Need::CProgram(cpp_program())],
         "python" => vec![Need::PythonPackage],
         _ => vec![Need::NodePackage],
@@ -158,7 +158,10 @@ mod tests {
             let needs = needs(&options);
             assert_eq!(needs.contains(&Need::NodePackage), language == "node");
             assert_eq!(needs.contains(&Need::PythonPackage), language == "python");
-            assert_eq!(needs.contains(&Need::RustPrograms), language == "rust");
+            assert_eq!(
+                needs.iter().any(|need| matches!(need, Need::RustPrograms(_))),
+                language == "rust"
+            );
         }
     }
 

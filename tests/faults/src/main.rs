@@ -44,7 +44,7 @@ fn needs(options: &Options) -> Result<Vec<Need>> {
     }
     let reference =
         Need::NpmPackages { title: "Reference server".into(), folder: stage::REFERENCE.into() };
-    Ok(vec![Need::RustPrograms, reference, Need::Server])
+    Ok(vec![Need::RustPrograms(stage::WRITER.into()), reference, Need::Server])
 }
 
 fn faults(tree: &Tree, options: Options) -> Result<u8> {

@@ -15,6 +15,8 @@ use durstream_tests::tree::Tree;
 
 /// A row that takes longer hangs.
 pub(crate) const ROW_LIMIT: Duration = Duration::from_secs(60);
+/// The package of the writer, and its program.
+pub(crate) const WRITER: &str = "durstream-faults-writer";
 /// Where the reference server is.
 pub(crate) const REFERENCE: &str = "tests/faults/reference";
 const TICK: Duration = Duration::from_millis(2);
@@ -45,11 +47,10 @@ pub(crate) struct Ran {
 impl<'a> Stage<'a> {
     /// Everything it needs is built.
     pub(crate) fn prepare(tree: &'a Tree, seed: u64) -> Result<Self> {
-        let package = "durstream-faults-writer";
         Ok(Self {
             tree,
             seed,
-            writer: tree.release(&format!("{package}{}", std::env::consts::EXE_SUFFIX)),
+            writer: tree.release(&format!("{WRITER}{}", std::env::consts::EXE_SUFFIX)),
             folder: tree.fresh_directory("faults")?,
             reference: tree.root.join(REFERENCE),
         })

@@ -103,7 +103,7 @@ fn rust(suite: &mut Suite<'_>) {
 
 fn python(suite: &mut Suite<'_>) {
     let Some(folder) = suite.folder("bindings-python/tests") else { return };
-    suite.step("fault proxy", artefacts::rust_programs);
+    suite.step("fault proxy", artefacts::fault_proxy);
     if !suite.step("wheel", artefacts::python_wheel) {
         suite.blocked("pytest");
         suite.blocked("mypy");
@@ -126,7 +126,7 @@ fn python(suite: &mut Suite<'_>) {
 
 fn node(suite: &mut Suite<'_>) {
     let Some(file) = suite.folder("bindings-node/package.json") else { return };
-    suite.step("fault proxy", artefacts::rust_programs);
+    suite.step("fault proxy", artefacts::fault_proxy);
     if !suite.step("package", artefacts::node_package) {
         return suite.blocked("npm test");
     }
