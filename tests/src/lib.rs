@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Readme;
 
 pub mod audit;
+pub mod compilers;
 pub mod console;
 pub mod failure;
 pub mod harness;
@@ -19,11 +20,15 @@ pub mod numbered;
 pub mod process;
 pub mod proxy;
 pub mod readback;
+pub mod runner;
 pub mod server;
 pub mod signals;
+pub mod stamp;
+pub mod step;
 pub mod table;
 pub mod tool;
 pub mod tree;
+pub mod writing;
 
 /// The base URL of the server `cargo xtask with-server` started.
 ///

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::stage::{self, Linkage};
-use crate::stamp::Stamp;
-use crate::step::{Step, step};
 use crate::tool;
 use crate::toolchain;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::needs::{CProgram, Need};
+use durstream_tests::stamp::Stamp;
+use durstream_tests::step::{Step, step};
 use durstream_tests::tree::Tree;
 
 /// Used when `bindings-python/requirements-dev.txt` does not name it.

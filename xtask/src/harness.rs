@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::artefacts;
-use crate::step::step;
 use crate::toolchain::{self, Languages};
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
@@ -13,6 +12,7 @@ use durstream_tests::harness::NEEDS;
 use durstream_tests::needs::{self, Need};
 use durstream_tests::process::{self, Guarded};
 use durstream_tests::signals;
+use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
 
 /// Runs a harness with everything there that it needs for its arguments; its exit status.

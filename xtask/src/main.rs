@@ -4,11 +4,8 @@
 mod artefacts;
 mod harness;
 mod install;
-mod runner;
 mod simulate;
 mod stage;
-mod stamp;
-mod step;
 mod suites;
 mod tool;
 mod toolchain;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::step::Step;
-use crate::toolchain;
+use durstream_tests::compilers;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::step::Step;
 use durstream_tests::tree::Tree;
 
 const HEADERS: [&str; 2] = ["durstream.h", "durstream.hpp"];
@@ -187,7 +187,7 @@ pub(crate) fn compile(
 ) -> Result {
     let is_c = |source: &&Path| source.extension().is_some_and(|extension| extension == "c");
     let is_c = sources.iter().all(is_c);
-    let mut compiler = if is_c { toolchain::c_compiler() } else { toolchain::cpp_compiler() };
+    let mut compiler = if is_c { compilers::c_compiler() } else { compilers::cpp_compiler() };
     let lib = tree.stage().join("lib");
     compiler.arg(if is_c { "-std=c11" } else { "-std=c++17" });
     compiler.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", "-g", "-pthread", "-I"]);
@@ -207,29 +207,6 @@ pub(crate) fn compile(
     step.run(&mut compiler)
 }
 
-/// The names a shared library offers, one a line; none where the system has no tool we know.
-pub(crate) fn exported_names(tree: &Tree) -> Result<Option<Vec<String>>> {
-    if cfg!(windows) {
-        return Ok(None);
-    }
-    let mut nm = toolchain::program("NM", "nm");
-    let arguments: &[&str] =
-        if cfg!(target_os = "macos") { &["-gU"] } else { &["-D", "--defined-only"] };
-    let output = nm.args(arguments).arg(shared_library(tree)).output().context("running nm")?;
-    if !output.status.success() {
-        return Err(format!("nm failed: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
-    Ok(Some(names_in(&String::from_utf8_lossy(&output.stdout))))
-}
-
-/// The last word of each line of `nm`, without a symbol version and macOS's leading underscore.
-fn names_in(listing: &str) -> Vec<String> {
-    let names = listing.lines().filter_map(|line| line.split_whitespace().last());
-    let plain = names.map(|name| name.split('@').next().unwrap_or(name));
-    let prefix = if cfg!(target_os = "macos") { "_" } else { "" };
-    plain.map(|name| name.strip_prefix(prefix).unwrap_or(name).to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,12 +217,5 @@ mod tests {
             let text = filled(template, LIB);
             assert!(!text.replace("@rpath", "").contains('@'), "{name}: {text}");
         }
-    }
-
-    #[test]
-    #[cfg(not(target_os = "macos"))]
-    fn names_are_taken_from_nm() {
-        let listing = "0000000000012340 T durstream_version\n0000000000012350 T other@@V1\n";
-        assert_eq!(names_in(listing), ["durstream_version", "other"]);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::step::step;
 use crate::toolchain;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::server;
+use durstream_tests::step::step;
 use durstream_tests::tool::Tool;
 use durstream_tests::tree::Tree;
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use durstream_tests::compilers::{c_compiler, cpp_compiler, program};
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 
@@ -125,30 +126,12 @@ pub(crate) fn host() -> Result<String> {
     Ok(triple.ok_or("rustc does not say what machine this is")?.to_owned())
 }
 
-pub(crate) fn c_compiler() -> Command {
-    program("CC", "cc")
-}
-
-pub(crate) fn cpp_compiler() -> Command {
-    program("CXX", "c++")
-}
-
 pub(crate) fn python() -> Command {
     program("PYTHON", if cfg!(windows) { "python" } else { "python3" })
 }
 
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
-}
-
-/// The program an environment variable names, or the default. `CC="ccache cc"` is two words.
-pub(crate) fn program(variable: &str, default: &str) -> Command {
-    let chosen = std::env::var(variable).ok().filter(|text| !text.trim().is_empty());
-    let text = chosen.unwrap_or_else(|| default.to_owned());
-    let mut words = text.split_whitespace();
-    let mut command = Command::new(words.next().unwrap_or(default));
-    command.args(words);
-    command
 }
 
 /// The `cargo` that runs us, in a folder.

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{c_headers, c_packages, writing};
+use super::c_packages;
 use crate::artefacts;
-use crate::runner::Suite;
 use crate::stage::{self, Linkage};
-use crate::step::step;
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::needs::CProgram;
+use durstream_tests::runner::Suite;
+use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
+use durstream_tests::writing;
 
-const EXPORT_PREFIX: &str = "durstream_";
 pub(super) const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
 /// Programs run some twenty times slower under valgrind.
 const VALGRIND_LIMIT: Duration = Duration::from_secs(600);
@@ -27,10 +27,8 @@ const LOST_WITH_FORKS: &str = "definite";
 pub(crate) fn suite(suite: &mut Suite<'_>) {
     let Some(folder) = suite.folder("ffi-c/tests") else { return };
     if !suite.step("library", artefacts::c_library) {
-        return suite.blocked("exported names, examples and programs");
+        return suite.blocked("examples and programs");
     }
-    suite.step("exported names", check_exports);
-    c_headers::steps(suite, &folder);
     c_packages::steps(suite, &folder);
     let valgrind = valgrind_is_here();
     example(suite, "C", "orders.c", valgrind);
@@ -159,40 +157,5 @@ fn compiled(suite: &mut Suite<'_>, source: &Path, name: &str, linkage: Linkage) 
             suite.step(&title, |_| Err(failure));
             None
         }
-    }
-}
-
-/// Only our own names may be seen in the shared library.
-fn check_exports(tree: &Tree) -> Result {
-    let Some(names) = stage::exported_names(tree)? else {
-        console::line("exported names are not looked at on this system");
-        return Ok(());
-    };
-    judge_exports(&names)
-}
-
-fn judge_exports(names: &[String]) -> Result {
-    let foreign: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| !name.starts_with(EXPORT_PREFIX)).collect();
-    match (names.len(), foreign.as_slice()) {
-        (0, _) => Err("the shared library exports nothing".into()),
-        (_, []) => Ok(()),
-        (_, some) => Err(format!("exported beside {EXPORT_PREFIX}*: {}", some.join(", ")).into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_own_names_may_be_exported() {
-        let judge = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            judge_exports(&names).map_err(|failure| failure.to_string())
-        };
-        assert_eq!(judge(&["durstream_version", "durstream_shutdown"]), Ok(()));
-        assert!(judge(&["durstream_version", "rust_eh_personality"]).is_err());
-        assert!(judge(&[]).is_err());
     }
 }

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::runner::Suite;
 use crate::stage;
-use crate::step::step;
-use crate::toolchain;
+use durstream_tests::compilers;
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::runner::Suite;
+use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
 
 /// Fedora's and openSUSE's `lib64`, and Debian's folder for each architecture.
@@ -46,7 +46,7 @@ fn is_here(tool: &str) -> bool {
 
 /// The folder of this machine's architecture, where its compiler has one.
 fn multiarch() -> Option<String> {
-    let output = toolchain::c_compiler().arg("-print-multiarch").output().ok()?;
+    let output = compilers::c_compiler().arg("-print-multiarch").output().ok()?;
     let name = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (output.status.success() && !name.is_empty()).then(|| format!("lib/{name}"))
 }
@@ -78,7 +78,7 @@ fn by_pkg_config(
         }
         let flags = String::from_utf8_lossy(&output.stdout).into_owned();
         let program = build.join("user");
-        let mut compiler = toolchain::cpp_compiler();
+        let mut compiler = compilers::cpp_compiler();
         compiler.args(["-std=c++17", "-o"]).arg(&program).arg(user.join("user.cpp"));
         compiler.arg(format!("-Wl,-rpath,{}", lib.display()));
         run(compiler.args(flags.split_whitespace()))?;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::runner::Suite;
-use crate::step::step;
 use crate::tool;
 use crate::toolchain;
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::runner::Suite;
+use durstream_tests::step::step;
 use durstream_tests::tool::Tool;
 use durstream_tests::tree::Tree;
 

@@ -1,12 +1,10 @@
 //! `test`: every suite of every language, each beside its own fresh server.
 
 mod c;
-mod c_headers;
 mod c_packages;
 mod fuzz;
 mod readme;
 mod sanitizers;
-mod writing;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,15 +12,16 @@ use std::time::{Duration, Instant};
 
 use crate::artefacts;
 use crate::harness;
-use crate::runner::{Runner, Suite};
 use crate::simulate;
 use crate::tool;
 use crate::toolchain::{self, Languages};
 use durstream_tests::console;
 use durstream_tests::failure::Result;
+use durstream_tests::runner::{Runner, Suite};
 use durstream_tests::server::Server;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
+use durstream_tests::writing;
 
 type Body = fn(&mut Suite<'_>);
 

@@ -10,9 +10,9 @@ use durstream_tests::readback::read_stream;
 use serde_json::json;
 
 use crate::artefacts;
-use crate::runner::Suite;
 use crate::stage::{self, Linkage};
-use crate::step::step;
+use durstream_tests::runner::Suite;
+use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
 
 type Build = fn(&Tree) -> Result;

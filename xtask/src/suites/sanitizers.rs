@@ -10,18 +10,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::c::{self, PROGRAM_LIMIT};
-use super::writing;
 use crate::artefacts;
 use crate::harness;
-use crate::runner::Suite;
 use crate::stage::{self, Linkage};
-use crate::step::step;
 use crate::toolchain;
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::needs::Need;
 use durstream_tests::process::Guarded;
+use durstream_tests::runner::Suite;
+use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
+use durstream_tests::writing;
 
 /// Frame pointers make stacks readable.
 const RUST_FLAGS: &str = "-Zsanitizer=address -Cforce-frame-pointers=yes";

@@ -4,21 +4,21 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
-use durstream_tests::failure::{Context, Result};
+use crate::failure::{Context, Result};
 
 /// Folders that hold products or things that do not go into products.
 const SKIPPED: [&str; 7] =
     ["node_modules", "dist", "native", "target", "__pycache__", "tests", "examples"];
 
 /// A file that holds the fingerprint of the inputs some work was last done for.
-pub(crate) struct Stamp {
+pub struct Stamp {
     file: PathBuf,
     fingerprint: String,
 }
 
 impl Stamp {
     /// Fingerprints the content of `inputs` (files, or folders without their products) and `extra`.
-    pub(crate) fn new(file: PathBuf, inputs: &[PathBuf], extra: &str) -> Result<Self> {
+    pub fn new(file: PathBuf, inputs: &[PathBuf], extra: &str) -> Result<Self> {
         let mut hasher = DefaultHasher::new();
         hasher.write(extra.as_bytes());
         for input in inputs {
@@ -27,16 +27,22 @@ impl Stamp {
         Ok(Self { file, fingerprint: format!("{:016x}", hasher.finish()) })
     }
 
-    pub(crate) fn is_current(&self) -> bool {
+    /// Whether the work was done for what the inputs are now.
+    pub fn is_current(&self) -> bool {
         std::fs::read_to_string(&self.file).is_ok_and(|text| text == self.fingerprint)
     }
 
-    pub(crate) fn remove(&self) {
+    /// The work is not done.
+    pub fn remove(&self) {
         // A missing stamp is what is wanted.
         let _ = std::fs::remove_file(&self.file);
     }
 
-    pub(crate) fn write(&self) -> Result {
+    /// The work is done.
+    ///
+    /// # Errors
+    /// If that cannot be noted.
+    pub fn write(&self) -> Result {
         std::fs::write(&self.file, &self.fingerprint).context(self.file.display())
     }
 }

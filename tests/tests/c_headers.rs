@@ -1,13 +1,12 @@
 //! The headers in a program that turns every warning on: none of them may be theirs.
 
-use std::path::Path;
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::runner::Suite;
-use crate::step::{Step, step};
-use crate::toolchain;
-use durstream_tests::console;
-use durstream_tests::failure::{Context, Result};
+use durstream_tests::compilers::{c_compiler, cpp_compiler};
+use durstream_tests::process::describe;
 use durstream_tests::tree::Tree;
 
 /// What gcc and clang both know, for C and C++.
@@ -65,34 +64,39 @@ const CLANG: [&str; 6] = [
 const NO_EXCEPTIONS: &str = "exceptions are off here: use durstream.h";
 const TOO_OLD: &str = "durstream.hpp needs C++17";
 
-pub(super) fn steps(suite: &mut Suite<'_>, folder: &Path) {
-    let strict = folder.join("strict");
-    suite.step("headers without a warning", |tree| {
-        step(tree, "Strict headers", |step| {
-            compilers(toolchain::c_compiler, "clang", |compiler, is_clang| {
-                in_c(tree, step, &strict, compiler, is_clang)
-            })?;
-            compilers(toolchain::cpp_compiler, "clang++", |compiler, is_clang| {
-                in_cpp(tree, step, &strict, compiler, is_clang)
-            })
-        })
-    });
-    suite.step("headers explain themselves", |tree| explained(tree, &strict));
-    suite.step("headers in two translation units", |tree| linked(tree, &strict));
+fn strict() -> PathBuf {
+    Tree::find().unwrap().root.join("ffi-c/tests/strict")
+}
+
+/// A folder for what a test makes.
+fn made() -> PathBuf {
+    Tree::find().unwrap().directory("c-tests").unwrap()
+}
+
+/// Runs a compiler.
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}", describe(command));
+}
+
+#[test]
+fn the_headers_give_no_warning_in_c() {
+    compilers(c_compiler, "clang", in_c);
+}
+
+#[test]
+fn the_headers_give_no_warning_in_cpp() {
+    compilers(cpp_compiler, "clang++", in_cpp);
 }
 
 /// Hands on the compiler that is chosen here, and clang where that is another one.
-fn compilers(
-    chosen: fn() -> Command,
-    clang: &str,
-    mut work: impl FnMut(&dyn Fn() -> Command, bool) -> Result,
-) -> Result {
+fn compilers(chosen: fn() -> Command, clang: &str, work: fn(&dyn Fn() -> Command, bool)) {
     let chosen_is_clang = is_clang(chosen());
-    work(&chosen, chosen_is_clang)?;
+    work(&chosen, chosen_is_clang);
     let other = || Command::new(clang);
-    match !chosen_is_clang && is_clang(other()) {
-        true => work(&other, true),
-        false => Ok(()),
+    if !chosen_is_clang && is_clang(other()) {
+        work(&other, true);
     }
 }
 
@@ -109,98 +113,72 @@ fn knows(mut compiler: Command, language: &str, standard: &str) -> bool {
     compiler.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
 }
 
-fn in_c(
-    tree: &Tree,
-    step: &Step,
-    strict: &Path,
-    compiler: &dyn Fn() -> Command,
-    clang: bool,
-) -> Result {
-    let source = strict.join("face.c");
+fn in_c(compiler: &dyn Fn() -> Command, clang: bool) {
     for standard in ["c99", "c11", "c17", "c2x"] {
         if knows(compiler(), "c", standard) {
             let mut command = compiler();
             command.args(C).args(if clang { &CLANG[..] } else { &[] });
-            judge(tree, step, command, "c", standard, &source)?;
+            judge(command, "c", standard, &strict().join("face.c"));
         }
     }
-    Ok(())
 }
 
 /// The C++ face, and that of C as C++ sees it.
-fn in_cpp(
-    tree: &Tree,
-    step: &Step,
-    strict: &Path,
-    compiler: &dyn Fn() -> Command,
-    clang: bool,
-) -> Result {
-    let (face, second, c) =
-        (strict.join("face.cpp"), strict.join("second.cpp"), strict.join("face.c"));
+fn in_cpp(compiler: &dyn Fn() -> Command, clang: bool) {
     for standard in ["c++11", "c++14", "c++17", "c++20", "c++23", "c++2c"] {
         if !knows(compiler(), "c++", standard) {
             continue;
         }
         let is_old = matches!(standard, "c++11" | "c++14");
-        let sources = [Some(&c), (!is_old).then_some(&face), (!is_old).then_some(&second)];
-        for source in sources.into_iter().flatten() {
+        let of_cpp: &[&str] = if is_old { &[] } else { &["face.cpp", "second.cpp"] };
+        for source in ["face.c"].iter().chain(of_cpp) {
             for rtti in [None, Some("-fno-rtti")] {
                 let mut command = compiler();
                 command.args(CPP).args(rtti);
                 command.args(if clang { &CLANG[..] } else { &GCC_CPP[..] });
-                judge(tree, step, command, "c++", standard, source)?;
+                judge(command, "c++", standard, &strict().join(source));
             }
         }
     }
-    Ok(())
 }
 
-fn judge(
-    tree: &Tree,
-    step: &Step,
-    mut command: Command,
-    language: &str,
-    standard: &str,
-    source: &Path,
-) -> Result {
-    let object = tree.directory("c-tests")?.join("strict.o");
-    command.args(COMMON).arg(tree.root.join("include"));
+fn judge(mut command: Command, language: &str, standard: &str, source: &Path) {
+    let object = made().join(format!("strict-{language}.o"));
+    command.args(COMMON).arg(Tree::find().unwrap().root.join("include"));
     // Some warnings come from what the optimiser sees.
     command.args(["-O2", &format!("-std={standard}"), "-x", language, "-c"]);
-    step.run(command.arg(source).arg("-o").arg(object))
+    run(command.arg(source).arg("-o").arg(object));
 }
 
 /// Where the C++ face cannot be used it says so, once, and what to use.
-fn explained(tree: &Tree, strict: &Path) -> Result {
+#[test]
+fn the_headers_explain_themselves() {
     for (flag, text) in [("-fno-exceptions", NO_EXCEPTIONS), ("-std=c++14", TOO_OLD)] {
-        let mut compiler = toolchain::cpp_compiler();
-        compiler.args(["-std=c++17", flag, "-fsyntax-only", "-I"]).arg(tree.root.join("include"));
-        compiler.args(["-include", "durstream.hpp", "-x", "c++"]).arg(strict.join("empty.cpp"));
-        let output = compiler.output().context("running the C++ compiler")?;
+        let mut compiler = cpp_compiler();
+        let include = Tree::find().unwrap().root.join("include");
+        compiler.args(["-std=c++17", flag, "-fsyntax-only", "-I"]).arg(include);
+        compiler.args(["-include", "durstream.hpp", "-x", "c++"]).arg(strict().join("empty.cpp"));
+        let output = compiler.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() || !said.contains(text) || said.matches("error:").count() != 1 {
-            return Err(format!("{flag} is not explained by one error:\n{said}").into());
-        }
+        let explains = said.contains(text) && said.matches("error:").count() == 1;
+        assert!(
+            !output.status.success() && explains,
+            "{flag} is not explained by one error:\n{said}"
+        );
     }
-    Ok(())
 }
 
 /// Two units with the headers make one program, which runs.
-fn linked(tree: &Tree, strict: &Path) -> Result {
-    let program = tree
-        .directory("c-tests")?
-        .join(format!("strict-two-units{}", std::env::consts::EXE_SUFFIX));
-    let lib = tree.stage().join("lib");
-    let mut compiler = toolchain::cpp_compiler();
+#[test]
+fn the_headers_may_be_in_two_translation_units() {
+    let Some(stage) = std::env::var_os("DURSTREAM_STAGE").map(PathBuf::from) else { return };
+    let program = made().join(format!("strict-two-units{}", std::env::consts::EXE_SUFFIX));
+    let lib = stage.join("lib");
+    let mut compiler = cpp_compiler();
     compiler.args(["-std=c++17", "-fvisibility=hidden", "-pthread", "-I"]);
-    compiler.arg(tree.stage().join("include"));
-    compiler.args([strict.join("face.cpp"), strict.join("second.cpp")]).arg("-L").arg(&lib);
+    compiler.arg(stage.join("include"));
+    compiler.args(["face.cpp", "second.cpp"].map(|name| strict().join(name))).arg("-L").arg(&lib);
     compiler.arg("-ldurstream").arg(format!("-Wl,-rpath,{}", lib.display()));
-    step(tree, "Two units", |step| step.run(compiler.arg("-o").arg(&program)))?;
-    let output = Command::new(&program).output().context(program.display())?;
-    if !output.status.success() {
-        console::line(&String::from_utf8_lossy(&output.stderr));
-        return Err(format!("{} ended with {}", program.display(), output.status).into());
-    }
-    Ok(())
+    run(compiler.arg("-o").arg(&program));
+    run(&mut Command::new(&program));
 }

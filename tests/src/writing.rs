@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use durstream_tests::failure::{Context, Result};
-use durstream_tests::readback::read_bytes;
+use crate::failure::{Context, Result};
+use crate::readback::read_bytes;
 use serde_json::Value;
 
+use crate::process::Guarded;
 use crate::runner::Suite;
-use durstream_tests::process::Guarded;
 
 /// What the streams hold in the end, in the order in which they are shown.
 const STREAMS: [(&str, &str); 5] = [
@@ -32,7 +32,7 @@ const TOKENS: &str = "To be, or not to be. ";
 const TIMES: usize = 20;
 
 /// Runs an example with streams of its own, and reads them back.
-pub(super) fn run(suite: &mut Suite<'_>, title: &str, mut command: Command, limit: Duration) {
+pub fn run(suite: &mut Suite<'_>, title: &str, mut command: Command, limit: Duration) {
     let prefix = format!("/writing/{}", title.replace(' ', "-"));
     suite.surround(&mut command);
     command.env("WRITING_STREAM_PREFIX", &prefix);

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::console;
+use crate::failure::{Context, Result};
+use crate::process;
 use crate::stamp::Stamp;
-use durstream_tests::console;
-use durstream_tests::failure::{Context, Result};
-use durstream_tests::process;
-use durstream_tests::tree::Tree;
+use crate::tree::Tree;
 
-pub(crate) struct Step {
+/// A step at work.
+pub struct Step {
     name: String,
     log: PathBuf,
     started: Instant,
@@ -24,7 +25,7 @@ pub(crate) struct Step {
 const PAUSE: Duration = Duration::from_secs(20);
 
 /// Runs one step and prints its line.
-pub(crate) fn step<T>(tree: &Tree, name: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
+pub fn step<T>(tree: &Tree, name: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
     let file_name = name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let log = tree.directory("logs")?.join(format!("{file_name}.log"));
     std::fs::write(&log, "").context(log.display())?;
@@ -43,13 +44,13 @@ pub(crate) fn step<T>(tree: &Tree, name: &str, work: impl FnOnce(&Step) -> Resul
 
 impl Step {
     /// Runs a command of this step; its output is in the step's log.
-    pub(crate) fn run(&self, command: &mut Command) -> Result {
+    pub fn run(&self, command: &mut Command) -> Result {
         self.worked.set(true);
         process::logged(command, &self.log, |progress| self.show_progress(progress))
     }
 
     /// Does the work unless the stamp says that nothing has changed since it was last done.
-    pub(crate) fn unless_done(
+    pub fn unless_done(
         &self,
         stamp: &Stamp,
         product: &Path,

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use durstream_tests::console;
-use durstream_tests::failure::{Context, Result};
-use durstream_tests::process;
-use durstream_tests::signals;
-use durstream_tests::table;
-use durstream_tests::tree::Tree;
+use crate::console;
+use crate::failure::{Context, Result};
+use crate::process;
+use crate::signals;
+use crate::table;
+use crate::tree::Tree;
 
 /// The result of one step.
 struct Entry {
@@ -21,13 +21,13 @@ struct Entry {
 
 /// The score of all suites.
 #[derive(Default)]
-pub(crate) struct Runner {
+pub struct Runner {
     entries: Vec<Entry>,
 }
 
 impl Runner {
     /// Prints the table and the counts; whether everything passed.
-    pub(crate) fn report(&self, took: Duration) -> bool {
+    pub fn report(&self, took: Duration) -> bool {
         let row = |entry: &Entry| {
             let result = if entry.passed { "passed" } else { "FAILED" };
             vec![entry.name.clone(), result.to_owned(), format!("{:.1}", entry.took.as_secs_f64())]
@@ -47,25 +47,22 @@ impl Runner {
 }
 
 /// One suite that runs beside its server.
-pub(crate) struct Suite<'a> {
+pub struct Suite<'a> {
     runner: &'a mut Runner,
-    pub(crate) tree: &'a Tree,
+    /// Where everything is.
+    pub tree: &'a Tree,
     name: &'static str,
     url: String,
 }
 
 impl<'a> Suite<'a> {
-    pub(crate) fn new(
-        runner: &'a mut Runner,
-        tree: &'a Tree,
-        name: &'static str,
-        url: String,
-    ) -> Self {
+    /// A suite of a name beside the server at a URL.
+    pub fn new(runner: &'a mut Runner, tree: &'a Tree, name: &'static str, url: String) -> Self {
         Self { runner, tree, name, url }
     }
 
     /// Does one step; whether it passed. Nothing is started any more after Ctrl-C.
-    pub(crate) fn step(&mut self, name: &str, work: impl FnOnce(&Tree) -> Result) -> bool {
+    pub fn step(&mut self, name: &str, work: impl FnOnce(&Tree) -> Result) -> bool {
         let started = Instant::now();
         let result = signals::check().and_then(|()| work(self.tree));
         if let Err(failure) = &result {
@@ -75,11 +72,12 @@ impl<'a> Suite<'a> {
     }
 
     /// Runs a test program with its output shown and the server in its environment.
-    pub(crate) fn run(&mut self, name: &str, command: Command) -> bool {
+    pub fn run(&mut self, name: &str, command: Command) -> bool {
         self.run_within(name, command, None)
     }
 
-    pub(crate) fn run_within(
+    /// Runs a test program as [`Suite::run`] does, and kills it at a limit.
+    pub fn run_within(
         &mut self,
         name: &str,
         mut command: Command,
@@ -91,25 +89,25 @@ impl<'a> Suite<'a> {
     }
 
     /// Tells a program where the server and everything else is.
-    pub(crate) fn surround(&self, command: &mut Command) {
+    pub fn surround(&self, command: &mut Command) {
         command.env("DURABLE_STREAMS_URL", &self.url);
         command.env("DURSTREAM_STAGE", self.tree.stage());
         command.env("DURSTREAM_TARGET", &self.tree.target);
     }
 
     /// Where the suite's server listens.
-    pub(crate) fn address(&self) -> Result<SocketAddr> {
+    pub fn address(&self) -> Result<SocketAddr> {
         let address = self.url.trim_start_matches("http://").parse();
         address.context(&self.url)
     }
 
     /// A step that cannot run because what it needs failed: that is a failure too.
-    pub(crate) fn blocked(&mut self, name: &str) {
+    pub fn blocked(&mut self, name: &str) {
         self.record(&format!("{name} (not run)"), false, Duration::ZERO);
     }
 
     /// A file or folder of the repository; without it the suite has failed.
-    pub(crate) fn folder(&mut self, name: &str) -> Option<PathBuf> {
+    pub fn folder(&mut self, name: &str) -> Option<PathBuf> {
         let path = self.tree.root.join(name);
         if path.exists() {
             return Some(path);
