@@ -244,7 +244,9 @@ impl Error {
         Error::new(ErrorKind::InvalidArgument, message).with_detail(Detail::Option(option.into()))
     }
 
-    pub(crate) fn forked(what: &str) -> Self {
+    /// The error of a handle that came through `fork`. For the bindings, whose calls check that.
+    #[doc(hidden)]
+    pub fn forked(what: &str) -> Self {
         let text = format!("{what} was opened before fork; open another one in the child");
         Error::new(ErrorKind::Forked, text)
     }
@@ -309,8 +311,8 @@ impl Error {
         &self.0.message
     }
 
-    /// The reason of a write that was refused with this error.
-    pub(crate) fn refusal(&self) -> Reason {
+    /// The reason of a write that was refused with this error, for any error.
+    pub fn refusal(&self) -> Reason {
         self.reason().unwrap_or(match self.kind() {
             ErrorKind::StreamClosed => Reason::StreamClosed,
             ErrorKind::StreamNotFound => Reason::NotFound,
@@ -320,6 +322,7 @@ impl Error {
             ErrorKind::Unauthorized => Reason::Unauthorized,
             ErrorKind::TooLarge => Reason::TooLarge,
             ErrorKind::ProducerClosed => Reason::ProducerStopping,
+            ErrorKind::Forked | ErrorKind::Internal => Reason::ProducerFailed,
             _ => Reason::Refused,
         })
     }

@@ -60,7 +60,7 @@ pub use delivery::buffer::budget::set_buffer_budget;
 pub use delivery::buffer::lifecycle::Lifecycle;
 pub use delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 pub use delivery::engine::accept::WriteOptions;
-pub use delivery::handle::Snapshot;
+pub use delivery::handle::{Producer, Receipts, Snapshot};
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
 pub use options::headers::{HeaderAnswer, HeaderFn};
 pub use options::{OPTIONS, OptionKind, OptionSpec, Options, Scope};
@@ -76,7 +76,7 @@ pub use runtime::exit::set_exit_timeout;
 #[doc(hidden)]
 pub use runtime::fork::uncut;
 pub use runtime::lifecycle::{
-    behind_reports, flush_all, is_idle, is_told, pending_count, shutdown, stop_all,
+    behind_reports, callbacks_done, flush_all, is_idle, is_told, pending_count, shutdown, stop_all,
 };
 #[doc(hidden)]
 pub use runtime::log::log_to_stderr;

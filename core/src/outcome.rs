@@ -111,8 +111,9 @@ impl Receipt {
         Receipt { id, refused: None }
     }
 
-    pub(crate) fn refused(error: Error) -> Self {
-        let reason = error.reason().unwrap_or(Reason::ProducerFailed);
+    /// The receipt of a write that was turned away with an error.
+    pub fn refused(error: Error) -> Self {
+        let reason = error.refusal();
         Receipt { id: 0, refused: Some(Outcome::failed(Status::Rejected, reason, error)) }
     }
 

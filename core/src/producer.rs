@@ -8,9 +8,9 @@ use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::{WriteOptions, unserialisable};
-use crate::delivery::handle::Snapshot;
+use crate::delivery::handle::{HasEngine, Producer, Snapshot};
 use crate::delivery::open::writers_of;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
 use crate::protocol::json;
@@ -100,11 +100,18 @@ impl IdempotentProducer {
     /// Serialises a value as JSON and accepts it.
     pub fn append_json(&self, value: &impl Serialize) -> Result<Receipt> {
         self.engine.check_fork()?;
-        let text = serde_json::to_vec(value).map_err(|error| {
-            self.engine.count_invalid();
-            unserialisable(&error.to_string()).with_url(&self.engine.endpoint.shown)
-        })?;
+        let text = serde_json::to_vec(value).map_err(|error| self.refuse(&error.to_string()))?;
         self.append_serialised(&text)
+    }
+
+    /// Turns away a value that a serialiser outside the core could not write: error and accounting
+    /// are those of [`append_json`](Self::append_json). In a forked child the error is `Forked`.
+    pub fn refuse(&self, why: &str) -> Error {
+        if let Err(forked) = self.engine.check_fork() {
+            return forked;
+        }
+        self.engine.count_invalid();
+        unserialisable(why).with_url(&self.engine.endpoint.shown)
     }
 
     /// Accepts one JSON value from a serialiser of a binding; the text is not checked again.
@@ -205,6 +212,22 @@ impl IdempotentProducer {
     /// The stream's URL, without user info and query.
     pub fn url(&self) -> &str {
         self.engine.url()
+    }
+}
+
+impl HasEngine for IdempotentProducer {
+    fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+}
+
+impl Producer for IdempotentProducer {
+    fn begin_shutdown(&self) {
+        self.begin_shutdown();
+    }
+
+    fn stop(&self) {
+        self.stop();
     }
 }
 

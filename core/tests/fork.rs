@@ -5,7 +5,10 @@
 mod child;
 
 use child::in_child;
-use durstream_core::{AppendSink, DurableStream, IdempotentProducer, Options};
+use durstream_core::{
+    AppendSink, Collection, DurableStream, IdempotentProducer, Options, Producer, StreamSchema,
+    Validator, create_durable_stream,
+};
 
 fn shared_id() -> String {
     let stream = DurableStream::connect(Options::new().url("http://127.0.0.1:1/s")).unwrap();
@@ -36,6 +39,24 @@ fn a_childs_handle_appends_nothing_without_an_identity_either() {
         format!("{append:?} {close:?} {last:?}")
     });
     assert_eq!(refusals, "Forked Forked Forked");
+}
+
+#[test]
+fn every_inherited_handle_says_so() {
+    let options = || Options::new().url("http://127.0.0.1:1/s");
+    let stream = DurableStream::connect(options()).unwrap();
+    let producer = IdempotentProducer::open(&stream, "p", Options::new()).unwrap();
+    let schema = StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));
+    let state = create_durable_stream(options().producer_id("p"), schema).unwrap();
+    let reader = stream.read(None).unwrap();
+    let producers: [&dyn Producer; 2] = [&producer, &state];
+    let inherited = || {
+        let producers = producers.iter().all(|producer| producer.is_inherited());
+        [producers, stream.is_inherited(), reader.is_inherited()]
+    };
+    let said = in_child(|| format!("{:?} {:?}", inherited(), producer.refuse("no").kind()));
+    assert_eq!(said, "[true, true, true] Forked");
+    assert_eq!(inherited(), [false; 3]);
 }
 
 /// It would wait for a thread that only its parent has.

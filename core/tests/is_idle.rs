@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use durstream_core::{
-    Callbacks, DurableStream, IdempotentProducer, Options, behind_reports, flush_all, is_idle,
-    is_told, stop_all,
+    Callbacks, DurableStream, IdempotentProducer, Options, behind_reports, callbacks_done,
+    flush_all, is_idle, is_told, stop_all,
 };
 
 #[test]
@@ -30,9 +30,11 @@ fn nothing_is_idle_before_its_callback_was_told() {
     assert!(!is_idle() && !is_told(), "the callback has not returned");
     let (behind, reached) = mpsc::channel();
     behind_reports(move || behind.send(()).unwrap());
+    let done = callbacks_done();
     assert!(reached.try_recv().is_err(), "the callback has not returned");
     go_on.send(()).unwrap();
     reached.recv().unwrap();
+    done.wait().unwrap();
     assert!(is_idle() && is_told());
     assert!(producer.append(b"y").is_err());
 }

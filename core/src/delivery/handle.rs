@@ -1,10 +1,107 @@
-//! The snapshot that every producer shows of itself.
+//! [`Producer`]: what both producers offer. The snapshot that each shows of itself, and the waits of
+//! its receipts.
 
 use std::sync::Arc;
 
 use crate::delivery::buffer::lifecycle::Lifecycle;
 use crate::delivery::engine::Engine;
 use crate::error::Error;
+use crate::outcome::{FlushReport, Outcome};
+use crate::runtime::pending::Pending;
+use crate::stats::Stats;
+
+/// A producer of this crate.
+pub(crate) trait HasEngine {
+    fn engine(&self) -> &Arc<Engine>;
+}
+
+/// What [`IdempotentProducer`] and [`StateProducer`] have in common, for code that takes either.
+///
+/// [`IdempotentProducer`]: crate::producer::IdempotentProducer
+/// [`StateProducer`]: crate::state::producer::StateProducer
+#[expect(private_bounds, reason = "there are no other producers than this crate's")]
+pub trait Producer: HasEngine + Send + Sync {
+    /// Waits for the outcome of an accepted write.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id this producer never gave out.
+    fn wait(&self, id: u64) -> Pending<Outcome> {
+        self.engine().wait(id)
+    }
+
+    /// The waits of its receipts, which keep neither the producer nor a holder of it open.
+    fn receipts(&self) -> Receipts {
+        Receipts { engine: self.engine().clone() }
+    }
+
+    /// Waits until everything accepted before this call is settled, not for later writes.
+    ///
+    /// # Errors
+    /// `Delivery` with counts and first cause, if any call since the last flush ended
+    /// undelivered. Giving up the wait cancels nothing and consumes nothing.
+    fn flush(&self) -> Pending<FlushReport> {
+        self.engine().flush()
+    }
+
+    /// Waits until writes are taken at once: the buffer has room for the write that last found
+    /// none, or for any other. A state producer also waits until its stream exists.
+    ///
+    /// # Errors
+    /// The error that the producer ended with, if it has.
+    fn ready(&self) -> Pending<()> {
+        self.engine().ready()
+    }
+
+    /// Takes no more writes, delivers the accepted ones and ends by itself; for all holders.
+    fn begin_shutdown(&self);
+
+    /// Ends now, for all holders: pending writes settle as `cancelled`, or as `delivery-unknown` if
+    /// they were under way.
+    fn stop(&self);
+
+    /// The producer's state. In a forked child that of a stopped producer.
+    fn snapshot(&self) -> Snapshot {
+        self.engine().snapshot()
+    }
+
+    /// Counters and gauges, in one consistent snapshot. In a forked child all are 0.
+    fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// The producer id as sent: with its suffix if `shared`.
+    fn producer_id(&self) -> &str {
+        self.engine().producer_id()
+    }
+
+    /// The stream's URL, without user info and query.
+    fn url(&self) -> &str {
+        self.engine().url()
+    }
+
+    /// Whether it came through `fork`: it writes nothing and waits for nothing in this process, which
+    /// has to open one of its own.
+    fn is_inherited(&self) -> bool {
+        self.engine().is_foreign()
+    }
+}
+
+/// Waits for the outcomes of a producer's writes. It keeps nothing open: the producer may be let go
+/// of meanwhile, and ends all the same.
+#[derive(Clone)]
+pub struct Receipts {
+    engine: Arc<Engine>,
+}
+
+impl Receipts {
+    /// Waits for the outcome of an accepted write.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id the producer never gave out.
+    pub fn wait(&self, id: u64) -> Pending<Outcome> {
+        self.engine.wait(id)
+    }
+}
 
 /// The state of a producer, for a person or a dashboard.
 #[derive(Debug, Clone)]

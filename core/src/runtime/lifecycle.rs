@@ -183,6 +183,13 @@ pub fn behind_reports(callback: impl FnOnce() + Send + 'static) {
     Pending::ready(Ok(())).on_dispatcher(move |_| callback());
 }
 
+/// Waits until every callback was called that has a report to receive by now.
+pub fn callbacks_done() -> Pending<()> {
+    let (completer, done) = pending();
+    behind_reports(move || completer.complete(Ok(())));
+    done
+}
+
 /// Waits until every write accepted so far, by any producer of this process, is settled, and every
 /// close that was begun has ended.
 ///

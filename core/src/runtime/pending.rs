@@ -35,6 +35,12 @@ impl<T> Shared<T> {
         lock(&self.state)
     }
 
+    /// Whether its completer alone holds it, and nobody is called back.
+    fn is_abandoned(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1
+            && matches!(&*self.lock(), State::Waiting { callback: None, .. })
+    }
+
     /// The state, for the waiting side. In a forked child it is the state at the fork: nothing
     /// completes it there.
     fn look(&self) -> Result<MutexGuard<'_, State<T>>> {
@@ -111,34 +117,35 @@ fn linked<T>(unread: Option<Unread<T>>) -> (Completer<T>, Pending<T>) {
 
 impl<T> Completer<T> {
     pub(crate) fn complete(mut self, result: Result<T>) {
-        if let Some(shared) = self.shared.take() {
+        if let Some(shared) = self.take() {
             finish(&shared, result);
         }
     }
 
+    /// Takes what there is to complete. In a forked child that is nothing: a thread of the parent may
+    /// hold its lock, so it is neither touched nor dropped.
+    fn take(&mut self) -> Option<Arc<Shared<T>>> {
+        let shared = self.shared.take()?;
+        if shared.generation == generation() {
+            return Some(shared);
+        }
+        std::mem::forget(shared);
+        None
+    }
+
     /// Whether nobody waits any more.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| {
-            Arc::strong_count(shared) == 1
-                && matches!(&*shared.lock(), State::Waiting { callback: None, .. })
-        })
+        self.shared.as_ref().is_some_and(Shared::is_abandoned)
     }
 }
 
 impl<T> Drop for Completer<T> {
     fn drop(&mut self) {
-        if self.is_abandoned() {
-            return;
-        }
-        if let Some(shared) = self.shared.take() {
-            finish(
-                &shared,
-                Err(Error::new(
-                    ErrorKind::ProducerClosed,
-                    "the library was shut down before the operation ended",
-                )
-                .with_definite(false)),
-            );
+        let Some(shared) = self.take() else { return };
+        if !shared.is_abandoned() {
+            let text = "the library was shut down before the operation ended";
+            let error = Error::new(ErrorKind::ProducerClosed, text).with_definite(false);
+            finish(&shared, Err(error));
         }
     }
 }
@@ -184,6 +191,12 @@ impl<T> Pending<T> {
     ) -> Self {
         self.overdue = Overdue(Some(Arc::new(hindrance)));
         self
+    }
+
+    /// Holds its lock, as a thread that completes it does.
+    #[cfg(all(test, unix))]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.shared.lock()
     }
 
     /// Makes the error of a caller whose time ran out.

@@ -11,7 +11,7 @@ use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::WriteOptions;
-use crate::delivery::handle::Snapshot;
+use crate::delivery::handle::{HasEngine, Producer, Snapshot};
 use crate::error::{self, Error, ErrorKind, Issue, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
@@ -64,10 +64,6 @@ pub struct StateProducer {
 }
 
 impl StateProducer {
-    fn engine(&self) -> &Arc<Engine> {
-        &self.entry.engine
-    }
-
     /// Publishes an entity's whole new state. Returns at once.
     ///
     /// A write that cannot be accepted gets a rejected receipt (unknown collection
@@ -383,6 +379,22 @@ impl StateProducer {
     /// Whether both are holders of the same producer.
     pub fn is_same(&self, other: &StateProducer) -> bool {
         Arc::ptr_eq(&self.entry, &other.entry)
+    }
+}
+
+impl HasEngine for StateProducer {
+    fn engine(&self) -> &Arc<Engine> {
+        &self.entry.engine
+    }
+}
+
+impl Producer for StateProducer {
+    fn begin_shutdown(&self) {
+        self.begin_shutdown();
+    }
+
+    fn stop(&self) {
+        self.stop();
     }
 }
 

@@ -270,6 +270,7 @@ mod tests {
 
     use super::*;
     use crate::delivery::callbacks::{Callbacks, ErrorCallback};
+    use crate::delivery::handle::Producer;
     use crate::state::producer::StateProducer;
     use crate::state::schema::{Collection, Validator};
 
@@ -366,6 +367,21 @@ mod tests {
         assert!(first.wait(1).wait().unwrap().error.is_some(), "its receipts wait all the same");
         drop(first);
         assert_eq!(all_of(&two, 3), [1, 2, 3]);
+    }
+
+    /// Neither the receipts' waits nor the result of one keep a holder.
+    #[test]
+    fn receipts_hold_no_producer_open() {
+        let producer = open("receipts", Callbacks::default());
+        let (receipts, waiting) = (producer.receipts(), producer.wait(upsert(&producer).id()));
+        let engine = producer.entry.engine.clone();
+        drop(producer);
+        assert!(!engine.takes_writes());
+        engine.stop_now();
+        let outcome = waiting.wait().unwrap();
+        assert_eq!(outcome.reason, Some(crate::reason::Reason::ProducerStopped));
+        assert_eq!(receipts.wait(1).wait().unwrap().status, outcome.status);
+        assert!(receipts.wait(2).wait().is_err(), "it gave out no such id");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use crate::error::Result;
 use crate::options::Options;
+use crate::options::headers::HeaderAnswer;
 use crate::producer::IdempotentProducer;
-use crate::runtime::pending::Pending;
+use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock;
 use crate::stream::forked::child::in_child;
 use crate::stream::handle::DurableStream;
@@ -61,6 +62,23 @@ fn it_waits_for_no_lock_of_an_inherited_handle() {
     });
     drop(held);
     assert_eq!(said, "Ok Forked Forked");
+}
+
+#[test]
+fn it_touches_no_lock_of_an_answer_that_its_parent_waits_for() {
+    let asked = || pending::<String>();
+    let ((given, one), (failed, two), (dropped, three)) = (asked(), asked(), asked());
+    let mut answers = Some([given, failed, dropped].map(HeaderAnswer::new));
+    let held = [one.hold(), two.hold(), three.hold()];
+    let said = in_child(|| {
+        let [given, failed, dropped] = answers.take().unwrap();
+        given.give("value");
+        failed.fail("why");
+        drop(dropped);
+        "it ended".to_owned()
+    });
+    drop(held);
+    assert_eq!(said, "it ended");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::options::{Options, Scope};
 use crate::protocol::stream_type::{DEFAULT_CONTENT_TYPE, StreamType};
 use crate::requests::operations::{Metadata, create, create_headers, delete, head};
 use crate::requests::retry::Retries;
+use crate::runtime::fork::generation;
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle;
 use crate::runtime::pending::Pending;
@@ -124,6 +125,11 @@ impl DurableStream {
     /// The stream's URL, without user info and query.
     pub fn url(&self) -> &str {
         self.target().url()
+    }
+
+    /// Whether it came through `fork`: this process has to make a handle of its own.
+    pub fn is_inherited(&self) -> bool {
+        self.target().generation != generation()
     }
 
     /// The stream's content type, as given or as the server said it; `None` while it is unknown.

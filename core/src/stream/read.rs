@@ -229,6 +229,11 @@ impl StreamReader {
         (self.shared.place(), self.shared.turn.try_lock())
     }
 
+    /// Whether it came through `fork`: this process has to open a reader of its own.
+    pub fn is_inherited(&self) -> bool {
+        self.shared.is_foreign()
+    }
+
     /// The offset for a later read; `None` before anything was read from the start, and in a forked
     /// child.
     pub fn offset(&self) -> Option<Arc<str>> {
