@@ -878,21 +878,111 @@ private:
 
 // --- Producers -------------------------------------------------------------------------------
 
-/// Writes messages to a stream, each exactly once, in the order of the calls.
-class IdempotentProducer {
+namespace detail {
+
+/// The functions of either producer, for `Producer`.
+struct Messages {
+    using Raw = durstream_producer;
+    static constexpr auto free = durstream_producer_free;
+    static constexpr auto wait = durstream_producer_wait;
+    static constexpr auto flush = durstream_producer_flush;
+    static constexpr auto wait_ready = durstream_producer_wait_ready;
+    static constexpr auto let_go = durstream_producer_detach;
+    static constexpr auto begin_shutdown = durstream_producer_begin_shutdown;
+    static constexpr auto stop = durstream_producer_stop;
+    static constexpr auto stats = durstream_producer_stats;
+    static constexpr auto state = durstream_producer_state;
+    static constexpr auto epoch = durstream_producer_epoch;
+    static constexpr auto next_seq = durstream_producer_next_seq;
+    static constexpr auto pending_count = durstream_producer_pending_count;
+    static constexpr auto in_flight_count = durstream_producer_in_flight_count;
+    static constexpr auto last_error = durstream_producer_last_error;
+    static constexpr auto last_offset = durstream_producer_last_offset;
+    static constexpr auto id = durstream_producer_id;
+    static constexpr auto url = durstream_producer_url;
+};
+struct Entities {
+    using Raw = durstream_state;
+    static constexpr auto free = durstream_state_free;
+    static constexpr auto wait = durstream_state_wait;
+    static constexpr auto flush = durstream_state_flush;
+    static constexpr auto wait_ready = durstream_state_wait_ready;
+    /// Others may hold the producer: freeing the handle lets it go.
+    static constexpr auto let_go = durstream_state_flush;
+    static constexpr auto begin_shutdown = durstream_state_begin_shutdown;
+    static constexpr auto stop = durstream_state_stop;
+    static constexpr auto stats = durstream_state_stats;
+    static constexpr auto state = durstream_state_state;
+    static constexpr auto epoch = durstream_state_epoch;
+    static constexpr auto next_seq = durstream_state_next_seq;
+    static constexpr auto pending_count = durstream_state_pending_count;
+    static constexpr auto in_flight_count = durstream_state_in_flight_count;
+    static constexpr auto last_error = durstream_state_last_error;
+    static constexpr auto last_offset = durstream_state_last_offset;
+    static constexpr auto id = durstream_state_id;
+    static constexpr auto url = durstream_state_url;
+};
+
+/// The methods that both producers have.
+template <class Calls>
+class Producer {
 public:
-    IdempotentProducer(const DurableStream &stream, std::string_view producer_id,
-                       const Options &options = Options())
-        : callback_(options.callback()) {
-        detail::Text id(producer_id, "producer_id");
-        detail::Slot error;
-        durstream_producer *raw = nullptr;
-        error.check(
-            durstream_producer_open(stream.get(), id.get(), options.get(), &raw, error.out()));
-        raw_.reset(raw);
+    using Raw = typename Calls::Raw;
+
+    /// Waits for the outcome of an accepted write.
+    Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
+        Slot error;
+        durstream_outcome *raw = nullptr;
+        error.check(Calls::wait(get(), id, limit.count(), &raw, error.out()));
+        Handle<durstream_outcome, durstream_outcome_free> owner(raw);
+        return Outcome(raw);
     }
-    IdempotentProducer(IdempotentProducer &&) noexcept = default;
-    IdempotentProducer &operator=(IdempotentProducer &&other) noexcept {
+    Outcome wait(const Receipt &receipt, Limit limit = no_limit) const {
+        return wait(receipt.id(), limit);
+    }
+    /// Waits until everything accepted so far is settled; throws DeliveryError.
+    FlushReport flush(Limit limit = no_limit) { return reported(Calls::flush, limit); }
+    /// Waits until a write would find room, also the one that last found none; of a StateProducer,
+    /// until its stream was created or found, too.
+    void wait_ready(Limit limit = no_limit) const {
+        Slot error;
+        error.check(Calls::wait_ready(get(), limit.count(), error.out()));
+    }
+    /// No new writes, of any holder; accepted ones are delivered, then the producer stops by itself.
+    void begin_shutdown() {
+        Slot error;
+        error.check(Calls::begin_shutdown(get(), error.out()));
+    }
+    /// Ends now, for all holders: pending writes settle as cancelled or unknown.
+    void stop() {
+        Slot error;
+        error.check(Calls::stop(get(), error.out()));
+    }
+
+    Stats stats() const {
+        Stats stats{};
+        stats.size = sizeof stats;
+        Slot error;
+        error.check(Calls::stats(get(), &stats, error.out()));
+        return stats;
+    }
+    Lifecycle state() const noexcept { return Calls::state(get()); }
+    std::uint64_t epoch() const noexcept { return Calls::epoch(get()); }
+    std::uint64_t next_seq() const noexcept { return Calls::next_seq(get()); }
+    std::uint64_t pending_count() const noexcept { return Calls::pending_count(get()); }
+    /// Requests under way.
+    std::uint64_t in_flight_count() const noexcept { return Calls::in_flight_count(get()); }
+    /// The most recent failure, transient ones included, as a leaf; null if there was none.
+    std::shared_ptr<const Error> last_error() const { return taken(Calls::last_error(get())); }
+    std::optional<std::string> last_offset() const { return taken(Calls::last_offset(get())); }
+    std::string id() const { return text(Calls::id(get())); }
+    std::string url() const { return text(Calls::url(get())); }
+    const Raw *get() const noexcept { return raw_.get(); }
+
+protected:
+    explicit Producer(SharedCallback callback) : callback_(std::move(callback)) {}
+    Producer(Producer &&) noexcept = default;
+    Producer &operator=(Producer &&other) noexcept {
         if (this != &other) {
             let_go();
             raw_ = std::move(other.raw_);
@@ -900,7 +990,45 @@ public:
         }
         return *this;
     }
-    ~IdempotentProducer() { let_go(); }
+    ~Producer() { let_go(); }
+
+    void opened(Raw *raw) noexcept { raw_.reset(raw); }
+    template <class Call>
+    FlushReport reported(Call call, Limit limit) {
+        FlushReport report = detail::report();
+        Slot error;
+        error.check(call(get(), limit.count(), &report, error.out()));
+        return report;
+    }
+
+private:
+    void let_go() noexcept {
+        if (!raw_) return;
+        Slot error;
+        const Code code = Calls::let_go(get(), destructor_limit.count(), nullptr, error.out());
+        detail::report(callback_, code, error);
+        raw_.reset();
+    }
+
+    Handle<Raw, Calls::free> raw_{};
+    SharedCallback callback_;
+};
+
+} // namespace detail
+
+/// Writes messages to a stream, each exactly once, in the order of the calls.
+class IdempotentProducer : public detail::Producer<detail::Messages> {
+public:
+    IdempotentProducer(const DurableStream &stream, std::string_view producer_id,
+                       const Options &options = Options())
+        : Producer(options.callback()) {
+        detail::Text id(producer_id, "producer_id");
+        detail::Slot error;
+        durstream_producer *raw = nullptr;
+        error.check(
+            durstream_producer_open(stream.get(), id.get(), options.get(), &raw, error.out()));
+        opened(raw);
+    }
 
     /// Accepts one message, waiting up to `max_block_ms` for room in a full buffer. The tag comes
     /// back in the callbacks.
@@ -910,29 +1038,6 @@ public:
     /// Accepts one message without waiting: throws BufferFullError if the buffer is full.
     Receipt try_append(std::string_view message, std::uint64_t tag = 0) {
         return write(durstream_producer_try_append, message, tag);
-    }
-    /// Waits for the outcome of an accepted write.
-    Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
-        detail::Slot error;
-        durstream_outcome *raw = nullptr;
-        error.check(durstream_producer_wait(get(), id, limit.count(), &raw, error.out()));
-        detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
-        return Outcome(raw);
-    }
-    Outcome wait(const Receipt &receipt, Limit limit = no_limit) const {
-        return wait(receipt.id(), limit);
-    }
-    /// Waits until everything accepted so far is settled; throws DeliveryError.
-    FlushReport flush(Limit limit = no_limit) {
-        FlushReport report = detail::report();
-        detail::Slot error;
-        error.check(durstream_producer_flush(get(), limit.count(), &report, error.out()));
-        return report;
-    }
-    /// Waits until try_append() would find room, also for the message that last found none.
-    void wait_ready(Limit limit = no_limit) const {
-        detail::Slot error;
-        error.check(durstream_producer_wait_ready(get(), limit.count(), error.out()));
     }
     /// Begins a fresh session once everything accepted so far is settled. It is the way back after
     /// StaleEpochError.
@@ -952,47 +1057,8 @@ public:
     }
     /// Flushes and stops the producer without ending the stream.
     FlushReport detach(Limit limit = no_limit) {
-        FlushReport report = detail::report();
-        detail::Slot error;
-        error.check(durstream_producer_detach(get(), limit.count(), &report, error.out()));
-        return report;
+        return reported(durstream_producer_detach, limit);
     }
-    /// No new writes; accepted ones are delivered, then the producer stops by itself.
-    void begin_shutdown() {
-        detail::Slot error;
-        error.check(durstream_producer_begin_shutdown(get(), error.out()));
-    }
-    /// Ends now: pending writes settle as cancelled or unknown.
-    void stop() {
-        detail::Slot error;
-        error.check(durstream_producer_stop(get(), error.out()));
-    }
-
-    Stats stats() const {
-        Stats stats{};
-        stats.size = sizeof stats;
-        detail::Slot error;
-        error.check(durstream_producer_stats(get(), &stats, error.out()));
-        return stats;
-    }
-    Lifecycle state() const noexcept { return durstream_producer_state(get()); }
-    std::uint64_t epoch() const noexcept { return durstream_producer_epoch(get()); }
-    std::uint64_t next_seq() const noexcept { return durstream_producer_next_seq(get()); }
-    std::uint64_t pending_count() const noexcept { return durstream_producer_pending_count(get()); }
-    /// Requests under way.
-    std::uint64_t in_flight_count() const noexcept {
-        return durstream_producer_in_flight_count(get());
-    }
-    /// The most recent failure, transient ones included, as a leaf; null if there was none.
-    std::shared_ptr<const Error> last_error() const {
-        return detail::taken(durstream_producer_last_error(get()));
-    }
-    std::optional<std::string> last_offset() const {
-        return detail::taken(durstream_producer_last_offset(get()));
-    }
-    std::string id() const { return detail::text(durstream_producer_id(get())); }
-    std::string url() const { return detail::text(durstream_producer_url(get())); }
-    const durstream_producer *get() const noexcept { return raw_.get(); }
 
 private:
     using Write = decltype(&durstream_producer_append);
@@ -1003,17 +1069,6 @@ private:
         error.check(call(get(), detail::bytes(message), message.size(), tag, &id, error.out()));
         return Receipt(id);
     }
-    void let_go() noexcept {
-        if (!raw_) return;
-        detail::Slot error;
-        const Code code =
-            durstream_producer_detach(get(), destructor_limit.count(), nullptr, error.out());
-        detail::report(callback_, code, error);
-        raw_.reset();
-    }
-
-    detail::Handle<durstream_producer, durstream_producer_free> raw_{};
-    detail::SharedCallback callback_;
 };
 
 // --- Entity state ----------------------------------------------------------------------------
@@ -1041,26 +1096,15 @@ private:
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order. There is
 /// one per stream in a process: a second open is another holder of the first.
-class StateProducer {
+class StateProducer : public detail::Producer<detail::Entities> {
 public:
     StateProducer(const Options &options, const StreamSchema &schema)
-        : callback_(options.callback()), strict_(options.strict()) {
+        : Producer(options.callback()), strict_(options.strict()) {
         detail::Slot error;
         durstream_state *raw = nullptr;
         error.check(durstream_state_open(options.get(), schema.get(), &raw, error.out()));
-        raw_.reset(raw);
+        opened(raw);
     }
-    StateProducer(StateProducer &&) noexcept = default;
-    StateProducer &operator=(StateProducer &&other) noexcept {
-        if (this != &other) {
-            let_go();
-            raw_ = std::move(other.raw_);
-            callback_ = std::move(other.callback_);
-            strict_ = other.strict_;
-        }
-        return *this;
-    }
-    ~StateProducer() { let_go(); }
 
     /// Publishes an entity's whole new state, a JSON object, waiting up to `max_block_ms` for room
     /// in a full buffer. The tag comes back in this holder's callbacks.
@@ -1079,29 +1123,6 @@ public:
     Receipt try_remove(std::string_view collection, std::string_view key, std::uint64_t tag = 0) {
         return remove(durstream_state_try_delete, collection, key, tag);
     }
-    /// Waits for the outcome of an accepted write.
-    Outcome wait(std::uint64_t id, Limit limit = no_limit) const {
-        detail::Slot error;
-        durstream_outcome *raw = nullptr;
-        error.check(durstream_state_wait(get(), id, limit.count(), &raw, error.out()));
-        detail::Handle<durstream_outcome, durstream_outcome_free> owner(raw);
-        return Outcome(raw);
-    }
-    Outcome wait(const Receipt &receipt, Limit limit = no_limit) const {
-        return wait(receipt.id(), limit);
-    }
-    /// Waits until everything accepted so far is settled; throws DeliveryError.
-    FlushReport flush(Limit limit = no_limit) {
-        FlushReport report = detail::report();
-        detail::Slot error;
-        error.check(durstream_state_flush(get(), limit.count(), &report, error.out()));
-        return report;
-    }
-    /// Waits until the stream was created or found, and a write would find room.
-    void wait_ready(Limit limit = no_limit) const {
-        detail::Slot error;
-        error.check(durstream_state_wait_ready(get(), limit.count(), error.out()));
-    }
     /// Flushes and closes the producer for all holders. The stream goes on.
     void close(Limit limit = no_limit) {
         detail::Slot error;
@@ -1114,41 +1135,6 @@ public:
         error.check(durstream_state_close(get(), true, limit.count(), &offset, error.out()));
         return detail::taken(offset);
     }
-    /// No new writes of any holder; accepted ones are delivered, then the producer stops.
-    void begin_shutdown() {
-        detail::Slot error;
-        error.check(durstream_state_begin_shutdown(get(), error.out()));
-    }
-    /// Ends now, for all holders: pending writes settle as cancelled or unknown.
-    void stop() {
-        detail::Slot error;
-        error.check(durstream_state_stop(get(), error.out()));
-    }
-
-    Stats stats() const {
-        Stats stats{};
-        stats.size = sizeof stats;
-        detail::Slot error;
-        error.check(durstream_state_stats(get(), &stats, error.out()));
-        return stats;
-    }
-    Lifecycle state() const noexcept { return durstream_state_state(get()); }
-    std::uint64_t epoch() const noexcept { return durstream_state_epoch(get()); }
-    std::uint64_t next_seq() const noexcept { return durstream_state_next_seq(get()); }
-    std::uint64_t pending_count() const noexcept { return durstream_state_pending_count(get()); }
-    /// Requests under way.
-    std::uint64_t in_flight_count() const noexcept { return durstream_state_in_flight_count(get()); }
-    /// The most recent failure, transient ones included, as a leaf; null if there was none.
-    std::shared_ptr<const Error> last_error() const {
-        return detail::taken(durstream_state_last_error(get()));
-    }
-    std::optional<std::string> last_offset() const {
-        return detail::taken(durstream_state_last_offset(get()));
-    }
-    std::string id() const { return detail::text(durstream_state_id(get())); }
-    std::string url() const { return detail::text(durstream_state_url(get())); }
-    const durstream_state *get() const noexcept { return raw_.get(); }
-
 private:
     using Upsert = decltype(&durstream_state_upsert);
     using Delete = decltype(&durstream_state_delete);
@@ -1176,17 +1162,7 @@ private:
         if (strict_ || !durstream_error_reason(error.get())) detail::raise(code, error.get());
         return Receipt(detail::leaf(code, error.get()));
     }
-    void let_go() noexcept {
-        if (!raw_) return;
-        detail::Slot error;
-        const Code code =
-            durstream_state_flush(get(), destructor_limit.count(), nullptr, error.out());
-        detail::report(callback_, code, error);
-        raw_.reset();
-    }
 
-    detail::Handle<durstream_state, durstream_state_free> raw_{};
-    detail::SharedCallback callback_;
     bool strict_ = false;
 };
 

@@ -3,8 +3,6 @@
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
-use durstream_core::{Error, ErrorKind, Pending};
-
 use crate::problem::Problem;
 
 /// A handle.
@@ -132,43 +130,15 @@ pub(crate) fn limit(timeout_ms: i64) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().map(Duration::from_millis)
 }
 
-/// Waits until a producer takes writes; running out of time says what is `missing`.
-pub(crate) fn until_ready(
-    mut ready: Pending<()>,
-    timeout_ms: i64,
-    missing: &str,
-) -> Result<(), Error> {
-    let Some(limit) = limit(timeout_ms) else { return ready.wait() };
-    ready.wait_for(limit).unwrap_or_else(|| {
-        let text = format!("{missing} within {} ms", limit.as_millis());
-        Err(Error::new(ErrorKind::Timeout, text))
-    })
-}
-
-/// The process a handle was made in. In a forked child the parent's locks may be held by
-/// threads that do not exist there, so it neither looks at such a handle nor drops it.
-pub(crate) struct ForkGuard(u32);
-
-impl ForkGuard {
-    pub(crate) fn here() -> Self {
-        ForkGuard(std::process::id())
+/// Drops a handle that C gave back, but not one that came through `fork`: its callbacks and their
+/// data are the parent's.
+pub(crate) fn let_go<T>(
+    handle: Option<Box<T>>,
+    is_inherited: impl FnOnce(&T) -> bool,
+) -> Option<()> {
+    let handle = handle?;
+    if is_inherited(&handle) {
+        std::mem::forget(handle);
     }
-
-    pub(crate) fn is_here(&self) -> bool {
-        self.0 == std::process::id()
-    }
-
-    /// Drops a handle of this process, and leaves one of the parent's alone.
-    pub(crate) fn let_go<T>(handle: Box<T>, fork_guard: impl FnOnce(&T) -> &ForkGuard) {
-        if fork_guard(&handle).is_here() {
-            drop(handle);
-        } else {
-            std::mem::forget(handle);
-        }
-    }
-
-    /// Refuses where the handle came through `fork`.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
-        if self.is_here() { Ok(()) } else { Err(Problem::Forked) }
-    }
+    Some(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use durstream_core::{HeaderAnswer, HeaderFn};
 
-use crate::args::{ForkGuard, handle, text};
+use crate::args::{handle, text};
 use crate::ffi_guard::{call, get};
 use crate::given::{give, take};
 use crate::options::{UserData, durstream_destroy_callback, durstream_options};
@@ -16,23 +16,7 @@ use crate::problem::{Problem, durstream_code, durstream_error};
 /// `durstream_header_answer_give` or `durstream_header_answer_fail`, which consume it: at once or
 /// after the function has returned, from any thread.
 pub struct durstream_header_answer {
-    fork_guard: ForkGuard,
     answer: HeaderAnswer,
-}
-
-impl durstream_header_answer {
-    fn new(answer: HeaderAnswer) -> Self {
-        durstream_header_answer { fork_guard: ForkGuard::here(), answer }
-    }
-
-    /// The answer in this process; an inherited one is left alone.
-    fn here(self) -> Option<HeaderAnswer> {
-        if self.fork_guard.is_here() {
-            return Some(self.answer);
-        }
-        mem::forget(self.answer);
-        None
-    }
 }
 
 /// Gives a header's value: the library calls it on its own thread for header functions, one call at
@@ -49,7 +33,7 @@ struct Asked {
 
 impl Asked {
     fn ask(&self, answer: HeaderAnswer) {
-        let answer = give(durstream_header_answer::new(answer));
+        let answer = give(durstream_header_answer { answer });
         // SAFETY: the host's function with its own data; the answer is its to consume.
         unsafe { (self.callback)(answer, self.user_data.pointer) };
     }
@@ -102,7 +86,7 @@ pub unsafe extern "C" fn durstream_header_answer_give(
     // SAFETY: the caller hands over what its callback received; the text is as the header asks.
     unsafe {
         get((), || {
-            let answer = take(answer)?.here()?;
+            let answer = take(answer)?.answer;
             match text(value, "value") {
                 Ok(value) => answer.give(value),
                 Err(problem) => answer.fail(problem.text()),
@@ -122,7 +106,7 @@ pub unsafe extern "C" fn durstream_header_answer_fail(
     // SAFETY: the caller hands over what its callback received; the text is as the header asks.
     unsafe {
         get((), || {
-            let answer = take(answer)?.here()?;
+            let answer = take(answer)?.answer;
             answer.fail(text(why, "why").unwrap_or("without a reason"));
             Some(())
         })

@@ -8,6 +8,7 @@
 mod args;
 pub mod chunk;
 pub mod delivery;
+mod either;
 pub mod error;
 mod ffi_guard;
 mod given;

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durstream_core::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
+use durstream_core::{Callbacks, Delivery, DeliveryCallback, Error, ErrorCallback, Failure};
 use durstream_core::{HeaderFn, Options};
 
 use crate::args::{handle, text};
@@ -157,13 +157,7 @@ pub unsafe extern "C" fn durstream_options_set(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let options = handle(options, "options")?;
-            let (name, value) = (text(name, "name")?, text(value, "value")?);
-            Ok(options.lock().options.set(name, value)?)
-        })
-    }
+    unsafe { call(error, || set(options, name, value, Options::set)) }
 }
 
 /// Adds a header to every request. Both texts are copied. Any thread; does not block.
@@ -178,13 +172,7 @@ pub unsafe extern "C" fn durstream_options_set_header(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let options = handle(options, "options")?;
-            let (name, value) = (text(name, "name")?, text(value, "value")?);
-            Ok(options.lock().options.set_header(name, value)?)
-        })
-    }
+    unsafe { call(error, || set(options, name, value, Options::set_header)) }
 }
 
 /// Adds a parameter to the query of every request's URL, percent-encoded. Both texts are copied.
@@ -200,12 +188,24 @@ pub unsafe extern "C" fn durstream_options_set_param(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
+    unsafe { call(error, || set(options, name, value, Options::set_param)) }
+}
+
+/// Sets a name's value.
+///
+/// # Safety
+/// The pointers are those of `durstream_options_set`.
+unsafe fn set(
+    options: *const durstream_options,
+    name: *const c_char,
+    value: *const c_char,
+    set: impl FnOnce(&mut Options, &str, &str) -> Result<(), Error>,
+) -> Result<(), Problem> {
+    // SAFETY: the caller's promise.
     unsafe {
-        call(error, || {
-            let options = handle(options, "options")?;
-            let (name, value) = (text(name, "name")?, text(value, "value")?);
-            Ok(options.lock().options.set_param(name, value)?)
-        })
+        let options = handle(options, "options")?;
+        let (name, value) = (text(name, "name")?, text(value, "value")?);
+        Ok(set(&mut options.lock().options, name, value)?)
     }
 }
 

@@ -96,8 +96,6 @@ pub(crate) enum Problem {
     Core(Error),
     /// An argument that is wrong by C's own rules.
     Argument { name: &'static str, text: String },
-    /// A handle that came through `fork`.
-    Forked,
     /// A caught panic.
     Panic(String),
 }
@@ -121,7 +119,6 @@ impl Problem {
         match self {
             Problem::Core(error) => code_of(error.kind()),
             Problem::Argument { .. } => durstream_code::DURSTREAM_INVALID_ARGUMENT,
-            Problem::Forked => durstream_code::DURSTREAM_FORKED,
             Problem::Panic(_) => durstream_code::DURSTREAM_INTERNAL,
         }
     }
@@ -141,9 +138,6 @@ impl Problem {
         match self {
             Problem::Core(error) => error.to_string(),
             Problem::Argument { text, .. } => text.clone(),
-            Problem::Forked => {
-                "this handle was made before fork; open another one in the child".to_owned()
-            }
             Problem::Panic(text) => {
                 let text = format!("a bug in the library: {text}");
                 Error::new(ErrorKind::Internal, text).message().to_owned() // as short as the core's
@@ -173,7 +167,6 @@ impl Problem {
         }
         let kind = match self {
             Problem::Argument { .. } => ErrorKind::InvalidArgument,
-            Problem::Forked => ErrorKind::Forked,
             _ => ErrorKind::Internal,
         };
         // The text is the core's shape, so that every error reads the same.

@@ -1,65 +1,23 @@
 //! The exactly-once writer of bytes or JSON.
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::ptr;
 
-use durstream_core::{IdempotentProducer, Outcome, Pending, Receipt, WriteOptions};
+use durstream_core::{IdempotentProducer, Producer, WriteOptions};
 
-use crate::args::{
-    ForkGuard, Out, bytes, handle, limit, optional_bytes, optional_out, out, text, until_ready,
-};
+use crate::args::{bytes, handle, let_go, limit, optional_bytes, optional_out, out, text};
+use crate::either::{Opened, accepted, ended};
 use crate::ffi_guard::{call, get};
-use crate::given::{c_string, give, given, take};
+use crate::given::{give, take};
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
 use crate::problem::{Problem, durstream_code, durstream_error};
-use crate::stats::{
-    SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats, lifecycle_of,
-};
+use crate::stats::{SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats};
 use crate::stream::durstream_stream;
 
 /// Writes messages to a stream, each exactly once, in the order of the calls.
 pub struct durstream_producer {
-    fork_guard: ForkGuard,
-    producer: IdempotentProducer,
-    id: CString,
-    url: CString,
-}
-
-impl durstream_producer {
-    /// The producer, for calls that lock without checking for a fork; `None` in a forked child.
-    fn here(&self) -> Option<&IdempotentProducer> {
-        self.fork_guard.is_here().then_some(&self.producer)
-    }
-}
-
-/// Hands over the id of an accepted write, or says why it was refused.
-///
-/// # Safety
-/// The promises of [`Out::set`].
-pub(crate) unsafe fn accepted(receipt: &Receipt, id: Out<u64>) -> Result<(), Problem> {
-    if let Some(outcome) = receipt.refusal() {
-        let error = outcome.error.clone().map(Problem::Core);
-        return Err(error.unwrap_or_else(|| Problem::Panic("refused without an error".to_owned())));
-    }
-    // SAFETY: the caller's promise.
-    unsafe { id.set(|| receipt.id()) };
-    Ok(())
-}
-
-/// Waits for a write's outcome and hands it over.
-///
-/// # Safety
-/// `outcome` is NULL or may be written to.
-pub(crate) unsafe fn settled(
-    waiting: Pending<Outcome>,
-    timeout_ms: i64,
-    outcome: *mut *mut durstream_outcome,
-) -> Result<(), Problem> {
-    let settled = waiting.wait_or_timeout(limit(timeout_ms), "the write")?;
-    // SAFETY: the caller's promise.
-    unsafe { optional_out(outcome).set(|| give(durstream_outcome::new(settled))) };
-    Ok(())
+    opened: Opened<IdempotentProducer>,
 }
 
 /// Opens a producer on a stream, for `durstream_producer_free`. Sends nothing before the first
@@ -84,14 +42,7 @@ pub unsafe extern "C" fn durstream_producer_open(
             let (options, callbacks) =
                 options.as_ref().map(durstream_options::for_producer).unwrap_or_default();
             let opened = IdempotentProducer::open_with(&stream.stream, id, options, callbacks)?;
-            producer.set(|| {
-                give(durstream_producer {
-                    fork_guard: ForkGuard::here(),
-                    id: c_string(opened.producer_id()),
-                    url: c_string(opened.url()),
-                    producer: opened,
-                })
-            });
+            producer.set(|| give(durstream_producer { opened: Opened::new(opened) }));
             Ok(())
         })
     }
@@ -104,10 +55,7 @@ pub unsafe extern "C" fn durstream_producer_open(
 pub unsafe extern "C" fn durstream_producer_free(producer: *mut durstream_producer) {
     // SAFETY: the caller gives back what `durstream_producer_open` gave out.
     unsafe {
-        get((), || {
-            take(producer)
-                .map(|producer| ForkGuard::let_go(producer, |producer| &producer.fork_guard))
-        })
+        get((), || let_go(take(producer), |producer| producer.opened.producer.is_inherited()))
     }
 }
 
@@ -131,12 +79,7 @@ pub unsafe extern "C" fn durstream_producer_append(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe {
-        call(error, || {
-            let (producer, message) =
-                (handle(producer, "producer")?, bytes(message, length, "message")?);
-            let options = WriteOptions { tag, block: true };
-            accepted(&producer.producer.append_with(message, options)?, optional_out(id))
-        })
+        call(error, || append(producer, message, length, WriteOptions { tag, block: true }, id))
     }
 }
 
@@ -156,12 +99,26 @@ pub unsafe extern "C" fn durstream_producer_try_append(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe {
-        call(error, || {
-            let (producer, message) =
-                (handle(producer, "producer")?, bytes(message, length, "message")?);
-            let options = WriteOptions { tag, block: false };
-            accepted(&producer.producer.append_with(message, options)?, optional_out(id))
-        })
+        call(error, || append(producer, message, length, WriteOptions { tag, block: false }, id))
+    }
+}
+
+/// Accepts one message.
+///
+/// # Safety
+/// The pointers are those of `durstream_producer_append`.
+unsafe fn append(
+    producer: *const durstream_producer,
+    message: *const u8,
+    length: usize,
+    options: WriteOptions,
+    id: *mut u64,
+) -> Result<(), Problem> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let producer = &handle(producer, "producer")?.opened.producer;
+        let message = bytes(message, length, "message")?;
+        accepted(&producer.append_with(message, options)?, optional_out(id))
     }
 }
 
@@ -179,12 +136,7 @@ pub unsafe extern "C" fn durstream_producer_wait(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let producer = handle(producer, "producer")?;
-            settled(producer.producer.wait(id), timeout_ms, outcome)
-        })
-    }
+    unsafe { call(error, || handle(producer, "producer")?.opened.wait(id, timeout_ms, outcome)) }
 }
 
 /// Waits until everything accepted before this call is settled, not for later writes. `report`
@@ -200,15 +152,7 @@ pub unsafe extern "C" fn durstream_producer_flush(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let producer = handle(producer, "producer")?;
-            let report = SizedOut::optional(report, "report")?;
-            let found = producer.producer.flush().wait_or_timeout(limit(timeout_ms), "flush")?;
-            SizedOut::set_optional(report, found);
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(producer, "producer")?.opened.flush(timeout_ms, report)) }
 }
 
 /// Waits until writes are taken at once: the buffer has room for the write that last found none, or
@@ -226,8 +170,7 @@ pub unsafe extern "C" fn durstream_producer_wait_ready(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let producer = handle(producer, "producer")?;
-            Ok(until_ready(producer.producer.ready(), timeout_ms, "there was no room")?)
+            handle(producer, "producer")?.opened.wait_ready(timeout_ms, "there was no room")
         })
     }
 }
@@ -247,8 +190,7 @@ pub unsafe extern "C" fn durstream_producer_restart(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let producer = handle(producer, "producer")?;
-            let restarted = producer.producer.restart();
+            let restarted = handle(producer, "producer")?.opened.producer.restart();
             Ok(restarted.wait_or_timeout(limit(timeout_ms), "restart")?)
         })
     }
@@ -274,12 +216,9 @@ pub unsafe extern "C" fn durstream_producer_close(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let producer = handle(producer, "producer")?;
+            let producer = &handle(producer, "producer")?.opened.producer;
             let message = optional_bytes(message, length, "message")?;
-            let closed = producer.producer.close(message);
-            let closed = closed.wait_or_timeout(limit(timeout_ms), "close")?;
-            optional_out(final_offset).set(|| given(closed.final_offset.as_deref()));
-            Ok(())
+            ended(producer.close(message), timeout_ms, final_offset)
         })
     }
 }
@@ -298,9 +237,9 @@ pub unsafe extern "C" fn durstream_producer_detach(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let producer = handle(producer, "producer")?;
+            let producer = &handle(producer, "producer")?.opened.producer;
             let report = SizedOut::optional(report, "report")?;
-            let found = producer.producer.detach().wait_or_timeout(limit(timeout_ms), "detach")?;
+            let found = producer.detach().wait_or_timeout(limit(timeout_ms), "detach")?;
             SizedOut::set_optional(report, found);
             Ok(())
         })
@@ -317,14 +256,7 @@ pub unsafe extern "C" fn durstream_producer_begin_shutdown(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let producer = handle(producer, "producer")?;
-            producer.fork_guard.check()?;
-            producer.producer.begin_shutdown();
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(producer, "producer")?.opened.begin_shutdown()) }
 }
 
 /// Ends now: pending writes settle as cancelled, or as unknown where they were under way. Any
@@ -337,14 +269,7 @@ pub unsafe extern "C" fn durstream_producer_stop(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let producer = handle(producer, "producer")?;
-            producer.fork_guard.check()?;
-            producer.producer.stop();
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(producer, "producer")?.opened.stop()) }
 }
 
 /// Fills `stats`, whose `size` the caller has set. Any thread; does not block.
@@ -358,15 +283,7 @@ pub unsafe extern "C" fn durstream_producer_stats(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let producer = handle(producer, "producer")?;
-            let stats = SizedOut::new(stats, "stats")?;
-            producer.fork_guard.check()?;
-            stats.set(producer.producer.stats());
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(producer, "producer")?.opened.stats(stats)) }
 }
 
 /// The producer's state. Any thread; does not block.
@@ -376,9 +293,7 @@ pub unsafe extern "C" fn durstream_producer_state(
 ) -> durstream_lifecycle {
     // SAFETY: NULL or a live producer.
     unsafe {
-        get(durstream_lifecycle::DURSTREAM_LIFECYCLE_NONE, || {
-            Some(lifecycle_of(producer.as_ref()?.here()?.snapshot().state))
-        })
+        get(durstream_lifecycle::DURSTREAM_LIFECYCLE_NONE, || producer.as_ref()?.opened.state())
     }
 }
 
@@ -387,14 +302,14 @@ pub unsafe extern "C" fn durstream_producer_state(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_epoch(producer: *const durstream_producer) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().epoch)) }
+    unsafe { get(0, || Some(producer.as_ref()?.opened.epoch())) }
 }
 
 /// The next sequence number in this epoch. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_producer_next_seq(producer: *const durstream_producer) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().next_seq)) }
+    unsafe { get(0, || Some(producer.as_ref()?.opened.next_seq())) }
 }
 
 /// Writes accepted and not settled. Any thread; does not block.
@@ -403,7 +318,7 @@ pub unsafe extern "C" fn durstream_producer_pending_count(
     producer: *const durstream_producer,
 ) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().buffered_writes)) }
+    unsafe { get(0, || Some(producer.as_ref()?.opened.pending_count())) }
 }
 
 /// Requests under way. Any thread; does not block.
@@ -412,7 +327,7 @@ pub unsafe extern "C" fn durstream_producer_in_flight_count(
     producer: *const durstream_producer,
 ) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(producer.as_ref()?.here()?.snapshot().in_flight as u64)) }
+    unsafe { get(0, || Some(producer.as_ref()?.opened.in_flight_count())) }
 }
 
 /// The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL
@@ -422,11 +337,7 @@ pub unsafe extern "C" fn durstream_producer_last_offset(
     producer: *const durstream_producer,
 ) -> *mut c_char {
     // SAFETY: NULL or a live producer.
-    unsafe {
-        get(ptr::null_mut(), || {
-            Some(given(producer.as_ref()?.here()?.snapshot().last_offset.as_deref()))
-        })
-    }
+    unsafe { get(ptr::null_mut(), || Some(producer.as_ref()?.opened.last_offset())) }
 }
 
 /// The most recent failure, transient ones included, for `durstream_error_free`; NULL if there
@@ -436,12 +347,7 @@ pub unsafe extern "C" fn durstream_producer_last_error(
     producer: *const durstream_producer,
 ) -> *mut durstream_error {
     // SAFETY: NULL or a live producer.
-    unsafe {
-        get(ptr::null_mut(), || {
-            let error = producer.as_ref()?.here()?.snapshot().last_error?;
-            Some(durstream_error::boxed(Problem::Core(error)))
-        })
-    }
+    unsafe { get(ptr::null_mut(), || Some(producer.as_ref()?.opened.last_error())) }
 }
 
 /// The producer id as sent: with its suffix if `shared`. Owned by the handle. Any thread; does not
@@ -451,7 +357,7 @@ pub unsafe extern "C" fn durstream_producer_id(
     producer: *const durstream_producer,
 ) -> *const c_char {
     // SAFETY: NULL or a live producer.
-    unsafe { get(ptr::null(), || Some(producer.as_ref()?.id.as_ptr())) }
+    unsafe { get(ptr::null(), || Some(producer.as_ref()?.opened.id())) }
 }
 
 /// The stream's URL, without user info and query. Owned by the handle. Any thread; does not
@@ -461,5 +367,5 @@ pub unsafe extern "C" fn durstream_producer_url(
     producer: *const durstream_producer,
 ) -> *const c_char {
     // SAFETY: NULL or a live producer.
-    unsafe { get(ptr::null(), || Some(producer.as_ref()?.url.as_ptr())) }
+    unsafe { get(ptr::null(), || Some(producer.as_ref()?.opened.url())) }
 }

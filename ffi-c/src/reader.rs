@@ -5,7 +5,7 @@ use std::ptr;
 
 use durstream_core::StreamReader;
 
-use crate::args::{ForkGuard, handle, limit, out};
+use crate::args::{handle, let_go, limit, out};
 use crate::chunk::durstream_chunk;
 use crate::ffi_guard::{call, get};
 use crate::given::{give, given, take};
@@ -13,18 +13,12 @@ use crate::problem::{durstream_code, durstream_error};
 
 /// Reads a stream from an offset to its present end, a chunk at a time.
 pub struct durstream_reader {
-    fork_guard: ForkGuard,
     reader: StreamReader,
 }
 
 impl durstream_reader {
     pub(crate) fn new(reader: StreamReader) -> Self {
-        durstream_reader { fork_guard: ForkGuard::here(), reader }
-    }
-
-    /// The reader, for calls that lock without checking for a fork; `None` in a forked child.
-    fn here(&self) -> Option<&StreamReader> {
-        self.fork_guard.is_here().then_some(&self.reader)
+        durstream_reader { reader }
     }
 }
 
@@ -32,11 +26,7 @@ impl durstream_reader {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_free(reader: *mut durstream_reader) {
     // SAFETY: the caller gives back what `durstream_stream_read` gave out.
-    unsafe {
-        get((), || {
-            take(reader).map(|reader| ForkGuard::let_go(reader, |reader| &reader.fork_guard))
-        })
-    }
+    unsafe { get((), || let_go(take(reader), |reader| reader.reader.is_inherited())) }
 }
 
 /// Reads the next chunk. `chunk` receives it, for `durstream_chunk_free`; or NULL, with
@@ -61,7 +51,6 @@ pub unsafe extern "C" fn durstream_reader_next(
     unsafe {
         call(error, || {
             let (reader, chunk) = (handle(reader, "reader")?, out(chunk, "chunk")?);
-            reader.fork_guard.check()?;
             let next = reader.reader.next_chunk().wait_or_timeout(limit(timeout_ms), "read")?;
             chunk.set(|| next.map_or(ptr::null_mut(), |next| give(durstream_chunk::new(next))));
             Ok(())
@@ -74,19 +63,19 @@ pub unsafe extern "C" fn durstream_reader_next(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_offset(reader: *const durstream_reader) -> *mut c_char {
     // SAFETY: NULL or a live reader.
-    unsafe { get(ptr::null_mut(), || Some(given(reader.as_ref()?.here()?.offset().as_deref()))) }
+    unsafe { get(ptr::null_mut(), || Some(given(reader.as_ref()?.reader.offset().as_deref()))) }
 }
 
 /// Whether the reader has reached the present end. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_up_to_date(reader: *const durstream_reader) -> bool {
     // SAFETY: NULL or a live reader.
-    unsafe { get(false, || Some(reader.as_ref()?.here()?.up_to_date())) }
+    unsafe { get(false, || Some(reader.as_ref()?.reader.up_to_date())) }
 }
 
 /// Whether the stream has ended and the reader has reached its end. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_reader_stream_closed(reader: *const durstream_reader) -> bool {
     // SAFETY: NULL or a live reader.
-    unsafe { get(false, || Some(reader.as_ref()?.here()?.stream_closed())) }
+    unsafe { get(false, || Some(reader.as_ref()?.reader.stream_closed())) }
 }

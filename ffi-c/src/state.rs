@@ -1,35 +1,23 @@
 //! The entity-state writer, one per stream in a process.
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::ptr;
 
-use durstream_core::{StateProducer, WriteOptions, create_durable_stream_with};
+use durstream_core::{Producer, StateProducer, WriteOptions, create_durable_stream_with};
 
-use crate::args::{ForkGuard, bytes, handle, limit, optional_out, out, text, until_ready};
+use crate::args::{bytes, handle, let_go, limit, optional_out, out, text};
+use crate::either::{Opened, accepted, ended};
 use crate::ffi_guard::{call, get};
-use crate::given::{c_string, give, given, take};
+use crate::given::{give, take};
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
 use crate::problem::{Problem, durstream_code, durstream_error};
-use crate::producer::{accepted, settled};
 use crate::schema::durstream_schema;
-use crate::stats::{
-    SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats, lifecycle_of,
-};
+use crate::stats::{durstream_flush_report, durstream_lifecycle, durstream_stats};
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order.
 pub struct durstream_state {
-    fork_guard: ForkGuard,
-    producer: StateProducer,
-    id: CString,
-    url: CString,
-}
-
-impl durstream_state {
-    /// The producer, for calls that lock without checking for a fork; `None` in a forked child.
-    fn here(&self) -> Option<&StateProducer> {
-        self.fork_guard.is_here().then_some(&self.producer)
-    }
+    opened: Opened<StateProducer>,
 }
 
 /// Opens the writer of entity state for a stream, or one more handle on the open one: there is one
@@ -55,14 +43,7 @@ pub unsafe extern "C" fn durstream_state_open(
             let state = out(state, "state")?;
             let (options, callbacks) = options.for_producer();
             let opened = create_durable_stream_with(options, schema.get(), callbacks)?;
-            state.set(|| {
-                give(durstream_state {
-                    fork_guard: ForkGuard::here(),
-                    id: c_string(opened.producer_id()),
-                    url: c_string(opened.url()),
-                    producer: opened,
-                })
-            });
+            state.set(|| give(durstream_state { opened: Opened::new(opened) }));
             Ok(())
         })
     }
@@ -75,9 +56,7 @@ pub unsafe extern "C" fn durstream_state_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_free(state: *mut durstream_state) {
     // SAFETY: the caller gives back what `durstream_state_open` gave out.
-    unsafe {
-        get((), || take(state).map(|state| ForkGuard::let_go(state, |state| &state.fork_guard)))
-    }
+    unsafe { get((), || let_go(take(state), |state| state.opened.producer.is_inherited())) }
 }
 
 /// Publishes an entity's whole new state: `value` is a JSON object with its primary key, and
@@ -103,11 +82,7 @@ pub unsafe extern "C" fn durstream_state_upsert(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
-            let value = bytes(value, length, "value")?;
-            let options = WriteOptions { tag, block: true };
-            let receipt = state.producer.upsert_json_with(collection, value, options)?;
-            accepted(&receipt, optional_out(id))
+            upsert(state, collection, value, length, WriteOptions { tag, block: true }, id)
         })
     }
 }
@@ -130,11 +105,7 @@ pub unsafe extern "C" fn durstream_state_try_upsert(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
-            let value = bytes(value, length, "value")?;
-            let options = WriteOptions { tag, block: false };
-            let receipt = state.producer.upsert_json_with(collection, value, options)?;
-            accepted(&receipt, optional_out(id))
+            upsert(state, collection, value, length, WriteOptions { tag, block: false }, id)
         })
     }
 }
@@ -155,13 +126,7 @@ pub unsafe extern "C" fn durstream_state_delete(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
-            let (key, options) = (text(key, "key")?, WriteOptions { tag, block: true });
-            accepted(&state.producer.delete_with(collection, key, options)?, optional_out(id))
-        })
-    }
+    unsafe { call(error, || delete(state, collection, key, WriteOptions { tag, block: true }, id)) }
 }
 
 /// Publishes that an entity is gone as `durstream_state_delete` does, without waiting for room: a
@@ -179,11 +144,46 @@ pub unsafe extern "C" fn durstream_state_try_delete(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe {
-        call(error, || {
-            let (state, collection) = (handle(state, "state")?, text(collection, "collection")?);
-            let (key, options) = (text(key, "key")?, WriteOptions { tag, block: false });
-            accepted(&state.producer.delete_with(collection, key, options)?, optional_out(id))
-        })
+        call(error, || delete(state, collection, key, WriteOptions { tag, block: false }, id))
+    }
+}
+
+/// Publishes an entity's state.
+///
+/// # Safety
+/// The pointers are those of `durstream_state_upsert`.
+unsafe fn upsert(
+    state: *const durstream_state,
+    collection: *const c_char,
+    value: *const u8,
+    length: usize,
+    options: WriteOptions,
+    id: *mut u64,
+) -> Result<(), Problem> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let state = &handle(state, "state")?.opened.producer;
+        let (collection, value) = (text(collection, "collection")?, bytes(value, length, "value")?);
+        accepted(&state.upsert_json_with(collection, value, options)?, optional_out(id))
+    }
+}
+
+/// Publishes that an entity is gone.
+///
+/// # Safety
+/// The pointers are those of `durstream_state_delete`.
+unsafe fn delete(
+    state: *const durstream_state,
+    collection: *const c_char,
+    key: *const c_char,
+    options: WriteOptions,
+    id: *mut u64,
+) -> Result<(), Problem> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let state = &handle(state, "state")?.opened.producer;
+        let (collection, key) = (text(collection, "collection")?, text(key, "key")?);
+        accepted(&state.delete_with(collection, key, options)?, optional_out(id))
     }
 }
 
@@ -201,12 +201,7 @@ pub unsafe extern "C" fn durstream_state_wait(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let state = handle(state, "state")?;
-            settled(state.producer.wait(id), timeout_ms, outcome)
-        })
-    }
+    unsafe { call(error, || handle(state, "state")?.opened.wait(id, timeout_ms, outcome)) }
 }
 
 /// Waits until everything accepted before this call is settled, not for later writes. `report`
@@ -222,15 +217,7 @@ pub unsafe extern "C" fn durstream_state_flush(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let state = handle(state, "state")?;
-            let report = SizedOut::optional(report, "report")?;
-            let found = state.producer.flush().wait_or_timeout(limit(timeout_ms), "flush")?;
-            SizedOut::set_optional(report, found);
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(state, "state")?.opened.flush(timeout_ms, report)) }
 }
 
 /// Waits until the stream was created or found and the buffer has room for the write that last
@@ -246,9 +233,9 @@ pub unsafe extern "C" fn durstream_state_wait_ready(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let state = handle(state, "state")?;
-            let missing = "the stream was not found or created, or there was no room";
-            Ok(until_ready(state.producer.ready(), timeout_ms, missing)?)
+            handle(state, "state")?
+                .opened
+                .wait_ready(timeout_ms, "the stream was not found or created, or there was no room")
         })
     }
 }
@@ -271,15 +258,12 @@ pub unsafe extern "C" fn durstream_state_close(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || {
-            let (state, limit) = (handle(state, "state")?, limit(timeout_ms));
-            let offset = if end_stream {
-                let closed = state.producer.close_stream();
-                closed.wait_or_timeout(limit, "close")?.final_offset
-            } else {
-                state.producer.close().wait_or_timeout(limit, "close")?;
-                None
-            };
-            optional_out(final_offset).set(|| given(offset.as_deref()));
+            let state = &handle(state, "state")?.opened.producer;
+            if end_stream {
+                return ended(state.close_stream(), timeout_ms, final_offset);
+            }
+            state.close().wait_or_timeout(limit(timeout_ms), "close")?;
+            optional_out(final_offset).set(ptr::null_mut);
             Ok(())
         })
     }
@@ -295,14 +279,7 @@ pub unsafe extern "C" fn durstream_state_begin_shutdown(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let state = handle(state, "state")?;
-            state.fork_guard.check()?;
-            state.producer.begin_shutdown();
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(state, "state")?.opened.begin_shutdown()) }
 }
 
 /// Ends now, for all handles: pending writes settle as cancelled, or as unknown where they were
@@ -315,14 +292,7 @@ pub unsafe extern "C" fn durstream_state_stop(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let state = handle(state, "state")?;
-            state.fork_guard.check()?;
-            state.producer.stop();
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(state, "state")?.opened.stop()) }
 }
 
 /// Fills `stats`, whose `size` the caller has set. Any thread; does not block.
@@ -336,15 +306,7 @@ pub unsafe extern "C" fn durstream_state_stats(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || {
-            let state = handle(state, "state")?;
-            let stats = SizedOut::new(stats, "stats")?;
-            state.fork_guard.check()?;
-            stats.set(state.producer.stats());
-            Ok(())
-        })
-    }
+    unsafe { call(error, || handle(state, "state")?.opened.stats(stats)) }
 }
 
 /// The producer's state. Any thread; does not block.
@@ -353,11 +315,7 @@ pub unsafe extern "C" fn durstream_state_state(
     state: *const durstream_state,
 ) -> durstream_lifecycle {
     // SAFETY: NULL or a live producer.
-    unsafe {
-        get(durstream_lifecycle::DURSTREAM_LIFECYCLE_NONE, || {
-            Some(lifecycle_of(state.as_ref()?.here()?.snapshot().state))
-        })
-    }
+    unsafe { get(durstream_lifecycle::DURSTREAM_LIFECYCLE_NONE, || state.as_ref()?.opened.state()) }
 }
 
 /// The epoch in use; 0 before the first write, for NULL and in a forked child. Any thread; does
@@ -365,28 +323,28 @@ pub unsafe extern "C" fn durstream_state_state(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_epoch(state: *const durstream_state) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().epoch)) }
+    unsafe { get(0, || Some(state.as_ref()?.opened.epoch())) }
 }
 
 /// The next sequence number in this epoch. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_next_seq(state: *const durstream_state) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().next_seq)) }
+    unsafe { get(0, || Some(state.as_ref()?.opened.next_seq())) }
 }
 
 /// Writes accepted and not settled. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_pending_count(state: *const durstream_state) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().buffered_writes)) }
+    unsafe { get(0, || Some(state.as_ref()?.opened.pending_count())) }
 }
 
 /// Requests under way. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_in_flight_count(state: *const durstream_state) -> u64 {
     // SAFETY: NULL or a live producer.
-    unsafe { get(0, || Some(state.as_ref()?.here()?.snapshot().in_flight as u64)) }
+    unsafe { get(0, || Some(state.as_ref()?.opened.in_flight_count())) }
 }
 
 /// The stream's offset after the last acknowledged batch, for `durstream_string_free`; NULL
@@ -394,11 +352,7 @@ pub unsafe extern "C" fn durstream_state_in_flight_count(state: *const durstream
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_last_offset(state: *const durstream_state) -> *mut c_char {
     // SAFETY: NULL or a live producer.
-    unsafe {
-        get(ptr::null_mut(), || {
-            Some(given(state.as_ref()?.here()?.snapshot().last_offset.as_deref()))
-        })
-    }
+    unsafe { get(ptr::null_mut(), || Some(state.as_ref()?.opened.last_offset())) }
 }
 
 /// The most recent failure, transient ones included, for `durstream_error_free`; NULL if there
@@ -408,12 +362,7 @@ pub unsafe extern "C" fn durstream_state_last_error(
     state: *const durstream_state,
 ) -> *mut durstream_error {
     // SAFETY: NULL or a live producer.
-    unsafe {
-        get(ptr::null_mut(), || {
-            let error = state.as_ref()?.here()?.snapshot().last_error?;
-            Some(durstream_error::boxed(Problem::Core(error)))
-        })
-    }
+    unsafe { get(ptr::null_mut(), || Some(state.as_ref()?.opened.last_error())) }
 }
 
 /// The producer id as sent: with its suffix if `shared`. Owned by the handle. Any thread; does not
@@ -421,7 +370,7 @@ pub unsafe extern "C" fn durstream_state_last_error(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_id(state: *const durstream_state) -> *const c_char {
     // SAFETY: NULL or a live producer.
-    unsafe { get(ptr::null(), || Some(state.as_ref()?.id.as_ptr())) }
+    unsafe { get(ptr::null(), || Some(state.as_ref()?.opened.id())) }
 }
 
 /// The stream's URL, without user info and query. Owned by the handle. Any thread; does not
@@ -429,5 +378,5 @@ pub unsafe extern "C" fn durstream_state_id(state: *const durstream_state) -> *c
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_state_url(state: *const durstream_state) -> *const c_char {
     // SAFETY: NULL or a live producer.
-    unsafe { get(ptr::null(), || Some(state.as_ref()?.url.as_ptr())) }
+    unsafe { get(ptr::null(), || Some(state.as_ref()?.opened.url())) }
 }

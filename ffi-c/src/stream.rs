@@ -5,11 +5,10 @@ use std::ptr;
 
 use durstream_core::DurableStream;
 
-use crate::args::{
-    ForkGuard, bytes, handle, limit, optional_bytes, optional_out, optional_text, out, text,
-};
+use crate::args::{bytes, handle, let_go, limit, optional_bytes, optional_text, out, text};
+use crate::either::{ended, settled};
 use crate::ffi_guard::{call, get};
-use crate::given::{c_string, give, given, take};
+use crate::given::{c_string, give, take};
 use crate::metadata::durstream_metadata;
 use crate::options::durstream_options;
 use crate::outcome::durstream_outcome;
@@ -18,14 +17,13 @@ use crate::reader::durstream_reader;
 
 /// A stream by its URL.
 pub struct durstream_stream {
-    fork_guard: ForkGuard,
     pub(crate) stream: DurableStream,
     url: CString,
 }
 
 impl durstream_stream {
     fn new(stream: DurableStream) -> Self {
-        durstream_stream { fork_guard: ForkGuard::here(), url: c_string(stream.url()), stream }
+        durstream_stream { url: c_string(stream.url()), stream }
     }
 }
 
@@ -83,11 +81,7 @@ pub unsafe extern "C" fn durstream_stream_connect(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_stream_free(stream: *mut durstream_stream) {
     // SAFETY: the caller gives back what create or connect gave out.
-    unsafe {
-        get((), || {
-            take(stream).map(|stream| ForkGuard::let_go(stream, |stream| &stream.fork_guard))
-        })
-    }
+    unsafe { get((), || let_go(take(stream), |stream| stream.stream.is_inherited())) }
 }
 
 /// The stream's URL, without user info and query. Owned by the handle. Any thread; does not
@@ -145,10 +139,7 @@ pub unsafe extern "C" fn durstream_stream_append(
     unsafe {
         call(error, || {
             let (stream, message) = (handle(stream, "stream")?, bytes(message, length, "message")?);
-            let appended = stream.stream.append(message);
-            let settled = appended.wait_or_timeout(limit(timeout_ms), "append")?;
-            optional_out(outcome).set(|| give(durstream_outcome::new(settled)));
-            Ok(())
+            settled(stream.stream.append(message), timeout_ms, "append", outcome)
         })
     }
 }
@@ -176,9 +167,7 @@ pub unsafe extern "C" fn durstream_stream_append_seq(
         call(error, || {
             let (stream, message) = (handle(stream, "stream")?, bytes(message, length, "message")?);
             let appended = stream.stream.append_with_seq(message, text(seq, "seq")?);
-            let settled = appended.wait_or_timeout(limit(timeout_ms), "append")?;
-            optional_out(outcome).set(|| give(durstream_outcome::new(settled)));
-            Ok(())
+            settled(appended, timeout_ms, "append", outcome)
         })
     }
 }
@@ -258,10 +247,7 @@ pub unsafe extern "C" fn durstream_stream_close(
         call(error, || {
             let stream = handle(stream, "stream")?;
             let message = optional_bytes(message, length, "message")?;
-            let closed = stream.stream.close(message);
-            let closed = closed.wait_or_timeout(limit(timeout_ms), "close")?;
-            optional_out(final_offset).set(|| given(closed.final_offset.as_deref()));
-            Ok(())
+            ended(stream.stream.close(message), timeout_ms, final_offset)
         })
     }
 }
