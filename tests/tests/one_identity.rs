@@ -51,6 +51,25 @@ fn handles_share_it_one_after_the_other_and_side_by_side() {
     assert_eq!(identities(&proxy).len(), 1);
 }
 
+/// A web handler that makes a handle for each message, and does not know the stream's type.
+#[test]
+fn handles_without_a_type_share_it_too() {
+    let (proxy, options) = behind_a_proxy("untyped");
+    DurableStream::create(options.clone(), "").wait().unwrap();
+    let untyped = || {
+        let path = options.clone().content_type("");
+        connect(&proxy, &path)
+    };
+    for n in 0..5 {
+        untyped().append(n.to_string()).wait().unwrap();
+    }
+    connect(&proxy, &options).append("5").wait().unwrap();
+    untyped().append("6").wait().unwrap();
+    assert_eq!((text(&untyped()).as_str(), identities(&proxy).len()), ("0123456", 1));
+    let asked = proxy.log().into_iter().filter(|entry| entry.method == "HEAD").count();
+    assert_eq!(asked, 1);
+}
+
 #[test]
 fn other_headers_are_another_writer() {
     let (proxy, options) = behind_a_proxy("headers");

@@ -36,7 +36,6 @@ pub(super) struct Writer {
 }
 
 /// The options that make a difference to appends.
-#[derive(PartialEq)]
 struct WriterKey {
     url: String,
     headers: HeaderMap,
@@ -53,6 +52,16 @@ impl WriterKey {
             content_type: target.content_type.clone(),
             options: target.options.clone().without_place(),
         })
+    }
+
+    /// Whether a handle with the `other` key may use the writer that has this one. What the type is,
+    /// a handle that was not told leaves to the writer.
+    fn serves(&self, other: &WriterKey) -> bool {
+        let is_fit = other.content_type.text().is_none() || self.content_type == other.content_type;
+        is_fit
+            && self.url == other.url
+            && self.headers == other.headers
+            && self.options == other.options
     }
 }
 
@@ -154,13 +163,20 @@ impl Writers {
     pub(super) fn of(&self, target: &Target, handle: u64) -> Result<Arc<Writer>> {
         let mut kept = lock(&self.kept);
         let key = WriterKey::of(target);
-        let known = kept.iter().position(|writer| key.is_some() && writer.key == key);
+        let serves = |writer: &Arc<Writer>| match (&writer.key, &key) {
+            (Some(own), Some(key)) => own.serves(key),
+            _ => false,
+        };
+        let known = kept.iter().position(serves);
         let known = known.and_then(|n| kept.remove(n));
         let is_fit = |known: &Arc<Writer>| known.engine.takes_writes() && known.is_open_to(handle);
         let (writer, unfit) = match known {
             Some(known) if is_fit(&known) => {
                 // The stream of the next writer then holds the messages of this one.
                 drop(target.take_tail());
+                if let Some(content_type) = known.engine.config.content_type.text() {
+                    target.content_type.learn(content_type);
+                }
                 (known, None)
             }
             // A handle that had the old writer appends in the order of its calls.
