@@ -54,6 +54,8 @@ pub(crate) struct Model {
     /// Messages stored, in order: for JSON streams the array's elements.
     pub(crate) stored: Vec<String>,
     pub(crate) closed: bool,
+    /// One that is gone was.
+    pub(crate) was_closed: bool,
     /// Nothing listens.
     pub(crate) down: bool,
     /// Producer id to epoch and last sequence number.
@@ -262,16 +264,22 @@ impl Model {
         }
     }
 
+    /// Begins a lifetime, if there is one.
+    pub(crate) fn live(&mut self, ttl: Option<Duration>) {
+        (self.ttl, self.used) = (ttl, Some(Instant::now()));
+    }
+
     /// Deletes the stream, with what the server knows of its producers.
     pub(crate) fn delete(&mut self) {
         self.before.push(std::mem::take(&mut self.stored));
         self.marks.clear();
         self.producers.clear();
         self.stream_seq.clear();
+        self.was_closed |= self.closed;
         (self.closed, self.absent) = (false, true);
     }
 
-    fn content_type(&self) -> &'static str {
+    pub(crate) fn content_type(&self) -> &'static str {
         self.content_type.unwrap_or("application/json")
     }
 
@@ -382,7 +390,11 @@ impl Model {
         if request.method == Method::GET {
             let mut query = request.endpoint.url.query_pairs();
             let offset = query.find(|(name, _)| name == "offset").unwrap().1.parse::<usize>();
-            let from = offset.ok().filter(|n| *n > 0).map_or(0, |n| self.marks[n - 1]);
+            let from = match offset.ok().filter(|n| *n > 0).map(|n| self.marks.get(n - 1)) {
+                None => 0,
+                Some(Some(from)) => *from,
+                Some(None) => return response(400, &[]), // an offset of another stream
+            };
             let texts = &self.stored[from..];
             answer.body = match self.content_type {
                 None => format!("[{}]", texts.join(",")).into(),

@@ -81,11 +81,13 @@ impl Task {
     }
 
     fn on_found(&mut self, found: Found) {
-        // A batch that may be stored already is searched for from where the stream ended before,
-        // unless that stream is gone.
+        // A batch that may be stored already is searched for from where the stream ended before. A
+        // stream that is new tells nothing about what was in the one before.
         let is_in_doubt = self.window.iter().any(|slot| slot.doubt().maybe_stored());
-        if found.is_new || !is_in_doubt {
+        if !is_in_doubt {
             self.base = found.tail;
+        } else if found.is_new {
+            self.base = None;
         }
         self.vanished_since = None;
         self.on_contact();

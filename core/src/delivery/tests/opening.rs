@@ -213,3 +213,24 @@ async fn a_restart_that_checks_its_stream_may_still_claim() {
     assert_eq!(engine.flush().await.unwrap().delivered, 1);
     assert_eq!(engine.stats().sessions, 3, "the first one, the fresh one, the one that claimed");
 }
+
+/// A stream that is new says nothing about what was stored in the one before.
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_that_is_gone_may_have_had_stays_in_doubt() {
+    let server = Scripted::default();
+    lock(&server.model).live(Some(Duration::from_secs(60)));
+    let engine = open_mortal(&server, 60, true);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    server.script(vec![Fault::CutAfter]);
+    write(&engine, 2..=2);
+    sleep(10).await;
+    lock(&server.model).down = true;
+    write(&engine, 3..=3);
+    sleep(70_000).await;
+    lock(&server.model).down = false;
+    assert!(engine.flush().await.is_err());
+    assert_eq!(outcome(&engine, 2).await.status, Status::DeliveryUnknown);
+    assert!(outcome(&engine, 3).await.is_delivered());
+    assert_eq!(server.stored(), ["3"]);
+}
