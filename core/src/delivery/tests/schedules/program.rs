@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use crate::delivery::callbacks::{Callbacks, Delivery, Failure};
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::accept::WriteOptions;
-use crate::delivery::tests::schedules::schedule::{Identity, Schedule, Step};
+use crate::delivery::tests::schedules::schedule::{Identity, Kind, Schedule, Step};
 use crate::delivery::tests::schedules::{Broken, Run, broken};
 use crate::delivery::tests::*;
 use crate::runtime::pending::Pending;
@@ -14,6 +14,8 @@ use crate::runtime::pending::Pending;
 const MOST_REQUESTS: usize = 2_000;
 /// Texts from here on are not the producer's own, or are the last message of its stream.
 const OTHERS: u64 = 800_000;
+/// What is no JSON value has them twice.
+const BROKEN: u64 = 700_000;
 const LASTS: u64 = 900_000;
 
 /// The report of a write that a callback received.
@@ -80,6 +82,8 @@ impl Schedule {
                 let mut model = lock(&server.model);
                 (model.poison, model.mute) = (self.poison.then_some("13"), self.mute);
                 model.full = self.identity == Identity::TooMany;
+                model.content_type = (self.kind == Kind::UnknownText).then_some("text/plain");
+                model.live((self.ttl > 0).then(|| Duration::from_millis(self.ttl)));
             }
             let mut program = Program::start(self, server.clone());
             (program.run().await, server.chance.journal())
@@ -104,11 +108,18 @@ impl<'a> Program<'a> {
         let stream = if schedule.cluster { cluster() } else { model() };
         let tail = schedule.knows_tail.then_some("0");
         let runtime = network::simulated(Arc::new(server.clone()), server.chance.clone());
+        let content_type = match schedule.kind {
+            Kind::Json => StreamType::given("application/json"),
+            Kind::UnknownJson | Kind::UnknownText => StreamType::default(),
+        };
+        let config = Config::new(Scope::Producer, &schedule.options(), "p", content_type).unwrap();
+        let ttl = (schedule.ttl > 0).then(|| Duration::from_millis(schedule.ttl));
         let config = Config {
             opened_at: tail.map(Into::into),
             awaited: schedule.identity.is_appends(),
             identified: schedule.identity != Identity::No,
-            ..config(Scope::Producer, &schedule.options())
+            create: ttl.map(|ttl| Create { ttl: Some(ttl), ..Create::default() }),
+            ..config
         };
         let endpoint = Endpoint::resolve(&stream).unwrap();
         let engine = Engine::start_on(runtime, endpoint, config, None, None);
@@ -132,7 +143,8 @@ impl<'a> Program<'a> {
     async fn take(&mut self, step: &Step) -> Result<(), Broken> {
         let engine = &self.engine;
         match step {
-            Step::Write => self.write()?,
+            Step::Write => self.write(false)?,
+            Step::WriteBroken => self.write(true)?,
             Step::WriteInOrder => self.write_in_order(),
             Step::Pause(ms) => sleep(*ms).await,
             Step::Flush => drop(self.in_time(engine.flush(), "a flush").await?),
@@ -142,12 +154,13 @@ impl<'a> Program<'a> {
             Step::Close(message) => self.close(*message).await?,
             Step::DropClose => drop(close(engine, self.last(None))),
             Step::Rival => {
-                let rival = open(&self.server, Options::new());
+                let rival = self.rival();
                 let text = (OTHERS + self.rivals.len() as u64).to_string();
-                rival.accept(&[text.as_bytes()]).expect("a new one takes a write");
+                rival.accept(&[&self.bytes(&text)]).expect("a new one takes a write");
                 self.rivals.push(rival);
             }
             Step::Forget => lock(&self.server.model).producers.clear(),
+            Step::Delete => lock(&self.server.model).delete(),
             Step::Stop(true) => engine.stop_now(),
             Step::Stop(false) => engine.begin_stop(),
         }
@@ -155,12 +168,17 @@ impl<'a> Program<'a> {
     }
 
     /// Refused calls take no number: the next one tries the same text again.
-    fn write(&mut self) -> Result<(), Broken> {
-        let (text, id) = (self.next.to_string(), self.writes.len() as u64 + 1);
-        let options = WriteOptions { tag: tag_of(id), block: false };
-        let Ok(accepted) = self.engine.accept_with(&[text.as_bytes()], 0, options) else {
-            return Ok(());
+    fn write(&mut self, broken_json: bool) -> Result<(), Broken> {
+        let text = match broken_json {
+            true => format!("{0},{0}", BROKEN + self.next),
+            false => self.next.to_string(),
         };
+        let id = self.writes.len() as u64 + 1;
+        let options = WriteOptions { tag: tag_of(id), block: false };
+        let bytes = self.bytes(&text);
+        let checked = self.engine.check_message(&bytes);
+        let accepted = checked.and_then(|()| self.engine.accept_with(&[&bytes], 0, options));
+        let Ok(accepted) = accepted else { return Ok(()) };
         self.next += 1;
         self.writes.push(Write { text, tag: options.tag });
         if accepted == id { Ok(()) } else { broken("numbers", format!("{accepted}, not {id}")) }
@@ -169,7 +187,7 @@ impl<'a> Program<'a> {
     fn write_in_order(&mut self) {
         let text = self.next.to_string();
         let seq = format!("{:06}", self.next);
-        if self.engine.accept_awaited(text.as_bytes(), Some(&seq)).is_ok() {
+        if self.engine.accept_awaited(&self.bytes(&text), Some(&seq)).is_ok() {
             self.next += 1;
             self.writes.push(Write { text, tag: 0 });
         }
@@ -179,8 +197,22 @@ impl<'a> Program<'a> {
     fn last(&self, message: Option<&str>) -> CloseWith {
         match message {
             None if self.schedule.identity.is_appends() => CloseWith::Unidentified,
-            message => CloseWith::of(message.map(str::as_bytes)),
+            message => CloseWith::of(message.map(|text| self.bytes(text)).as_deref()),
         }
+    }
+
+    /// Of text, the server tells messages by the spaces between them.
+    fn bytes(&self, text: &str) -> Vec<u8> {
+        let end = if self.schedule.kind == Kind::UnknownText { " " } else { "" };
+        format!("{text}{end}").into()
+    }
+
+    fn rival(&self) -> Arc<Engine> {
+        let content_type = lock(&self.server.model).content_type();
+        let (options, content_type) = (Options::new(), StreamType::given(content_type));
+        let config = Config::new(Scope::Producer, &options, "p", content_type).unwrap();
+        let endpoint = Endpoint::resolve(&model()).unwrap();
+        Engine::start_on(runtime(&self.server), endpoint, config, None, None)
     }
 
     async fn close(&mut self, message: bool) -> Result<(), Broken> {
@@ -188,7 +220,11 @@ impl<'a> Program<'a> {
         let text = (LASTS + self.lasts).to_string();
         let last = self.last(message.then_some(&text));
         let ended = self.in_time(close(&self.engine, last), "a close").await?;
-        if ended.is_ok() && !lock(&self.server.model).closed {
+        let is_closed = {
+            let model = lock(&self.server.model);
+            model.closed || model.was_closed
+        };
+        if ended.is_ok() && !is_closed {
             return broken("closes", "a close that succeeded closed nothing");
         }
         if self.engine.stats().accepted > self.writes.len() as u64 {
@@ -234,7 +270,7 @@ impl<'a> Program<'a> {
     }
 
     async fn check(&self) -> Result<(), Broken> {
-        let stored = self.server.stored();
+        let stored = self.stored();
         let (mut settled, mut late) = (Vec::new(), Vec::new());
         for (id, write) in (1..).zip(&self.writes) {
             let waiting = self.engine.wait(id);
@@ -263,11 +299,30 @@ impl<'a> Program<'a> {
                 return broken("counts", format!("{} are {status:?}: {s:?}", count(status)));
             }
         }
+        self.check_words(&stored)?;
         check_order(stored.iter().filter(|text| !late.contains(text)))?;
         self.check_callbacks(&settled).await?;
         match self.engine.stats().buffered_bytes {
             0 => Ok(()),
             held => broken("held", format!("{held} bytes, for nothing")),
+        }
+    }
+
+    /// The messages of every stream that there was.
+    fn stored(&self) -> Vec<String> {
+        let model = lock(&self.server.model);
+        model.before.iter().chain([&model.stored]).flatten().cloned().collect()
+    }
+
+    /// Nothing is in the stream that nobody wrote.
+    fn check_words(&self, stored: &[String]) -> Result<(), Broken> {
+        let is_known = |text: &&String| {
+            let is_others = text.parse().is_ok_and(|n: u64| n == 0 || n >= OTHERS);
+            is_others || self.writes.iter().any(|write| write.text == **text)
+        };
+        match stored.iter().find(|text| !is_known(text)) {
+            None => Ok(()),
+            Some(text) => broken("its own words", format!("nobody wrote {text}: {stored:?}")),
         }
     }
 
@@ -288,6 +343,7 @@ impl<'a> Program<'a> {
             Status::DeliveryUnknown => {
                 let was_late = || lock(&self.server.model).late.iter().any(|late| late == text);
                 let may_double = schedule.forgets || schedule.mute || schedule.resends;
+                let may_double = may_double || schedule.ttl > 0; // once in each stream
                 copies <= 1 || may_double || was_late()
             }
             _ => copies == 0,

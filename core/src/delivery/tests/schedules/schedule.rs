@@ -13,6 +13,8 @@ const MOST_RUNS: usize = 400;
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Write,
+    /// Of what is no JSON value, but two of them side by side.
+    WriteBroken,
     /// With a `Stream-Seq`, as only an append can have.
     WriteInOrder,
     Pause(u64),
@@ -28,6 +30,8 @@ pub(super) enum Step {
     Rival,
     /// The server loses its producers' memory.
     Forget,
+    /// Somebody deletes the stream.
+    Delete,
     /// Now, or once everything is delivered.
     Stop(bool),
 }
@@ -57,6 +61,14 @@ impl Identity {
     }
 }
 
+/// What a stream holds, and whether its producer knows that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Json,
+    UnknownJson,
+    UnknownText,
+}
+
 /// Everything that is decided by chance.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
@@ -76,6 +88,10 @@ pub(super) struct Schedule {
     /// Where the stream ended is known from its opening.
     pub(super) knows_tail: bool,
     pub(super) callbacks: bool,
+    /// What is known of the stream's type, and the type it has.
+    pub(super) kind: Kind,
+    /// How long the stream outlives its last use, in milliseconds; 0 for ever.
+    pub(super) ttl: u64,
     /// By name: what is printed of [`Options`] has no values.
     pub(super) options: Vec<(&'static str, u64)>,
 }
@@ -217,8 +233,45 @@ impl Schedule {
             resends: rng.random_bool(0.5),
             knows_tail: rng.random_bool(0.5),
             callbacks: rng.random_bool(0.3),
+            kind: Kind::Json,
+            ttl: 0,
             options: options(rng, rough),
         }
+    }
+
+    /// Of a producer, or of appends, that do not know the stream's type.
+    pub(super) fn untyped(seed: u64) -> Self {
+        let appends = seed % 4 == 3;
+        let random = |seed| Schedule::random(seed, seed.is_multiple_of(2));
+        let mut schedule = if appends { Schedule::of_appends(seed) } else { random(seed) };
+        let rng = &mut StdRng::seed_from_u64(!seed);
+        schedule.kind = if rng.random_bool(0.5) { Kind::UnknownJson } else { Kind::UnknownText };
+        for step in &mut schedule.steps {
+            if matches!(step, Step::Write) && rng.random_bool(0.1) {
+                *step = Step::WriteBroken;
+            }
+        }
+        schedule
+    }
+
+    /// Of a stream that ends by itself where it is not used, and is created again.
+    pub(super) fn mortal(seed: u64) -> Self {
+        let mut schedule = Schedule::random(seed, seed.is_multiple_of(2));
+        let rng = &mut StdRng::seed_from_u64(!seed);
+        schedule.ttl = rng.random_range(100..1_000);
+        for step in &mut schedule.steps {
+            match step {
+                Step::Pause(ms) if rng.random_bool(0.1) => *ms = rng.random_range(0..2_000),
+                Step::Pause(_) if rng.random_bool(0.02) => *step = Step::Delete,
+                _ => {}
+            }
+        }
+        for fault in &mut schedule.faults {
+            if rng.random_bool(0.05) {
+                *fault = one_of(rng, &[404, 410]);
+            }
+        }
+        schedule
     }
 
     /// Of appends, which nobody restarts, and which may have a `Stream-Seq`.
