@@ -1,6 +1,8 @@
 //! A stream's content type: given by the caller, or unknown until the server says it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use once_cell::race::OnceBox;
 
 use crate::protocol::json::is_json;
 
@@ -8,8 +10,11 @@ use crate::protocol::json::is_json;
 pub(crate) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// The content type of a handle and its producers, who learn it together.
+///
+/// It is set without a lock: a forked child goes on with the handle, and with what its parent's
+/// threads were doing to it at that moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct StreamType(Arc<OnceLock<Known>>);
+pub(crate) struct StreamType(Arc<OnceBox<Known>>);
 
 #[derive(Debug, PartialEq)]
 struct Known {
@@ -26,7 +31,7 @@ impl StreamType {
 
     /// The server said it. The first answer stays: batches are framed by it.
     pub(crate) fn learn(&self, text: &str) {
-        let _ = self.0.set(Known { text: text.to_owned(), is_json: is_json(text) });
+        let _ = self.0.set(Box::new(Known { text: text.to_owned(), is_json: is_json(text) }));
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
