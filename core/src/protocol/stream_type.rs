@@ -42,11 +42,16 @@ impl StreamType {
     pub(crate) fn is_json(&self) -> Option<bool> {
         self.0.get().map(|known| known.is_json)
     }
-}
 
-/// Two handles are alike if they know the same: what they learn later they learn apart.
-impl PartialEq for StreamType {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.get() == other.0.get()
+    /// Learns what another one knows.
+    pub(crate) fn learn_of(&self, other: &StreamType) {
+        if let (None, Some(text)) = (self.text(), other.text()) {
+            self.learn(text);
+        }
+    }
+
+    /// Whether both may be of one stream: neither knows what the other one denies.
+    pub(crate) fn agrees_with(&self, other: &StreamType) -> bool {
+        self.0.get().zip(other.0.get()).is_none_or(|(own, others)| own == others)
     }
 }

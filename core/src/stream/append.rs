@@ -84,11 +84,13 @@ impl DurableStream {
         let shared = &self.shared;
         let own = lock_inherited(&shared.writer, shared.target.generation)?.clone();
         if let Some(own) = own.filter(is_fit) {
+            shared.target.content_type.learn_of(own.content_type());
             return Ok(own);
         }
         let found = Writers::of_process().of(self.target(), shared.number)?;
         let mut own = lock_inherited(&shared.writer, shared.target.generation)?;
         let writer = own.clone().filter(is_fit).unwrap_or_else(|| found.clone());
+        shared.target.content_type.learn_of(writer.content_type());
         let before = own.replace(writer.clone());
         drop(own);
         drop((before, found)); // not under the lock: one may end

@@ -39,6 +39,8 @@ pub(super) struct Writer {
 struct WriterKey {
     url: String,
     headers: HeaderMap,
+    /// As the handle was given it, not as it learned it.
+    given_type: Option<String>,
     content_type: StreamType,
     options: Options,
 }
@@ -49,19 +51,20 @@ impl WriterKey {
         endpoint.functions.is_none().then(|| WriterKey {
             url: endpoint.url.to_string(),
             headers: endpoint.headers.clone(),
+            given_type: target.options.content_type.clone(),
             content_type: target.content_type.clone(),
             options: target.options.clone().without_place(),
         })
     }
 
-    /// Whether a handle with the `other` key may use the writer that has this one. What the type is,
-    /// a handle that was not told leaves to the writer.
-    fn serves(&self, other: &WriterKey) -> bool {
-        let is_fit = other.content_type.text().is_none() || self.content_type == other.content_type;
-        is_fit
-            && self.url == other.url
+    /// Whether handles with these keys share a writer. Those that were given no type learn it from
+    /// the server, each in its time, and that takes no writer from them.
+    fn is_alike(&self, other: &WriterKey) -> bool {
+        self.url == other.url
             && self.headers == other.headers
+            && self.given_type == other.given_type
             && self.options == other.options
+            && self.content_type.agrees_with(&other.content_type)
     }
 }
 
@@ -100,6 +103,11 @@ impl Writer {
         let last =
             message.map_or(CloseWith::Unidentified, |message| CloseWith::Message(message.to_vec()));
         close_by(by, &self.engine, last)
+    }
+
+    /// The type of its stream, as far as it is known.
+    pub(super) fn content_type(&self) -> &StreamType {
+        &self.engine.config.content_type
     }
 
     /// Waits until there is room for the write that last found none.
@@ -163,11 +171,10 @@ impl Writers {
     pub(super) fn of(&self, target: &Target, handle: u64) -> Result<Arc<Writer>> {
         let mut kept = lock(&self.kept);
         let key = WriterKey::of(target);
-        let serves = |writer: &Arc<Writer>| match (&writer.key, &key) {
-            (Some(own), Some(key)) => own.serves(key),
-            _ => false,
+        let is_known = |writer: &Arc<Writer>| {
+            writer.key.as_ref().zip(key.as_ref()).is_some_and(|(one, other)| one.is_alike(other))
         };
-        let known = kept.iter().position(serves);
+        let known = kept.iter().position(is_known);
         let known = known.and_then(|n| kept.remove(n));
         let is_fit = |known: &Arc<Writer>| known.engine.takes_writes() && known.is_open_to(handle);
         let (writer, unfit) = match known {
@@ -200,5 +207,36 @@ impl Writers {
         *kept = others;
         drop(kept);
         drop::<VecDeque<_>>(its); // not under the lock: dropping them ends them
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::handle::DurableStream;
+
+    fn handle(options: Options) -> DurableStream {
+        DurableStream::connect(options.url("http://127.0.0.1:1/learns")).unwrap()
+    }
+
+    /// Many handles live for one append each, and the server remembers every identity.
+    #[test]
+    fn handles_without_a_type_share_a_writer_whatever_each_has_learned() {
+        let first = handle(Options::new());
+        let writer = first.writer().unwrap();
+        let early = handle(Options::new());
+        assert!(Arc::ptr_eq(&writer, &early.writer().unwrap()));
+        first.target().content_type.learn("application/json");
+        let late = handle(Options::new());
+        assert!(Arc::ptr_eq(&writer, &late.writer().unwrap()));
+        assert!(Arc::ptr_eq(&writer, &early.writer().unwrap()));
+        assert!(late.is_json() && early.is_json(), "and learn from each other");
+        for other in ["text/plain", "application/json"] {
+            let given = handle(Options::new().content_type(other));
+            assert!(!Arc::ptr_eq(&writer, &given.writer().unwrap()), "{other} was given");
+        }
+        let learned = handle(Options::new());
+        learned.target().content_type.learn("text/plain");
+        assert!(!Arc::ptr_eq(&writer, &learned.writer().unwrap()), "it knows another type");
     }
 }
