@@ -181,9 +181,6 @@ impl Writers {
             Some(known) if is_fit(&known) => {
                 // The stream of the next writer then holds the messages of this one.
                 drop(target.take_tail());
-                if let Some(content_type) = known.engine.config.content_type.text() {
-                    target.content_type.learn(content_type);
-                }
                 (known, None)
             }
             // A handle that had the old writer appends in the order of its calls.
