@@ -80,8 +80,8 @@ impl IdempotentProducer {
     /// `options` say.
     pub fn append_with(&self, message: impl AsRef<[u8]>, options: WriteOptions) -> Result<Receipt> {
         let message = message.as_ref();
-        self.engine.check_message(message)?;
-        self.receipt(self.engine.accept_with(&[message], 0, options))
+        let unchecked = self.engine.check_message(message)?;
+        self.receipt(self.engine.accept_message(message, unchecked, options))
     }
 
     fn receipt(&self, accepted: Result<u64>) -> Result<Receipt> {
@@ -169,8 +169,8 @@ impl IdempotentProducer {
     /// If the flush fails, the stream is not ended, and close may be called again. Repeats
     /// return the first result.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
-        let checked = message.map_or(Ok(()), |message| self.engine.check_message(message));
-        if let Err(error) = checked.and_then(|()| self.engine.check_fork()) {
+        let checked = message.map_or(Ok(None), |message| self.engine.check_message(message));
+        if let Err(error) = checked.and_then(|_| self.engine.check_fork()) {
             return Pending::ready(Err(error));
         }
         close(&self.engine, CloseWith::of(message))

@@ -83,18 +83,18 @@ impl Writer {
     /// Appends a message, with a `Stream-Seq` if there is one.
     pub(super) fn append(&self, message: &[u8], seq: Option<&str>) -> Result<Pending<Outcome>> {
         check_seq(seq)?;
-        self.engine.check_message(message)?;
+        let unchecked = self.engine.check_message(message)?;
         if let Some(end) = self.engine.closes().result.clone() {
             return Err(is_closed(&self.engine, end));
         }
-        self.engine.accept_awaited(message, seq)
+        self.engine.accept_awaited(message, unchecked, seq)
     }
 
     /// Ends the stream for a handle, by its number: without a message the request carries no
     /// identity.
     pub(super) fn close(&self, message: Option<&[u8]>, by: u64) -> Pending<CloseResult> {
         let checked = match message {
-            Some(message) => self.engine.check_message(message),
+            Some(message) => self.engine.check_message(message).map(drop),
             None => self.engine.check_fork(),
         };
         if let Err(error) = checked {

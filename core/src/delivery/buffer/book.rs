@@ -91,6 +91,8 @@ pub(crate) struct Book {
     last_error: Option<Error>,
     /// Whether the stream is known to exist, where the task asks that first.
     is_opened: bool,
+    /// Whether the stream was found to hold JSON after writes had been accepted without that.
+    learned_json: bool,
     /// The size of the write that last found no room.
     wanted: usize,
     /// How many threads sleep until there is room.
@@ -118,6 +120,7 @@ impl Book {
             budget,
             last_error: None,
             is_opened,
+            learned_json: false,
             wanted: 0,
             blocked: 0,
             ready: Vec::new(),
@@ -414,11 +417,17 @@ impl Book {
     /// each with the reason.
     #[must_use = "they are to be settled"]
     pub(crate) fn frame_as(&mut self, json: bool) -> Vec<(Queued, String)> {
+        self.learned_json = json;
         let before = self.queue.sealed();
         let wrong = self.queue.frame_as(json);
         let parts = self.queue.sealed() + wrong.len() - before;
         self.reserve_anyway(parts as u64 * BATCH_OVERHEAD);
         wrong
+    }
+
+    /// Whether the stream was found to hold JSON after writes had been accepted without that.
+    pub(crate) fn learned_json(&self) -> bool {
+        self.learned_json
     }
 
     /// Counts every batch accepted before `then` as accepted then, once.

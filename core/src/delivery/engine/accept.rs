@@ -16,6 +16,10 @@ use crate::runtime::threads::on_own_thread;
 
 /// The longest `Stream-Seq`, as long as the longest producer id.
 const MAX_STREAM_SEQ: usize = 256;
+
+/// A message that has still to be checked, since its stream's type is not known yet.
+pub(crate) type Unchecked<'a> = Option<&'a [u8]>;
+
 /// How a write is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WriteOptions {
@@ -38,16 +42,21 @@ pub(crate) const PROCESS_FULL: &str =
 
 impl Engine {
     /// Refuses a message that no server would take: an empty one, or one that is no JSON value on a
-    /// JSON stream. While the stream's type is unknown that shows later.
-    pub(crate) fn check_message(&self, message: &[u8]) -> Result<()> {
+    /// JSON stream. While the stream's type is unknown that shows later: the message comes back, to
+    /// be accepted as an unchecked one.
+    pub(crate) fn check_message<'a>(&self, message: &'a [u8]) -> Result<Unchecked<'a>> {
         self.check_fork()?;
         if message.is_empty() {
             return Err(self.refuse_value("the message is empty".to_owned()));
         }
-        if self.config.content_type.is_json() == Some(true) {
-            json::check(message).map_err(|wrong| self.refuse_value(unfit(&wrong)))?;
+        match self.config.content_type.is_json() {
+            None => Ok(Some(message)),
+            Some(false) => Ok(None),
+            Some(true) => match json::check(message) {
+                Ok(()) => Ok(None),
+                Err(wrong) => Err(self.refuse_value(unfit(&wrong))),
+            },
         }
-        Ok(())
     }
 
     #[cold]
@@ -56,15 +65,26 @@ impl Engine {
         invalid(Reason::InvalidValue, text).with_url(&self.endpoint.shown)
     }
 
-    /// Accepts one write of a holder, given in parts, or says why not.
+    /// Accepts one write of a holder, given in parts that make up what the stream takes, or says why
+    /// not.
     pub(crate) fn accept_with(
         &self,
         parts: &[&[u8]],
         holder: u32,
         options: WriteOptions,
     ) -> Result<u64> {
-        let tag = Tag { number: options.tag, holder };
-        if options.block { self.accept_blocking(parts, tag) } else { self.accept_now(parts, tag) }
+        self.accept_any(parts, None, Tag { number: options.tag, holder }, options.block)
+    }
+
+    /// Accepts one message that was checked as far as the stream's type was known.
+    pub(crate) fn accept_message(
+        &self,
+        message: &[u8],
+        unchecked: Unchecked<'_>,
+        options: WriteOptions,
+    ) -> Result<u64> {
+        let tag = Tag { number: options.tag, holder: 0 };
+        self.accept_any(&[message], unchecked, tag, options.block)
     }
 
     #[cfg(test)]
@@ -72,10 +92,24 @@ impl Engine {
         self.accept_with(parts, 0, WriteOptions::default())
     }
 
-    fn accept_now(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
+    fn accept_any(
+        &self,
+        parts: &[&[u8]],
+        unchecked: Unchecked<'_>,
+        tag: Tag,
+        block: bool,
+    ) -> Result<u64> {
+        match block {
+            true => self.accept_blocking(parts, unchecked, tag),
+            false => self.accept_now(parts, unchecked, tag),
+        }
+    }
+
+    fn accept_now(&self, parts: &[&[u8]], unchecked: Unchecked<'_>, tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut book = self.book();
         self.check_open(&mut book)?;
+        self.check_late(&mut book, unchecked)?;
         self.reserve(&mut book, size + tag.cost())?;
         Ok(self.put(book, parts, size, tag))
     }
@@ -84,6 +118,7 @@ impl Engine {
     pub(crate) fn accept_awaited(
         &self,
         message: &[u8],
+        unchecked: Unchecked<'_>,
         seq: Option<&str>,
     ) -> Result<Pending<Outcome>> {
         let extra = seq.map_or(0, str::len);
@@ -91,6 +126,7 @@ impl Engine {
         let (completer, waiting) = pending();
         let mut book = self.book();
         self.check_open(&mut book)?;
+        self.check_late(&mut book, unchecked)?;
         self.reserve(&mut book, size + extra)?;
         match seq {
             None => {
@@ -107,12 +143,13 @@ impl Engine {
     }
 
     /// Accepts one write, and waits up to `max_block_ms` for room.
-    fn accept_blocking(&self, parts: &[&[u8]], tag: Tag) -> Result<u64> {
+    fn accept_blocking(&self, parts: &[&[u8]], unchecked: Unchecked<'_>, tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut deadline = None; // only a caller that waits reads the clock
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
+            self.check_late(&mut book, unchecked)?;
             if book.reserve(size + tag.cost()).is_ok() {
                 return Ok(self.put(book, parts, size, tag));
             }
@@ -132,6 +169,16 @@ impl Engine {
         }
         self.reserve(&mut book, size + tag.cost())?;
         Ok(self.put(book, parts, size, tag))
+    }
+
+    /// Refuses a message that is no JSON, where the type came to be known behind its check: what waits
+    /// was checked then.
+    fn check_late(&self, book: &mut Book, unchecked: Unchecked<'_>) -> Result<()> {
+        let Some(message) = unchecked.filter(|_| book.learned_json()) else { return Ok(()) };
+        json::check(message).map_err(|wrong| {
+            book.count_invalid();
+            not_json(&wrong).with_url(&self.endpoint.shown)
+        })
     }
 
     /// Refuses a write that can never fit, with the `extra` bytes of its tag or `Stream-Seq`.
@@ -217,6 +264,11 @@ impl Engine {
         let mut book = self.book();
         if let Some(error) = book.lifecycle.error() {
             return Err(error.clone());
+        }
+        if book.learned_json() {
+            // Its check may have been before the type was known.
+            json::check(message)
+                .map_err(|wrong| not_json(&wrong).with_url(&self.endpoint.shown))?;
         }
         let id = book.accept_last(message);
         drop(book);

@@ -84,7 +84,7 @@ async fn what_somebody_waits_for_is_not_held() {
     assert_eq!(engine.stats().requests, NEXT);
 
     let engine = one_under_way().await;
-    let _waits = engine.accept_awaited(b"3", None).unwrap();
+    let _waits = engine.accept_awaited(b"3", None, None).unwrap();
     settle_down().await;
     assert_eq!(engine.stats().requests, NEXT);
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Method;
 
+use crate::delivery::closing::{CloseWith, close};
+use crate::delivery::engine::accept::WriteOptions;
 use crate::delivery::tests::*;
 
 /// A producer that does not know its stream's type.
@@ -100,11 +102,11 @@ async fn without_an_identity_the_question_is_repeated_as_often_as_a_write() {
     let mut config = Config { identified: false, awaited: true, ..config };
     config.retries.max_retries = 2;
     let engine = Engine::start_on(runtime(&server), endpoint, config, None, None);
-    let waiting = engine.accept_awaited(b"1", None).unwrap();
+    let waiting = engine.accept_awaited(b"1", None, None).unwrap();
     let outcome = waiting.await.unwrap();
     assert_eq!((outcome.status, outcome.error.unwrap().definite()), (Status::Rejected, true));
     lock(&server.model).down = false;
-    assert!(engine.accept_awaited(b"2", None).unwrap().await.unwrap().is_delivered());
+    assert!(engine.accept_awaited(b"2", None, None).unwrap().await.unwrap().is_delivered());
 }
 
 /// A producer whose stream lives for so long without a write.
@@ -233,4 +235,38 @@ async fn what_a_stream_that_is_gone_may_have_had_stays_in_doubt() {
     assert_eq!(outcome(&engine, 2).await.status, Status::DeliveryUnknown);
     assert!(outcome(&engine, 3).await.is_delivered());
     assert_eq!(server.stored(), ["3"]);
+}
+
+/// A message whose check came before the type was known, and which is accepted behind that.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_json_is_refused_though_its_check_knew_no_type() {
+    let server = Scripted::default();
+    let engine = open_untyped(&server, Options::new());
+    let (good, bad) = (engine.check_message(b"2").unwrap(), engine.check_message(b"3,4").unwrap());
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    let options = WriteOptions::default();
+    let error = engine.accept_message(b"3,4", bad, options).unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::InvalidValue));
+    assert!(engine.accept_awaited(b"3,4", bad, None).is_err());
+    assert!(engine.accept_message(b"3,4", bad, WriteOptions::BLOCKING).is_err());
+    engine.accept_message(b"2", good, options).unwrap();
+    let report = engine.flush().await.unwrap();
+    assert_eq!((report.delivered, report.refused), (1, 3));
+    assert_eq!(server.stored(), numbers(1..=2));
+}
+
+/// The last message is accepted behind the flush of a close, which asks for the type.
+#[tokio::test(start_paused = true)]
+async fn a_last_message_that_is_no_json_ends_nothing() {
+    let server = Scripted::default();
+    let engine = open_untyped(&server, Options::new());
+    write(&engine, 1..=1);
+    engine.check_message(b"2,3").unwrap();
+    let error = close(&engine, CloseWith::Message(b"2,3".into())).await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::InvalidValue));
+    assert_eq!(server.stored(), numbers(1..=1));
+    assert!(!lock(&server.model).closed);
+    close(&engine, CloseWith::Message(b"2".into())).await.unwrap();
+    assert_eq!(server.stored(), numbers(1..=2));
 }

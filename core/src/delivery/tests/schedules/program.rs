@@ -177,7 +177,8 @@ impl<'a> Program<'a> {
         let options = WriteOptions { tag: tag_of(id), block: false };
         let bytes = self.bytes(&text);
         let checked = self.engine.check_message(&bytes);
-        let accepted = checked.and_then(|()| self.engine.accept_with(&[&bytes], 0, options));
+        let accept = |unchecked| self.engine.accept_message(&bytes, unchecked, options);
+        let accepted = checked.and_then(accept);
         let Ok(accepted) = accepted else { return Ok(()) };
         self.next += 1;
         self.writes.push(Write { text, tag: options.tag });
@@ -187,7 +188,7 @@ impl<'a> Program<'a> {
     fn write_in_order(&mut self) {
         let text = self.next.to_string();
         let seq = format!("{:06}", self.next);
-        if self.engine.accept_awaited(&self.bytes(&text), Some(&seq)).is_ok() {
+        if self.engine.accept_awaited(&self.bytes(&text), None, Some(&seq)).is_ok() {
             self.next += 1;
             self.writes.push(Write { text, tag: 0 });
         }
