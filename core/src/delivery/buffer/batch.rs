@@ -109,6 +109,11 @@ impl Builder {
         self.body.len()
     }
 
+    /// As many bytes as it has, or would have, framed as JSON.
+    pub(crate) fn framed_bytes(&self) -> usize {
+        self.body.len() + if self.json { 0 } else { self.groups.len() }
+    }
+
     pub(crate) fn items(&self) -> u64 {
         self.writes
     }

@@ -189,7 +189,7 @@ impl Book {
     pub(crate) fn accept(&mut self, parts: &[&[u8]], size: usize, tag: Tag) -> (u64, bool) {
         let id = self.put(parts, size);
         self.queue.tag(tag);
-        let is_full = self.queue.open_bytes() >= self.bounds.batch_bytes
+        let is_full = self.open_bytes() >= self.bounds.batch_bytes
             || self.queue.open_items() >= self.bounds.batch_items;
         if is_full {
             self.seal();
@@ -234,7 +234,7 @@ impl Book {
 
     /// Copies a write into the open batch, whose predecessor is sealed if it does not fit.
     fn put(&mut self, parts: &[&[u8]], size: usize) -> u64 {
-        if self.queue.open_bytes() + size + 2 > self.bounds.batch_bytes {
+        if self.open_bytes() + size + 2 > self.bounds.batch_bytes {
             self.seal();
         }
         let id = self.next_id;
@@ -243,6 +243,15 @@ impl Book {
         self.stats.accepted += 1;
         self.stats.pending += 1;
         id
+    }
+
+    /// The bytes of the open batch, of which there may be so many. A replay counts them in one way
+    /// whatever the stream holds: when its type comes to be known is by chance.
+    fn open_bytes(&self) -> usize {
+        match self.bounds.is_replay {
+            true => self.queue.open_framed_bytes(),
+            false => self.queue.open_bytes(),
+        }
     }
 
     /// Moves the open batch to the queue.

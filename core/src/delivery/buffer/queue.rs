@@ -223,6 +223,11 @@ impl Queue {
         self.open.bytes()
     }
 
+    /// As many bytes as the open batch would have as JSON.
+    pub(super) fn open_framed_bytes(&self) -> usize {
+        self.open.framed_bytes()
+    }
+
     /// The first write of the open batch, if it has one.
     pub(super) fn first_open_id(&self) -> Option<u64> {
         (!self.open.is_empty()).then(|| self.open.first_id())

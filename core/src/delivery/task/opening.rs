@@ -111,6 +111,9 @@ impl Task {
         self.opening = Opening::Nothing;
         let config = &self.engine.config;
         let wrong = self.engine.book().frame_as(config.content_type.is_json() == Some(true));
+        if !wrong.is_empty() {
+            self.leave_replay(); // another run may know the type earlier, and accept none of these
+        }
         for (queued, why) in wrong {
             let error = not_json(&why).with_url(&self.engine.endpoint.shown);
             let (status, reason) = (Status::Rejected, Reason::InvalidValue);

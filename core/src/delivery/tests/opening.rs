@@ -270,3 +270,47 @@ async fn a_last_message_that_is_no_json_ends_nothing() {
     close(&engine, CloseWith::Message(b"2".into())).await.unwrap();
     assert_eq!(server.stored(), numbers(1..=2));
 }
+
+/// When the type comes to be known is by chance, and no batch is cut by chance in a replay.
+#[tokio::test(start_paused = true)]
+async fn a_replay_cuts_its_batches_alike_whenever_the_type_is_known() {
+    let server = text();
+    let words: Vec<_> = (10..20).map(|n| n.to_string()).collect();
+    for knows_early in [true, false] {
+        let options = Options::new().epoch(7u64).max_batch_bytes(11u64);
+        let engine = open_untyped(&server, options);
+        for word in &words {
+            engine.accept(&[format!("{word} ").as_bytes()]).unwrap();
+            if knows_early {
+                sleep(5).await;
+            }
+        }
+        engine.flush().await.unwrap();
+        engine.stop_now();
+        engine.ended().await;
+    }
+    assert_eq!(server.stored(), words);
+}
+
+/// What a run rejects only because it did not know the type yet is accepted by no other run.
+#[tokio::test(start_paused = true)]
+async fn what_a_replay_finds_to_be_no_json_ends_its_session() {
+    let server = Scripted::default();
+    let options = || Options::new().epoch(7u64);
+    let engine = open_untyped(&server, options());
+    for message in ["1", "2,3", "4"] {
+        engine.accept(&[message.as_bytes()]).unwrap();
+    }
+    assert!(engine.flush().await.is_err());
+    engine.stop_now();
+    engine.ended().await;
+    assert_eq!(server.stored(), ["1", "4"]);
+    let again = open(&server, options());
+    again.accept(&[b"1"]).unwrap();
+    again.accept(&[b"4"]).unwrap();
+    let first = again.flush().await;
+    let next = again.accept(&[b"5"]);
+    drop(again.flush().await);
+    let is_fenced = next.is_err_and(|error| error.kind() == ErrorKind::StaleEpoch);
+    assert!(first.is_err() && is_fenced, "5 took the sequence number of 4: {:?}", server.stored());
+}
