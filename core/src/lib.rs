@@ -61,6 +61,7 @@ pub use delivery::buffer::lifecycle::Lifecycle;
 pub use delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 pub use delivery::engine::accept::WriteOptions;
 pub use delivery::handle::{Producer, Receipts, Snapshot};
+pub use delivery::permit::Permit;
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
 pub use options::headers::{HeaderAnswer, HeaderFn};
 pub use options::{OPTIONS, OptionKind, OptionSpec, Options, Scope};

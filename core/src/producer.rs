@@ -8,8 +8,9 @@ use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::{WriteOptions, unserialisable};
-use crate::delivery::handle::{HasEngine, Producer, Snapshot};
+use crate::delivery::handle::{Producer, Snapshot};
 use crate::delivery::open::writers_of;
+use crate::delivery::permit::{HasEngine, Permit};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
@@ -121,13 +122,6 @@ impl IdempotentProducer {
         self.receipt(self.engine.accept_with(&[text], 0, WriteOptions::default()))
     }
 
-    /// Whether the caller need not wait before a write of so many bytes; if it has to, `ready`
-    /// does. For the bindings that wait for room themselves.
-    #[doc(hidden)]
-    pub fn finds_room(&self, size: usize) -> bool {
-        self.engine.finds_room(size)
-    }
-
     /// Waits for the outcome of an accepted write.
     ///
     /// # Errors
@@ -199,6 +193,12 @@ impl IdempotentProducer {
         self.engine.snapshot()
     }
 
+    /// Whether there is room for a write of so many bytes. For the bindings.
+    #[doc(hidden)]
+    pub fn finds_room(&self, size: usize) -> bool {
+        self.try_reserve(size).is_some()
+    }
+
     /// Counters and gauges, in one consistent snapshot.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
@@ -212,6 +212,28 @@ impl IdempotentProducer {
     /// The stream's URL, without user info and query.
     pub fn url(&self) -> &str {
         self.engine.url()
+    }
+}
+
+impl Permit<'_, IdempotentProducer> {
+    /// Accepts one message as [`append`](IdempotentProducer::append) does, into the room that was
+    /// reserved.
+    pub fn submit(self, message: impl AsRef<[u8]>) -> Result<Receipt> {
+        let message = message.as_ref();
+        self.producer.engine.check_message(message)?;
+        self.put(message)
+    }
+
+    /// Accepts one JSON value from a serialiser of a binding; the text is not checked again.
+    #[doc(hidden)]
+    pub fn submit_serialised(self, text: &[u8]) -> Result<Receipt> {
+        debug_assert!(json::check_syntax(text).is_ok(), "a serialiser writes JSON");
+        self.put(text)
+    }
+
+    fn put(mut self, message: &[u8]) -> Result<Receipt> {
+        let accepted = self.accept(&[message], 0);
+        self.producer.receipt(accepted)
     }
 }
 

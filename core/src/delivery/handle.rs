@@ -2,18 +2,15 @@
 //! its receipts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::delivery::buffer::lifecycle::Lifecycle;
 use crate::delivery::engine::Engine;
-use crate::error::Error;
+use crate::delivery::permit::{HasEngine, Permit};
+use crate::error::{Error, Result};
 use crate::outcome::{FlushReport, Outcome};
 use crate::runtime::pending::Pending;
 use crate::stats::Stats;
-
-/// A producer of this crate.
-pub(crate) trait HasEngine {
-    fn engine(&self) -> &Arc<Engine>;
-}
 
 /// What [`IdempotentProducer`] and [`StateProducer`] have in common, for code that takes either.
 ///
@@ -50,6 +47,40 @@ pub trait Producer: HasEngine + Send + Sync {
     /// The error that the producer ended with, if it has.
     fn ready(&self) -> Pending<()> {
         self.engine().ready()
+    }
+
+    /// Reserves room in the buffer for one write: a message, an entity's JSON or a key of so many
+    /// bytes. Waits while there is none; a write that will be refused whatever room there is waits for
+    /// none. Dropping the future gives it up.
+    ///
+    /// # Errors
+    /// Those of [`ready`](Self::ready).
+    fn reserve(&self, size: usize) -> impl Future<Output = Result<Permit<'_, Self>>> + Send
+    where
+        Self: Sized,
+    {
+        async move {
+            loop {
+                match self.try_reserve(size) {
+                    Some(permit) => return Ok(permit),
+                    None => self.ready().await?,
+                }
+            }
+        }
+    }
+
+    /// Reserves room as [`reserve`](Self::reserve) does, if there is any now; else
+    /// [`ready`](Self::ready) waits for it.
+    fn try_reserve(&self, size: usize) -> Option<Permit<'_, Self>>
+    where
+        Self: Sized,
+    {
+        self.permit(size)
+    }
+
+    /// How long a write that blocks waits for room, as the option `max_block_ms` says.
+    fn max_block(&self) -> Duration {
+        self.engine().config.max_block
     }
 
     /// Takes no more writes, delivers the accepted ones and ends by itself; for all holders.

@@ -6,6 +6,7 @@
 //
 //   handle open                what a producer shows; how it starts, restarts, who comes first
 //   task closing               its owner, one loop over session and wire; the end of the stream
+//   permit                     room for a write, reserved before it
 //   engine                     the half that handles and task share: accept, settle
 //   callbacks decide config    reports to the host; what an answer means, pure; settings
 //   buffer                     what is accepted and what became of it
@@ -18,6 +19,7 @@ pub(crate) mod decide;
 pub(crate) mod engine;
 pub(crate) mod handle;
 pub(crate) mod open;
+pub(crate) mod permit;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::WriteOptions;
-use crate::delivery::handle::{HasEngine, Producer, Snapshot};
+use crate::delivery::handle::{Producer, Snapshot};
+use crate::delivery::permit::{HasEngine, Permit};
 use crate::error::{self, Error, ErrorKind, Issue, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
@@ -104,7 +105,7 @@ impl StateProducer {
         value: &[u8],
         options: WriteOptions,
     ) -> Result<Receipt> {
-        self.write(self.try_upsert(collection, value, options))
+        self.write(self.try_upsert(collection, value, self.accepting(options)))
     }
 
     /// Publishes that an entity is gone. Returns at once, with a rejected receipt where `upsert`
@@ -126,7 +127,7 @@ impl StateProducer {
         key: &str,
         options: WriteOptions,
     ) -> Result<Receipt> {
-        self.write(self.try_delete(collection, key, options))
+        self.write(self.try_delete(collection, key, self.accepting(options)))
     }
 
     /// Turns away a value that a validator outside the core refused: receipt, error and accounting
@@ -166,7 +167,17 @@ impl StateProducer {
         Ok(receipt)
     }
 
-    fn try_upsert(&self, name: &str, value: &[u8], options: WriteOptions) -> Result<u64> {
+    /// Accepts an event as `options` say.
+    fn accepting(&self, options: WriteOptions) -> impl FnOnce(&[&[u8]]) -> Result<u64> {
+        move |parts| self.engine().accept_with(parts, self.holder, options)
+    }
+
+    fn try_upsert(
+        &self,
+        name: &str,
+        value: &[u8],
+        accept: impl FnOnce(&[&[u8]]) -> Result<u64>,
+    ) -> Result<u64> {
         self.check_held()?;
         let collection = self.collection(name)?;
         let refuse = |reason, key: Option<&str>, text: String| {
@@ -206,10 +217,15 @@ impl StateProducer {
             value.trim_ascii(),
             b",\"headers\":{\"operation\":\"upsert\"}}",
         ];
-        self.engine().accept_with(&parts, self.holder, options)
+        accept(&parts)
     }
 
-    fn try_delete(&self, name: &str, key: &str, options: WriteOptions) -> Result<u64> {
+    fn try_delete(
+        &self,
+        name: &str,
+        key: &str,
+        accept: impl FnOnce(&[&[u8]]) -> Result<u64>,
+    ) -> Result<u64> {
         self.check_held()?;
         let collection = self.collection(name)?;
         if key.is_empty() {
@@ -223,7 +239,7 @@ impl StateProducer {
             quoted.as_bytes(),
             b",\"headers\":{\"operation\":\"delete\"}}",
         ];
-        self.engine().accept_with(&parts, self.holder, options)
+        accept(&parts)
     }
 
     fn collection(&self, name: &str) -> Result<&Compiled> {
@@ -342,13 +358,6 @@ impl StateProducer {
         self.engine().ready()
     }
 
-    /// Whether the caller need not wait before a write of so many bytes; if it has to, `ready`
-    /// does. For the bindings that wait for room themselves.
-    #[doc(hidden)]
-    pub fn finds_room(&self, size: usize) -> bool {
-        self.is_released() || self.engine().finds_room(size)
-    }
-
     /// A value kept with the producer: that of the first holder that asked. For a binding whose
     /// callables, such as the first holder's header functions, need an owner while they are called.
     #[doc(hidden)]
@@ -359,6 +368,12 @@ impl StateProducer {
     /// The producer's state.
     pub fn snapshot(&self) -> Snapshot {
         self.engine().snapshot()
+    }
+
+    /// Whether there is room for a write of so many bytes. For the bindings.
+    #[doc(hidden)]
+    pub fn finds_room(&self, size: usize) -> bool {
+        self.try_reserve(size).is_some()
     }
 
     /// Counters and gauges, in one consistent snapshot.
@@ -382,9 +397,34 @@ impl StateProducer {
     }
 }
 
+impl Permit<'_, StateProducer> {
+    /// Publishes an entity's whole new state as [`upsert_json`](StateProducer::upsert_json) does, into
+    /// the room that was reserved.
+    pub fn upsert_json(mut self, collection: &str, value: &[u8]) -> Result<Receipt> {
+        let state = self.producer;
+        state.write(state.try_upsert(collection, value, |parts| self.accept(parts, state.holder)))
+    }
+
+    /// Publishes that an entity is gone as [`delete`](StateProducer::delete) does, into the room that
+    /// was reserved.
+    pub fn delete(mut self, collection: &str, key: &str) -> Result<Receipt> {
+        let state = self.producer;
+        state.write(state.try_delete(collection, key, |parts| self.accept(parts, state.holder)))
+    }
+}
+
 impl HasEngine for StateProducer {
     fn engine(&self) -> &Arc<Engine> {
         &self.entry.engine
+    }
+
+    /// An event holds its value and once more its key, which is a part of it.
+    fn permit(&self, size: usize) -> Option<Permit<'_, Self>> {
+        if self.is_released() {
+            return Some(Permit::of_nothing(self));
+        }
+        let most = size.saturating_mul(2).saturating_add(self.schema.around_an_event());
+        Permit::of(self, size, most)
     }
 }
 

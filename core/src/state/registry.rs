@@ -19,6 +19,10 @@ use crate::transport::endpoint::Endpoint;
 /// The content type of every stream of entity state (STATE-PROTOCOL.md 3).
 const CONTENT_TYPE: &str = "application/json";
 
+/// At least the bytes of an event behind its collection's prefix that are neither value nor key: the
+/// words `value`, `headers` and the operation, and the digits that a number as a key may get.
+const AROUND: usize = 128;
+
 static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 
 /// An open state producer, shared by its holders.
@@ -51,16 +55,23 @@ pub(super) struct Opened {
 pub(crate) struct Schema {
     source: StreamSchema,
     collections: HashMap<String, Compiled>,
+    longest_prefix: usize,
 }
 
 impl Schema {
     fn compile(source: StreamSchema) -> Result<Self> {
-        let compiled = source.compile()?;
-        Ok(Schema { source, collections: compiled })
+        let collections = source.compile()?;
+        let longest_prefix = collections.values().map(|own| own.prefix.len()).max().unwrap_or(0);
+        Ok(Schema { source, collections, longest_prefix })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Compiled> {
         self.collections.get(name)
+    }
+
+    /// The most bytes that an event has beside its value and key.
+    pub(super) fn around_an_event(&self) -> usize {
+        AROUND + self.longest_prefix
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {

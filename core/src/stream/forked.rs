@@ -36,7 +36,7 @@ fn it_touches_no_lock_of_its_parents_writer() {
     let held = (writer.engine().closes(), writer.engine().book());
     let progress = sink.hold();
     let said = in_child(|| {
-        assert!(writer.engine().finds_room(1));
+        assert_eq!(writer.engine().hold(1, 1), Some(0));
         assert!(sink.start_send(b"z"));
         sink.refuse("it is none");
         assert_eq!(sink.state(), SinkState::Failed);

@@ -88,6 +88,8 @@ pub(crate) struct Book {
     /// The bytes that its writes hold, overhead included.
     reserved: Reserved,
     budget: Arc<Budget>,
+    /// How many writes room is held for that were not made yet.
+    held: u64,
     last_error: Option<Error>,
     /// Whether the stream is known to exist, where the task asks that first.
     is_opened: bool,
@@ -118,6 +120,7 @@ impl Book {
             stats: Stats::default(),
             reserved: Reserved::new(bounds.batch_bytes as u64),
             budget,
+            held: 0,
             last_error: None,
             is_opened,
             learned_json: false,
@@ -134,7 +137,8 @@ impl Book {
     }
 
     fn fits_cost(&self, cost: u64) -> Result<(), Reason> {
-        if self.bounds.buffer_items > 0 && self.stats.pending >= self.bounds.buffer_items {
+        let items = self.bounds.buffer_items;
+        if items > 0 && self.stats.pending + self.held >= items {
             return Err(Reason::BufferCountExceeded);
         }
         if self.reserved.bytes() + cost > self.bounds.buffer_bytes {
@@ -162,10 +166,39 @@ impl Book {
         self.fits_cost(cost).is_ok() && self.reserved.could_add(cost, &self.budget)
     }
 
-    /// Whether the caller need not wait before a write of so many bytes: it finds room, or is
-    /// refused whatever room there is.
-    pub(crate) fn needs_no_wait(&self, size: usize) -> bool {
-        self.lifecycle.check_alive().is_err() || self.has_room(size)
+    /// Reserves room for a write that is made later, of so many bytes or less: the bytes that are
+    /// held for it, 0 if it will be refused whatever room there is. `None` if there is no room now.
+    pub(crate) fn hold(&mut self, size: usize) -> Option<u64> {
+        if self.lifecycle.check_alive().is_err() {
+            return Some(0);
+        }
+        let cost = (size as u64 + OVERHEAD).min(self.bounds.buffer_bytes);
+        if self.fits_cost(cost).is_err() || !self.reserved.add(cost, &self.budget) {
+            return None;
+        }
+        if size >= self.wanted {
+            self.wanted = 0;
+        }
+        self.held += 1;
+        Some(cost)
+    }
+
+    /// Reserves the room of a write out of what is held for it, and gives the rest back.
+    pub(crate) fn redeem(&mut self, held: u64, size: usize) -> Result<(), Reason> {
+        match held.checked_sub(size as u64 + OVERHEAD) {
+            Some(rest) => self.release_held(rest),
+            None => {
+                self.release_held(held);
+                self.reserve(size)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what is held for a write, or is left of it.
+    pub(crate) fn release_held(&mut self, bytes: u64) {
+        self.held -= 1;
+        self.release(bytes);
     }
 
     /// A write found no room, and its writer may wait for it.

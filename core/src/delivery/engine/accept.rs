@@ -1,6 +1,7 @@
 //! Accepting: room is reserved, the write copied into the open batch, and the task woken if the
 //! write is worth it. All under one short lock.
 
+use std::mem;
 use std::sync::{Arc, MutexGuard};
 
 use crate::delivery::buffer::batch::{OVERHEAD, Tag};
@@ -193,14 +194,19 @@ impl Engine {
     fn measure(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.check_fork()?;
         let size = parts.iter().map(|part| part.len()).sum();
-        let room = self.config.max_buffer_bytes.saturating_sub(OVERHEAD + extra as u64);
-        let largest = self.config.max_write_bytes.min(room as usize);
+        let largest = self.largest(extra);
         if size > largest {
             let text = format!("a write of {size} bytes is larger than the {largest} allowed");
             let error = Error::new(ErrorKind::TooLarge, text);
             return Err(self.refuse(&mut self.book(), error, Reason::TooLarge));
         }
         Ok(size)
+    }
+
+    /// The size of the largest write, beside the `extra` bytes of its tag or `Stream-Seq`.
+    fn largest(&self, extra: usize) -> usize {
+        let room = self.config.max_buffer_bytes.saturating_sub(OVERHEAD + extra as u64);
+        self.config.max_write_bytes.min(room as usize)
     }
 
     fn check_open(&self, book: &mut Book) -> Result<()> {
@@ -211,7 +217,11 @@ impl Engine {
     }
 
     fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
-        let Err(reason) = book.reserve(size) else { return Ok(()) };
+        book.reserve(size).map_err(|reason| self.no_room(book, size, reason))
+    }
+
+    /// Counts a write that found no room; the error.
+    fn no_room(&self, book: &mut Book, size: usize, reason: Reason) -> Error {
         self.make_room(book);
         book.want(size);
         let text = match reason {
@@ -223,22 +233,51 @@ impl Engine {
         };
         let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
         book.count_turned_away(&error);
-        Err(error)
+        error
     }
 
-    /// Whether the caller need not wait before a write of so many bytes. If it has to, the open
-    /// batch is sealed to make room, and `ready` waits for that.
-    pub(crate) fn finds_room(&self, size: usize) -> bool {
-        if self.is_foreign() {
-            return true;
+    /// Reserves room for a write of `size` bytes that grows to `most` at the most: the bytes that are
+    /// held for it, 0 if it will be refused anyway. If there is no room, the open batch is sealed to
+    /// make some, and `ready` waits for that.
+    pub(crate) fn hold(&self, size: usize, most: usize) -> Option<u64> {
+        if self.is_foreign() || size > self.largest(0) {
+            return Some(0);
         }
         let mut book = self.book();
-        let found = book.needs_no_wait(size);
-        if !found {
-            book.want(size);
+        let held = book.hold(most);
+        if held.is_none() {
+            book.want(most);
             self.make_room(&mut book);
         }
-        found
+        held
+    }
+
+    /// Accepts one write of a holder into the room that is `held` for it, or says why not.
+    pub(crate) fn accept_held(&self, parts: &[&[u8]], holder: u32, held: &mut u64) -> Result<u64> {
+        let tag = Tag { number: 0, holder };
+        if *held == 0 {
+            return self.accept_now(parts, tag);
+        }
+        let size = self.check_size(parts, 0)?;
+        let mut book = self.book();
+        self.check_open(&mut book)?;
+        let held = mem::take(held);
+        if let Err(reason) = book.redeem(held, size) {
+            return Err(self.no_room(&mut book, size, reason));
+        }
+        let id = self.put(book, parts, size, tag);
+        if held > size as u64 + OVERHEAD {
+            self.announce();
+        }
+        Ok(id)
+    }
+
+    /// Gives back the room that was held for a write.
+    pub(crate) fn release_held(&self, held: u64) {
+        if !self.is_foreign() {
+            self.book().release_held(held);
+            self.announce();
+        }
     }
 
     fn make_room(&self, book: &mut Book) {

@@ -73,16 +73,47 @@ async fn ready_means_room_for_what_was_asked_for() {
     lock(&server.model).down = true;
     let engine = open(&server, Options::new().max_buffer_bytes(2_000u64));
     write(&engine, 1..=5);
-    assert!(engine.finds_room(1));
-    assert!(!engine.finds_room(1_950));
+    let hold = |size| engine.hold(size, size);
+    let held = hold(1).unwrap();
+    assert!(hold(1_950).is_none());
+    engine.release_held(held);
     let waiting = tokio::time::timeout(Duration::from_secs(5), engine.ready());
     assert!(waiting.await.is_err(), "there is room for a small one only");
-    assert!(!engine.finds_room(10_000), "it is refused once there is nothing to wait for");
+    assert_eq!(hold(10_000), Some(0), "it is refused whatever room there is");
     lock(&server.model).down = false;
     engine.ready().await.unwrap();
-    assert!(engine.finds_room(10_000));
+    engine.release_held(hold(1_900).unwrap());
     write(&engine, 6..=10);
     engine.stop_now();
-    assert!(engine.finds_room(10_000), "it is refused anyway");
+    assert_eq!(hold(1_900), Some(0), "it is refused anyway");
     assert_eq!(engine.stats().refused, 0);
+}
+
+/// What was found cannot be taken by another write before it is used.
+#[tokio::test(start_paused = true)]
+async fn room_that_is_held_is_nobody_elses() {
+    let server = Scripted::default();
+    lock(&server.model).down = true;
+    let engine = open(&server, Options::new().max_buffer_bytes(4_000u64).max_buffer_items(2u64));
+    let message = format!("\"{}\"", "x".repeat(100));
+    let accept = |held: &mut u64| engine.accept_held(&[message.as_bytes()], 0, held);
+    let (mut one, mut two) = (engine.hold(102, 102).unwrap(), engine.hold(102, 3_000).unwrap());
+    assert!(engine.accept(&[b"1"]).is_err(), "the third of two");
+    accept(&mut one).unwrap();
+    assert!(engine.hold(1, 1).is_none(), "one is accepted, room is held for the other");
+    let ready = engine.ready();
+    accept(&mut two).unwrap();
+    assert_eq!((one, two), (0, 0));
+    assert!(engine.stats().buffered_bytes < 1_000, "the rest is free again");
+    let waiting = tokio::time::timeout(Duration::from_secs(5), ready);
+    assert!(waiting.await.is_err(), "two are pending");
+    lock(&server.model).down = false;
+    engine.settled().await;
+    let held = engine.hold(3_000, 3_000).unwrap();
+    assert!(engine.accept(&[&[b'1'; 3_000][..]]).is_err());
+    let ready = engine.ready();
+    engine.release_held(held);
+    ready.await.unwrap();
+    assert_eq!(engine.stats().buffered_bytes, 0);
+    engine.stop_now();
 }
