@@ -5,7 +5,6 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use durstream_core::{DurableStream, Options};
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -43,9 +42,7 @@ pub(crate) fn with_python(job: impl FnOnce(Python<'_>)) {
 
 /// Runs a job with the GIL on the dispatcher thread, unless the interpreter ends.
 pub(crate) fn dispatch(job: impl FnOnce(Python<'_>) + Send + 'static) {
-    // The result of a call that fails at once, without options there being no stream, is the
-    // core's one way to that thread.
-    DurableStream::create(Options::new(), "").on_dispatcher(move |_| with_python(job));
+    durstream_core::behind_reports(move || with_python(job));
 }
 
 /// Reports what a callback raised, unless it was interrupted here.

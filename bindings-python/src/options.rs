@@ -38,13 +38,6 @@ pub(crate) fn read(
     Ok((read, functions))
 }
 
-/// A number among options that were read, or its default.
-pub(crate) fn number(options: &Pairs, name: &str) -> u64 {
-    let given = options.iter().rev().find(|(given, _)| given == name).map(|(_, value)| &**value);
-    let default = || OPTIONS.iter().find(|spec| spec.name == name).map(|spec| spec.default);
-    given.or_else(default).and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
 /// Every option as (name, kind, default, constructors that take it, meaning).
 #[pyfunction]
 pub(crate) fn options_table() -> Vec<(&'static str, &'static str, &'static str, Vec<String>, String)>

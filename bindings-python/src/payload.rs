@@ -6,7 +6,6 @@ use std::ops::Deref;
 use pyo3::exceptions::{PyOverflowError, PyRecursionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
-use serde::ser::Error as _;
 
 use crate::callable::Called;
 use crate::imported;
@@ -107,13 +106,4 @@ fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
         || error.is_instance_of::<PyValueError>(py)
         || error.is_instance_of::<PyRecursionError>(py)
         || error.is_instance_of::<PyOverflowError>(py)
-}
-
-/// A value that could not be serialised: the core refuses and counts it.
-pub(crate) struct Unserialisable(pub(crate) String);
-
-impl serde::Serialize for Unserialisable {
-    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(S::Error::custom(&self.0))
-    }
 }

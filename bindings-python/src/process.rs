@@ -9,7 +9,7 @@ use crate::errors::raised;
 use crate::gil::{self, Inside};
 use crate::limit::limit_or_longest;
 use crate::pending::Pending;
-use crate::{dispatcher, fork, log};
+use crate::{dispatcher, log};
 
 /// Prepares the process for its first open: sends the core's warnings to `logging`.
 #[pyfunction]
@@ -55,7 +55,6 @@ pub(crate) fn set_buffer_budget(bytes: u64) {
 /// Called in the child after a fork.
 #[pyfunction]
 pub(crate) fn in_forked_child() {
-    fork::forked();
     dispatcher::forked();
     gil::forked();
 }

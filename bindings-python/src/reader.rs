@@ -1,6 +1,6 @@
 //! Reading a stream, and its chunks.
 
-use durstream_core::StreamReader;
+use durstream_core::{Error, StreamReader};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
@@ -8,7 +8,6 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::callable::Callables;
 use crate::errors::raised;
-use crate::fork::Origin;
 use crate::gil::Inside;
 use crate::imported;
 use crate::pending::Pending;
@@ -20,15 +19,15 @@ pub(crate) struct Reader {
     core: StreamReader,
     /// The functions of its stream.
     functions: Callables,
-    origin: Origin,
 }
 
 impl Reader {
-    /// Reads the reader's state under its lock, which a thread of the parent may have held at a
-    /// fork.
+    /// Looks at the reader; one of the parent's process is refused.
     fn look<T>(&self, py: Python<'_>, look: impl FnOnce(&StreamReader) -> T) -> PyResult<T> {
-        self.origin.check_as("reader").map_err(|error| raised(py, &error))?;
-        Ok(look(&self.core))
+        match self.core.is_inherited() {
+            true => Err(raised(py, &Error::forked("this reader"))),
+            false => Ok(look(&self.core)),
+        }
     }
 }
 
@@ -39,7 +38,7 @@ impl Reader {
         let _inside = Inside::enter(py);
         let core = stream.core.read_live(offset, live).map_err(|error| raised(py, &error))?;
         let functions = stream.asked(py);
-        Ok(Reader { core, functions, origin: Origin::here() })
+        Ok(Reader { core, functions })
     }
 
     /// The next chunk, or None at the present end of the stream; a later call asks the server
@@ -87,7 +86,7 @@ impl Reader {
     }
 
     fn __repr__(&self) -> String {
-        match self.origin.is_foreign() {
+        match self.core.is_inherited() {
             true => "StreamReader(of the parent process)".to_owned(),
             false => format!("{:?}", self.core),
         }

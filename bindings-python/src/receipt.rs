@@ -1,10 +1,10 @@
 //! The receipt of a write: its number, its outcome where that is known, and ways to wait for it.
 //! And the small results of other calls.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use durstream_core::{Error, ErrorKind, FlushReport, Outcome};
+use durstream_core::{ErrorKind, FlushReport, Outcome, Receipts};
 use pyo3::prelude::*;
 
 use crate::callable::Callables;
@@ -12,7 +12,6 @@ use crate::errors::{exception, raised};
 use crate::gil::Inside;
 use crate::imported;
 use crate::pending::Pending;
-use crate::room::Writer;
 
 /// The outcome as `durstream.Outcome`.
 pub(crate) fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyAny>> {
@@ -70,9 +69,8 @@ pub(crate) fn pending_outcome(
 /// The receipt of one write: ``wait`` for its outcome, or ``await`` it.
 #[pyclass(frozen, module = "durstream")]
 pub(crate) struct Receipt {
-    writer: Arc<dyn Writer>,
-    id: u64,
-    refused: Option<Error>,
+    receipts: Receipts,
+    written: durstream_core::Receipt,
     /// The wait that `outcome` polls, so that asking often costs one wait.
     looked: Mutex<Looked>,
 }
@@ -84,26 +82,19 @@ enum Looked {
 }
 
 impl Receipt {
-    pub(crate) fn accepted(writer: Arc<dyn Writer>, id: u64) -> Self {
-        Receipt { writer, id, refused: None, looked: Mutex::new(Looked::Not) }
+    pub(crate) fn new(receipts: Receipts, written: durstream_core::Receipt) -> Self {
+        Receipt { receipts, written, looked: Mutex::new(Looked::Not) }
     }
 
-    pub(crate) fn of(writer: Arc<dyn Writer>, receipt: &durstream_core::Receipt) -> Self {
-        match receipt.refusal().and_then(|outcome| outcome.error.clone()) {
-            Some(error) => Self::refused(writer, error),
-            None => Self::accepted(writer, receipt.id()),
-        }
-    }
-
-    pub(crate) fn refused(writer: Arc<dyn Writer>, error: Error) -> Self {
-        Receipt { writer, id: 0, refused: Some(error), looked: Mutex::new(Looked::Not) }
+    fn pending(&self) -> durstream_core::Pending<Outcome> {
+        self.receipts.wait(self.written.id())
     }
 
     /// The outcome of an accepted write, if it is settled.
     fn look(&self) -> Option<durstream_core::Result<Outcome>> {
         let mut looked = self.looked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut pending = match std::mem::replace(&mut *looked, Looked::Not) {
-            Looked::Not => self.writer.wait(self.id),
+            Looked::Not => self.pending(),
             Looked::Waiting(pending) => pending,
             Looked::Settled(settled) => {
                 *looked = Looked::Settled(settled.clone());
@@ -118,18 +109,6 @@ impl Receipt {
         }
         result
     }
-
-    /// The outcome of a write that was not accepted.
-    fn refusal<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
-        let reason = match (error.reason(), error.kind()) {
-            (Some(reason), _) => reason.as_str(),
-            (None, ErrorKind::ProducerClosed) => "producer-stopping",
-            (None, _) => "producer-failed",
-        };
-        let class = imported::OUTCOME.get(py)?;
-        let none = py.None();
-        class.call1(("rejected", reason, false, false, 0, none, exception(py, error)?))
-    }
 }
 
 #[pymethods]
@@ -137,21 +116,21 @@ impl Receipt {
     /// The number of the write, from 1 in call order; 0 if it was not accepted.
     #[getter]
     fn id(&self) -> u64 {
-        self.id
+        self.written.id()
     }
 
     /// Whether the write was accepted. If not, ``outcome`` says why.
     #[getter(accepted)]
     fn is_accepted(&self) -> bool {
-        self.refused.is_none()
+        self.written.is_accepted()
     }
 
     /// The outcome if the write is settled or was not accepted, else None.
     #[getter(outcome)]
     fn known_outcome<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let _inside = Inside::enter(py);
-        if let Some(error) = &self.refused {
-            return Self::refusal(py, error).map(Some);
+        if let Some(refusal) = self.written.refusal() {
+            return outcome(py, refusal).map(Some);
         }
         match self.look() {
             None => Ok(None),
@@ -166,30 +145,29 @@ impl Receipt {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let _inside = Inside::enter(py);
-        match &self.refused {
-            Some(error) => Ok(Self::refusal(py, error)?.unbind()),
-            None => pending_outcome(self.writer.wait(self.id), Callables::default())
-                .wait_within(py, timeout),
+        match self.written.refusal() {
+            Some(refusal) => Ok(outcome(py, refusal)?.unbind()),
+            None => pending_outcome(self.pending(), Callables::default()).wait_within(py, timeout),
         }
     }
 
     fn __await__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let _inside = Inside::enter(py);
         let awaited = imported::SETTLED.get(py)?;
-        let coroutine = match &self.refused {
-            Some(error) => awaited.call1((py.None(), Self::refusal(py, error)?))?,
-            None => awaited.call1((
-                pending_outcome(self.writer.wait(self.id), Callables::default()),
-                py.None(),
-            ))?,
+        let coroutine = match self.written.refusal() {
+            Some(refusal) => awaited.call1((py.None(), outcome(py, refusal)?))?,
+            None => {
+                let pending = pending_outcome(self.pending(), Callables::default());
+                awaited.call1((pending, py.None()))?
+            }
         };
         coroutine.call_method0("__await__")
     }
 
     fn __repr__(&self) -> String {
-        match &self.refused {
+        match self.written.refusal().and_then(|refusal| refusal.error.as_ref()) {
             Some(error) => format!("Receipt(refused: {error})"),
-            None => format!("Receipt({})", self.id),
+            None => format!("Receipt({})", self.written.id()),
         }
     }
 }

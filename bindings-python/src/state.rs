@@ -1,11 +1,7 @@
 //! The entity-state writer, and the schema of its stream.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use durstream_core::{
-    Collection, Issue, Outcome, Reason, Snapshot, StateProducer, Stats, StreamSchema, Validator,
-    create_durable_stream_with,
+    Collection, Issue, Reason, StateProducer, StreamSchema, Validator, create_durable_stream_with,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -14,16 +10,15 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::callable::Callables;
 use crate::callback;
 use crate::errors::{invalid, raised};
-use crate::fork::Origin;
 use crate::gil::Inside;
+use crate::handle::Handle;
 use crate::headers::Headers;
 use crate::json;
 use crate::options::{Pairs, read};
 use crate::payload;
 use crate::pending::Pending;
-use crate::producer::{calls, entries, keep, last, last_error, traverse};
 use crate::receipt::{Receipt, closed, report};
-use crate::room::{Room, Writer};
+use crate::room::reserve;
 
 /// The key that an entity has whose primary key is this JSON; None if it makes none.
 #[pyfunction]
@@ -67,68 +62,26 @@ impl Schema {
     }
 }
 
-impl Writer for StateProducer {
-    fn wait(&self, id: u64) -> durstream_core::Pending<Outcome> {
-        StateProducer::wait(self, id)
-    }
-
-    fn stats(&self) -> Stats {
-        StateProducer::stats(self)
-    }
-
-    fn finds_room(&self, size: usize) -> bool {
-        StateProducer::finds_room(self, size)
-    }
-
-    fn ready(&self) -> durstream_core::Pending<()> {
-        StateProducer::ready(self)
-    }
-}
-
 /// The half of ``durstream.StateProducer`` that is the core's.
 #[pyclass(subclass, frozen, module = "durstream._durstream")]
 pub(crate) struct State {
-    /// Shared with the receipts, which outlive this handle: it lets go explicitly.
-    core: Arc<StateProducer>,
-    room: Room,
-    origin: Origin,
-    /// Its `on_error`, and the header functions of the producer's first open.
-    callables: Callables,
-    /// Whether a call has said how this handle ends.
-    let_go: AtomicBool,
+    handle: Handle<StateProducer>,
 }
 
 impl State {
-    fn receipt(
+    /// Writes an entity given as JSON, once there is room.
+    fn upsert(
         &self,
         py: Python<'_>,
-        written: durstream_core::Result<durstream_core::Receipt>,
+        collection: &Bound<'_, PyString>,
+        value: &[u8],
     ) -> PyResult<Receipt> {
-        let receipt = written.map_err(|error| raised(py, &error))?;
-        let error = receipt.refusal().and_then(|outcome| outcome.error.clone());
-        Ok(match error {
-            Some(error) => Receipt::refused(self.core.clone(), error),
-            None => Receipt::accepted(self.core.clone(), receipt.id()),
-        })
-    }
-
-    /// Writes through the core, once there is room.
-    fn write(
-        &self,
-        py: Python<'_>,
-        size: usize,
-        write: impl FnOnce(&StateProducer) -> durstream_core::Result<durstream_core::Receipt>,
-    ) -> PyResult<Receipt> {
-        if !self.origin.is_foreign() {
-            // An event holds its value and once more its key.
-            self.room.wait(py, &*self.core, size, size.saturating_mul(2))?;
-        }
-        self.receipt(py, write(&self.core))
-    }
-
-    fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
-        self.origin.check().map_err(|error| raised(py, &error))?;
-        Ok(self.core.snapshot())
+        let (core, collection) = (&self.handle.core, collection.to_string_lossy());
+        let written = match reserve(py, core, value.len())? {
+            Some(permit) => permit.upsert_json(&collection, value),
+            None => core.upsert_json(&collection, value),
+        };
+        self.handle.receipt(py, written)
     }
 }
 
@@ -153,13 +106,7 @@ impl State {
         // The core asks the functions of the first open, so each handle owns those. No other open
         // comes in between: the GIL is held.
         own.own_again(py, core.kept_or(asked).map_or(&[], Vec::as_slice));
-        Ok(State {
-            core: Arc::new(core),
-            room: Room::of(&options),
-            origin: Origin::here(),
-            callables: own,
-            let_go: AtomicBool::new(false),
-        })
+        Ok(State { handle: Handle::new(core, own) })
     }
 
     /// Writes an entity given as JSON.
@@ -170,8 +117,7 @@ impl State {
         value: &Bound<'_, PyBytes>,
     ) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
-        let (collection, value) = (collection.to_string_lossy(), value.as_bytes());
-        self.write(py, value.len(), |core| core.upsert_json(&collection, value))
+        self.upsert(py, collection, value.as_bytes())
     }
 
     /// Serialises and writes an entity; None if that is for Python's encoder.
@@ -183,8 +129,7 @@ impl State {
     ) -> PyResult<Option<Receipt>> {
         let _inside = Inside::enter(py);
         let Some(text) = json::text(value) else { return Ok(None) };
-        let collection = collection.to_string_lossy();
-        self.write(py, text.len(), |core| core.upsert_json(&collection, &text)).map(Some)
+        self.upsert(py, collection, &text).map(Some)
     }
 
     /// Writes that an entity is gone.
@@ -195,16 +140,18 @@ impl State {
         key: &Bound<'_, PyString>,
     ) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
-        let collection = collection.to_string_lossy();
-        let key = match payload::text_of(key) {
-            Ok(key) => key,
+        let (core, collection) = (&self.handle.core, collection.to_string_lossy());
+        let written = match payload::text_of(key) {
+            Ok(key) => match reserve(py, core, key.len())? {
+                Some(permit) => permit.delete(&collection, &key),
+                None => core.delete(&collection, &key),
+            },
             Err(text) => {
                 let issue = Issue { path: String::new(), message: text };
-                let refused = self.core.refuse(&collection, Reason::InvalidKey, None, vec![issue]);
-                return self.receipt(py, refused);
+                core.refuse(&collection, Reason::InvalidKey, None, vec![issue])
             }
         };
-        self.write(py, key.len(), |core| core.delete(&collection, &key))
+        self.handle.receipt(py, written)
     }
 
     /// Refuses and counts a value that the Python half refused, with issues as (path, message).
@@ -217,144 +164,133 @@ impl State {
         issues: Vec<(String, String)>,
     ) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
-        self.origin.check().map_err(|error| raised(py, &error))?;
         let reason = Reason::from_name(reason).unwrap_or(Reason::InvalidValue);
         let issues = issues.into_iter().map(|(path, message)| Issue { path, message }).collect();
         let collection = collection.to_string_lossy();
-        let refused = self.core.refuse(&collection, reason, key.as_deref(), issues);
-        self.receipt(py, refused)
+        let refused = self.handle.core.refuse(&collection, reason, key.as_deref(), issues);
+        self.handle.receipt(py, refused)
     }
 
     fn _flush(&self) -> Pending {
-        Pending::new("flush", self.core.flush(), report)
+        self.handle.flush()
     }
 
     fn _detach(&self) -> Pending {
-        self.let_go.store(true, Ordering::Relaxed);
-        let flushed = self.core.flush();
-        drop(self.core.release());
+        let core = self.handle.ending();
+        let flushed = core.flush();
+        drop(core.release());
         Pending::new("detach", flushed, report)
     }
 
     fn _close(&self) -> Pending {
-        self.let_go.store(true, Ordering::Relaxed);
-        Pending::new("close", self.core.close(), report)
+        Pending::new("close", self.handle.ending().close(), report)
     }
 
     fn _close_stream(&self) -> Pending {
-        self.let_go.store(true, Ordering::Relaxed);
-        Pending::new("close", self.core.close_stream(), closed)
+        Pending::new("close", self.handle.ending().close_stream(), closed)
     }
 
     fn _ready(&self) -> Pending {
-        Pending::new("wait_ready", self.core.ready(), |py, ()| Ok(py.None()))
+        self.handle.ready()
     }
 
-    /// The wait for the last write accepted so far; takes nothing from the report of a flush.
     fn _last(&self) -> Option<Pending> {
-        last(self.origin, &*self.core)
+        self.handle.last()
     }
 
     /// Takes no more writes from any holder, delivers the accepted ones and ends by itself.
     fn begin_shutdown(&self) {
-        self.let_go.store(true, Ordering::Relaxed);
-        self.core.begin_shutdown();
+        self.handle.ending().begin_shutdown();
     }
 
     /// Ends now, for all holders: pending writes settle as ``cancelled``, or
     /// ``delivery-unknown`` if they were under way.
     fn stop(&self) {
-        self.let_go.store(true, Ordering::Relaxed);
-        self.core.stop();
+        self.handle.ending().stop();
     }
 
     /// The producer id as sent: with its suffix if ``shared``.
     #[getter]
     fn producer_id(&self) -> &str {
-        self.core.producer_id()
+        self.handle.core.producer_id()
     }
 
     /// The stream's URL, without user info and query.
     #[getter]
     fn url(&self) -> &str {
-        self.core.url()
+        self.handle.core.url()
     }
 
     /// The epoch in use.
     #[getter]
     fn epoch(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(self.snapshot(py)?.epoch)
+        Ok(self.handle.snapshot(py)?.epoch)
     }
 
     /// The next sequence number in this epoch.
     #[getter]
     fn next_seq(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(self.snapshot(py)?.next_seq)
+        Ok(self.handle.snapshot(py)?.next_seq)
     }
 
     /// Writes accepted and not settled.
     #[getter]
     fn pending_count(&self, py: Python<'_>) -> PyResult<u64> {
-        Ok(self.snapshot(py)?.buffered_writes)
+        Ok(self.handle.snapshot(py)?.buffered_writes)
     }
 
     /// Requests under way.
     #[getter]
     fn in_flight_count(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.snapshot(py)?.in_flight)
+        Ok(self.handle.snapshot(py)?.in_flight)
     }
 
     /// The stream's offset after the last acknowledged batch.
     #[getter]
     fn last_offset(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        Ok(self.snapshot(py)?.last_offset.map(|offset| offset.to_string()))
+        Ok(self.handle.snapshot(py)?.last_offset.map(|offset| offset.to_string()))
     }
 
     /// The lifecycle state: ``connecting``, ``ready``, ``backoff``, ``reconnecting``,
     /// ``stopping``, ``stopped``, ``failed`` or ``fenced``.
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
-        Ok(self.snapshot(py)?.state.as_str())
+        Ok(self.handle.snapshot(py)?.state.as_str())
     }
 
     /// The most recent failure, transient ones included.
     #[getter]
     fn last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        last_error(py, &self.snapshot(py)?)
+        self.handle.last_error(py)
     }
 
     /// Counters and gauges, in one consistent snapshot.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.origin.check().map_err(|error| raised(py, &error))?;
-        entries(py, &self.core.stats())
+        self.handle.stats(py)
     }
 
     /// Whether both are holders of the same producer.
     fn is_same(&self, other: &State) -> bool {
-        self.core.is_same(&other.core)
+        self.handle.core.is_same(&other.handle.core)
     }
 
     /// Writes left pending by a handle that no call has ended.
     fn _left_pending(&self) -> u64 {
-        let said = self.let_go.load(Ordering::Relaxed) || self.origin.is_foreign();
-        if said { 0 } else { self.core.snapshot().buffered_writes }
+        self.handle.left_pending()
     }
 
     fn __repr__(&self) -> String {
-        format!("{:?}", self.core)
+        format!("{:?}", self.handle.core)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        traverse(self.origin, &*self.core, &self.callables, &visit)
+        self.handle.traverse(&visit)
     }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Receipts may hold on to the core's handle; holding the producer ends with this one.
-        let settled = self.core.release();
-        if calls(self.origin, &*self.core) {
-            keep(std::mem::take(&mut self.callables), settled);
-        }
+        let settled = self.handle.core.release();
+        self.handle.keep(settled);
     }
 }

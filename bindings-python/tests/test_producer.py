@@ -260,6 +260,21 @@ def test_append_waits_for_room_and_lets_others_run(gate):
     producer.detach()
 
 
+def test_a_write_that_fits_waits_for_nothing(gate):
+    """Room is what the write needs, and no margin beside it."""
+    stream = durstream.DurableStream.connect(gate.url)
+    producer = IdempotentProducer(stream, "fits", max_buffer_bytes=2_000)
+    written = threading.Thread(target=lambda: [producer.append("x" * 300) for _ in range(4)])
+    written.start()
+    written.join(20)
+    has_waited = written.is_alive()
+    gate.open.set()
+    written.join()
+    assert not has_waited
+    assert producer.flush().delivered == 4
+    producer.detach()
+
+
 def test_ready_after_a_full_buffer(gate):
     stream = durstream.DurableStream.connect(gate.url)
     producer = IdempotentProducer(stream, "ready", max_buffer_items=1)
