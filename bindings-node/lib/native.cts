@@ -97,13 +97,14 @@ export interface NativeChunk {
   readonly streamClosed: boolean;
 }
 
-/** The waits of receipts. */
+/** The waits of a producer's receipts, which hold nothing open. */
 export interface NativeReceipts {
   wait(id: number): NativeWait;
 }
 
 /** The methods of both producers. */
 export interface NativeWriter {
+  receipts(): NativeReceipts;
   flush(): NativeWait;
   ready(): NativeWait;
   beginShutdown(): void;
@@ -114,12 +115,13 @@ export interface NativeWriter {
   readonly url: string;
 }
 
-export interface NativeProducer extends NativeWriter, NativeReceipts {
+export interface NativeProducer extends NativeWriter {
   appender(): NativeWrite;
   /** For the text of `stringifyPlain` alone, which is not checked again. */
   jsonAppender(): NativeWrite;
   refuse(text: string): Written;
-  findsRoom(size: number): boolean;
+  /** Accepts a message; null if there is no room for it now. */
+  offer(message: Payload): Written | null;
   restart(): NativeWait;
   close(message?: Payload): NativeWait;
   detach(): NativeWait;
@@ -132,8 +134,6 @@ export interface NativeSchema {
 export interface NativeState extends NativeWriter {
   isSame(other: NativeState): boolean;
   release(): void;
-  /** The waits of this producer's receipts, which hold nothing open. */
-  receipts(): NativeReceipts;
   upserter(collection: string): NativeWrite;
   delete(collection: string, key: string): Written;
   refuse(collection: string, reason: string, key: string | undefined, issues: string[]): Written;

@@ -149,7 +149,6 @@ export function receiptOf(written: Written, source: NativeReceipts): Receipt {
  */
 export function rejectedReceipt(error: unknown): Receipt {
   if (!(error instanceof DurstreamError)) throw error;
-  const reason = REASONS.find((known) => known === error.reason) ?? "producer-failed";
   const flags = { duplicate: false, maybeDuplicate: false, attempts: 0 };
-  return new Receipt(0, { status: "rejected", reason, ...flags, error });
+  return new Receipt(0, { status: "rejected", reason: error.reason as Reason, ...flags, error });
 }

@@ -1,21 +1,21 @@
 // The writer of entity state: one per stream path in a process.
 
+import { Producer } from "./both.cjs";
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
 import { Unsayable, isSerialised, shown, stringify } from "./json.cjs";
-import { endsHere, flushBeforeExit } from "./exit.cjs";
-import { Refusals, listenerOf, reporting } from "./failures.cjs";
-import { closeResult, snapshotOf, statsOf } from "./lifecycle.cjs";
-import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
+import { flushBeforeExit } from "./exit.cjs";
+import { listenerOf } from "./failures.cjs";
+import { closeResult } from "./lifecycle.cjs";
+import type { CloseResult, FlushReport } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeReceipts, NativeState, NativeWait, NativeWrite, Payload, Written } from "./native.cjs";
+import type { NativeState, NativeWait, NativeWrite, Payload } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, PlaceOptions, WriterOptions } from "./options.cjs";
-import { receiptOf } from "./receipt.cjs";
 import type { Receipt, Reason } from "./receipt.cjs";
 import { StreamSchema, validated } from "./schema.cjs";
 import type { Collection, Collections, InferInput } from "./schema.cjs";
-import { onAbort, optionsOf, settled, signalOf } from "./wait.cjs";
+import { optionsOf, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
 /** The stream, its schema, and how to write. */
@@ -49,14 +49,11 @@ const TOKEN = Symbol("createDurableStream");
  * is a holder: while it is one, its `onError` is called for every write that is not delivered. Its
  * own validators check its writes, and its signal begins the end.
  */
-export class StateProducer<C extends Collections = Collections> {
+export class StateProducer<C extends Collections = Collections> extends Producer {
   readonly #native: NativeState;
-  readonly #receipts: NativeReceipts;
   readonly #upserters = new Map<string, NativeWrite>();
   readonly #schema: StreamSchema<C>;
   readonly #own: Own;
-  readonly #refusals = new Refusals();
-  readonly #forgetSignal: (() => unknown) | undefined;
   /** Opens that returned this object: nothing tells them apart, so it lets go with the last one. */
   #opens = 1;
 
@@ -65,14 +62,10 @@ export class StateProducer<C extends Collections = Collections> {
     if (token !== TOKEN) {
       throw invalidArgument("options", "open a state producer with createDurableStream");
     }
+    super(state, own.onError, own.signal);
     this.#native = state;
-    endsHere(state);
-    this.#receipts = state.receipts();
     this.#schema = schema;
     this.#own = own;
-    const { signal } = own;
-    if (signal?.aborted) state.beginShutdown();
-    else if (signal) this.#forgetSignal = onAbort(signal, () => this.#native.beginShutdown());
   }
 
   /** @internal */
@@ -108,7 +101,7 @@ export class StateProducer<C extends Collections = Collections> {
   }
 
   #leave(): void {
-    this.#forgetSignal?.();
+    this.forgetSignal();
     const others = (opened.get(this.url) ?? []).filter((other) => {
       const producer: unknown = other.deref();
       return producer !== undefined && producer !== this;
@@ -140,20 +133,7 @@ export class StateProducer<C extends Collections = Collections> {
       const wrong = `a key is text, a number, true or false, not ${shown(key)}`;
       return this.#refuse(collection, "invalid-key", undefined, wrong);
     }
-    return this.#receipt(this.#native.delete(nameText(collection), text));
-  }
-
-  /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
-  flush(options?: WaitOptions): Promise<FlushReport> {
-    return this.#settled("flush", () => this.#native.flush(), options);
-  }
-
-  /**
-   * Waits until the stream was created or found and the buffer has room for the write that last
-   * found none, or for any other. Rejects with the error that the producer ended with.
-   */
-  async ready(options?: WaitOptions): Promise<void> {
-    await this.#settled<null>("ready", () => this.#native.ready(), options);
+    return this.receiptOf(this.#native.delete(nameText(collection), text));
   }
 
   /** Flushes and stops the producer, for all holders. With `endStream`, ends the stream. */
@@ -162,7 +142,7 @@ export class StateProducer<C extends Collections = Collections> {
   async close(options: StateCloseOptions = {}): Promise<FlushReport | CloseResult> {
     if (optionsOf(options).endStream) {
       const end = (): NativeWait => this.#native.closeStream();
-      const result = await this.#settled<{ finalOffset: string | null }>("close", end, options);
+      const result = await this.waiting<{ finalOffset: string | null }>("close", end, options);
       this.#leave();
       return closeResult(result);
     }
@@ -170,7 +150,7 @@ export class StateProducer<C extends Collections = Collections> {
       this.#leave();
       return this.#native.close();
     };
-    return this.#settled<FlushReport>("close", close, options);
+    return this.waiting<FlushReport>("close", close, options);
   }
 
   /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */
@@ -185,7 +165,7 @@ export class StateProducer<C extends Collections = Collections> {
    * writes no more, and ends nothing that others hold.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#settled<FlushReport>("flush", () => {
+    await this.waiting<FlushReport>("flush", () => {
       const flushed = this.#native.flush();
       this.#opens -= 1;
       if (this.#opens <= 0) {
@@ -196,60 +176,10 @@ export class StateProducer<C extends Collections = Collections> {
     });
   }
 
-  /** The lifecycle state. */
-  get state(): Lifecycle {
-    return this.snapshot().state;
-  }
-
-  /** The epoch in use. */
-  get epoch(): number {
-    return this.snapshot().epoch;
-  }
-
-  /** The next sequence number in this epoch. */
-  get nextSeq(): number {
-    return this.snapshot().nextSeq;
-  }
-
-  /** Writes accepted and not settled. */
-  get pendingCount(): number {
-    return this.snapshot().bufferedWrites;
-  }
-
-  /** Requests under way. */
-  get inFlightCount(): number {
-    return this.snapshot().inFlight;
-  }
-
-  /** The stream's offset after the last acknowledged batch. */
-  get lastSuccessfulOffset(): string | undefined {
-    return this.snapshot().lastOffset;
-  }
-
-  /** The state of the producer at one instant. */
-  snapshot(): Snapshot {
-    return snapshotOf(this.#native);
-  }
-
-  /** Counters and gauges, in one consistent snapshot. */
-  stats(): Stats {
-    return statsOf(this.#native);
-  }
-
-  /** The producer id as sent: with its suffix if `shared`. */
-  get producerId(): string {
-    return this.#native.producerId;
-  }
-
-  /** The stream's URL, without user info and query. */
-  get url(): string {
-    return this.#native.url;
-  }
-
   #upsert(name: string, given: unknown): Receipt {
     const collection = this.#schema.get(name);
     // The core knows the collections.
-    if (collection === undefined) return this.#receipt(this.#native.upserter(nameText(name))("{}"));
+    if (collection === undefined) return this.receiptOf(this.#native.upserter(nameText(name))("{}"));
     let payload: Payload;
     try {
       if (collection.validator === undefined) {
@@ -270,7 +200,7 @@ export class StateProducer<C extends Collections = Collections> {
       const reason = error instanceof NotJson ? "invalid-value" : "serialization-failed";
       return this.#refuse(name, reason, keyOf(given, collection), error.message);
     }
-    return this.#receipt(this.#upserter(name)(payload));
+    return this.receiptOf(this.#upserter(name)(payload));
   }
 
   #upserter(name: string): NativeWrite {
@@ -286,24 +216,14 @@ export class StateProducer<C extends Collections = Collections> {
     const key = keyOf(value, collection);
     if (key === undefined && typeof value === "object" && value !== null) {
       // The core checks the key before it validates, and so says that it is missing.
-      return this.#receipt(this.#upserter(name)("{}"));
+      return this.receiptOf(this.#upserter(name)("{}"));
     }
     const flat = issues.flatMap((issue) => [issue.path, issue.message]);
-    return this.#receipt(this.#native.refuse(name, "invalid-value", key, flat));
+    return this.receiptOf(this.#native.refuse(name, "invalid-value", key, flat));
   }
 
   #refuse(name: string, reason: Reason, key: string | undefined, message: string): Receipt {
-    return this.#receipt(this.#native.refuse(nameText(name), reason, key, ["", message]));
-  }
-
-  #receipt(written: Written): Receipt {
-    const receipt = receiptOf(written, this.#receipts);
-    if (!receipt.accepted) this.#refusals.add(receipt);
-    return receipt;
-  }
-
-  #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {
-    return reporting(this.#own.onError, settled<T>(what, start, options));
+    return this.receiptOf(this.#native.refuse(nameText(name), reason, key, ["", message]));
   }
 }
 

@@ -43,21 +43,24 @@ class Parts {
   }
 
   /**
-   * Waits until a message of so many bytes fits in; alone, a message of any size does. Other
-   * producers may have filled the budget of the process.
+   * Appends a message once it fits in; alone, a message of any size does. Other producers may have
+   * filled the budget of the process.
    */
-  async room(size: number, writer: Writer): Promise<void> {
+  async append(payload: Payload, writer: Writer): Promise<void> {
+    const size = Buffer.byteLength(payload);
     for (;;) {
       const bytes = this.#older.bytes + this.#newer.bytes + size + OVERHEAD;
       const messages = this.#older.messages + this.#newer.messages;
+      if (messages === 0) return this.#add(size, writer.append(payload));
       const fits = bytes <= this.#maxBytes && messages < this.#maxMessages;
-      if (messages === 0 || (fits && writer.findsRoom(size))) return;
+      const receipt = fits ? writer.offer(payload) : undefined;
+      if (receipt !== undefined) return this.#add(size, receipt);
       await this.#older.last?.completion;
       [this.#older, this.#newer] = [this.#newer, nothing()];
     }
   }
 
-  add(size: number, receipt: Receipt): void {
+  #add(size: number, receipt: Receipt): void {
     const { bytes, messages } = this.#newer;
     if (2 * bytes >= this.#maxBytes || 2 * messages >= this.#maxMessages) {
       if (this.#older.last === undefined) [this.#older, this.#newer] = [this.#newer, nothing()];
@@ -86,9 +89,7 @@ export function writableOf(
       const payload = payloadOf(message, takesValues);
       if (payload === undefined) return void writer.append(message); // the receipt says why not
       if (!takesValues && payload.length === 0) return;
-      const size = Buffer.byteLength(payload);
-      await parts.room(size, writer);
-      parts.add(size, writer.append(payload));
+      await parts.append(payload, writer);
     },
     async close() {
       await writer.close();

@@ -1,32 +1,29 @@
 // The writer of producers and pipes.
 
+import { Producer } from "./both.cjs";
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
 import { Unsayable, isSerialised, serialise, shown, stringifyAny, stringifyPlain } from "./json.cjs";
 import type { Message } from "./json.cjs";
-import { endsHere } from "./exit.cjs";
-import { Refusals, listenerOf, reporting } from "./failures.cjs";
-import { closeResult, snapshotOf, statsOf } from "./lifecycle.cjs";
-import type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
+import { listenerOf } from "./failures.cjs";
+import { closeResult } from "./lifecycle.cjs";
+import type { CloseResult, FlushReport } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
-import type { NativeProducer, NativeStream, NativeWait, NativeWrite, Written } from "./native.cjs";
+import type { NativeProducer, NativeStream, NativeWait, NativeWrite, Payload } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
-import type { OnError, WriterOptions } from "./options.cjs";
+import type { WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
-import { receiptOf, rejectedReceipt } from "./receipt.cjs";
-import { onAbort, settled, signalOf } from "./wait.cjs";
+import { rejectedReceipt } from "./receipt.cjs";
+import { signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
 const OWN = ["signal", "onError"];
 
 /** Writes messages to a stream, each exactly once, in the order of the calls. */
-export class Writer {
+export class Writer extends Producer {
   readonly #native: NativeProducer;
   readonly #append: NativeWrite;
   readonly #appendJson: NativeWrite;
   readonly #json: boolean;
-  readonly #refusals = new Refusals();
-  readonly #onError: OnError | undefined;
-  readonly #forgetSignal: (() => unknown) | undefined;
 
   /** @internal */
   constructor(target: NativeStream, producerId: string, options: WriterOptions) {
@@ -34,17 +31,14 @@ export class Writer {
       throw invalidArgument("producerId", `\`producerId\` takes text, not ${shown(producerId)}`);
     }
     const given = givenOf(options, OWN);
-    const signal = signalOf(options.signal);
-    this.#onError = onErrorOf(options.onError);
-    this.#json = target.takesValues;
-    const listener = listenerOf(this.#onError);
+    const [signal, onError] = [signalOf(options.signal), onErrorOf(options.onError)];
+    const listener = listenerOf(onError);
     const own = calling(() => new native.Producer(target, producerId, given, listener));
-    endsHere(own);
+    super(own, onError, signal);
+    this.#json = target.takesValues;
     this.#native = own;
     this.#append = own.appender();
     this.#appendJson = own.jsonAppender();
-    if (signal?.aborted) own.beginShutdown();
-    else if (signal) this.#forgetSignal = onAbort(signal, () => own.beginShutdown());
   }
 
   /**
@@ -52,7 +46,7 @@ export class Writer {
    * cannot be accepted; its outcome comes with the receipt, `flush` or `onError`.
    */
   append(message: Message): Receipt {
-    if (isSerialised(message)) return this.#receipt(this.#append(message));
+    if (isSerialised(message)) return this.receiptOf(this.#append(message));
     return this.#appendValue(message);
   }
 
@@ -68,8 +62,8 @@ export class Writer {
   /** Serialises a value as JSON, text too, and accepts it. */
   appendJson(value: unknown): Receipt {
     const text = stringifyPlain(value);
-    if (text !== undefined) return this.#receipt(this.#appendJson(text));
-    return this.#receipt(this.#append(this.#serialised(() => stringifyAny(value))));
+    if (text !== undefined) return this.receiptOf(this.#appendJson(text));
+    return this.receiptOf(this.#append(this.#serialised(() => stringifyAny(value))));
   }
 
   /**
@@ -91,26 +85,13 @@ export class Writer {
     return receipts;
   }
 
-  /** Waits until everything accepted before this call is settled; rejects with `DeliveryError`. */
-  flush(options?: WaitOptions): Promise<FlushReport> {
-    return this.#settled("flush", () => this.#native.flush(), options);
-  }
-
-  /**
-   * Waits until writes are taken at once: the buffer has room for the write that last found none
-   * (`BufferFullError`), or for any other. Rejects with the error that the producer ended with.
-   */
-  async ready(options?: WaitOptions): Promise<void> {
-    await this.#settled<null>("ready", () => this.#native.ready(), options);
-  }
-
   /**
    * Begins a fresh session, which may claim the id, once everything accepted so far is settled. It
    * is the way back after another producer took over (`StaleEpochError`). Rejects with a
    * `ProducerClosedError`, or with the error that the producer failed with.
    */
   async restart(options?: WaitOptions): Promise<void> {
-    await this.#settled<null>("restart", () => this.#native.restart(), options);
+    await this.waiting<null>("restart", () => this.#native.restart(), options);
   }
 
   /** Flushes, then ends the *stream* for everybody, a last message in the same request. */
@@ -120,23 +101,23 @@ export class Writer {
         ? undefined
         : this.#serialised(() => serialise(lastMessage, this.#json));
     const close = (): NativeWait => this.#native.close(payload);
-    const result = await this.#settled<{ finalOffset: string | null }>("close", close, options);
-    this.#forgetSignal?.();
+    const result = await this.waiting<{ finalOffset: string | null }>("close", close, options);
+    this.forgetSignal();
     return closeResult(result);
   }
 
   /** Flushes and stops the producer without ending the stream. */
   async detach(options?: WaitOptions): Promise<FlushReport> {
     const detach = (): NativeWait => {
-      this.#forgetSignal?.();
+      this.forgetSignal();
       return this.#native.detach();
     };
-    return this.#settled("detach", detach, options);
+    return this.waiting("detach", detach, options);
   }
 
   /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */
   stop(): void {
-    this.#forgetSignal?.();
+    this.forgetSignal();
     calling(() => this.#native.stop());
   }
 
@@ -145,71 +126,19 @@ export class Writer {
     await this.detach();
   }
 
-  /** The epoch in use. */
-  get epoch(): number {
-    return this.snapshot().epoch;
-  }
-
-  /** The next sequence number in this epoch. */
-  get nextSeq(): number {
-    return this.snapshot().nextSeq;
-  }
-
-  /** Writes accepted and not settled. */
-  get pendingCount(): number {
-    return this.snapshot().bufferedWrites;
-  }
-
-  /** Requests under way. */
-  get inFlightCount(): number {
-    return this.snapshot().inFlight;
-  }
-
-  /** The stream's offset after the last acknowledged batch. */
-  get lastSuccessfulOffset(): string | undefined {
-    return this.snapshot().lastOffset;
-  }
-
-  /** The lifecycle state. */
-  get state(): Lifecycle {
-    return this.snapshot().state;
-  }
-
-  /** The state of the producer at one instant. */
-  snapshot(): Snapshot {
-    return snapshotOf(this.#native);
-  }
-
-  /** Counters and gauges, in one consistent snapshot. */
-  stats(): Stats {
-    return statsOf(this.#native);
-  }
-
-  /** The producer id as sent: with its suffix if `shared`. */
-  get producerId(): string {
-    return this.#native.producerId;
-  }
-
-  /** The stream's URL, without user info and query. */
-  get url(): string {
-    return this.#native.url;
-  }
-
-  /** @internal */
-  findsRoom(size: number): boolean {
-    return calling(() => this.#native.findsRoom(size));
-  }
-
-  #receipt(written: Written): Receipt {
-    const receipt = receiptOf(written, this.#native);
-    if (!receipt.accepted) this.#refusals.add(receipt);
-    return receipt;
+  /**
+   * Accepts a message if there is room for it now.
+   * @internal
+   */
+  offer(payload: Payload): Receipt | undefined {
+    const written = this.#native.offer(payload);
+    return written === null ? undefined : this.receiptOf(written);
   }
 
   #appendValue(message: unknown): Receipt {
     if (this.#json) return this.appendJson(message);
     const payload = this.#serialised(() => serialise(message, false));
-    return this.#receipt(this.#append(payload));
+    return this.receiptOf(this.#append(payload));
   }
 
   /**
@@ -220,14 +149,10 @@ export class Writer {
       return serialising();
     } catch (error) {
       if (error instanceof Unsayable) {
-        receiptOf(this.#native.refuse(error.message), this.#native);
+        this.receiptOf(this.#native.refuse(error.message));
       }
       throw error;
     }
-  }
-
-  #settled<T>(what: string, start: () => NativeWait, options?: WaitOptions): Promise<T> {
-    return reporting(this.#onError, settled<T>(what, start, options));
   }
 }
 

@@ -33,7 +33,8 @@ pub fn guarded<T>(work: impl FnOnce() -> durstream_core::Result<T>) -> napi::Res
     caught(work).map_err(|error| napi::Error::from_reason(error.to_json().to_string()))
 }
 
-/// Runs a write's body. Nothing is thrown: most refusals are an answer, not an exception.
+/// Runs a write's body. Nothing is thrown: most refusals are an answer, not an exception. Each has a
+/// reason.
 pub fn written(work: impl FnOnce() -> durstream_core::Result<Receipt>) -> Written {
     match caught(work) {
         Ok(receipt) => match receipt.refusal() {
@@ -41,7 +42,11 @@ pub fn written(work: impl FnOnce() -> durstream_core::Result<Receipt>) -> Writte
             // Ids count from 1 and stay far below 2^53.
             None => Either::A(receipt.id() as f64),
         },
-        Err(error) => Either::B(failed(&error)),
+        Err(error) => {
+            let mut thrown = error.to_json();
+            thrown["reason"] = json!(error.refusal().as_str());
+            Either::B(json!({ "error": thrown }).to_string())
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod options;
 pub mod process;
 pub mod producer;
 pub mod reader;
+pub mod receipts;
 pub mod schema;
 pub mod sink;
 pub mod state;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use durstream_core::IdempotentProducer;
+use durstream_core::{IdempotentProducer, Producer as _};
 use napi_derive::napi;
-use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::crossing::{self, Payload, Written, bytes, closed, guarded, outcome, report, written};
+use crate::crossing::{self, Payload, Written, bytes, closed, guarded, report, written};
 use crate::failure::{Listener, callback};
 use crate::options::Given;
+use crate::receipts::Receipts;
 use crate::stream::Stream;
 use crate::wait::Wait;
 use crate::write::Writer;
@@ -18,15 +18,6 @@ use crate::write::Writer;
 #[napi]
 pub struct Producer {
     producer: Arc<IdempotentProducer>,
-}
-
-/// A value JavaScript could not say in JSON: serialising it fails with the reason.
-struct Unsayable(String);
-
-impl Serialize for Unsayable {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(S::Error::custom(&self.0))
-    }
 }
 
 #[napi]
@@ -64,25 +55,27 @@ impl Producer {
     /// Refuses and counts a value that could not be serialised, as `append` does.
     #[napi]
     pub fn refuse(&self, text: String) -> Written {
-        written(|| self.producer.append_json(&Unsayable(text)))
+        written(|| Err(self.producer.refuse(&text)))
     }
 
-    /// Waits for the outcome of an accepted write.
+    /// Accepts one message if there is room for it.
     #[napi]
-    pub fn wait(&self, id: f64) -> napi::Result<Wait> {
-        guarded(|| Ok(Wait::new(self.producer.wait(id as u64), outcome)))
+    pub fn offer(&self, message: Payload<'_>) -> Option<Written> {
+        let message = bytes(&message);
+        let permit = self.producer.try_reserve(message.len())?;
+        Some(written(|| permit.submit(message)))
+    }
+
+    /// The waits of its receipts.
+    #[napi]
+    pub fn receipts(&self) -> Receipts {
+        Receipts::of(&*self.producer)
     }
 
     /// Waits for everything accepted so far.
     #[napi]
     pub fn flush(&self) -> napi::Result<Wait> {
         guarded(|| Ok(Wait::new(self.producer.flush(), report)))
-    }
-
-    /// Whether a message of so many bytes finds room.
-    #[napi]
-    pub fn finds_room(&self, size: u32) -> napi::Result<bool> {
-        guarded(|| Ok(self.producer.finds_room(size as usize)))
     }
 
     /// Waits until writes are taken at once.

@@ -6,9 +6,10 @@ use durstream_core::{Issue, Reason, StateProducer, create_durable_stream_with};
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::crossing::{self, Written, closed, guarded, outcome, report, written};
+use crate::crossing::{self, Written, closed, guarded, report, written};
 use crate::failure::{Listener, callback};
 use crate::options::Given;
+use crate::receipts::Receipts;
 use crate::schema::Schema;
 use crate::wait::Wait;
 use crate::write::Writer;
@@ -18,21 +19,6 @@ use crate::write::Writer;
 #[napi]
 pub struct State {
     producer: Arc<StateProducer>,
-}
-
-/// The waits of a holder's receipts.
-#[napi]
-pub struct Receipts {
-    producer: Arc<StateProducer>,
-}
-
-#[napi]
-impl Receipts {
-    /// Waits for the outcome of an accepted write.
-    #[napi]
-    pub fn wait(&self, id: f64) -> napi::Result<Wait> {
-        guarded(|| Ok(Wait::new(self.producer.wait(id as u64), outcome)))
-    }
 }
 
 impl Drop for State {
@@ -75,7 +61,7 @@ impl State {
     /// The waits of its receipts.
     #[napi]
     pub fn receipts(&self) -> Receipts {
-        Receipts { producer: self.producer.clone() }
+        Receipts::of(&*self.producer)
     }
 
     /// The function that publishes an entity of a collection, given as JSON.

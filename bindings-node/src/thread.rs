@@ -1,9 +1,9 @@
 //! The failures under way to the JavaScript of one thread, and the wait until all were told.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 thread_local! {
     static HERE: Arc<Here> = Arc::default();
@@ -45,15 +45,21 @@ impl Here {
     }
 
     /// Waits until JavaScript was told of every failure that the core knows of by now.
-    pub fn told(self: &Arc<Self>) -> Told {
-        let upto = Arc::default();
-        let told = Told { here: self.clone(), upto };
-        let (here, upto) = (self.clone(), told.upto.clone());
-        durstream_core::behind_reports(move || {
-            *lock(&upto) = Some(here.state().last);
-            here.wake();
-        });
-        told
+    pub fn told(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let (done, here) = (durstream_core::callbacks_done(), self.clone());
+        async move {
+            let _ = done.await;
+            let upto = here.state().last;
+            poll_fn(|context| {
+                let mut state = here.state();
+                if state.under_way.first().is_none_or(|&oldest| oldest > upto) {
+                    return Poll::Ready(());
+                }
+                state.waiting.push(context.waker().clone());
+                Poll::Pending
+            })
+            .await;
+        }
     }
 
     fn wake(&self) {
@@ -72,33 +78,5 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.here.state().under_way.remove(&self.number);
         self.here.wake();
-    }
-}
-
-type Upto = Arc<Mutex<Option<u64>>>;
-
-fn lock(upto: &Upto) -> MutexGuard<'_, Option<u64>> {
-    upto.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// The wait until JavaScript was told.
-pub struct Told {
-    here: Arc<Here>,
-    /// The last failure that is waited for, once the dispatcher has come to it.
-    upto: Upto,
-}
-
-impl Future for Told {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.here.state();
-        let upto = *lock(&self.upto);
-        let is_told = upto.is_some_and(|upto| state.under_way.first().is_none_or(|&it| it > upto));
-        if is_told {
-            return Poll::Ready(());
-        }
-        state.waiting.push(context.waker().clone());
-        Poll::Pending
     }
 }
