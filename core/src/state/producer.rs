@@ -370,12 +370,6 @@ impl StateProducer {
         self.engine().snapshot()
     }
 
-    /// Whether there is room for a write of so many bytes. For the bindings.
-    #[doc(hidden)]
-    pub fn finds_room(&self, size: usize) -> bool {
-        self.try_reserve(size).is_some()
-    }
-
     /// Counters and gauges, in one consistent snapshot.
     pub fn stats(&self) -> Stats {
         self.engine().stats()
