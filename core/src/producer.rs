@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
-use crate::delivery::engine::accept::{WriteOptions, unserialisable};
+use crate::delivery::engine::accept::{Unchecked, WriteOptions, unserialisable};
 use crate::delivery::handle::{Producer, Snapshot};
 use crate::delivery::open::writers_of;
 use crate::delivery::permit::{HasEngine, Permit};
@@ -214,19 +214,19 @@ impl Permit<'_, IdempotentProducer> {
     /// reserved.
     pub fn submit(self, message: impl AsRef<[u8]>) -> Result<Receipt> {
         let message = message.as_ref();
-        self.producer.engine.check_message(message)?;
-        self.put(message)
+        let unchecked = self.producer.engine.check_message(message)?;
+        self.put(message, unchecked)
     }
 
     /// Accepts one JSON value from a serialiser of a binding; the text is not checked again.
     #[doc(hidden)]
     pub fn submit_serialised(self, text: &[u8]) -> Result<Receipt> {
         debug_assert!(json::check_syntax(text).is_ok(), "a serialiser writes JSON");
-        self.put(text)
+        self.put(text, None)
     }
 
-    fn put(mut self, message: &[u8]) -> Result<Receipt> {
-        let accepted = self.accept(&[message], 0);
+    fn put(mut self, message: &[u8], unchecked: Unchecked<'_>) -> Result<Receipt> {
+        let accepted = self.accept(&[message], unchecked, 0);
         self.producer.receipt(accepted)
     }
 }

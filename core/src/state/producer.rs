@@ -396,14 +396,18 @@ impl Permit<'_, StateProducer> {
     /// the room that was reserved.
     pub fn upsert_json(mut self, collection: &str, value: &[u8]) -> Result<Receipt> {
         let state = self.producer;
-        state.write(state.try_upsert(collection, value, |parts| self.accept(parts, state.holder)))
+        state.write(
+            state.try_upsert(collection, value, |parts| self.accept(parts, None, state.holder)),
+        )
     }
 
     /// Publishes that an entity is gone as [`delete`](StateProducer::delete) does, into the room that
     /// was reserved.
     pub fn delete(mut self, collection: &str, key: &str) -> Result<Receipt> {
         let state = self.producer;
-        state.write(state.try_delete(collection, key, |parts| self.accept(parts, state.holder)))
+        state.write(
+            state.try_delete(collection, key, |parts| self.accept(parts, None, state.holder)),
+        )
     }
 }
 

@@ -253,14 +253,21 @@ impl Engine {
     }
 
     /// Accepts one write of a holder into the room that is `held` for it, or says why not.
-    pub(crate) fn accept_held(&self, parts: &[&[u8]], holder: u32, held: &mut u64) -> Result<u64> {
+    pub(crate) fn accept_held(
+        &self,
+        parts: &[&[u8]],
+        unchecked: Unchecked<'_>,
+        holder: u32,
+        held: &mut u64,
+    ) -> Result<u64> {
         let tag = Tag { number: 0, holder };
         if *held == 0 {
-            return self.accept_now(parts, tag);
+            return self.accept_now(parts, unchecked, tag);
         }
         let size = self.check_size(parts, 0)?;
         let mut book = self.book();
         self.check_open(&mut book)?;
+        self.check_late(&mut book, unchecked)?;
         let held = mem::take(held);
         if let Err(reason) = book.redeem(held, size) {
             return Err(self.no_room(&mut book, size, reason));
