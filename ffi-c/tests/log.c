@@ -152,13 +152,13 @@ static void a_log_that_blocks(void) {
     healthy = open_producer(stream, "healthy", NULL);
     elsewhere = nowhere();
     log_a_line(elsewhere, 0);
-    WAIT_UNTIL(lines == 1);
+    WAIT_UNTIL(lines >= 1);
     log_a_line(elsewhere, 1);
     deliver(healthy);
     CHECK(lines == 1);
     OK(durstream_shutdown(1000, &error), error);
     may_go_on = 1;
-    WAIT_UNTIL(lines == 2);
+    WAIT_UNTIL(lines >= 2); /* that nothing can be reached there is a line, too */
     durstream_producer_free(healthy);
     durstream_stream_free(elsewhere);
     durstream_stream_free(stream);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use durstream_core::{ErrorKind, Lifecycle, Reason, Stats, Status};
+use durstream_core::{ErrorKind, Lifecycle, LogLevel, Reason, Stats, Status};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -149,7 +149,7 @@ fn upper(name: &str) -> String {
 fn numbers_are_the_cores() {
     let codes = numbers("DURSTREAM_");
     let is_code =
-        |name: &str| !["STATUS_", "REASON_", "LIFECYCLE_"].iter().any(|p| name.starts_with(p));
+        |name: &str| !["STATUS_", "REASON_", "LIFECYCLE_", "LOG_"].iter().any(|p| name.starts_with(p));
     let codes: BTreeMap<_, _> = codes.into_iter().filter(|(name, _)| is_code(name)).collect();
     let mut expected: BTreeMap<_, _> =
         ErrorKind::ALL.iter().map(|kind| (kind.code().to_owned(), *kind as i32)).collect();
@@ -171,6 +171,10 @@ fn numbers_are_the_cores() {
     let mut expected: BTreeMap<_, _> = all.iter().map(|s| (upper(s.as_str()), *s as i32)).collect();
     expected.insert("NONE".to_owned(), 0);
     assert_eq!(numbers("DURSTREAM_LIFECYCLE_"), expected);
+
+    let levels = [("WARNING", LogLevel::Warning), ("INFO", LogLevel::Info)];
+    let expected = levels.map(|(name, level)| (name.to_owned(), level as i32)).into();
+    assert_eq!(numbers("DURSTREAM_LOG_"), expected);
 }
 
 #[test]
