@@ -177,7 +177,7 @@ impl Task {
 
     fn on_delivered(&mut self, up_to: u64, duplicate: bool, answer: &Answer) {
         self.on_contact();
-        self.served_at = self.chance().unix_ms();
+        self.note_seen();
         // A replay's acknowledgements may speak of writes of an earlier run beyond them.
         let known = answer.next_offset.clone().filter(|_| !self.session.is_replay());
         self.base = known;

@@ -67,8 +67,8 @@ pub(crate) struct Task {
     before: Option<Before>,
     /// What comes before the next batch.
     opening: Opening,
-    /// When the stream was last known to be there, in Unix milliseconds.
-    served_at: u64,
+    /// When the stream was last created again, in Unix milliseconds; 0 for never.
+    created_at: u64,
     /// The stream was created anew since; that happens once.
     recreated: bool,
     vanished_since: Option<Instant>,
@@ -134,7 +134,7 @@ impl Task {
             asked_until: None,
             before: before.map(|before| behind(before, config.awaited)),
             opening: config.opening(),
-            served_at: engine.runtime().chance().unix_ms(),
+            created_at: 0,
             recreated: false,
             vanished_since: None,
             unechoed_since: None,

@@ -1,6 +1,8 @@
 //! Opening: what the server is asked before the first batch, and the stream that is created again
 //! because its lifetime ran out.
 
+use std::time::Duration;
+
 use http::Method;
 
 use crate::delivery::buffer::lifecycle::End;
@@ -90,6 +92,7 @@ impl Task {
             self.base = None;
         }
         self.vanished_since = None;
+        self.note_seen();
         self.on_contact();
         match self.opening {
             Opening::AskType => {
@@ -121,14 +124,24 @@ impl Task {
         }
     }
 
+    /// The stream is there, and this is a use of it.
+    pub(super) fn note_seen(&self) {
+        if let Some(create) = &self.engine.config.create {
+            create.seen.note(self.chance().unix_ms());
+        }
+    }
+
     /// Whether a stream that is not there may be created: once before it was there, and again
     /// wherever its own lifetime has run out.
     pub(super) fn may_create(&mut self) -> bool {
         let Some(create) = &self.engine.config.create else { return false };
-        let idle = self.chance().unix_ms().saturating_sub(self.served_at);
-        let has_lapsed = create.ttl.is_some_and(|ttl| u128::from(idle) >= ttl.as_millis());
+        let now = self.chance().unix_ms();
+        let tried = Duration::from_millis(now.saturating_sub(self.created_at));
+        // Not again at once; and a stream that nobody ever saw has not ended by itself.
+        let idle = create.seen.ago(now).map(|ago| ago.min(tried));
+        let has_lapsed = create.ttl.zip(idle).is_some_and(|(ttl, idle)| idle >= ttl);
         if has_lapsed {
-            self.served_at = self.chance().unix_ms(); // not again at once
+            self.created_at = now;
             log::warn(&format!(
                 "producer {}: {} is not there any more: its `ttl_seconds` have run out; it is \
                  created again",

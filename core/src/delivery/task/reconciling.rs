@@ -136,6 +136,7 @@ impl Task {
         }
         if stored > 0 {
             self.base = look.tail;
+            self.note_seen();
             self.on_contact();
             if ended {
                 self.transition = None; // the end was this producer's

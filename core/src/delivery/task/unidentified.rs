@@ -65,7 +65,7 @@ impl Task {
 
     fn deliver_one(&mut self, n: usize, answer: &Answer) {
         self.on_contact();
-        self.served_at = self.chance().unix_ms();
+        self.note_seen();
         let Some(slot) = self.window.remove(n) else { return };
         slot.queued.splits.iter().for_each(|splits| splits.refill());
         let (attempts, offset) = (slot.queued.attempts, answer.next_offset.clone());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::Method;
 
 use crate::delivery::closing::{CloseWith, close};
+use crate::delivery::config::Seen;
 use crate::delivery::engine::accept::WriteOptions;
 use crate::delivery::tests::*;
 
@@ -111,10 +112,30 @@ async fn without_an_identity_the_question_is_repeated_as_often_as_a_write() {
 
 /// A producer whose stream lives for so long without a write.
 fn open_mortal(server: &Scripted, seconds: u64, at_open: bool) -> Arc<Engine> {
-    let create = Create { at_open, ttl: Some(Duration::from_secs(seconds)), ..Create::default() };
-    let config = Config { create: Some(create), ..config(Scope::Producer, &single()) };
+    open_mortal_as("p", server, seconds, at_open, &Seen::default())
+}
+
+/// One of several of a handle that has seen the stream.
+fn open_mortal_as(
+    id: &str,
+    server: &Scripted,
+    seconds: u64,
+    at_open: bool,
+    seen: &Seen,
+) -> Arc<Engine> {
+    let (ttl, seen) = (Some(Duration::from_secs(seconds)), seen.clone());
+    let create = Create { at_open, ttl, seen, ..Create::default() };
+    let config = config(Scope::Producer, &single());
+    let config = Config { producer_id: id.to_owned(), create: Some(create), ..config };
     let endpoint = Endpoint::resolve(&model()).unwrap();
     Engine::start_on(runtime(server), endpoint, config, None, None)
+}
+
+/// A server whose stream ends after a minute without a use.
+fn mortal() -> Scripted {
+    let server = Scripted::default();
+    lock(&server.model).live(Some(Duration::from_secs(60)));
+    server
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,8 +240,7 @@ async fn a_restart_that_checks_its_stream_may_still_claim() {
 /// A stream that is new says nothing about what was stored in the one before.
 #[tokio::test(start_paused = true)]
 async fn what_a_stream_that_is_gone_may_have_had_stays_in_doubt() {
-    let server = Scripted::default();
-    lock(&server.model).live(Some(Duration::from_secs(60)));
+    let server = mortal();
     let engine = open_mortal(&server, 60, true);
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
@@ -313,4 +333,38 @@ async fn what_a_replay_finds_to_be_no_json_ends_its_session() {
     drop(again.flush().await);
     let is_fenced = next.is_err_and(|error| error.kind() == ErrorKind::StaleEpoch);
     assert!(first.is_err() && is_fenced, "5 took the sequence number of 4: {:?}", server.stored());
+}
+
+/// That a producer has existed for a while says nothing about its stream.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_never_was_there_is_not_created() {
+    let server = mortal();
+    lock(&server.model).delete();
+    let engine = open_mortal(&server, 60, false);
+    sleep(61_000).await;
+    write(&engine, 1..=1);
+    assert!(engine.flush().await.is_err());
+    assert_eq!(outcome(&engine, 1).await.reason, Some(Reason::NotFound));
+    assert_eq!(lock(&server.model).created, 0);
+}
+
+/// Each producer of a handle knows how long the stream was not used by the others either.
+#[tokio::test(start_paused = true)]
+async fn the_producers_of_a_handle_know_one_last_use() {
+    let (server, seen) = (mortal(), Seen::default());
+    seen.note(server.chance.unix_ms()); // the handle created it
+    sleep(40_000).await;
+    let one = open_mortal_as("one", &server, 60, false, &seen);
+    sleep(30_000).await;
+    write(&one, 1..=1);
+    assert_eq!(one.flush().await.unwrap().delivered, 1, "its minute was over, not the producer's");
+    sleep(61_000).await;
+    let other = open_mortal_as("other", &server, 60, false, &seen);
+    write(&other, 1..=1);
+    assert_eq!(other.flush().await.unwrap().delivered, 1);
+    assert_eq!(lock(&server.model).created, 2);
+    lock(&server.model).delete();
+    write(&one, 2..=2);
+    assert!(one.flush().await.is_err(), "somebody deleted it, a moment after the last use");
+    assert_eq!(lock(&server.model).created, 2);
 }
