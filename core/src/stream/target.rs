@@ -8,7 +8,7 @@ use http::Method;
 use crate::delivery::config::{Config, Create, Seen};
 use crate::error::Result;
 use crate::options::{Options, Scope};
-use crate::protocol::stream_type::StreamType;
+use crate::protocol::stream_type::{DEFAULT_CONTENT_TYPE, StreamType};
 use crate::requests::retry::{Retries, request_timeout, retries};
 use crate::runtime::fork::made_in;
 use crate::runtime::threads::{lock, lock_inherited};
@@ -77,8 +77,8 @@ impl Target {
         let options = options.clone().or_limits_of(&self.options);
         let (scope, content_type) = (Scope::Producer, self.content_type.clone());
         let mut config = Config::new(scope, &options, producer_id, content_type)?;
-        if let (Some(_), Some(content_type)) = (self.options.ttl_seconds, self.content_type.text())
-        {
+        if self.options.ttl_seconds.is_some() {
+            let content_type = self.content_type.text().unwrap_or(DEFAULT_CONTENT_TYPE);
             let create = Create::of(&self.options, content_type, false)?;
             config.create = Some(Create { seen: self.seen.clone(), ..create });
         }

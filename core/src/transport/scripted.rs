@@ -254,6 +254,11 @@ impl Model {
             return response(404, &[]);
         }
         self.created += u64::from(is_new);
+        if is_new {
+            let is_text = |value: &HeaderValue| value == "text/plain";
+            self.content_type =
+                request.headers.get(CONTENT_TYPE).is_some_and(is_text).then_some("text/plain");
+        }
         self.absent = false;
         if is_new || [Method::POST, Method::GET].contains(&request.method) {
             self.used = Some(now);

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::delivery::buffer::lifecycle::End;
-use crate::delivery::config::Opening;
+use crate::delivery::config::{Create, Opening};
 use crate::delivery::engine::accept::not_json;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::Answered;
 use crate::error::{self, Error, ErrorKind};
 use crate::outcome::Status;
 use crate::protocol::answer::is_absence;
+use crate::protocol::headers::STREAM_FORKED_FROM;
 use crate::reason::Reason;
 use crate::requests::operations::{Found, Opened, ask_type, ensure};
 use crate::runtime::log;
@@ -30,7 +31,7 @@ impl Task {
         let request = |method| Request::new(method, endpoint, config.request_timeout);
         match (self.opening, &config.create) {
             (Opening::Create, Some(create)) => {
-                let headers = create.headers.clone().into();
+                let headers = self.create_headers(create).into();
                 let request = Request { headers, ..request(Method::PUT) };
                 self.engine.book().count_request();
                 self.requests.spawn(async move { Answered::Open(ensure(&runtime, request).await) });
@@ -46,6 +47,17 @@ impl Task {
             }
             _ => {}
         }
+    }
+
+    /// The headers that create the stream. Its type may have been asked for meanwhile; a fork has its
+    /// source's.
+    fn create_headers(&self, create: &Create) -> HeaderMap {
+        let mut headers = create.headers.clone();
+        let known = self.engine.config.content_type.text().map(HeaderValue::from_str);
+        if let (Some(Ok(known)), false) = (known, headers.contains_key(STREAM_FORKED_FROM)) {
+            headers.insert(header::CONTENT_TYPE, known);
+        }
+        headers
     }
 
     pub(super) fn on_opened(&mut self, opened: Opened) {

@@ -9,6 +9,7 @@ use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::config::Seen;
 use crate::delivery::engine::accept::WriteOptions;
 use crate::delivery::tests::*;
+use crate::stream::handle::DurableStream;
 
 /// A producer that does not know its stream's type.
 fn open_untyped(server: &Scripted, options: Options) -> Arc<Engine> {
@@ -367,4 +368,23 @@ async fn the_producers_of_a_handle_know_one_last_use() {
     write(&one, 2..=2);
     assert!(one.flush().await.is_err(), "somebody deleted it, a moment after the last use");
     assert_eq!(lock(&server.model).created, 2);
+}
+
+/// What the server said of the stream is what is created again.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_an_unknown_type_is_created_again_with_its_own() {
+    let server = text();
+    lock(&server.model).live(Some(Duration::from_secs(60)));
+    let options = Options::new().url("http://model/stream").ttl_seconds(60u64);
+    let stream = DurableStream::connect(options).unwrap();
+    let config = stream.target().producer_config("p", &Options::new()).unwrap();
+    let endpoint = Endpoint::resolve(&model()).unwrap();
+    let engine = Engine::start_on(runtime(&server), endpoint, config, None, None);
+    for n in 1..=2 {
+        engine.accept(&[format!("{n} ").as_bytes()]).unwrap();
+        assert_eq!(engine.flush().await.unwrap().delivered, 1);
+        sleep(61_000).await;
+    }
+    assert_eq!(server.stored(), ["2"]);
+    assert_eq!(lock(&server.model).content_type, Some("text/plain"));
 }
