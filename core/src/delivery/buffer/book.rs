@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::delivery::buffer::batch::{BATCH_OVERHEAD, Batch, OVERHEAD, Tag};
 use crate::delivery::buffer::budget::{Budget, Reserved};
-use crate::delivery::buffer::flushes::{DueFlush, FlushKind, Flushes, Totals};
+use crate::delivery::buffer::flushes::{DueFlush, FlushKind, Flushes, Ticket};
 use crate::delivery::buffer::lifecycle::{End, StateMachine, Stop};
 use crate::delivery::buffer::queue::{Queue, Queued};
 use crate::delivery::buffer::receipts::Ledger;
@@ -365,14 +365,10 @@ impl Book {
         self.flushes.due(self.ledger.settled_to())
     }
 
-    /// The totals at the last report of a flush.
-    pub(crate) fn reported(&self) -> Totals {
-        self.flushes.reported()
-    }
-
-    /// Takes back a report that reached nobody: the next flush reports everything since then again.
-    pub(crate) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
-        self.flushes.take_back(since, report);
+    /// Takes back a report that reached nobody: the next flush reports again what no other report of
+    /// its time told.
+    pub(crate) fn take_back(&mut self, ticket: &Ticket) {
+        self.flushes.take_back(ticket);
     }
 
     /// Registers a wait for room.

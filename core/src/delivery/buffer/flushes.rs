@@ -1,11 +1,11 @@
 //! Flushes: the waits for everything up to a write, and the report of each.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Detail, Error, ErrorKind, Result};
 use crate::outcome::{FlushReport, Outcome};
 use crate::runtime::pending::Completer;
+use crate::runtime::threads::lock;
 
 /// Running totals a flush is the difference of.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,9 +54,8 @@ pub(crate) struct Flush {
     /// What was counted since it began and came behind it: for the next flush to report.
     beyond: Totals,
     beyond_cause: Option<Error>,
-    /// Set for a report: the next one starts after it. The flag says whether no other flush got the
-    /// same report.
-    only: Option<Arc<AtomicBool>>,
+    /// Set for a report: the next one starts after it.
+    ticket: Option<Arc<Ticket>>,
     completer: Completer<FlushReport>,
 }
 
@@ -117,41 +116,35 @@ impl Flushes {
         }
     }
 
-    /// The totals at the last report.
-    pub(super) fn reported(&self) -> Totals {
-        self.reported
-    }
-
-    /// Takes back a report that reached nobody: the next flush reports everything since then again.
-    pub(super) fn take_back(&mut self, since: Totals, report: &Result<FlushReport>) {
-        let cause = match report.as_ref().err().and_then(Error::detail) {
-            Some(Detail::Delivery { cause, .. }) => Some(cause.clone()),
-            _ => None,
+    /// Takes back a report that reached nobody: the next flush reports again what no other report of
+    /// its time told.
+    pub(super) fn take_back(&mut self, ticket: &Ticket) {
+        let Some((to, cause)) = ticket.give_up() else { return };
+        let back = |since: &mut Totals, first: &mut Option<Error>| {
+            if to.calls() < since.calls() {
+                *since = to;
+                *first = cause.clone().or(first.take());
+            }
         };
-        self.reported = earlier(self.reported, since);
-        self.first_cause = cause.clone().or(self.first_cause.take());
-        for flush in &mut self.waiting {
-            flush.since = earlier(flush.since, since);
-            flush.cause = cause.clone().or(flush.cause.take());
-        }
+        back(&mut self.reported, &mut self.first_cause);
+        self.waiting.iter_mut().for_each(|flush| back(&mut flush.since, &mut flush.cause));
     }
 
     /// Adds a wait for everything up to an id.
     pub(super) fn add(&mut self, kind: FlushKind, up_to: u64, completer: Completer<FlushReport>) {
-        let (since, cause, only) = match kind {
-            FlushKind::Report(only) => (self.reported, self.first_cause.clone(), Some(only)),
+        let (since, cause, ticket) = match kind {
+            FlushKind::Report(ticket) => (self.reported, self.first_cause.clone(), Some(ticket)),
             FlushKind::Rest => (self.totals, None, Some(Arc::default())),
             FlushKind::Watch | FlushKind::Look => (self.reported, self.first_cause.clone(), None),
         };
         self.waiting.retain(|flush| !flush.completer.is_abandoned());
         let (beyond, beyond_cause) = (Totals::default(), None);
-        self.waiting.push(Flush { up_to, since, cause, beyond, beyond_cause, only, completer });
+        self.waiting.push(Flush { up_to, since, cause, beyond, beyond_cause, ticket, completer });
     }
 
     /// The flushes whose writes are settled, now that everything up to an id is.
     pub(super) fn due(&mut self, settled_to: u64) -> Vec<DueFlush> {
-        let (mut due, mut users) = (Vec::new(), Vec::new());
-        let mut reported: Option<(Totals, Option<Error>)> = None;
+        let (mut due, mut told, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
         for n in (0..self.waiting.len()).rev() {
             if self.waiting[n].up_to > settled_to {
                 continue;
@@ -162,18 +155,17 @@ impl Flushes {
                 continue;
             }
             let counted = self.totals.without(&flush.beyond);
-            due.push((flush.completer, report(&counted.without(&flush.since), flush.cause)));
-            let Some(only) = flush.only else { continue };
-            users.push(only);
-            if reported.as_ref().is_none_or(|(most, _)| most.calls() <= counted.calls()) {
-                reported = Some((counted, flush.beyond_cause));
-            }
+            let cause = flush.cause.clone();
+            due.push((flush.completer, report(&counted.without(&flush.since), cause)));
+            let Some(ticket) = flush.ticket else { continue };
+            tickets.push(ticket);
+            let (from, to) = ((flush.since, flush.cause), (counted, flush.beyond_cause));
+            told.push(Told { from, to, is_lost: false });
         }
-        if users.len() > 1 {
-            users.iter().for_each(|only| only.store(false, Ordering::Relaxed));
-        }
-        if let Some((counted, next_cause)) = reported {
-            (self.reported, self.first_cause) = (counted, next_cause);
+        if let Some(most) = Told::most(&told) {
+            (self.reported, self.first_cause) = most.to.clone();
+            let told = Arc::new(Mutex::new(told));
+            tickets.iter().enumerate().for_each(|(n, own)| own.take_part(n, told.clone()));
         }
         due
     }
@@ -186,9 +178,8 @@ impl Flushes {
 
 /// The writes that a flush reports.
 pub(crate) enum FlushKind {
-    /// Everything since the last report; the flag becomes false where another flush gets the same
-    /// report.
-    Report(Arc<AtomicBool>),
+    /// Everything since the last report; the ticket takes it back if it reaches nobody.
+    Report(Arc<Ticket>),
     /// Only pending writes: the caller already received the earlier failures, write by write.
     Rest,
     /// Everything; the next report repeats it.
@@ -197,9 +188,45 @@ pub(crate) enum FlushKind {
     Look,
 }
 
-/// The earlier of two totals of one producer.
-fn earlier(one: Totals, other: Totals) -> Totals {
-    if other.calls() <= one.calls() { other } else { one }
+/// A place between two calls: the totals there, and the first cause of what failed behind it.
+type Place = (Totals, Option<Error>);
+
+/// The part of the calls that a report told of.
+struct Told {
+    from: Place,
+    to: Place,
+    /// It reached nobody.
+    is_lost: bool,
+}
+
+impl Told {
+    /// Of those that reached somebody, or still may, the one that told the most.
+    fn most(all: &[Told]) -> Option<&Told> {
+        all.iter().filter(|told| !told.is_lost).max_by_key(|told| told.to.0.calls())
+    }
+}
+
+/// The share of a flush in the reports that were made together with its own.
+#[derive(Default)]
+pub(crate) struct Ticket(Mutex<Option<Share>>);
+
+/// Its number among them, and all of them.
+type Share = (usize, Arc<Mutex<Vec<Told>>>);
+
+impl Ticket {
+    fn take_part(&self, number: usize, together: Arc<Mutex<Vec<Told>>>) {
+        *lock(&self.0) = Some((number, together));
+    }
+
+    /// Its report reached nobody: up to where the calls are reported now. `None` where it made no
+    /// report.
+    fn give_up(&self) -> Option<Place> {
+        let (number, together) = lock(&self.0).take()?;
+        let mut together = lock(&together);
+        together[number].is_lost = true;
+        let first = || together.iter().map(|told| &told.from).min_by_key(|from| from.0.calls());
+        Told::most(&together).map(|told| &told.to).or_else(first).cloned()
+    }
 }
 
 fn report(counted: &Totals, cause: Option<Error>) -> Result<FlushReport> {

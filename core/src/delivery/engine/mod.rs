@@ -7,12 +7,12 @@
 pub(crate) mod accept;
 pub(crate) mod settle;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::delivery::buffer::book::{Book, Due};
 use crate::delivery::buffer::budget::Budget;
-use crate::delivery::buffer::flushes::FlushKind;
+use crate::delivery::buffer::flushes::{FlushKind, Ticket};
 #[cfg(test)]
 use crate::delivery::buffer::lifecycle::Step;
 use crate::delivery::buffer::lifecycle::{End, Stop};
@@ -170,16 +170,14 @@ impl Engine {
     /// wakes the task.
     fn flush_in(self: &Arc<Self>, book: &mut Book) -> (Pending<FlushReport>, Due) {
         let engine = Arc::downgrade(self);
-        let since = book.reported();
-        let only = Arc::new(AtomicBool::new(true));
-        let alone = only.clone();
-        let (completer, waiting) = pending_or_unread(move |report: Result<FlushReport>| {
-            let engine = engine.upgrade().filter(|engine| !engine.is_foreign());
-            if let Some(engine) = engine.filter(|_| alone.load(Ordering::Relaxed)) {
-                engine.book().take_back(since, &report);
+        let ticket = Arc::<Ticket>::default();
+        let own = ticket.clone();
+        let (completer, waiting) = pending_or_unread(move |_: Result<FlushReport>| {
+            if let Some(engine) = engine.upgrade().filter(|engine| !engine.is_foreign()) {
+                engine.book().take_back(&own);
             }
         });
-        let due = book.flush(FlushKind::Report(only), completer);
+        let due = book.flush(FlushKind::Report(ticket), completer);
         (self.hindering(waiting), due)
     }
 

@@ -135,3 +135,73 @@ async fn a_flush_that_times_out_names_the_last_failure() {
     let well = engine.flush().overdue().error("flush", Duration::ZERO);
     assert!(well.detail().is_none(), "{well}");
 }
+
+fn undelivered(report: crate::Result<crate::FlushReport>) -> u64 {
+    let error = report.expect_err("something was not delivered");
+    match error.detail() {
+        Some(Detail::Delivery { undelivered, .. }) => *undelivered,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A server that refuses a write, and holds back the one behind it.
+async fn one_refused() -> (Scripted, Arc<Engine>) {
+    let server = Scripted::default();
+    lock(&server.model).poison = Some("1");
+    let engine = open(&server, single());
+    write(&engine, 1..=1);
+    assert_eq!(outcome(&engine, 1).await.status, Status::Rejected);
+    lock(&server.model).down = true;
+    (server, engine)
+}
+
+/// What a report told that nobody took is told again, also by a report that nobody takes either.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_lost_twice_is_made_again() {
+    let (server, engine) = one_refused().await;
+    let first = engine.flush(); // it is there, and nobody looks
+    write(&engine, 2..=2);
+    let second = engine.flush();
+    drop(first);
+    lock(&server.model).down = false;
+    outcome(&engine, 2).await;
+    drop(second);
+    assert_eq!(undelivered(engine.flush().await), 1);
+    engine.flush().await.unwrap();
+}
+
+/// Two reports of one moment need not tell the same.
+#[tokio::test(start_paused = true)]
+async fn what_one_of_several_reports_told_alone_is_not_lost_with_it() {
+    for (take_first, take_second) in [(true, false), (false, true), (false, false)] {
+        let (server, engine) = one_refused().await;
+        write(&engine, 2..=2);
+        let first = engine.flush();
+        let too_large = vec![b'1'; engine.config.max_write_bytes + 1];
+        engine.accept(&[&too_large]).unwrap_err();
+        let second = engine.flush();
+        lock(&server.model).down = false;
+        outcome(&engine, 2).await;
+        let left = match (take_first, take_second) {
+            (true, _) => {
+                assert_eq!(undelivered(first.await), 1);
+                drop(second);
+                1
+            }
+            (_, true) => {
+                drop(first);
+                assert_eq!(undelivered(second.await), 2);
+                0
+            }
+            _ => {
+                drop((first, second));
+                2
+            }
+        };
+        match left {
+            0 => assert!(engine.flush().await.is_ok()),
+            left => assert_eq!(undelivered(engine.flush().await), left),
+        }
+        engine.flush().await.unwrap();
+    }
+}
