@@ -148,8 +148,9 @@ fn upper(name: &str) -> String {
 #[test]
 fn numbers_are_the_cores() {
     let codes = numbers("DURSTREAM_");
-    let is_code =
-        |name: &str| !["STATUS_", "REASON_", "LIFECYCLE_", "LOG_"].iter().any(|p| name.starts_with(p));
+    let is_code = |name: &str| {
+        !["STATUS_", "REASON_", "LIFECYCLE_", "LOG_"].iter().any(|p| name.starts_with(p))
+    };
     let codes: BTreeMap<_, _> = codes.into_iter().filter(|(name, _)| is_code(name)).collect();
     let mut expected: BTreeMap<_, _> =
         ErrorKind::ALL.iter().map(|kind| (kind.code().to_owned(), *kind as i32)).collect();
