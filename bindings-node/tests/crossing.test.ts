@@ -173,13 +173,12 @@ test("values of any depth are looked through to the ground", async () => {
   const { url, producer } = await open("deep", "application/json");
   const nested = (depth: number, ground: unknown): unknown =>
     depth === 0 ? ground : { in: [nested(depth - 1, ground)] };
-  const depths = [1, 49, 50, 51, 63];
+  const depths = [1, 49, 50, 51, 500];
   for (const depth of depths) {
     producer.append(nested(depth, null) as Message);
     const refused = producer.tryAppend(nested(depth, NaN) as Message);
     assert.equal(refused.refusal?.reason, "serialization-failed", `${depth}`);
   }
-  assert.equal(producer.tryAppend(nested(64, null) as Message).refusal?.reason, "invalid-value");
   let endless: Message = null;
   for (let depth = 0; depth < 100_000; depth += 1) endless = [endless];
   assert.equal(producer.tryAppend(endless).refusal?.reason, "serialization-failed");
