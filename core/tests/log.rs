@@ -61,7 +61,8 @@ fn what_cannot_be_written_is_still_counted() {
         for _ in 0..3 {
             log_a_line();
         }
-        // Nothing else tells when the last of them was tried.
+        // Nothing else tells when the last of them was tried. It outlives its last line by a second.
+        common::wait_until("the log's thread", || threads_named("durstream-log") > 0);
         common::wait_until("the log's thread to end", || threads_named("durstream-log") == 0);
     }
     let _taken = StandardError::is(&taken);
