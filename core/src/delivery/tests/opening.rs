@@ -143,16 +143,17 @@ fn mortal() -> Scripted {
 async fn a_stream_whose_lifetime_ran_out_is_created_again() {
     for at_open in [true, false] {
         for gone in [404, 410] {
-            let server = Scripted::default();
+            let server = mortal();
             let engine = open_mortal(&server, 60, at_open);
             for round in 0..3 {
                 write(&engine, 2 * round + 1..=2 * round + 2);
                 let report = engine.flush().await.unwrap();
                 assert_eq!((report.delivered, report.uncertain), (2, 0));
+                assert_eq!(server.stored(), numbers(2 * round + 1..=2 * round + 2));
                 sleep(61_000).await;
-                server.script(vec![status(gone), forgets(Fault::None)]);
+                server.script(vec![status(gone)]);
             }
-            assert_eq!(server.stored(), numbers(1..=6));
+            assert_eq!(lock(&server.model).created, 2, "{gone}");
         }
     }
 }
@@ -180,15 +181,16 @@ async fn while_it_cannot_be_created_again_the_write_waits() {
 /// A stream that somebody deleted is never created again in silence.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_vanished_before_its_time_is_not_created_again() {
-    let server = Scripted::default();
+    let server = mortal();
     let engine = open_mortal(&server, 60, true);
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
     sleep(30_000).await;
-    server.script(vec![status(404); 100]);
+    lock(&server.model).delete();
     write(&engine, 2..=2);
     assert!(engine.flush().await.is_err());
     assert_eq!(outcome(&engine, 2).await.reason, Some(Reason::NotFound));
+    assert_eq!(lock(&server.model).created, 0);
 }
 
 /// Who says 404 need not be the server: where the stream was there all along, what was in doubt stays
