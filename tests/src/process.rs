@@ -112,6 +112,20 @@ pub fn shown(command: &mut Command, limit: Option<Duration>) -> Result {
     expect_success(&name, status)
 }
 
+/// Keeps from a command what `cargo run` told this process about its own package. Build scripts that
+/// look at such variables, ring's among them, count as changed where they differ: then all that
+/// encrypts is compiled again, and our products with it, by the next cargo that somebody runs.
+pub fn forget_cargo(command: &mut Command) -> &mut Command {
+    let is_ours =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Runs a command with its output added to a log; the error carries the end of it. `tick` is told
 /// how far a cargo among what runs says that it is, once it says so.
 ///
@@ -120,6 +134,7 @@ pub fn shown(command: &mut Command, limit: Option<Duration>) -> Result {
 pub fn logged(command: &mut Command, log: &Path, mut tick: impl FnMut(Option<&str>)) -> Result {
     let name = describe(command);
     let mut file = append_to(log)?;
+    forget_cargo(command);
     writeln!(file, "$ {name}").context(log.display())?;
     let errors = file.try_clone().context(log.display())?;
     // Without a terminal cargo tells how far it is only when told to.
@@ -245,6 +260,17 @@ mod tests {
             assert_eq!(cargo_progress(line).as_deref(), Some(expected), "{line}");
         }
         assert_eq!(cargo_progress("   Compiling serde v1.0.0"), None);
+    }
+
+    /// Cargo tells a test as much about its package as it tells `cargo xtask`.
+    #[test]
+    #[cfg(unix)]
+    fn a_build_hears_nothing_of_the_package_that_starts_it() {
+        let is_set = |name| std::env::var_os(name).is_some();
+        assert!(is_set("CARGO_MANIFEST_DIR") && is_set("CARGO_PKG_NAME"), "run this with cargo");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "[ -z \"$CARGO_MANIFEST_DIR$CARGO_PKG_NAME$CARGO_PKG_VERSION_MAJOR\" ]"]);
+        logged(&mut shell, Path::new("/dev/null"), |_| ()).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::process::Command;
 use durstream_tests::compilers::{c_compiler, cpp_compiler, program};
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::process::forget_cargo;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32);
@@ -139,7 +140,7 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     // CARGO is one path and may hold spaces, so it is not split.
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let mut command = Command::new(cargo);
-    command.current_dir(root).args(arguments);
+    forget_cargo(command.current_dir(root).args(arguments));
     command
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn with_server(tree: &Tree, arguments: &[String]) -> Result<u8> {
     }
     let server = Server::start(tree)?;
     let mut command = Command::new(program);
-    command.args(rest).env("DURABLE_STREAMS_URL", server.url());
+    process::forget_cargo(command.args(rest)).env("DURABLE_STREAMS_URL", server.url());
     let status = Guarded::spawn(&mut command)?.wait(None, || ())?;
     Ok(process::exit_code(status))
 }
