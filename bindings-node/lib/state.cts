@@ -178,8 +178,7 @@ export class StateProducer<C extends Collections = Collections> extends Producer
 
   #upsert(name: string, given: unknown): Receipt {
     const collection = this.#schema.get(name);
-    // The core knows the collections.
-    if (collection === undefined) return this.receiptOf(this.#native.upserter(nameText(name))("{}"));
+    if (collection === undefined) return this.#refuse(name, "invalid-entity", undefined);
     let payload: Payload;
     try {
       if (collection.validator === undefined) {
@@ -215,15 +214,17 @@ export class StateProducer<C extends Collections = Collections> extends Producer
   #invalid(name: string, collection: Collection, value: unknown, issues: Issue[]): Receipt {
     const key = keyOf(value, collection);
     if (key === undefined && typeof value === "object" && value !== null) {
-      // The core checks the key before it validates, and so says that it is missing.
-      return this.receiptOf(this.#upserter(name)("{}"));
+      // The missing key comes first, whatever else is wrong with the entity.
+      return this.#refuse(name, "invalid-key", undefined);
     }
     const flat = issues.flatMap((issue) => [issue.path, issue.message]);
     return this.receiptOf(this.#native.refuse(name, "invalid-value", key, flat));
   }
 
-  #refuse(name: string, reason: Reason, key: string | undefined, message: string): Receipt {
-    return this.receiptOf(this.#native.refuse(nameText(name), reason, key, ["", message]));
+  /** Without a message the core says what is wrong: there is no such collection, or no key. */
+  #refuse(name: string, reason: Reason, key: string | undefined, message?: string): Receipt {
+    const issues = message === undefined ? [] : ["", message];
+    return this.receiptOf(this.#native.refuse(nameText(name), reason, key, issues));
   }
 }
 

@@ -1,6 +1,6 @@
 //! Appending the messages of a source: the core's half.
 
-use durstream_core::{AppendSink as Core, SinkState};
+use durstream_core::AppendSink as Core;
 use napi_derive::napi;
 use serde_json::Value;
 
@@ -25,13 +25,7 @@ impl AppendSink {
     /// Whether it takes a message now.
     #[napi]
     pub fn state(&self) -> napi::Result<&'static str> {
-        guarded(|| {
-            Ok(match self.sink.state() {
-                SinkState::Ready => "ready",
-                SinkState::Full => "full",
-                SinkState::Failed => "failed",
-            })
-        })
+        guarded(|| Ok(self.sink.state().as_str()))
     }
 
     /// Appends a message; false if there is no room for it yet.

@@ -1,6 +1,5 @@
 //! Appending the messages of a source: the core's half.
 
-use durstream_core::SinkState;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -36,11 +35,7 @@ impl AppendSink {
     /// Whether it takes a message now: ``"ready"``, ``"full"`` or ``"failed"``.
     fn state(&self, py: Python<'_>) -> &'static str {
         let _inside = Inside::enter(py);
-        match self.core.state() {
-            SinkState::Ready => "ready",
-            SinkState::Full => "full",
-            SinkState::Failed => "failed",
-        }
+        self.core.state().as_str()
     }
 
     /// Appends a message; false if there is no room for it yet.

@@ -105,7 +105,7 @@ class StateProducer(Held, _durstream.State):
         """
         kept = self._schema._collections.get(_name(collection))
         if kept is None:
-            return self._upsert(collection, b"{}")  # the core names the collections
+            return self._refuse(collection, "invalid-entity", None, [])  # the core names them
         text: Optional[bytes] = None
         if isinstance(value, (str, bytes, bytearray, memoryview)):
             try:
@@ -163,8 +163,7 @@ class StateProducer(Held, _durstream.State):
         key = _key_of(value, primary_key)
         if isinstance(value, dict) and key is None:
             # The missing key comes first, whatever else is wrong with the entity.
-            missing = [("", f"the primary key `{primary_key}` is missing")]
-            return self._refuse(collection, "invalid-key", None, missing)
+            return self._refuse(collection, "invalid-key", None, [])
         return self._refuse(collection, "invalid-value", key, issues)
 
     def delete(self, collection: str, key: Key) -> Receipt:

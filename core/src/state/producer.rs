@@ -131,7 +131,8 @@ impl StateProducer {
     }
 
     /// Turns away a value that a validator outside the core refused: receipt, error and accounting
-    /// are those of a JSON Schema's refusal.
+    /// are those of a JSON Schema's refusal. An unknown collection comes first, whatever the `reason`;
+    /// `InvalidKey` without a key and without issues says that the primary key is missing.
     pub fn refuse(
         &self,
         collection: &str,
@@ -139,12 +140,21 @@ impl StateProducer {
         key: Option<&str>,
         issues: Vec<Issue>,
     ) -> Result<Receipt> {
-        self.engine().check_fork()?;
-        let text = match issues.first() {
-            Some(issue) => format!("the value was refused: {}", shown(issue)),
-            None => "the value was refused".to_owned(),
+        let known = self.check_held().and_then(|()| self.collection(collection));
+        let error = match known {
+            Err(error) => error,
+            Ok(known) if (reason, key, issues.len()) == (Reason::InvalidKey, None, 0) => {
+                missing_key(collection, known)
+            }
+            Ok(_) => {
+                let text = match issues.first() {
+                    Some(issue) => format!("the value was refused: {}", shown(issue)),
+                    None => "the value was refused".to_owned(),
+                };
+                Error::validation(reason, collection, key, issues, text)
+            }
         };
-        self.write(Err(Error::validation(reason, collection, key, issues, text)))
+        self.write(Err(error))
     }
 
     fn write(&self, id: Result<u64>) -> Result<Receipt> {
@@ -180,32 +190,23 @@ impl StateProducer {
     ) -> Result<u64> {
         self.check_held()?;
         let collection = self.collection(name)?;
-        let refuse = |reason, key: Option<&str>, text: String| {
-            let issue = Issue { path: String::new(), message: text.clone() };
-            Error::validation(reason, name, key, vec![issue], text)
-        };
+        let refuse = |reason, text: String| invalid(name, reason, text);
         let readable = json::readable(value);
         let is_changed = matches!(readable, Cow::Owned(_));
         let key = match json::key_of(&readable, &collection.primary_key) {
             Ok(Key::Text(key)) if is_changed && key.contains('\u{fffd}') => {
                 let text = "the primary key holds half of a surrogate pair".to_owned();
-                return Err(refuse(Reason::InvalidKey, None, text));
+                return Err(refuse(Reason::InvalidKey, text));
             }
             Ok(Key::Text(key)) => key,
-            Ok(Key::Missing) => {
-                let text = format!(
-                    "the primary key `{}` is missing",
-                    error::shown(&collection.primary_key)
-                );
-                return Err(refuse(Reason::InvalidKey, None, text));
-            }
+            Ok(Key::Missing) => return Err(missing_key(name, collection)),
             Ok(Key::NotAnObject) => {
                 let text = "the value is not an object".to_owned();
-                return Err(refuse(Reason::InvalidValue, None, text));
+                return Err(refuse(Reason::InvalidValue, text));
             }
             Err(text) => {
                 let text = format!("the value {text}");
-                return Err(refuse(Reason::InvalidValue, None, text));
+                return Err(refuse(Reason::InvalidValue, text));
             }
         };
         collection.validate(name, &key, &readable)?;
@@ -229,9 +230,7 @@ impl StateProducer {
         self.check_held()?;
         let collection = self.collection(name)?;
         if key.is_empty() {
-            let text = "the key is empty".to_owned();
-            let issue = Issue { path: String::new(), message: text.clone() };
-            return Err(Error::validation(Reason::InvalidKey, name, None, vec![issue], text));
+            return Err(invalid(name, Reason::InvalidKey, "the key is empty".to_owned()));
         }
         let quoted = json::quote(key);
         let parts: [&[u8]; 3] = [
@@ -448,6 +447,17 @@ impl std::fmt::Debug for StateProducer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "StateProducer({} on {})", self.producer_id(), self.url())
     }
+}
+
+/// The error of an entity that is refused for one thing.
+fn invalid(collection: &str, reason: Reason, text: String) -> Error {
+    let issue = Issue { path: String::new(), message: text.clone() };
+    Error::validation(reason, collection, None, vec![issue], text)
+}
+
+fn missing_key(name: &str, collection: &Compiled) -> Error {
+    let text = format!("the primary key `{}` is missing", error::shown(&collection.primary_key));
+    invalid(name, Reason::InvalidKey, text)
 }
 
 /// The error of a released handle.

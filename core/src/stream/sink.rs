@@ -32,6 +32,17 @@ pub enum SinkState {
     Failed,
 }
 
+impl SinkState {
+    /// The name that bindings show: `ready`, `full` or `failed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SinkState::Ready => "ready",
+            SinkState::Full => "full",
+            SinkState::Failed => "failed",
+        }
+    }
+}
+
 /// [`DurableStream::append_stream`] for a caller that drives the source itself, in the words of
 /// futures' `Sink`: while the [`state`](AppendSink::state) is `Ready`, ask the source and pass its
 /// message to [`start_send`](AppendSink::start_send); at the end [`close`](AppendSink::close) the
