@@ -95,14 +95,13 @@ module.exports = function casesFor({ durstream, throws, fake, real }) {
 
     "onError gets our errors and this realm's bytes": async () => {
       const told = [];
-      const producer = failing({ onError: (error, { payload }) => void told.push([error, payload]) });
+      const onError = (error, { payload }) => void told.push([error, payload]);
+      // Long enough for its turn: one request at a time tries a host that refuses.
+      const producer = failing({ onError, deliveryTimeoutMs: 3000 });
       producer.append({ n: 1 });
       await assert.rejects(producer.flush(), durstream.DeliveryError);
       const [[error, payload]] = told;
-      // Refused, or still waiting its turn to be: one request tries for all.
-      const { TransportError, TimeoutError } = durstream;
-      assert.ok(error instanceof TransportError || error instanceof TimeoutError);
-      assert.ok(error instanceof Error);
+      assert.ok(error instanceof durstream.TransportError && error instanceof Error);
       assert.ok(payload instanceof Uint8Array);
       assert.equal(new TextDecoder().decode(payload), '{"n":1}');
       producer.stop();
