@@ -37,6 +37,17 @@ pub fn line(text: &str) {
     write(&format!("{wipe}{text}\n"));
 }
 
+/// Hands on what somebody else said, byte by byte.
+pub fn copy(bytes: &[u8]) {
+    // A closed pipe is the reader's choice.
+    let _ = if ON_STDERR.load(Ordering::Relaxed) {
+        std::io::stderr().write_all(bytes)
+    } else {
+        let mut output = std::io::stdout().lock();
+        output.write_all(bytes).and_then(|()| output.flush())
+    };
+}
+
 fn write(text: &str) {
     if ON_STDERR.load(Ordering::Relaxed) {
         eprint!("{text}");

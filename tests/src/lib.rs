@@ -13,6 +13,7 @@ pub mod audit;
 pub mod compilers;
 pub mod console;
 pub mod failure;
+mod failures;
 pub mod harness;
 pub mod http;
 pub mod needs;

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::console;
 use crate::failure::{Context, Failure, Result};
+use crate::failures;
 use crate::signals;
 
 /// How long a child may take to end by itself after Ctrl-C, which the terminal sends to it too.
@@ -104,12 +106,55 @@ impl Drop for Guarded {
     }
 }
 
-/// Runs a command with its output shown; an error when it fails.
+/// Runs a command with its output shown; an error when it fails. Where nobody looks on, the error
+/// repeats what the output said of failures: the end of a long log is read first.
+///
+/// # Errors
+/// If it cannot be run, is not done at the limit, or fails.
 pub fn shown(command: &mut Command, limit: Option<Duration>) -> Result {
     let name = describe(command);
-    let status = Guarded::spawn(command)?.wait(limit, || ()).context(format!("`{name}`"))?;
-    signals::check()?;
-    expect_success(&name, status)
+    let copied = if console::is_terminal() { None } else { Some(Copied::output_of(command)?) };
+    let mut process = Guarded::spawn(command)?;
+    // The command holds the pipe's other end, which is what tells the copier that nothing follows.
+    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let result = process.wait(limit, || ()).context(format!("`{name}`"));
+    drop(process);
+    let result = result.and_then(|status| {
+        signals::check()?;
+        expect_success(&name, status)
+    });
+    let said = copied.map(Copied::failures).unwrap_or_default();
+    result.map_err(|failure| format!("{failure}{}", failures::indented(&said)).into())
+}
+
+/// A program's output on its way to ours, of which the lines that tell of failures are kept.
+struct Copied(Receiver<Vec<String>>);
+
+impl Copied {
+    fn output_of(command: &mut Command) -> Result<Self> {
+        let (reader, writer) = std::io::pipe().context("a pipe")?;
+        command.stdout(writer.try_clone().context("a pipe")?).stderr(writer);
+        let (sender, kept) = channel();
+        let copy = move || {
+            let mut failures = failures::Kept::default();
+            let mut lines = BufReader::new(reader);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                console::copy(&line);
+                failures.see(String::from_utf8_lossy(&line).trim_end());
+                line.clear();
+            }
+            // Whoever stopped listening after the last output does not want it.
+            let _ = sender.send(failures.into_lines());
+        };
+        std::thread::Builder::new().name("copy".to_owned()).spawn(copy).context("copying")?;
+        Ok(Self(kept))
+    }
+
+    /// Waits for the end of the output, but not of a daemon that somebody started and that holds it.
+    fn failures(self) -> Vec<String> {
+        self.0.recv_timeout(LAST_OUTPUT).unwrap_or_default()
+    }
 }
 
 /// Keeps from a command what `cargo run` told this process about its own package. Build scripts that

@@ -15,8 +15,8 @@ use crate::tree::Tree;
 /// The result of one step.
 struct Entry {
     name: String,
-    passed: bool,
     took: Duration,
+    failure: Option<String>,
 }
 
 /// The score of all suites.
@@ -26,14 +26,19 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Prints the table and the counts; whether everything passed.
+    /// Prints the table, once more what failed, and the counts; whether everything passed.
     pub fn report(&self, took: Duration) -> bool {
         let row = |entry: &Entry| {
-            let result = if entry.passed { "passed" } else { "FAILED" };
+            let result = if entry.failure.is_none() { "passed" } else { "FAILED" };
             vec![entry.name.clone(), result.to_owned(), format!("{:.1}", entry.took.as_secs_f64())]
         };
         let rows: Vec<Vec<String>> = self.entries.iter().map(row).collect();
         console::line(&format!("\n{}", table::render(&["suite", "result", "seconds"], &rows)));
+        for entry in &self.entries {
+            if let Some(failure) = &entry.failure {
+                console::line(&format!("{}: {failure}\n", entry.name));
+            }
+        }
         console::line(&format!("Took {:.1} s.", took.as_secs_f64()));
         let (passed, failed) = self.counts();
         console::line(&format!("{passed} passed, {failed} failed"));
@@ -41,7 +46,7 @@ impl Runner {
     }
 
     fn counts(&self) -> (usize, usize) {
-        let passed = self.entries.iter().filter(|entry| entry.passed).count();
+        let passed = self.entries.iter().filter(|entry| entry.failure.is_none()).count();
         (passed, self.entries.len() - passed)
     }
 }
@@ -65,10 +70,11 @@ impl<'a> Suite<'a> {
     pub fn step(&mut self, name: &str, work: impl FnOnce(&Tree) -> Result) -> bool {
         let started = Instant::now();
         let result = signals::check().and_then(|()| work(self.tree));
-        if let Err(failure) = &result {
+        let failure = result.err().map(|failure| failure.to_string());
+        if let Some(failure) = &failure {
             console::line(&format!("{}: {name}: {failure}", self.name));
         }
-        self.record(name, result.is_ok(), started.elapsed())
+        self.record(name, failure, started.elapsed())
     }
 
     /// Runs a test program with its output shown and the server in its environment.
@@ -103,7 +109,8 @@ impl<'a> Suite<'a> {
 
     /// A step that cannot run because what it needs failed: that is a failure too.
     pub fn blocked(&mut self, name: &str) {
-        self.record(&format!("{name} (not run)"), false, Duration::ZERO);
+        let failure = "it needs what failed before it".to_owned();
+        self.record(&format!("{name} (not run)"), Some(failure), Duration::ZERO);
     }
 
     /// A file or folder of the repository; without it the suite has failed.
@@ -112,14 +119,16 @@ impl<'a> Suite<'a> {
         if path.exists() {
             return Some(path);
         }
-        console::line(&format!("{}: {name} does not exist", self.name));
-        self.record(&format!("{name} (missing)"), false, Duration::ZERO);
+        let failure = format!("{name} does not exist");
+        console::line(&format!("{}: {failure}", self.name));
+        self.record(&format!("{name} (missing)"), Some(failure), Duration::ZERO);
         None
     }
 
-    fn record(&mut self, name: &str, passed: bool, took: Duration) -> bool {
+    fn record(&mut self, name: &str, failure: Option<String>, took: Duration) -> bool {
         let name = format!("{}: {name}", self.name);
-        self.runner.entries.push(Entry { name, passed, took });
+        let passed = failure.is_none();
+        self.runner.entries.push(Entry { name, took, failure });
         passed
     }
 }
@@ -139,6 +148,21 @@ mod tests {
         suite.blocked("third");
         assert_eq!(runner.counts(), (1, 3));
         assert!(!runner.report(Duration::ZERO));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_a_program_said_of_its_failure_is_kept_for_the_end() {
+        let tree = Tree { root: "/nowhere".into(), target: "/nowhere".into() };
+        let mut runner = Runner::default();
+        let mut suite = Suite::new(&mut runner, &tree, "c", "http://127.0.0.1:1".into());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo test one ... ok; echo 'test two ... FAILED'; exit 1"]);
+        assert!(!suite.run("tests", shell));
+        if !console::is_terminal() {
+            let failure = runner.entries[0].failure.as_deref().unwrap_or_default();
+            assert!(failure.ends_with("\n    test two ... FAILED"), "{failure}");
+        }
     }
 
     #[test]

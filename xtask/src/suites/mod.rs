@@ -92,7 +92,7 @@ fn rust(suite: &mut Suite<'_>) {
     docs.env("RUSTDOCFLAGS", "-D warnings");
     suite.run("docs", docs);
     suite.step("C library", artefacts::c_library);
-    suite.run("cargo test", artefacts::cargo_test(suite.tree, &[]));
+    suite.run("cargo test", artefacts::cargo_test(suite.tree, &["--no-fail-fast"]));
     let example = Command::new(
         suite.tree.debug(&format!("examples/writing{}", std::env::consts::EXE_SUFFIX)),
     );
