@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
-use durstream_core::{Callbacks, Failure};
+use durstream_core::{Callbacks, Failure, UntilTold};
 use napi::Status;
 use napi::bindgen_prelude::{FnArgs, Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -118,7 +118,7 @@ struct Item {
     /// Empty once it was taken.
     text: String,
     payload: Vec<u8>,
-    _until_told: (Failure, Permit, Ticket),
+    _until_told: (UntilTold, Permit, Ticket),
 }
 
 /// The failures under way to one function.
@@ -147,7 +147,7 @@ impl Queue {
         let text = json!({ "id": failure.id, "outcome": outcome(&failure.outcome) }).to_string();
         let (number, payload) =
             (self.last.fetch_add(1, Ordering::Relaxed) + 1, failure.payload.to_vec());
-        let _until_told = (failure, permit, ticket);
+        let _until_told = (failure.until_told(), permit, ticket);
         self.failures().push_back(Item { number, text, payload, _until_told });
         Call { queue: self.clone(), number }
     }

@@ -58,6 +58,8 @@ mod transport;
 
 pub use delivery::buffer::budget::set_buffer_budget;
 pub use delivery::buffer::lifecycle::Lifecycle;
+#[doc(hidden)]
+pub use delivery::callbacks::UntilTold;
 pub use delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
 pub use delivery::engine::accept::WriteOptions;
 pub use delivery::handle::{Producer, Receipts, Snapshot};

@@ -117,7 +117,14 @@ fn the_older_of_two_workers_hears_that_it_is_fenced() {
     assert_eq!((failure.id, &failure.payload[..]), (receipt.id(), &b"3"[..]));
     assert_eq!(failure.error.kind(), ErrorKind::StaleEpoch);
     assert_eq!(old.snapshot().state, Lifecycle::Fenced);
-    assert_eq!(old.append("4").unwrap_err().kind(), ErrorKind::StaleEpoch);
+    // Rejected until the callback has returned, and an error from then on.
+    let error = loop {
+        match old.append("4") {
+            Ok(receipt) => assert!(!receipt.is_accepted()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::StaleEpoch);
     assert_eq!(events(&path), [json!(1), json!(2)]);
 }
 
@@ -167,12 +174,16 @@ fn handles_append_and_close() {
         stream.append("").wait().unwrap_err().reason(),
         Some(durstream_core::Reason::InvalidValue)
     );
+    let create = |content_type| {
+        DurableStream::create(Options::new().stream_path(&path).content_type(content_type), "")
+            .wait()
+    };
+    assert_eq!(create("text/plain").unwrap_err().kind(), ErrorKind::StreamExists);
     stream.close(None).wait().unwrap();
     stream.close(None).wait().unwrap();
-    let again =
-        DurableStream::create(Options::new().stream_path(&path).content_type("text/plain"), "")
-            .wait();
-    assert_eq!(again.unwrap_err().kind(), ErrorKind::StreamExists);
+    for content_type in ["application/json", "text/plain"] {
+        assert_eq!(create(content_type).unwrap_err().kind(), ErrorKind::StreamClosed);
+    }
 }
 
 #[test]

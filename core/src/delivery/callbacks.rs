@@ -1,6 +1,6 @@
 //! Delivery reports: what became of the writes, for the callbacks of the host.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
@@ -24,8 +24,21 @@ pub struct Failure {
     pub outcome: Outcome,
     /// The error: why it was not delivered.
     pub error: Error,
-    /// Kept until the host has been told, which for a binding may be later than the call: writes
-    /// of a producer that has failed raise only then.
+    end: Weak<EndNotice>,
+}
+
+impl Failure {
+    /// What a binding keeps that tells its host later than the callback returns.
+    #[doc(hidden)]
+    pub fn until_told(&self) -> UntilTold {
+        UntilTold { _end: self.end.upgrade() }
+    }
+}
+
+/// Kept until the host has been told: writes of a producer that has failed raise only then.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct UntilTold {
     _end: Option<Arc<EndNotice>>,
 }
 
@@ -162,8 +175,9 @@ impl Report {
                         let place = (id - batch.first_id) as usize;
                         let tag = tags.get(place).copied().unwrap_or(0);
                         let (payload, outcome) = (payload.clone(), outcome.clone());
-                        let (error, _end) = (error.clone(), end.clone());
-                        let failure = Failure { id, tag, payload, outcome, error, _end };
+                        let end = end.as_ref().map_or_else(Weak::new, Arc::downgrade);
+                        let error = error.clone();
+                        let failure = Failure { id, tag, payload, outcome, error, end };
                         guarded(|| (to.callback)(failure));
                     }
                 }

@@ -1,6 +1,6 @@
 //! Of two producers with one id the newest wins, and no epoch is used twice (delivery.md 2).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use crate::delivery::callbacks::{Callbacks, ErrorCallback};
 use crate::delivery::tests::*;
@@ -110,11 +110,11 @@ async fn no_tuple_is_used_twice_at_the_end_of_all_epochs() {
 #[tokio::test(start_paused = true)]
 async fn a_fenced_producer_rejects_until_on_error_was_told_and_is_an_error_then() {
     let server = Scripted::default();
-    let (held, told) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
-    let (hold, count) = (held.clone(), told.clone());
+    let (held, failures) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let (hold, keep) = (held.clone(), failures.clone());
     let on_error: ErrorCallback = Arc::new(move |failure| {
-        lock(&hold).push(failure); // a binding that tells its host later
-        count.fetch_add(1, Ordering::Relaxed);
+        lock(&hold).push(failure.until_told()); // a binding that tells its host later
+        lock(&keep).push(failure); // which is the host's to keep
     });
     let callbacks = Callbacks { on_error: Some(on_error), on_delivery: None };
     let endpoint = Endpoint::resolve(&model()).unwrap();
@@ -134,7 +134,7 @@ async fn a_fenced_producer_rejects_until_on_error_was_told_and_is_an_error_then(
     write(&old, 2..=2);
     assert!(old.flush().await.is_err());
     assert!(old.is_end_untold() && old.accept(&[b"3"]).is_err());
-    while told.load(Ordering::Relaxed) == 0 {
+    while lock(&failures).is_empty() {
         tokio::task::yield_now().await;
     }
     assert!(old.is_end_untold(), "the report is still on its way to the host");
