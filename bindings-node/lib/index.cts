@@ -30,6 +30,7 @@ export type {
   Collections,
   InferInput,
   JsonSchema,
+  JsonSchemaOf,
   StandardSchema,
 } from "./schema.cjs";
 export { Receipt } from "./receipt.cjs";

@@ -22,6 +22,18 @@ export interface StandardSchema {
 /** A JSON Schema (drafts 4 to 2020-12), validated in the core. `true` takes any object. */
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 
+declare const VALUE: unique symbol;
+
+/**
+ * A JSON Schema that says what its values are in TypeScript, which `upsert` then asks for:
+ * `{ type: "object" } as JsonSchemaOf<Shipment>`. Types alone: nothing is added to the schema, and the
+ * two are not compared. `FromSchema` of the package json-schema-to-ts writes the type of a literal.
+ */
+export interface JsonSchemaOf<Value extends object> {
+  readonly [keyword: string]: unknown;
+  readonly [VALUE]?: Value;
+}
+
 /** A collection of entities. */
 export interface CollectionDefinition {
   /**
@@ -46,7 +58,9 @@ export type InferInput<S> = S extends {
   ? unknown extends Input
     ? object
     : Input
-  : object;
+  : S extends JsonSchemaOf<infer Value>
+    ? Value
+    : object;
 
 /** A collection ready to validate. */
 export interface Collection {
