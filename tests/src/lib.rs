@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// The blocks of the crate's README, run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../core/README.md")]
+pub struct CoreReadme;
+
 pub mod audit;
 pub mod compilers;
 pub mod console;
@@ -20,6 +25,7 @@ pub mod needs;
 pub mod numbered;
 pub mod process;
 pub mod proxy;
+pub mod quickstart;
 pub mod readback;
 pub mod runner;
 pub mod server;

@@ -1,13 +1,11 @@
-//! The README's quick starts, run as a reader would run them. The Rust one is a doctest of
-//! `durstream-tests`.
+//! The quick starts of the READMEs, run as a reader would run them. Those in Rust are doctests of
+//! `durstream-tests`, those of the Python and npm packages are tests of theirs.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
 use durstream_tests::failure::{Context, Result};
-use durstream_tests::readback::read_stream;
-use serde_json::json;
+use durstream_tests::quickstart::{Language, QUICK_STARTS};
 
 use crate::artefacts;
 use crate::stage::{self, Linkage};
@@ -16,8 +14,6 @@ use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
 
 type Build = fn(&Tree) -> Result;
-/// Makes a program of a block.
-type Prepare = fn(&Tree, &str) -> Result<Command>;
 
 pub(crate) fn suite(suite: &mut Suite<'_>) {
     let builds: [(&str, Build); 3] = [
@@ -30,15 +26,12 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
             return suite.blocked("quick starts");
         }
     }
-    let programs: [(&str, Prepare); 4] =
-        [("c", compiled_c), ("cpp", compiled_cpp), ("python", python), ("js", node)];
-    for (language, program) in programs {
+    for quick_start in &QUICK_STARTS {
         let mut command = None;
-        let title = format!("quick start: {language}");
+        let title = quick_start.title();
         let prepared = suite.step(&format!("{title}, prepared"), |tree| {
-            let readme = tree.root.join("README.md");
-            let text = std::fs::read_to_string(&readme).context(readme.display())?;
-            command = Some(program(tree, block(&text, language)?)?);
+            let text = quick_start.block(tree)?;
+            command = Some(program(tree, quick_start.language, &text)?);
             Ok(())
         });
         let Some(command) = command.filter(|_| prepared) else {
@@ -47,50 +40,25 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
         };
         if suite.run(&title, command) {
             let address = suite.address();
-            suite.step(&format!("{title}, read back"), |_| arrived(address?, language));
+            suite.step(&format!("{title}, read back"), |_| quick_start.arrived(address?));
         }
     }
 }
 
-/// Every quick start publishes the same two events.
-fn arrived(address: SocketAddr, language: &str) -> Result {
-    let stream = match language {
-        "js" => "/readme/node".to_owned(),
-        other => format!("/readme/{other}"),
-    };
-    let expected = [
-        json!({ "type": "shipment", "key": "ship_123",
-            "value": { "id": "ship_123", "status": "in_transit" },
-            "headers": { "operation": "upsert" } }),
-        json!({ "type": "shipment", "key": "ship_123", "headers": { "operation": "delete" } }),
-    ];
-    let found = read_stream(address, &stream)?;
-    if found == expected { Ok(()) } else { Err(format!("{stream} holds {found:?}").into()) }
-}
-
-/// The one block of a language.
-fn block<'a>(text: &'a str, language: &str) -> Result<&'a str> {
-    let fence = format!("\n```{language}\n");
-    let mut parts = text.split(fence.as_str()).skip(1);
-    let (Some(block), None) = (parts.next(), parts.next()) else {
-        return Err(format!("the README has not exactly one ```{language} block").into());
-    };
-    let end = block.find("\n```").ok_or("a block without an end")?;
-    Ok(&block[..=end])
+/// Makes a program of a block.
+fn program(tree: &Tree, language: Language, text: &str) -> Result<Command> {
+    match language {
+        Language::C => compiled(tree, "quickstart.c", text),
+        Language::Cpp => compiled(tree, "quickstart.cpp", text),
+        Language::Python => python(tree, text),
+        Language::Js => node(tree, text),
+    }
 }
 
 fn written(tree: &Tree, name: &str, text: &str) -> Result<PathBuf> {
     let file = tree.directory("readme")?.join(name);
     std::fs::write(&file, text).context(file.display())?;
     Ok(file)
-}
-
-fn compiled_c(tree: &Tree, text: &str) -> Result<Command> {
-    compiled(tree, "quickstart.c", text)
-}
-
-fn compiled_cpp(tree: &Tree, text: &str) -> Result<Command> {
-    compiled(tree, "quickstart.cpp", text)
 }
 
 fn compiled(tree: &Tree, name: &str, text: &str) -> Result<Command> {
@@ -117,18 +85,4 @@ fn node(tree: &Tree, text: &str) -> Result<Command> {
     let mut command = Command::new("node");
     command.arg(written(tree, "quickstart.mjs", text)?);
     Ok(command)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_is_one_block_of_each_language() {
-        let text =
-            "a\n```c\nint x;\n```\nb\n```cpp\nint y;\nint z;\n```\n```js\n1\n```\n```js\n2\n```\n";
-        assert_eq!(block(text, "c").ok(), Some("int x;\n"));
-        assert_eq!(block(text, "cpp").ok(), Some("int y;\nint z;\n"));
-        assert!(block(text, "js").is_err() && block(text, "python").is_err());
-    }
 }
