@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import durstream
 from conftest import EXAMPLES, is_closed, read_bytes, read_json
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -68,8 +69,9 @@ def test_writing_data(path, url):
     assert written_by == ["the first", "the second"]
 
 
-def test_the_readmes_blocks_run(base, path):
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+def test_the_readmes_blocks_run(base, path, url):
+    readme = README.read_text()
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
     assert len(blocks) >= 3
     for block in blocks:
         code = block.replace("http://localhost:4437", base).replace("/v1/stream/", f"/v1/stream{path}-")
@@ -78,3 +80,11 @@ def test_the_readmes_blocks_run(base, path):
             [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, block + done.stderr
+    said = re.search(r"\n(\[\{.*\}\])\n```", readme)
+    assert read_json(f"{url}-first") == json.loads(said.group(1))
+
+
+def test_the_readmes_errors_are_some():
+    names = set(re.findall(r"`(\w+Error)`", README.read_text())) - {"ValueError"}
+    assert len(names) > 5
+    assert {name for name in names if not hasattr(durstream, name)} == set()

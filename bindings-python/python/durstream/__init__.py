@@ -8,7 +8,7 @@ the first open, and pending writes are delivered before the process ends.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 from . import _interpreter as _interpreter  # before anything native
 from . import _durstream as _core
@@ -101,7 +101,7 @@ __all__ = [
 def _name_as_imported() -> None:
     """Has tracebacks, pickles and documentation name what is public as users import it."""
     for name in __all__:
-        public: Any = globals()[name]
+        public = globals()[name]
         if public.__module__.startswith("durstream."):
             if dataclasses.is_dataclass(public):  # whose types are named in its own module
                 public.__annotations__ = get_type_hints(public)

@@ -19,6 +19,7 @@ from typing import NoReturn, Optional
 
 _PACKAGE = "@durable-streams/server"
 _RANGE = "^0.3.7"
+_GRACE_SECONDS = 2
 
 _SCRIPT = """
 const [folder, options] = process.argv.slice(1);
@@ -68,6 +69,16 @@ def _command(host: str, port: int, data: Optional[str], scratch: str) -> list[st
     return ["node", "-e", _SCRIPT, str(folder), json.dumps(options)]
 
 
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Asks it to end; it would wait for the connections that clients keep open."""
+    server.terminate()
+    try:
+        server.wait(timeout=_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
 def _fail(text: str) -> NoReturn:
     sys.exit(f"durstream.dev_server: {text}")
 
@@ -95,8 +106,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return 0
         finally:
-            server.terminate()
-            server.wait()
+            _end(server)
 
 
 if __name__ == "__main__":
