@@ -1,4 +1,5 @@
 //! What the packages say of themselves is the same in each, and said in one place first.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 use durstream_tests::tree::Tree;
 use serde_json::Value;
