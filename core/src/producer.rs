@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
-use crate::delivery::engine::accept::{Unchecked, WriteOptions, unserialisable};
+use crate::delivery::engine::accept::{Checked, WriteOptions, unserialisable};
 use crate::delivery::handle::{Producer, Snapshot};
 use crate::delivery::open::writers_of;
 use crate::delivery::permit::{HasEngine, Permit};
@@ -81,8 +81,8 @@ impl IdempotentProducer {
     /// `options` say.
     pub fn append_with(&self, message: impl AsRef<[u8]>, options: WriteOptions) -> Result<Receipt> {
         let message = message.as_ref();
-        let unchecked = self.engine.check_message(message)?;
-        self.receipt(self.engine.accept_message(message, unchecked, options))
+        let checked = self.engine.check_message(message)?;
+        self.receipt(self.engine.accept_message(message, checked, options))
     }
 
     fn receipt(&self, accepted: Result<u64>) -> Result<Receipt> {
@@ -163,8 +163,9 @@ impl IdempotentProducer {
     /// If the flush fails, the stream is not ended, and close may be called again. Repeats
     /// return the first result.
     pub fn close(&self, message: Option<&[u8]>) -> Pending<CloseResult> {
-        let checked = message.map_or(Ok(None), |message| self.engine.check_message(message));
-        if let Err(error) = checked.and_then(|_| self.engine.check_fork()) {
+        let checked =
+            message.map_or(Ok(()), |message| self.engine.check_message(message).map(drop));
+        if let Err(error) = checked.and_then(|()| self.engine.check_fork()) {
             return Pending::ready(Err(error));
         }
         close(&self.engine, CloseWith::of(message))
@@ -214,19 +215,19 @@ impl Permit<'_, IdempotentProducer> {
     /// reserved.
     pub fn submit(self, message: impl AsRef<[u8]>) -> Result<Receipt> {
         let message = message.as_ref();
-        let unchecked = self.producer.engine.check_message(message)?;
-        self.put(message, unchecked)
+        let checked = self.producer.engine.check_message(message)?;
+        self.put(message, checked)
     }
 
     /// Accepts one JSON value from a serialiser of a binding; the text is not checked again.
     #[doc(hidden)]
     pub fn submit_serialised(self, text: &[u8]) -> Result<Receipt> {
         debug_assert!(json::check_syntax(text).is_ok(), "a serialiser writes JSON");
-        self.put(text, None)
+        self.put(text, Checked::Whole)
     }
 
-    fn put(mut self, message: &[u8], unchecked: Unchecked<'_>) -> Result<Receipt> {
-        let accepted = self.accept(&[message], unchecked, 0);
+    fn put(mut self, message: &[u8], checked: Checked) -> Result<Receipt> {
+        let accepted = self.accept(&[message], checked, 0);
         self.producer.receipt(accepted)
     }
 }

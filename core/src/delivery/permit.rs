@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::delivery::engine::Engine;
-use crate::delivery::engine::accept::Unchecked;
+use crate::delivery::engine::accept::Checked;
 use crate::error::Result;
 
 /// A producer of this crate.
@@ -45,13 +45,8 @@ impl<'a, P: HasEngine> Permit<'a, P> {
     }
 
     /// Accepts a write of a holder into the room.
-    pub(crate) fn accept(
-        &mut self,
-        parts: &[&[u8]],
-        unchecked: Unchecked<'_>,
-        holder: u32,
-    ) -> Result<u64> {
-        self.producer.engine().accept_held(parts, unchecked, holder, &mut self.held)
+    pub(crate) fn accept(&mut self, parts: &[&[u8]], checked: Checked, holder: u32) -> Result<u64> {
+        self.producer.engine().accept_held(parts, checked, holder, &mut self.held)
     }
 }
 

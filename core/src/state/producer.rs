@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
-use crate::delivery::engine::accept::WriteOptions;
+use crate::delivery::engine::accept::{Checked, WriteOptions};
 use crate::delivery::handle::{Producer, Snapshot};
 use crate::delivery::permit::{HasEngine, Permit};
 use crate::error::{self, Error, ErrorKind, Issue, Result};
@@ -395,9 +395,9 @@ impl Permit<'_, StateProducer> {
     /// the room that was reserved.
     pub fn upsert_json(mut self, collection: &str, value: &[u8]) -> Result<Receipt> {
         let state = self.producer;
-        state.write(
-            state.try_upsert(collection, value, |parts| self.accept(parts, None, state.holder)),
-        )
+        state.write(state.try_upsert(collection, value, |parts| {
+            self.accept(parts, Checked::Whole, state.holder)
+        }))
     }
 
     /// Publishes that an entity is gone as [`delete`](StateProducer::delete) does, into the room that
@@ -405,7 +405,9 @@ impl Permit<'_, StateProducer> {
     pub fn delete(mut self, collection: &str, key: &str) -> Result<Receipt> {
         let state = self.producer;
         state.write(
-            state.try_delete(collection, key, |parts| self.accept(parts, None, state.holder)),
+            state.try_delete(collection, key, |parts| {
+                self.accept(parts, Checked::Whole, state.holder)
+            }),
         )
     }
 }

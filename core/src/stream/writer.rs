@@ -83,11 +83,11 @@ impl Writer {
     /// Appends a message, with a `Stream-Seq` if there is one.
     pub(super) fn append(&self, message: &[u8], seq: Option<&str>) -> Result<Pending<Outcome>> {
         check_seq(seq)?;
-        let unchecked = self.engine.check_message(message)?;
+        let checked = self.engine.check_message(message)?;
         if let Some(end) = self.engine.closes().result.clone() {
             return Err(is_closed(&self.engine, end));
         }
-        self.engine.accept_awaited(message, unchecked, seq)
+        self.engine.accept_awaited(message, checked, seq)
     }
 
     /// Ends the stream for a handle, by its number: without a message the request carries no

@@ -107,7 +107,10 @@ impl Reserved {
     /// How many of these bytes come out of the budget: in sixteenths of a share, so that not every
     /// write of every producer touches the one counter they have in common.
     fn beyond(&self, bytes: u64) -> u64 {
-        bytes.saturating_sub(self.share).next_multiple_of((self.share / 16).max(1))
+        match bytes.saturating_sub(self.share) {
+            0 => 0, // most writes: spared a division
+            beyond => beyond.next_multiple_of((self.share / 16).max(1)),
+        }
     }
 
     fn more(&self, bytes: u64) -> u64 {

@@ -18,8 +18,13 @@ use crate::runtime::threads::on_own_thread;
 /// The longest `Stream-Seq`, as long as the longest producer id.
 const MAX_STREAM_SEQ: usize = 256;
 
-/// A message that has still to be checked, since its stream's type is not known yet.
-pub(crate) type Unchecked<'a> = Option<&'a [u8]>;
+/// How far a message was checked before it is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checked {
+    Whole,
+    /// Whether it has to be JSON was not known: the stream's type was not.
+    InPart,
+}
 
 /// How a write is made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,18 +48,17 @@ pub(crate) const PROCESS_FULL: &str =
 
 impl Engine {
     /// Refuses a message that no server would take: an empty one, or one that is no JSON value on a
-    /// JSON stream. While the stream's type is unknown that shows later: the message comes back, to
-    /// be accepted as an unchecked one.
-    pub(crate) fn check_message<'a>(&self, message: &'a [u8]) -> Result<Unchecked<'a>> {
+    /// JSON stream. While the stream's type is unknown that shows later.
+    pub(crate) fn check_message(&self, message: &[u8]) -> Result<Checked> {
         self.check_fork()?;
         if message.is_empty() {
             return Err(self.refuse_value("the message is empty".to_owned()));
         }
         match self.config.content_type.is_json() {
-            None => Ok(Some(message)),
-            Some(false) => Ok(None),
+            None => Ok(Checked::InPart),
+            Some(false) => Ok(Checked::Whole),
             Some(true) => match json::check(message) {
-                Ok(()) => Ok(None),
+                Ok(()) => Ok(Checked::Whole),
                 Err(wrong) => Err(self.refuse_value(unfit(&wrong))),
             },
         }
@@ -74,18 +78,19 @@ impl Engine {
         holder: u32,
         options: WriteOptions,
     ) -> Result<u64> {
-        self.accept_any(parts, None, Tag { number: options.tag, holder }, options.block)
+        self.accept_any(parts, Checked::Whole, Tag { number: options.tag, holder }, options.block)
     }
 
     /// Accepts one message that was checked as far as the stream's type was known.
+    #[inline]
     pub(crate) fn accept_message(
         &self,
         message: &[u8],
-        unchecked: Unchecked<'_>,
+        checked: Checked,
         options: WriteOptions,
     ) -> Result<u64> {
         let tag = Tag { number: options.tag, holder: 0 };
-        self.accept_any(&[message], unchecked, tag, options.block)
+        self.accept_any(&[message], checked, tag, options.block)
     }
 
     #[cfg(test)]
@@ -93,24 +98,19 @@ impl Engine {
         self.accept_with(parts, 0, WriteOptions::default())
     }
 
-    fn accept_any(
-        &self,
-        parts: &[&[u8]],
-        unchecked: Unchecked<'_>,
-        tag: Tag,
-        block: bool,
-    ) -> Result<u64> {
+    #[inline]
+    fn accept_any(&self, parts: &[&[u8]], checked: Checked, tag: Tag, block: bool) -> Result<u64> {
         match block {
-            true => self.accept_blocking(parts, unchecked, tag),
-            false => self.accept_now(parts, unchecked, tag),
+            true => self.accept_blocking(parts, checked, tag),
+            false => self.accept_now(parts, checked, tag),
         }
     }
 
-    fn accept_now(&self, parts: &[&[u8]], unchecked: Unchecked<'_>, tag: Tag) -> Result<u64> {
+    fn accept_now(&self, parts: &[&[u8]], checked: Checked, tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut book = self.book();
         self.check_open(&mut book)?;
-        self.check_late(&mut book, unchecked)?;
+        self.check_late(&mut book, parts, checked)?;
         self.reserve(&mut book, size + tag.cost())?;
         Ok(self.put(book, parts, size, tag))
     }
@@ -119,20 +119,21 @@ impl Engine {
     pub(crate) fn accept_awaited(
         &self,
         message: &[u8],
-        unchecked: Unchecked<'_>,
+        checked: Checked,
         seq: Option<&str>,
     ) -> Result<Pending<Outcome>> {
         let extra = seq.map_or(0, str::len);
-        let size = self.check_size(&[message], extra)?;
+        let parts = &[message];
+        let size = self.check_size(parts, extra)?;
         let (completer, waiting) = pending();
         let mut book = self.book();
         self.check_open(&mut book)?;
-        self.check_late(&mut book, unchecked)?;
+        self.check_late(&mut book, parts, checked)?;
         self.reserve(&mut book, size + extra)?;
         match seq {
             None => {
                 book.wait_for_next(completer);
-                self.put(book, &[message], size, Tag::default());
+                self.put(book, parts, size, Tag::default());
             }
             Some(seq) => {
                 book.accept_alone(message, seq, completer);
@@ -144,13 +145,13 @@ impl Engine {
     }
 
     /// Accepts one write, and waits up to `max_block_ms` for room.
-    fn accept_blocking(&self, parts: &[&[u8]], unchecked: Unchecked<'_>, tag: Tag) -> Result<u64> {
+    fn accept_blocking(&self, parts: &[&[u8]], checked: Checked, tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut deadline = None; // only a caller that waits reads the clock
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
-            self.check_late(&mut book, unchecked)?;
+            self.check_late(&mut book, parts, checked)?;
             if book.reserve(size + tag.cost()).is_ok() {
                 return Ok(self.put(book, parts, size, tag));
             }
@@ -174,8 +175,16 @@ impl Engine {
 
     /// Refuses a message that is no JSON, where the type came to be known behind its check: what waits
     /// was checked then.
-    fn check_late(&self, book: &mut Book, unchecked: Unchecked<'_>) -> Result<()> {
-        let Some(message) = unchecked.filter(|_| book.learned_json()) else { return Ok(()) };
+    #[inline]
+    fn check_late(&self, book: &mut Book, parts: &[&[u8]], checked: Checked) -> Result<()> {
+        match checked == Checked::InPart && book.learned_json() {
+            true => self.check_again(book, &parts.concat()),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn check_again(&self, book: &mut Book, message: &[u8]) -> Result<()> {
         json::check(message).map_err(|wrong| {
             book.count_invalid();
             not_json(&wrong).with_url(&self.endpoint.shown)
@@ -183,6 +192,7 @@ impl Engine {
     }
 
     /// Refuses a write that can never fit, with the `extra` bytes of its tag or `Stream-Seq`.
+    #[inline]
     pub(crate) fn check_size(&self, parts: &[&[u8]], extra: usize) -> Result<usize> {
         self.measure(parts, extra).inspect_err(|error| {
             if !self.is_foreign() {
@@ -209,6 +219,7 @@ impl Engine {
         self.config.max_write_bytes.min(room as usize)
     }
 
+    #[inline]
     fn check_open(&self, book: &mut Book) -> Result<()> {
         let Err((error, reason)) = book.lifecycle.check_open() else { return Ok(()) };
         let error = self.refuse(book, error, reason);
@@ -256,18 +267,18 @@ impl Engine {
     pub(crate) fn accept_held(
         &self,
         parts: &[&[u8]],
-        unchecked: Unchecked<'_>,
+        checked: Checked,
         holder: u32,
         held: &mut u64,
     ) -> Result<u64> {
         let tag = Tag { number: 0, holder };
         if *held == 0 {
-            return self.accept_now(parts, unchecked, tag);
+            return self.accept_now(parts, checked, tag);
         }
         let size = self.check_size(parts, 0)?;
         let mut book = self.book();
         self.check_open(&mut book)?;
-        self.check_late(&mut book, unchecked)?;
+        self.check_late(&mut book, parts, checked)?;
         let held = mem::take(held);
         if let Err(reason) = book.redeem(held, size) {
             return Err(self.no_room(&mut book, size, reason));

@@ -1,5 +1,6 @@
 //! Writes gather while requests are in flight, and an idle producer sends at once (delivery.md 3.2).
 
+use crate::delivery::engine::accept::Checked;
 use crate::delivery::tests::*;
 
 /// A write each tenth of a millisecond, which the model server answers sooner than that.
@@ -84,7 +85,7 @@ async fn what_somebody_waits_for_is_not_held() {
     assert_eq!(engine.stats().requests, NEXT);
 
     let engine = one_under_way().await;
-    let _waits = engine.accept_awaited(b"3", None, None).unwrap();
+    let _waits = engine.accept_awaited(b"3", Checked::Whole, None).unwrap();
     settle_down().await;
     assert_eq!(engine.stats().requests, NEXT);
 

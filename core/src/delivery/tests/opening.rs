@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::config::Seen;
-use crate::delivery::engine::accept::WriteOptions;
+use crate::delivery::engine::accept::{Checked, WriteOptions};
 use crate::delivery::tests::*;
 use crate::stream::handle::DurableStream;
 
@@ -104,11 +104,13 @@ async fn without_an_identity_the_question_is_repeated_as_often_as_a_write() {
     let mut config = Config { identified: false, awaited: true, ..config };
     config.retries.max_retries = 2;
     let engine = Engine::start_on(runtime(&server), endpoint, config, None, None);
-    let waiting = engine.accept_awaited(b"1", None, None).unwrap();
+    let waiting = engine.accept_awaited(b"1", Checked::Whole, None).unwrap();
     let outcome = waiting.await.unwrap();
     assert_eq!((outcome.status, outcome.error.unwrap().definite()), (Status::Rejected, true));
     lock(&server.model).down = false;
-    assert!(engine.accept_awaited(b"2", None, None).unwrap().await.unwrap().is_delivered());
+    assert!(
+        engine.accept_awaited(b"2", Checked::Whole, None).unwrap().await.unwrap().is_delivered()
+    );
 }
 
 /// A producer whose stream lives for so long without a write.

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use crate::delivery::callbacks::{Callbacks, Delivery, Failure};
 use crate::delivery::closing::{CloseWith, close};
-use crate::delivery::engine::accept::WriteOptions;
+use crate::delivery::engine::accept::{Checked, WriteOptions};
 use crate::delivery::tests::schedules::schedule::{Identity, Kind, Schedule, Step};
 use crate::delivery::tests::schedules::{Broken, Run, broken};
 use crate::delivery::tests::*;
@@ -177,7 +177,7 @@ impl<'a> Program<'a> {
         let options = WriteOptions { tag: tag_of(id), block: false };
         let bytes = self.bytes(&text);
         let checked = self.engine.check_message(&bytes);
-        let accept = |unchecked| self.engine.accept_message(&bytes, unchecked, options);
+        let accept = |checked| self.engine.accept_message(&bytes, checked, options);
         let accepted = checked.and_then(accept);
         let Ok(accepted) = accepted else { return Ok(()) };
         self.next += 1;
@@ -188,7 +188,7 @@ impl<'a> Program<'a> {
     fn write_in_order(&mut self) {
         let text = self.next.to_string();
         let seq = format!("{:06}", self.next);
-        if self.engine.accept_awaited(&self.bytes(&text), None, Some(&seq)).is_ok() {
+        if self.engine.accept_awaited(&self.bytes(&text), Checked::Whole, Some(&seq)).is_ok() {
             self.next += 1;
             self.writes.push(Write { text, tag: 0 });
         }
