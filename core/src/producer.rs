@@ -93,6 +93,18 @@ impl IdempotentProducer {
         }
     }
 
+    /// Accepts one message as [`append`](Self::append) does if there is room for it now; else nothing
+    /// happens, and [`ready`](Self::ready) waits for room. It is what a permit and its write are, in
+    /// one step.
+    pub fn offer(&self, message: impl AsRef<[u8]>) -> Option<Result<Receipt>> {
+        let message = message.as_ref();
+        let accepted = match self.engine.check_message(message) {
+            Ok(checked) => self.engine.accept_if_room(message, checked)?,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.receipt(accepted))
+    }
+
     /// Accepts one message as [`append`](Self::append) does; an error becomes a rejected receipt.
     pub fn try_append(&self, message: impl AsRef<[u8]>) -> Receipt {
         self.append(message).unwrap_or_else(Receipt::refused)
@@ -120,6 +132,15 @@ impl IdempotentProducer {
     pub fn append_serialised(&self, text: &[u8]) -> Result<Receipt> {
         debug_assert!(json::check_syntax(text).is_ok(), "a serialiser writes JSON");
         self.receipt(self.engine.accept_with(&[text], 0, WriteOptions::default()))
+    }
+
+    /// Accepts one JSON value from a serialiser of a binding as [`offer`](Self::offer) does; the text is
+    /// not checked again.
+    #[doc(hidden)]
+    pub fn offer_serialised(&self, text: &[u8]) -> Option<Result<Receipt>> {
+        debug_assert!(json::check_syntax(text).is_ok(), "a serialiser writes JSON");
+        let accepted = self.engine.accept_if_room(text, Checked::Whole)?;
+        Some(self.receipt(accepted))
     }
 
     /// Waits for the outcome of an accepted write.

@@ -65,6 +65,30 @@ fn what_never_fits_waits_for_no_room() {
 }
 
 #[test]
+fn what_is_offered_is_taken_if_there_is_room() {
+    let stream = DurableStream::connect(nowhere("offers").content_type("text/plain")).unwrap();
+    let options = Options::new().max_buffer_bytes(1_000u64);
+    let producer = IdempotentProducer::open(&stream, "p", options).unwrap();
+    assert_eq!(producer.offer([b'x'; 300]).unwrap().unwrap().id(), 1);
+    let permits = all_of(&producer, 300);
+    assert!(producer.offer([b'x'; 300]).is_none());
+    assert_eq!(producer.stats().refused, 0, "it may still wait for room");
+    let mut waiting = pin!(producer.ready());
+    assert!(poll(waiting.as_mut()).is_pending(), "there is room for a small one only");
+    // Whatever room there is.
+    let empty = producer.offer("").unwrap().unwrap_err();
+    assert_eq!(empty.reason(), Some(Reason::InvalidValue));
+    let large = producer.offer([b'x'; 2_000]).unwrap().unwrap_err();
+    assert_eq!(large.kind(), ErrorKind::TooLarge);
+    drop(permits);
+    assert!(poll(waiting.as_mut()).is_ready());
+    assert_eq!(producer.offer([b'x'; 300]).unwrap().unwrap().id(), 2);
+    producer.stop();
+    let ended = producer.offer([b'x'; 300]).unwrap().unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::ProducerClosed);
+}
+
+#[test]
 fn an_event_takes_the_room_that_was_reserved_for_its_entity() {
     let options = nowhere("entities").producer_id("p").max_buffer_bytes(4_000u64);
     let schema = StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));

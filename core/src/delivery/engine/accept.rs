@@ -115,6 +115,28 @@ impl Engine {
         Ok(self.put(book, parts, size, tag))
     }
 
+    /// Accepts one message if there is room for it; else `ready` waits for that, and nothing is
+    /// counted.
+    pub(crate) fn accept_if_room(&self, message: &[u8], checked: Checked) -> Option<Result<u64>> {
+        let parts = &[message];
+        let open = self.check_size(parts, 0).and_then(|size| {
+            let mut book = self.book();
+            self.check_open(&mut book)?;
+            self.check_late(&mut book, parts, checked)?;
+            Ok((size, book))
+        });
+        let (size, mut book) = match open {
+            Ok(open) => open,
+            Err(error) => return Some(Err(error)),
+        };
+        if book.reserve(size).is_err() {
+            book.want(size);
+            self.make_room(&mut book);
+            return None;
+        }
+        Some(Ok(self.put(book, parts, size, Tag::default())))
+    }
+
     /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
     pub(crate) fn accept_awaited(
         &self,

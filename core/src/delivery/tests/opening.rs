@@ -275,9 +275,10 @@ async fn what_is_no_json_is_refused_though_its_check_knew_no_type() {
     assert_eq!(error.reason(), Some(Reason::InvalidValue));
     assert!(engine.accept_awaited(b"3,4", bad, None).is_err());
     assert!(engine.accept_message(b"3,4", bad, WriteOptions::BLOCKING).is_err());
+    assert!(engine.accept_if_room(b"3,4", bad).unwrap().is_err());
     engine.accept_message(b"2", good, options).unwrap();
     let report = engine.flush().await.unwrap();
-    assert_eq!((report.delivered, report.refused), (1, 3));
+    assert_eq!((report.delivered, report.refused), (1, 4));
     assert_eq!(server.stored(), numbers(1..=2));
 }
 
