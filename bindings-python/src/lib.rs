@@ -20,6 +20,7 @@ mod payload;
 mod pending;
 mod process;
 mod producer;
+mod quick;
 mod reader;
 mod receipt;
 mod room;
@@ -41,6 +42,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::Reader>()?;
     module.add_class::<reader::Chunk>()?;
     module.add_class::<producer::Producer>()?;
+    producer::install(module.py())?;
     module.add_class::<state::Schema>()?;
     module.add_class::<state::State>()?;
     module.add_function(wrap_pyfunction!(options::options_table, module)?)?;

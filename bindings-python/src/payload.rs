@@ -51,6 +51,17 @@ pub(crate) fn message<'a>(
     Ok(Err(format!("this stream holds no JSON: it takes str or bytes, not {given}")))
 }
 
+/// The bytes of a message that is text, bytes or a plain value; none if it needs a closer look.
+pub(crate) fn usual<'a>(value: &'a Bound<'_, PyAny>, json: bool) -> Option<Bytes<'a>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return utf8(text).ok().map(|text| Bytes::Given(bytes_of(text)));
+    }
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Some(Bytes::Given(bytes.as_bytes().into()));
+    }
+    if json { json::text(value).map(Bytes::Written) } else { None }
+}
+
 /// The bytes of a value that is text or bytes already.
 fn serialised<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Option<Payload<'a>>> {
     if let Ok(bytes) = value.cast::<PyBytes>() {

@@ -3,7 +3,7 @@
 use durstream_core::{Error, IdempotentProducer, Permit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyo3::{PyTraverseError, PyVisit};
+use pyo3::{PyTraverseError, PyVisit, ffi};
 
 use crate::callable::{Callables, Called};
 use crate::callback;
@@ -14,6 +14,7 @@ use crate::headers::Headers;
 use crate::options::{Pairs, read};
 use crate::payload::{self, Bytes, Payload};
 use crate::pending::Pending;
+use crate::quick::{self, Usual};
 use crate::receipt::{Receipt, closed, report};
 use crate::room::reserve;
 use crate::stream::Stream;
@@ -44,9 +45,37 @@ impl Producer {
         }
     }
 
+    /// Accepts a message if there is room for it now.
+    fn offer(&self, bytes: &Bytes<'_>) -> Option<Result<durstream_core::Receipt, Error>> {
+        match bytes {
+            Bytes::Written(json) => self.handle.core.offer_serialised(json),
+            bytes => self.handle.core.offer(&**bytes),
+        }
+    }
+
+    /// Accepts a message of the usual kinds at once; none if it is for [`append`](Self::append).
+    fn append_now(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, PyAny>,
+    ) -> Option<PyResult<Py<PyAny>>> {
+        let _inside = Inside::enter(py);
+        let bytes = payload::usual(message, self.json)?;
+        let receipt = match self.offer(&bytes)? {
+            Ok(written) => {
+                self.handle.receipt(py, Ok(written)).and_then(|receipt| Py::new(py, receipt))
+            }
+            Err(error) => Python::attach(|py| Err(raised(py, &error))),
+        };
+        Some(receipt.map(Py::into_any))
+    }
+
     fn accept_with_room(&self, py: Python<'_>, payload: Payload<'_>) -> PyResult<Receipt> {
         let permit = match &payload {
-            Ok(bytes) => reserve(py, &self.handle.core, bytes.len())?,
+            Ok(bytes) => match self.offer(bytes) {
+                Some(written) => return self.handle.receipt(py, written),
+                None => reserve(py, &self.handle.core, bytes.len())?,
+            },
             Err(_) => None,
         };
         self.handle.receipt(py, self.accept(payload, permit))
@@ -225,4 +254,24 @@ impl Drop for Producer {
         let flushed = self.handle.core.flush();
         self.handle.keep(flushed);
     }
+}
+
+static APPEND: Usual = Usual::new();
+
+/// Puts the quick methods of a producer in front of those above.
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+    quick::install::<Producer>(py, c"append", append, &APPEND)
+}
+
+unsafe extern "C" fn append(
+    own: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let quick = |own: &Bound<'_, Producer>, message: &Bound<'_, PyAny>| {
+        own.get().append_now(own.py(), message)
+    };
+    // SAFETY: CPython calls it, as the method of a producer.
+    unsafe { quick::answer(own, arguments, count, names, &APPEND, quick) }
 }

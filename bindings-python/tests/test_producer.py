@@ -2,6 +2,7 @@
 
 import array
 import gc
+import inspect
 import threading
 import warnings
 
@@ -26,6 +27,27 @@ def test_order_and_counts(json_stream):
     producer.detach()
     assert read_json(json_stream.url) == [{"n": n} for n in range(2000)]
     assert not is_closed(json_stream.url)
+
+
+def test_append_is_called_as_its_signature_says(text_stream):
+    """The usual call has a way of its own, every other one that of all methods."""
+    assert str(inspect.signature(IdempotentProducer.append)) == "(self, /, message)"
+    assert "one message" in str(IdempotentProducer.append.__doc__)
+    with IdempotentProducer(text_stream, "calls") as producer:
+        assert producer.append("a").id == 1
+        assert producer.append(message="b").id == 2
+        assert producer.append(**{"message": b"c"}).id == 3
+        assert IdempotentProducer.append(producer, "d").id == 4
+        assert [receipt.id for receipt in map(producer.append, "ef")] == [5, 6]
+        for arguments in [(), ("a", "b")]:
+            with pytest.raises(TypeError, match="append"):
+                producer.append(*arguments)
+        with pytest.raises(TypeError, match="append.*unexpected keyword argument 'text'"):
+            producer.append(text="a")
+        with pytest.raises(TypeError):
+            IdempotentProducer.append(object(), "a")
+        assert producer.flush().delivered == 6
+    assert read_bytes(text_stream.url) == b"abcdef"
 
 
 def test_text_reaches_the_stream_byte_for_byte(json_stream):
