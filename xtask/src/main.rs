@@ -63,10 +63,12 @@ const COMMANDS: [Command; 9] = [
     },
     Command {
         name: "bench",
-        usage: "bench [--quick] [--round-trip-ms N] [--only PATTERN] [--upstream-python PATH] [--json FILE]",
+        usage: "bench [--quick] [--round-trip-ms N] [--only PATTERN] [--upstream PATH] [--json FILE]\n  \
+                bench --report [--quick] [--only PARTS] [--upstream PATH]",
         about: "how fast each language's client is, beside what its users would otherwise pick\n\
                 --quick takes five rounds and under five minutes, else it is fifteen; PATTERN is a part of CONTESTANT/MESSAGES\n\
-                PATH is a checkout with upstream's Python client; --sweep compares batch sizes instead",
+                PATH is a checkout of upstream's clients; --sweep compares batch sizes instead; --report measures\n\
+                everything and writes tests/bench/REPORT.md, with --only latency,memory these parts anew",
         run: |tree, words| harness::run(tree, "bench", words),
     },
     Command {

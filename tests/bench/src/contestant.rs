@@ -21,6 +21,11 @@ pub(crate) enum Id {
     NpmClient,
     Python,
     UpstreamPython,
+    UpstreamRust,
+    UpstreamGo,
+    Librdkafka,
+    /// A POST by the HTTP client that ours uses.
+    Bare,
 }
 
 impl Id {
@@ -35,6 +40,25 @@ impl Id {
         Self::UpstreamPython,
     ];
 
+    /// In the order of the whole report.
+    pub(crate) const WHOLE: [Self; 10] = [
+        Self::Ceiling,
+        Self::Rust,
+        Self::C,
+        Self::Node,
+        Self::Python,
+        Self::UpstreamRust,
+        Self::UpstreamGo,
+        Self::NpmClient,
+        Self::UpstreamPython,
+        Self::Librdkafka,
+    ];
+    pub(crate) const OURS: [Self; 4] = [Self::Rust, Self::C, Self::Node, Self::Python];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::WHOLE.into_iter().chain([Self::Bare]).find(|id| id.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Id::Ceiling => "ceiling",
@@ -44,6 +68,10 @@ impl Id {
             Id::NpmClient => "npm-client",
             Id::Python => "python",
             Id::UpstreamPython => "upstream-python",
+            Id::UpstreamRust => "upstream-rust",
+            Id::UpstreamGo => "upstream-go",
+            Id::Librdkafka => "librdkafka",
+            Id::Bare => "bare",
         }
     }
 
@@ -56,6 +84,10 @@ impl Id {
             Id::NpmClient => "@durable-streams/client",
             Id::Python => "durstream, Python",
             Id::UpstreamPython => "upstream's Python",
+            Id::UpstreamRust => "upstream's Rust",
+            Id::UpstreamGo => "upstream's Go",
+            Id::Librdkafka => "librdkafka, mock broker",
+            Id::Bare => "a bare POST by reqwest",
         }
     }
 
@@ -64,13 +96,14 @@ impl Id {
         match self {
             Id::Node => Some(Id::NpmClient),
             Id::Python => Some(Id::UpstreamPython),
+            Id::Rust => Some(Id::UpstreamRust),
             _ => None,
         }
     }
 
     /// Whether it is ours.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Id::Rust | Id::C | Id::Node | Id::Python)
+        Self::OURS.contains(&self)
     }
 
     /// Options other than the defaults. A plain sender keeps no distance: close to the server, half
@@ -93,7 +126,16 @@ impl Id {
             (Id::NpmClient, Kind::Objects) => Some(200_000),
             (Id::NpmClient, _) => Some(300_000),
             (Id::UpstreamPython, _) => Some(200_000),
+            (Id::UpstreamRust | Id::UpstreamGo, Kind::Objects) => None,
+            (Id::UpstreamRust | Id::UpstreamGo, _) => Some(300_000),
+            (Id::Librdkafka, Kind::Bytes) => Some(600_000),
+            (Id::Librdkafka | Id::Bare, _) => None,
         }
+    }
+
+    /// Whether what it wrote can be read back from our server.
+    pub(crate) fn is_read_back(self) -> bool {
+        self != Id::Librdkafka
     }
 }
 
@@ -112,7 +154,7 @@ impl Contestant {
         command
     }
 
-    fn new(id: Id, program: PathBuf, arguments: Vec<String>) -> Self {
+    pub(crate) fn new(id: Id, program: PathBuf, arguments: Vec<String>) -> Self {
         Self { id, program, arguments, variables: Vec::new() }
     }
 }
@@ -124,7 +166,9 @@ pub(crate) fn rust_program(tree: &Tree, name: &str) -> PathBuf {
 /// What must be built for a contestant, beside the programs in Rust.
 pub(crate) fn need(id: Id) -> Option<Need> {
     match id {
-        Id::Ceiling | Id::Rust => None,
+        Id::Ceiling | Id::Rust | Id::Bare => None,
+        // The report makes these itself: one that is missing costs a row.
+        Id::UpstreamRust | Id::UpstreamGo | Id::Librdkafka => None,
         Id::C => Some(Need::CProgram(c_program())),
         Id::Node => Some(Need::NodePackage),
         // The version that the comparison names.
@@ -153,7 +197,10 @@ pub(crate) fn of(tree: &Tree, id: Id, upstream: Option<&Path>) -> Result<Contest
         Contestant::new(id, interpreter, vec![script])
     };
     Ok(match id {
-        Id::Ceiling | Id::Rust => Contestant::new(id, rust_program(tree, id.name()), Vec::new()),
+        Id::Ceiling | Id::Rust | Id::Bare => {
+            Contestant::new(id, rust_program(tree, id.name()), Vec::new())
+        }
+        Id::UpstreamRust | Id::UpstreamGo | Id::Librdkafka => return Err("not built".into()),
         Id::C => Contestant::new(id, tree.target.join(c_program().path()), Vec::new()),
         Id::Node => node("durstream"),
         Id::NpmClient => node("official"),
@@ -178,8 +225,18 @@ fn c_program() -> CProgram {
 
 /// Where the package is in a checkout: of the repository, or of the client alone.
 fn upstream_sources(checkout: &Path) -> Result<PathBuf> {
+    let places = ["packages/client-py/src", "src", "."];
+    within(checkout, &places, "durable_streams").map_err(|_| no_client(checkout, "Python"))
+}
+
+/// The first of some places in a checkout that has a certain file or folder.
+pub(crate) fn within(checkout: &Path, places: &[&str], holding: &str) -> Result<PathBuf> {
     let checkout = std::path::absolute(checkout).context(checkout.display())?;
-    let places = ["packages/client-py/src", "src", "."].map(|place| checkout.join(place));
-    let found = places.into_iter().find(|place| place.join("durable_streams").is_dir());
-    found.ok_or_else(|| format!("{}: no durable_streams package", checkout.display()).into())
+    let mut places = places.iter().map(|place| checkout.join(place));
+    let found = places.find(|place| place.join(holding).exists());
+    found.ok_or_else(|| format!("{}: no {holding}", checkout.display()).into())
+}
+
+pub(crate) fn no_client(checkout: &Path, language: &str) -> durstream_tests::failure::Failure {
+    format!("{} is no checkout of upstream's {language} client", checkout.display()).into()
 }

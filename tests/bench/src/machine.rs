@@ -34,6 +34,24 @@ pub(crate) fn peak_bytes(_process: u32) -> Option<u64> {
     None
 }
 
+/// How often the threads of a process went to sleep so far.
+#[cfg(target_os = "linux")]
+pub(crate) fn sleeps(process: u32) -> Option<u64> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
+    let of = |status: String| status.lines().find_map(voluntary);
+    threads.map(|thread| of(std::fs::read_to_string(thread.path().join("status")).ok()?)).sum()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sleeps(_process: u32) -> Option<u64> {
+    None
+}
+
+#[cfg(any(target_os = "linux", test))]
+fn voluntary(line: &str) -> Option<u64> {
+    line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok()
+}
+
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -68,5 +86,7 @@ mod tests {
         let stat = "cpu  1 2 4 1000 2000 8 16 32 64 128\ncpu0 1 1 1 1 1 1 1 1";
         assert_eq!(machine_ticks(stat), Some(63));
         assert_eq!(machine_ticks("cpu  1 2"), None);
+        assert_eq!(voluntary("voluntary_ctxt_switches:\t42"), Some(42));
+        assert_eq!(voluntary("nonvoluntary_ctxt_switches:\t7"), None);
     }
 }

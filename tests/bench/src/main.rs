@@ -1,5 +1,6 @@
 //! `bench`: how fast our clients are, beside what users would otherwise pick and beside the ceiling,
-//! in the same run. `tests/bench/README.md` says what is measured and how.
+//! in the same run. `--report` measures everything and writes the report. `tests/bench/README.md` says
+//! what is measured and how.
 
 mod contestant;
 mod goals;
@@ -10,6 +11,7 @@ mod row;
 mod run;
 mod summary;
 mod sweep;
+mod whole;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,8 +45,18 @@ struct Options {
     sweep: bool,
     round_trip_ms: u64,
     only: Option<String>,
-    upstream_python: Option<PathBuf>,
     json: Option<PathBuf>,
+    /// Checkouts of upstream's clients: of all, or of one.
+    upstream: Option<PathBuf>,
+    upstream_python: Option<PathBuf>,
+    upstream_rust: Option<PathBuf>,
+    upstream_go: Option<PathBuf>,
+    /// The whole report.
+    report: bool,
+    /// Who takes part in it: names, separated by commas.
+    clients: Option<String>,
+    /// Divides its numbers of events.
+    shrink: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +65,9 @@ fn main() -> ExitCode {
 
 /// The programs in Rust are always among them: the ceiling and the long line.
 fn needs(options: &Options) -> Result<Vec<Need>> {
+    if options.report {
+        return whole::needs(options);
+    }
     let mut needs = vec![Need::RustPrograms("durstream-bench-programs".into())];
     if !options.sweep {
         let ids = taking_part(options, &rows(options)?);
@@ -63,11 +78,15 @@ fn needs(options: &Options) -> Result<Vec<Need>> {
 }
 
 fn bench(tree: &Tree, options: Options) -> Result<u8> {
+    if options.report {
+        return whole::report(tree, &options);
+    }
     if options.sweep {
         return sweep::sweep(tree, options.json.as_deref());
     }
     let mut rows = rows(&options)?;
-    let upstream = options.upstream_python.as_deref();
+    let upstream = options.upstream_python.as_ref().or(options.upstream.as_ref());
+    let upstream = upstream.map(PathBuf::as_path);
     let contestants = taking_part(&options, &rows).into_iter();
     let contestants = contestants.map(|id| contestant::of(tree, id, upstream));
     let contestants = contestants.collect::<Result<Vec<_>>>()?;
@@ -99,7 +118,8 @@ fn bench(tree: &Tree, options: Options) -> Result<u8> {
     Ok(if is_right { 0 } else { 1 })
 }
 
-/// `[--quick] [--round-trip-ms N] [--only PATTERN] [--upstream-python PATH] [--json FILE] [--sweep]`
+/// `[--quick] [--round-trip-ms N] [--only PATTERN] [--upstream-python PATH] [--json FILE] [--sweep]`, or
+/// `--report [--quick] [--only PARTS] [--clients NAMES] [--upstream PATH] [--upstream-rust PATH] ...`
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
     let mut words = lexopt::Parser::from_args(arguments);
@@ -109,10 +129,28 @@ fn parse(arguments: &[String]) -> Result<Options> {
             Long("sweep") => options.sweep = true,
             Long("round-trip-ms") => options.round_trip_ms = words.value()?.parse()?,
             Long("only") => options.only = Some(words.value()?.string()?),
+            Long("upstream") => options.upstream = Some(words.value()?.into()),
             Long("upstream-python") => options.upstream_python = Some(words.value()?.into()),
+            Long("upstream-rust") => options.upstream_rust = Some(words.value()?.into()),
+            Long("upstream-go") => options.upstream_go = Some(words.value()?.into()),
+            Long("report") => options.report = true,
+            Long("clients") => options.clients = Some(words.value()?.string()?),
+            Long("shrink") => options.shrink = Some(words.value()?.parse()?),
             Long("json") => options.json = Some(words.value()?.into()),
             other => return Err(other.unexpected().into()),
         }
+    }
+    if options.shrink == Some(0) {
+        return Err("--shrink takes 1 or more".into());
+    }
+    let of_the_report = options.clients.is_some()
+        || options.shrink.is_some()
+        || options.upstream_rust.is_some()
+        || options.upstream_go.is_some();
+    if of_the_report && !options.report {
+        return Err(
+            "--clients, --shrink, --upstream-rust and --upstream-go belong to --report".into()
+        );
     }
     Ok(options)
 }
@@ -152,7 +190,9 @@ fn chosen(pattern: Option<&str>) -> Vec<Row> {
 fn taking_part(options: &Options, rows: &[Row]) -> Vec<Id> {
     let takes_part = |id: &Id| {
         rows.iter().any(|row| row.id == *id)
-            && (*id != Id::UpstreamPython || options.upstream_python.is_some())
+            && (*id != Id::UpstreamPython
+                || options.upstream_python.is_some()
+                || options.upstream.is_some())
     };
     Id::ALL.into_iter().filter(takes_part).collect()
 }
@@ -172,21 +212,22 @@ fn one_round(
         let messages = &messages[row.kind as usize];
         let events = row.id.events(row.kind).unwrap_or_default();
         let events = if is_slow { events / SLOW_PART } else { events };
-        let mut jobs = vec![(false, events)];
+        let mut jobs = vec![("stream", events)];
         if row.kind == Kind::Json {
-            jobs.push((true, if is_slow { SLOW_IDLE_WRITES } else { IDLE_WRITES }));
+            jobs.push(("idle", if is_slow { SLOW_IDLE_WRITES } else { IDLE_WRITES }));
         }
-        for (idle, events) in jobs {
+        for (mode, events) in jobs {
             if row.trouble.is_some() {
                 break;
             }
             console::status(&format!("  {progress}: {}, {}", row.id.title(), row.kind.name()));
             let options = row.id.options(place.round_trip_ms);
-            let job = Job { messages, kind: row.kind.name(), events, idle, options };
+            let job = Job { messages, kind: row.kind.name(), events, mode, options };
             match run::run(place, contestant, &job) {
                 Ok(measured) => match measured.result {
                     Measurement::Stream(streamed) => row.add(events, streamed, measured.around),
                     Measurement::Idle { waits_us } => row.waits_us.push(waits_us),
+                    other => row.trouble = Some(format!("it measured something else: {other:?}")),
                 },
                 Err(failure) => {
                     signals::check()?;
@@ -233,5 +274,7 @@ mod tests {
         assert!(parsed(&["--round-trip-ms", "many"]).is_err());
         assert!(parsed(&["--json"]).is_err());
         assert!(parsed(&["--fast"]).is_err());
+        assert!(parsed(&["--clients", "rust"]).is_err());
+        assert!(parsed(&["--report", "--shrink", "0"]).is_err());
     }
 }

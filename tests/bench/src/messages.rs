@@ -10,6 +10,8 @@ use durstream_tests::tree::Tree;
 /// number of messages is a multiple of it.
 const DISTINCT: usize = 997;
 const MESSAGE_BYTES: usize = 100;
+/// A message that is shorter has room for its number alone.
+const LEAST_TEXT_BYTES: usize = 40;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,10 +46,34 @@ pub(crate) struct Messages {
 impl Messages {
     /// Makes them, and writes them to a file, one a line.
     pub(crate) fn make(tree: &Tree, kind: Kind) -> Result<Self> {
-        let file = tree.directory("bench")?.join(format!("{}.messages", kind.name()));
-        let distinct: Vec<String> = (0..DISTINCT).map(|number| message(kind, number)).collect();
+        Self::write(tree, kind, kind.name(), |number| message(kind, number))
+    }
+
+    /// Makes messages of so many bytes each, at least 20; objects are made of that JSON.
+    pub(crate) fn sized(tree: &Tree, kind: Kind, bytes: usize) -> Result<Self> {
+        Self::write(tree, kind, &format!("{}-{bytes}", kind.name()), |number| {
+            sized(kind, bytes, number)
+        })
+    }
+
+    fn write(
+        tree: &Tree,
+        kind: Kind,
+        name: &str,
+        message: impl Fn(usize) -> String,
+    ) -> Result<Self> {
+        let file = tree.directory("bench")?.join(format!("{name}.messages"));
+        let distinct: Vec<String> = (0..DISTINCT).map(message).collect();
         std::fs::write(&file, distinct.join("\n") + "\n").context(file.display())?;
         Ok(Self { kind, distinct, file })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn average_bytes(&self) -> usize {
+        self.distinct.iter().map(String::len).sum::<usize>() / DISTINCT
     }
 
     /// Fails unless `content` is exactly the first `count` messages. JSON is kept byte for byte by
@@ -97,13 +123,8 @@ impl Messages {
 }
 
 fn message(kind: Kind, number: usize) -> String {
-    let padded = |before: &str, after: &str| {
-        let padding = "x".repeat(MESSAGE_BYTES - before.len() - after.len());
-        format!("{before}{padding}{after}")
-    };
     match kind {
-        Kind::Json => padded(&format!("{{\"id\":\"event-{number:06}\",\"text\":\""), "\"}"),
-        Kind::Bytes => padded(&format!("event {number:06} "), "."),
+        Kind::Json | Kind::Bytes => sized(kind, MESSAGE_BYTES, number),
         Kind::Objects => format!(
             "{{\"id\":\"order-{number:06}\",\"status\":\"in_transit\",\"amount\":{amount},\
              \"currency\":\"EUR\",\"weight\":{number}.5,\"express\":{express},\
@@ -112,6 +133,18 @@ fn message(kind: Kind, number: usize) -> String {
             amount = number * 7,
             express = number.is_multiple_of(2)
         ),
+    }
+}
+
+fn sized(kind: Kind, bytes: usize, number: usize) -> String {
+    let padded = |before: &str, after: &str| {
+        let padding = "x".repeat(bytes.saturating_sub(before.len() + after.len()));
+        format!("{before}{padding}{after}")
+    };
+    match kind {
+        Kind::Bytes => padded(&format!("event {number:06} "), "."),
+        _ if bytes < LEAST_TEXT_BYTES => padded(&format!("{{\"id\":\"event-{number:05}"), "\"}"),
+        _ => padded(&format!("{{\"id\":\"event-{number:06}\",\"text\":\""), "\"}"),
     }
 }
 
@@ -140,7 +173,12 @@ mod tests {
         let object: serde_json::Value =
             serde_json::from_str(&message(Kind::Objects, 996)).expect("JSON");
         assert_eq!(object.as_object().map(serde_json::Map::len), Some(10));
-        assert!(serde_json::from_str::<serde_json::Value>(&message(Kind::Json, 1)).is_ok());
+        for (kind, bytes) in [20, 100, 1000].into_iter().flat_map(|n| Kind::ALL.map(|k| (k, n))) {
+            let text = sized(kind, bytes, 996);
+            assert_eq!(text.len(), bytes, "{text}");
+            let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            assert_eq!(is_json, kind != Kind::Bytes, "{text}");
+        }
     }
 
     #[test]

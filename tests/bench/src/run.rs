@@ -1,9 +1,9 @@
 //! One run: a fresh server, a contestant's process, and a look at the stream it leaves.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use durstream_tests::failure::{Context, Result};
@@ -19,10 +19,10 @@ use durstream_tests::signals;
 use durstream_tests::tree::Tree;
 
 /// A run that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 /// How often a wait looks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
-const STREAM_PATH: &str = "/bench/stream";
+pub(crate) const STREAM_PATH: &str = "/bench/stream";
 
 /// Where runs take place.
 pub(crate) struct Place<'a> {
@@ -36,8 +36,8 @@ pub(crate) struct Job<'a> {
     pub(crate) messages: &'a Messages,
     pub(crate) kind: &'static str,
     pub(crate) events: usize,
-    /// Each write is waited for before the next.
-    pub(crate) idle: bool,
+    /// What is done with them: `stream`, `idle` (each write is waited for before the next), `paced`, `upsert`.
+    pub(crate) mode: &'static str,
     /// Options other than the defaults; only the Rust programs take them.
     pub(crate) options: Vec<String>,
 }
@@ -65,6 +65,25 @@ pub(crate) struct Around {
 pub(crate) enum Measurement {
     Stream(Streamed),
     Idle { waits_us: Vec<f64> },
+    Paced(Paced),
+    Queued(Queued),
+    Call { call_ns: f64 },
+}
+
+/// When each event of a pace was begun and done, from its start.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Paced {
+    pub(crate) epoch_us: f64,
+    pub(crate) begun_us: Vec<f64>,
+    /// None for one that was never taken.
+    pub(crate) done_us: Vec<Option<f64>>,
+}
+
+/// The memory of a process before and after it queued something.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Queued {
+    pub(crate) before_bytes: f64,
+    pub(crate) after_bytes: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -91,24 +110,42 @@ pub(crate) fn run(place: &Place<'_>, contestant: &Contestant, job: &Job<'_>) -> 
         }
     };
     let base = proxy.as_ref().map_or_else(|| server.url(), |proxy| proxy.line.clone());
-    let mut command = contestant.command();
-    command.arg(format!("url={base}/v1/stream{STREAM_PATH}"));
-    command.arg(format!("kind={}", job.kind)).arg(format!("events={}", job.events));
-    command.arg(format!("messages={}", job.messages.file.display()));
-    command.arg(if job.idle { "mode=idle" } else { "mode=stream" }).args(&job.options);
+    let command = job.command(contestant, &stream_url(&base));
     let doing = process::describe(&command);
     let watch = Watch::start(&server);
     let program = Program::start(command, &log).context(&doing)?;
     let mut measured: Measured = serde_json::from_str(&program.line).context(&program.line)?;
     measured.around = watch.end(&program);
     program.end().map_err(|failure| process::with_tail(&failure, &log)).context(&doing)?;
-    let content = readback::read_bytes(server.address(), STREAM_PATH)?;
-    job.messages.check(&content, job.events).context(&doing)?;
+    if contestant.id.is_read_back() && job.mode != "upsert" && contestant.id != Id::Bare {
+        check(&server, STREAM_PATH, job.messages, job.events).context(&doing)?;
+    }
     Ok(measured)
 }
 
+/// The URL of the stream that a job writes to.
+pub(crate) fn stream_url(base: &str) -> String {
+    format!("{base}/v1/stream{STREAM_PATH}")
+}
+
+/// Fails unless a stream is exactly the first messages.
+pub(crate) fn check(server: &Server, path: &str, messages: &Messages, events: usize) -> Result {
+    messages.check(&readback::read_bytes(server.address(), path)?, events)
+}
+
+impl Job<'_> {
+    pub(crate) fn command(&self, contestant: &Contestant, url: &str) -> Command {
+        let mut command = contestant.command();
+        command.arg(format!("url={url}"));
+        command.arg(format!("kind={}", self.kind)).arg(format!("events={}", self.events));
+        command.arg(format!("messages={}", self.messages.file.display()));
+        command.arg(format!("mode={}", self.mode)).args(&self.options);
+        command
+    }
+}
+
 /// Looks at the machine before and after.
-struct Watch {
+pub(crate) struct Watch {
     server: u32,
     started: Instant,
     server_cpu: Option<f64>,
@@ -116,14 +153,14 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(server: &Server) -> Self {
+    pub(crate) fn start(server: &Server) -> Self {
         let server = server.process_id();
         let (server_cpu, all_cpu) =
             (machine::cpu_seconds(Some(server)), machine::cpu_seconds(None));
         Self { server, started: Instant::now(), server_cpu, all_cpu }
     }
 
-    fn end(self, program: &Program) -> Around {
+    pub(crate) fn end(self, program: &Program) -> Around {
         let since = |before: Option<f64>, now: Option<f64>| Some(now? - before?);
         let client = program.process.id();
         let server = since(self.server_cpu, machine::cpu_seconds(Some(self.server)));
@@ -138,21 +175,31 @@ impl Watch {
     }
 }
 
-fn log_of(tree: &Tree, id: Id) -> Result<std::path::PathBuf> {
+pub(crate) fn log_of(tree: &Tree, id: Id) -> Result<std::path::PathBuf> {
     let log = tree.directory("bench")?.join(format!("{}.err", id.name()));
     std::fs::write(&log, "").context(log.display())?;
     Ok(log)
 }
 
-/// A process that has said its one line, and stays until its standard input ends.
-struct Program {
+/// A process that has said a line, and stays until its standard input ends.
+pub(crate) struct Program {
     process: Guarded,
     input: std::process::ChildStdin,
-    line: String,
+    lines: Receiver<String>,
+    log: PathBuf,
+    pub(crate) line: String,
 }
 
 impl Program {
-    fn start(mut command: Command, log: &Path) -> Result<Self> {
+    /// Starts it and waits for its first line.
+    pub(crate) fn start(command: Command, log: &Path) -> Result<Self> {
+        let mut program = Self::spawn(command, log)?;
+        program.next_line()?;
+        Ok(program)
+    }
+
+    /// Starts it. It ends with the thread that does so.
+    pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<Self> {
         let errors = std::fs::File::options().create(true).append(true).open(log);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(errors.context(log.display())?);
@@ -160,30 +207,52 @@ impl Program {
         let (input, output) = process.pipes().ok_or("a program without pipes")?;
         let (sender, lines) = channel();
         // Ends with the process.
-        let reader = std::thread::Builder::new().name("bench-output".to_owned());
-        let started = reader.spawn(move || {
-            let mut line = String::new();
-            let read = BufReader::new(output).read_line(&mut line).map(|_| line);
-            sender.send(read)
-        });
-        started.context("starting a thread")?;
-        let started = Instant::now();
-        let line = loop {
-            signals::check()?;
-            match lines.recv_timeout(TICK) {
-                Ok(line) => break line.context("reading its line")?,
-                Err(RecvTimeoutError::Timeout) if started.elapsed() < LIMIT => {}
-                Err(_) => return Err(format!("not done after {} s", LIMIT.as_secs()).into()),
-            }
-        };
-        if line.is_empty() {
-            let status = process.wait(Some(LIMIT), || ())?;
-            return Err(process::with_tail(&format!("it ended: {status}").into(), log));
-        }
-        Ok(Self { process, input, line: line.trim_end().to_owned() })
+        process::follow(output, move |line| {
+            // Who started it may have had enough of it.
+            let _ = sender.send(line.to_owned());
+        })?;
+        let log = log.to_path_buf();
+        Ok(Self { process, input, lines, log, line: String::new() })
     }
 
-    fn end(mut self) -> Result {
+    /// Waits for its next line.
+    pub(crate) fn next_line(&mut self) -> Result {
+        let started = Instant::now();
+        loop {
+            signals::check()?;
+            match self.lines.recv_timeout(TICK) {
+                Ok(line) => {
+                    self.line = line;
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Timeout) if started.elapsed() < LIMIT => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("not done after {} s", LIMIT.as_secs()).into());
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.process.wait(Some(LIMIT), || ())?;
+                    let failure = format!("it ended: {status}").into();
+                    return Err(process::with_tail(&failure, &self.log));
+                }
+            }
+        }
+    }
+
+    /// Tells it to go on.
+    pub(crate) fn go_on(&mut self) -> Result {
+        self.input.write_all(b"\n").context("its standard input")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it measured.
+    pub(crate) fn measurement(&self) -> Result<Measurement> {
+        serde_json::from_str(&self.line).context(&self.line)
+    }
+
+    pub(crate) fn end(mut self) -> Result {
         drop(self.input);
         let status = self.process.wait(Some(LIMIT), || ())?;
         if status.success() { Ok(()) } else { Err(format!("it ended: {status}").into()) }

@@ -31,9 +31,14 @@ impl Spread {
 
 /// The value that so many percent do not exceed.
 pub(crate) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    per_mille(values, percent * 10)
+}
+
+/// The value that so many of a thousand do not exceed.
+pub(crate) fn per_mille(values: &[f64], share: usize) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    let rank = (values.len() * percent).div_ceil(100).max(1);
+    let rank = (values.len() * share).div_ceil(1000).max(1);
     values.get(rank - 1).copied()
 }
 
@@ -63,5 +68,7 @@ mod tests {
         assert_eq!(percentile(&values, 99), Some(297.0));
         assert_eq!(percentile(&[7.0], 99), Some(7.0));
         assert_eq!(percentile(&[], 50), None);
+        let many: Vec<f64> = (1..=2000).map(f64::from).collect();
+        assert_eq!(per_mille(&many, 999), Some(1998.0));
     }
 }

@@ -4,7 +4,8 @@
 
 use std::error::Error;
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Any failure ends a program, with its text on standard error.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -50,9 +51,19 @@ impl Job {
         self.get(name).ok_or_else(|| format!("`{name}=` is missing").into())
     }
 
+    /// What is done with the messages; `stream` unless given.
+    pub fn mode(&self) -> &str {
+        self.get("mode").unwrap_or("stream")
+    }
+
+    /// An argument that is a number.
+    pub fn number(&self, name: &str) -> Result<usize> {
+        Ok(self.needed(name)?.parse()?)
+    }
+
     /// Whether each write is waited for before the next.
     pub fn is_idle(&self) -> bool {
-        self.get("mode") == Some("idle")
+        self.mode() == "idle"
     }
 
     /// The content type of the job's stream.
@@ -100,6 +111,93 @@ pub fn idle_report(waits: &[Duration]) -> String {
 pub fn answer(line: &str) -> Result<()> {
     println!("{line}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Events at a rate, and when each was begun and done. Up to 1 000 a second each comes by itself,
+/// above that what belongs to a millisecond comes at its start.
+#[derive(Debug)]
+pub struct Pace {
+    started: Instant,
+    epoch_us: u128,
+    rate: usize,
+    begun_us: Vec<u64>,
+    done_us: Vec<Option<u64>>,
+}
+
+impl Pace {
+    /// Begins now.
+    pub fn start(events: usize, rate: usize) -> Self {
+        let epoch_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let begun_us = Vec::with_capacity(events);
+        Pace { started: Instant::now(), epoch_us, rate, begun_us, done_us: vec![None; events] }
+    }
+
+    /// When an event is due.
+    fn due_us(&self, event: usize) -> u64 {
+        let (event, rate) = (event as u64, self.rate as u64);
+        if rate <= 1000 { event * 1_000_000 / rate } else { event * 1000 / rate * 1000 }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    /// The events that are to be written next, once they are due; nothing at the end. An event begins
+    /// when it is due, or when this returns if nothing kept the caller until then: a sleep that
+    /// takes too long is not the client's.
+    pub fn next(&mut self) -> Option<Range<usize>> {
+        let first = self.begun_us.len();
+        if first == self.done_us.len() {
+            return None;
+        }
+        let (due, now) = (self.due_us(first), self.now_us());
+        let slept = due > now;
+        if slept {
+            std::thread::sleep(Duration::from_micros(due - now));
+        }
+        let now = self.now_us();
+        while self.begun_us.len() < self.done_us.len() {
+            let due = self.due_us(self.begun_us.len());
+            if due > now {
+                break;
+            }
+            self.begun_us.push(if slept { now } else { due });
+        }
+        Some(first..self.begun_us.len())
+    }
+
+    /// Says when some events were done.
+    pub fn done_at(&mut self, events: Range<usize>, at: Instant) {
+        let at = at.saturating_duration_since(self.started).as_micros() as u64;
+        for event in events {
+            self.done_us[event] = Some(at);
+        }
+    }
+
+    /// The result, once all that will be done is.
+    pub fn report(&self) -> String {
+        let list = |numbers: Vec<String>| numbers.join(",");
+        let begun = list(self.begun_us.iter().map(u64::to_string).collect());
+        let text = |done: &Option<u64>| done.map_or("null".to_owned(), |done| done.to_string());
+        let done = self.done_us.iter().map(text);
+        let epoch = self.epoch_us;
+        let done = list(done.collect());
+        format!("{{\"epoch_us\":{epoch},\"begun_us\":[{begun}],\"done_us\":[{done}]}}")
+    }
+}
+
+/// The memory this process has now.
+pub fn resident_bytes() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = text.split(' ').nth(1).ok_or("no pages")?.parse()?;
+    Ok(pages * 4096)
+}
+
+/// Prints that it begins, and waits until it may: the server is then no longer there.
+pub fn wait_for_word() -> Result<()> {
+    println!("ready");
+    std::io::stdin().read_line(&mut String::new())?;
     Ok(())
 }
 
