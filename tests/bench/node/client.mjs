@@ -44,7 +44,8 @@ const modes = { idle, paced, queue, streams, stream: streamAll };
 const report = await modes[job.mode ?? "stream"]();
 // An outage is meant to be one.
 if (failure && job.mode !== "paced") throw failure;
-console.log(JSON.stringify(report));
+// All of it is out before the event loop stands still.
+await new Promise((written) => process.stdout.write(`${JSON.stringify(report)}\n`, written));
 readFileSync(0); // until the result was looked at
 // What was queued while the server was away is given up.
 if (job.mode === "queue") process.kill(process.pid, "SIGKILL");

@@ -6,6 +6,7 @@ mod contestant;
 mod goals;
 mod machine;
 mod messages;
+mod options;
 mod report;
 mod row;
 mod run;
@@ -24,8 +25,8 @@ use durstream_tests::harness::Harness;
 use durstream_tests::needs::Need;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
-use lexopt::prelude::*;
 use messages::{Kind, Messages};
+use options::{Options, parse};
 use row::Row;
 use run::{Job, Measurement, Place};
 
@@ -38,26 +39,6 @@ const IDLE_WRITES: usize = 300;
 const SLOW_IDLE_WRITES: usize = 20;
 /// A slow round trip leaves so much of a run's events: it takes longer over them.
 const SLOW_PART: usize = 4;
-
-#[derive(Debug, Default, PartialEq)]
-struct Options {
-    quick: bool,
-    sweep: bool,
-    round_trip_ms: u64,
-    only: Option<String>,
-    json: Option<PathBuf>,
-    /// Checkouts of upstream's clients: of all, or of one.
-    upstream: Option<PathBuf>,
-    upstream_python: Option<PathBuf>,
-    upstream_rust: Option<PathBuf>,
-    upstream_go: Option<PathBuf>,
-    /// The whole report.
-    report: bool,
-    /// Who takes part in it: names, separated by commas.
-    clients: Option<String>,
-    /// Divides its numbers of events.
-    shrink: Option<usize>,
-}
 
 fn main() -> ExitCode {
     Harness { name: "bench", parse, needs, run: bench }.main()
@@ -116,43 +97,6 @@ fn bench(tree: &Tree, options: Options) -> Result<u8> {
     }
     let is_right = rows.iter().all(|row| row.trouble.is_none());
     Ok(if is_right { 0 } else { 1 })
-}
-
-/// `[--quick] [--round-trip-ms N] [--only PATTERN] [--upstream-python PATH] [--json FILE] [--sweep]`, or
-/// `--report [--quick] [--only PARTS] [--clients NAMES] [--upstream PATH] [--upstream-rust PATH] ...`
-fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options::default();
-    let mut words = lexopt::Parser::from_args(arguments);
-    while let Some(word) = words.next()? {
-        match word {
-            Long("quick") => options.quick = true,
-            Long("sweep") => options.sweep = true,
-            Long("round-trip-ms") => options.round_trip_ms = words.value()?.parse()?,
-            Long("only") => options.only = Some(words.value()?.string()?),
-            Long("upstream") => options.upstream = Some(words.value()?.into()),
-            Long("upstream-python") => options.upstream_python = Some(words.value()?.into()),
-            Long("upstream-rust") => options.upstream_rust = Some(words.value()?.into()),
-            Long("upstream-go") => options.upstream_go = Some(words.value()?.into()),
-            Long("report") => options.report = true,
-            Long("clients") => options.clients = Some(words.value()?.string()?),
-            Long("shrink") => options.shrink = Some(words.value()?.parse()?),
-            Long("json") => options.json = Some(words.value()?.into()),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if options.shrink == Some(0) {
-        return Err("--shrink takes 1 or more".into());
-    }
-    let of_the_report = options.clients.is_some()
-        || options.shrink.is_some()
-        || options.upstream_rust.is_some()
-        || options.upstream_go.is_some();
-    if of_the_report && !options.report {
-        return Err(
-            "--clients, --shrink, --upstream-rust and --upstream-go belong to --report".into()
-        );
-    }
-    Ok(options)
 }
 
 /// The rows of the table; none is an error.
@@ -256,25 +200,5 @@ mod tests {
         assert_eq!(names(Some("ceiling/bytes")), [(Id::Ceiling, Kind::Bytes)]);
         assert!(names(None).len() > 15);
         assert!(names(Some("go")).is_empty());
-    }
-
-    #[test]
-    fn options_are_read() {
-        let parsed = |words: &[&str]| {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            parse(&words).map_err(|failure| failure.to_string())
-        };
-        let expected = Options {
-            quick: true,
-            round_trip_ms: 50,
-            only: Some("rust".into()),
-            ..Options::default()
-        };
-        assert_eq!(parsed(&["--quick", "--round-trip-ms", "50", "--only", "rust"]), Ok(expected));
-        assert!(parsed(&["--round-trip-ms", "many"]).is_err());
-        assert!(parsed(&["--json"]).is_err());
-        assert!(parsed(&["--fast"]).is_err());
-        assert!(parsed(&["--clients", "rust"]).is_err());
-        assert!(parsed(&["--report", "--shrink", "0"]).is_err());
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn crate_of(function: &str) -> &str {
         .fold(name, |name, word| name.strip_prefix(word).unwrap_or(name));
     match name.split_once("::") {
         Some(("core" | "alloc" | "std" | "hashbrown", _)) => "the standard library",
+        Some(("__rustc", _)) => "the allocator",
         Some((own, _)) if own.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => own,
         _ if name.contains("malloc") || name.contains("free") || name.contains("alloc") => {
             "the allocator"

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::Options;
 use crate::contestant::Id;
 use crate::machine;
+use crate::options::Options;
 use durstream_tests::server::OFFICIAL;
 use durstream_tests::tree::Tree;
 

@@ -12,11 +12,12 @@ mod peers;
 mod store;
 mod straight;
 mod tables;
+mod text;
 
 use std::time::Instant;
 
-use crate::Options;
 use crate::contestant::{self, Id, rust_program};
+use crate::options::Options;
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::needs::Need;
@@ -28,8 +29,6 @@ use parts::Part;
 use store::{Made, Measured, Store};
 
 pub(crate) const REPORT: &str = "tests/bench/REPORT.md";
-/// The pictures, beside the report.
-pub(crate) const PICTURES: &str = "report";
 const PLOTS: &str = "durstream-bench-plots";
 
 /// What must be there for the parts that are asked for. Peers are made later: theirs may be missing.
@@ -135,7 +134,7 @@ fn measure(
 }
 
 fn draw(tree: &Tree, store: &Store) -> Result {
-    let folder = tree.root.join("tests/bench").join(PICTURES);
+    let folder = tree.root.join("tests/bench").join(text::PICTURES);
     let order = serde_json::json!({ "folder": folder, "charts": charts::all(store) });
     let file = tree.directory("bench/report")?.join("charts.json");
     std::fs::write(&file, format!("{order:#}\n")).context(file.display())?;

@@ -1,45 +1,12 @@
 //! `REPORT.md`. Every number in it comes out of the store.
 
-use std::fmt::Write;
-
 use super::store::{Made, Point, Store};
-use super::{PICTURES, facts, goals, tables};
-
-/// Text that is added to, line by line. Writing to text does not fail.
-pub(crate) struct Page(String);
-
-impl Page {
-    pub(crate) fn line(&mut self, text: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "{text}");
-    }
-
-    pub(crate) fn title(&mut self, text: &str) {
-        self.line(format!("\n## {text}\n"));
-    }
-
-    pub(crate) fn table(&mut self, headings: &[&str], rows: &[Vec<String>]) {
-        self.line(format!("| {} |", headings.join(" | ")));
-        // Names to the left, numbers to the right.
-        let marks: Vec<&str> =
-            (0..headings.len()).map(|at| if at == 0 { "---" } else { "---:" }).collect();
-        self.line(format!("|{}|", marks.join("|")));
-        for row in rows {
-            self.line(format!("| {} |", row.join(" | ")));
-        }
-        self.line("");
-    }
-
-    /// A picture in both colours.
-    fn picture(&mut self, name: &str, what: &str) {
-        self.line(format!(
-            "<picture>\n  <source media=\"(prefers-color-scheme: dark)\" srcset=\"{PICTURES}/{name}-dark.svg\">\n  \
-             <img alt=\"{what}\" src=\"{PICTURES}/{name}-light.svg\">\n</picture>\n"
-        ));
-    }
-}
+use super::tables;
+use super::text::Page;
+use super::{facts, goals};
 
 pub(crate) fn write(store: &Store, kept: &[(String, u64)]) -> String {
-    let mut page = Page(String::new());
+    let mut page = Page::default();
     head(&mut page, store);
     wanted(&mut page, store);
     page.title("Throughput");
@@ -74,7 +41,7 @@ pub(crate) fn write(store: &Store, kept: &[(String, u64)]) -> String {
     tables::profile(&mut page, store);
     page.title("How it was measured");
     tail(&mut page, store);
-    page.0
+    page.text()
 }
 
 fn head(page: &mut Page, store: &Store) {

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Options;
 use crate::contestant::{self, Contestant, Id, no_client, within};
+use crate::options::Options;
 use durstream_tests::compilers;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::step::step;

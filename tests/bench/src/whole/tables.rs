@@ -1,12 +1,12 @@
 //! The report's tables: a row per client, a column per circumstance.
 
-use super::page::Page;
 use super::parts::{
     ACCEPT, CALLS, CRATES, FIELDS, FIRST, FUNCTIONS, IDLE, IMPORT, INSTRUCTIONS, OUTAGE, RATES,
     ROUND_TRIPS_MS, SIDES, SIZE, SIZES, SLEEPS, STREAMS, UPSERT, WHOLE_COUNT,
 };
 use super::store::{Point, Store};
 use super::straight;
+use super::text::Page;
 use crate::contestant::Id;
 use crate::summary::Spread;
 
@@ -461,7 +461,7 @@ mod tests {
         let show = |point| cell(point, |point| point.median("rate").map(number));
         assert_eq!(show(None), "");
         assert_eq!(show(Some(&failed)), "failed");
-        assert_eq!(show(Some(&failed.with("rate", 2.0))), "2.00");
+        assert_eq!(show(Some(&failed.clone().with("rate", 2.0))), "2.00");
     }
 
     #[test]

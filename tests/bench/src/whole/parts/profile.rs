@@ -24,7 +24,7 @@ pub(crate) const ALL: &str = "all";
 /// What one side has is below the name of that side.
 pub(crate) const SIDES: [Id; 2] = [Id::Rust, Id::Bare];
 const FEW: usize = 200;
-const MORE: usize = 700;
+const MORE: usize = 1_200;
 /// Functions that are told of.
 const FUNCTIONS_TOLD: usize = 14;
 
