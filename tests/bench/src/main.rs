@@ -166,7 +166,8 @@ fn one_round(
             }
             console::status(&format!("  {progress}: {}, {}", row.id.title(), row.kind.name()));
             let options = row.id.options(place.round_trip_ms);
-            let job = Job { messages, kind: row.kind.name(), events, mode, options };
+            let job =
+                Job { messages, kind: row.kind.name(), events, mode, options, limit: run::LIMIT };
             match run::run(place, contestant, &job) {
                 Ok(measured) => match measured.result {
                     Measurement::Stream(streamed) => row.add(events, streamed, measured.around),

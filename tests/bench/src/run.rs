@@ -19,7 +19,7 @@ use durstream_tests::signals;
 use durstream_tests::tree::Tree;
 
 /// A run that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// How often a wait looks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
 pub(crate) const STREAM_PATH: &str = "/bench/stream";
@@ -40,6 +40,8 @@ pub(crate) struct Job<'a> {
     pub(crate) mode: &'static str,
     /// Options other than the defaults; only the Rust programs take them.
     pub(crate) options: Vec<String>,
+    /// A run that takes longer hangs.
+    pub(crate) limit: Duration,
 }
 
 /// What a contestant measured, and what went on around it.
@@ -113,7 +115,8 @@ pub(crate) fn run(place: &Place<'_>, contestant: &Contestant, job: &Job<'_>) -> 
     let command = job.command(contestant, &stream_url(&base));
     let doing = process::describe(&command);
     let watch = Watch::start(&server);
-    let program = Program::start(command, &log).context(&doing)?;
+    let mut program = Program::spawn(command, &log).context(&doing)?;
+    program.next_line_within(job.limit).context(&doing)?;
     let mut measured: Measured = serde_json::from_str(&program.line).context(&program.line)?;
     measured.around = watch.end(&program);
     program.end().map_err(|failure| process::with_tail(&failure, &log)).context(&doing)?;
@@ -217,6 +220,11 @@ impl Program {
 
     /// Waits for its next line.
     pub(crate) fn next_line(&mut self) -> Result {
+        self.next_line_within(LIMIT)
+    }
+
+    /// Waits so long for its next line.
+    pub(crate) fn next_line_within(&mut self, limit: Duration) -> Result {
         let started = Instant::now();
         loop {
             signals::check()?;
@@ -225,9 +233,9 @@ impl Program {
                     self.line = line;
                     return Ok(());
                 }
-                Err(RecvTimeoutError::Timeout) if started.elapsed() < LIMIT => {}
+                Err(RecvTimeoutError::Timeout) if started.elapsed() < limit => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("not done after {} s", LIMIT.as_secs()).into());
+                    return Err(format!("not done after {} s", limit.as_secs()).into());
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.process.wait(Some(LIMIT), || ())?;

@@ -114,7 +114,14 @@ fn measure(place: &Place<'_>, messages: &Messages) -> Result<Sweep> {
             ));
             let events = pair.events(place.round_trip_ms);
             let kind = Kind::Json.name();
-            let job = Job { messages, kind, events, mode: "stream", options: pair.options() };
+            let job = Job {
+                messages,
+                kind,
+                events,
+                mode: "stream",
+                options: pair.options(),
+                limit: run::LIMIT,
+            };
             if let Measurement::Stream(done) = run::run(place, &rust, &job)?.result {
                 let repeated = done.repeats as f64 / done.requests as f64;
                 runs.push((events as f64 / done.seconds, repeated));

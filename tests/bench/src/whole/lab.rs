@@ -26,7 +26,12 @@ pub(crate) struct Task {
     pub(crate) events: usize,
     pub(crate) round_trip_ms: u64,
     pub(crate) options: Vec<String>,
+    /// How long it takes at least.
+    pub(crate) time: Duration,
 }
+
+/// What takes so much longer hangs: then the row has failed, and the others go on.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
 impl Lab<'_> {
     pub(crate) fn rounds(&self, quick: usize, whole: usize) -> usize {
@@ -56,7 +61,8 @@ impl Lab<'_> {
 
     pub(crate) fn job<'m>(&self, messages: &'m Messages, task: &Task) -> Job<'m> {
         let (mode, events, options) = (task.mode, task.events, task.options.clone());
-        Job { messages, kind: messages.kind().name(), events, mode, options }
+        let limit = task.time + PATIENCE;
+        Job { messages, kind: messages.kind().name(), events, mode, options, limit }
     }
 
     pub(crate) fn messages(&self, kind: Kind, bytes: usize) -> Result<Messages> {

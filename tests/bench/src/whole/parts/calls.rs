@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use std::time::Duration;
+
 use crate::contestant::Id;
 use crate::messages::Kind;
 use crate::run::Measurement;
@@ -108,7 +110,13 @@ fn upsert(lab: &Lab<'_>) -> Result<Option<Point>> {
     let mut point = Point::of(Id::Rust, UPSERT);
     for _ in 0..lab.rounds(1, 5) {
         let events = lab.events(UPSERTS);
-        let task = Task { mode: "upsert", events, round_trip_ms: 0, options: Vec::new() };
+        let task = Task {
+            mode: "upsert",
+            events,
+            round_trip_ms: 0,
+            options: Vec::new(),
+            time: Duration::ZERO,
+        };
         let result = lab.run(rust, &messages, task).map(|measured| {
             if let Measurement::Call { call_ns } = measured.result {
                 point.add("median_ns", call_ns);

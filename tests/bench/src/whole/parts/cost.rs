@@ -1,6 +1,8 @@
 //! What an event costs as there are more of them: of the client's process, all threads.
 
 use super::throughput;
+use std::time::Duration;
+
 use crate::contestant::Id;
 use crate::messages::Kind;
 use crate::whole::lab::{Lab, Task};
@@ -35,7 +37,13 @@ pub(crate) fn measure(lab: &Lab<'_>) -> Result<Vec<Point>> {
                 who.id.title()
             ));
             let events = lab.events(*events);
-            let task = Task { mode: "stream", events, round_trip_ms: 0, options: Vec::new() };
+            let task = Task {
+                mode: "stream",
+                events,
+                round_trip_ms: 0,
+                options: Vec::new(),
+                time: Duration::ZERO,
+            };
             let result = lab.run(who, &messages, task);
             let result = result.map(|measured| throughput::add(point, events, &measured));
             lab.note(point, result)?;

@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 
+use std::time::Duration;
+
 use crate::contestant::{Contestant, Id};
 use crate::messages::{Kind, Messages};
 use crate::run::{Measurement, Paced};
@@ -84,7 +86,8 @@ fn paced(
 ) -> Result<Point> {
     let (rate, ms) = (point.at["rate"] as usize, point.at["round_trip_ms"] as u64);
     let options = vec![format!("rate={rate}")];
-    let task = Task { mode: "paced", events, round_trip_ms: ms, options };
+    let time = Duration::from_secs((events / rate) as u64);
+    let task = Task { mode: "paced", events, round_trip_ms: ms, options, time };
     let result = lab.run(who, messages, task).map(|measured| {
         if let Measurement::Paced(paced) = measured.result {
             add(&mut point, &waits(&paced), events);
@@ -104,7 +107,8 @@ fn idle(
 ) -> Result<Point> {
     let events = lab.events(if ms == 0 { 2_000 } else { 100 });
     lab.say(&format!("one write at a time at {ms} ms: {}", who.id.title()));
-    let task = Task { mode: "idle", events, round_trip_ms: ms, options: Vec::new() };
+    let task =
+        Task { mode: "idle", events, round_trip_ms: ms, options: Vec::new(), time: Duration::ZERO };
     let result = lab.run(who, messages, task).map(|measured| {
         if let Measurement::Idle { waits_us } = measured.result {
             add(&mut point, &waits_us, events);

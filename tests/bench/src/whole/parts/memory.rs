@@ -1,5 +1,7 @@
 //! What a million queued events take: the server takes requests and answers none.
 
+use std::time::Duration;
+
 use crate::contestant::Contestant;
 use crate::messages::{Kind, Messages};
 use crate::run::{Measurement, Program, log_of, stream_url};
@@ -40,7 +42,7 @@ fn queued(
     let server = Server::start(lab.tree)?;
     let proxy = Proxy::start(server.address())?;
     let options = vec![format!("max_buffer_bytes={}", 1u64 << 40)];
-    let task = Task { mode: "queue", events, round_trip_ms: 0, options };
+    let task = Task { mode: "queue", events, round_trip_ms: 0, options, time: Duration::ZERO };
     let command = lab.job(messages, &task).command(who, &stream_url(&proxy.url()));
     let mut program = Program::start(command, &log_of(lab.tree, who.id)?)?;
     if program.line != "ready" {

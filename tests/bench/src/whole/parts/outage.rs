@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::contestant::Contestant;
 use crate::messages::{Kind, Messages};
 use crate::run::{self, Measurement, Paced, Program, STREAM_PATH, log_of, stream_url};
-use crate::whole::lab::{Lab, Task};
+use crate::whole::lab::{Lab, PATIENCE, Task};
 use crate::whole::store::Point;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::proxy::Proxy;
@@ -36,7 +36,7 @@ fn one(lab: &Lab<'_>, who: &Contestant, messages: &Messages, point: &mut Point) 
     let proxy = Proxy::start(server.address())?;
     let events = RATE * SECONDS;
     let options = vec![format!("rate={RATE}")];
-    let task = Task { mode: "paced", events, round_trip_ms: 0, options };
+    let task = Task { mode: "paced", events, round_trip_ms: 0, options, time: Duration::ZERO };
     let command = lab.job(messages, &task).command(who, &stream_url(&proxy.url()));
     let log = log_of(lab.tree, who.id)?;
     let mut program = Program::spawn(command, &log)?;
@@ -50,7 +50,7 @@ fn one(lab: &Lab<'_>, who: &Contestant, messages: &Messages, point: &mut Point) 
     proxy.add_json(&serde_json::json!({ "fault": "closed", "for_ms": ms }))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let end_us = (now + OUTAGE).as_micros() as f64;
-    program.next_line()?;
+    program.next_line_within(Duration::from_secs(SECONDS as u64) + PATIENCE)?;
     let Measurement::Paced(paced) = program.measurement()? else {
         return Err(format!("it said {:.80}", program.line).into());
     };

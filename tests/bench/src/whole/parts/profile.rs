@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use std::time::Duration;
+
 use crate::contestant::Id;
 use crate::messages::{Kind, Messages};
 use crate::run::{Program, log_of, stream_url};
@@ -110,7 +112,8 @@ fn below(
 ) -> Result<Program> {
     let server = Server::start(lab.tree)?;
     let who = lab.those(&[id]).first().copied().ok_or("not there")?;
-    let task = Task { mode: "idle", events, round_trip_ms: 0, options: Vec::new() };
+    let task =
+        Task { mode: "idle", events, round_trip_ms: 0, options: Vec::new(), time: Duration::ZERO };
     let plain = lab.job(messages, &task).command(who, &stream_url(&server.url()));
     let command = match watcher {
         [] => plain,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use std::time::Duration;
+
 use crate::contestant::{Contestant, Id};
 use crate::messages::{Kind, Messages};
 use crate::run::{Measurement, Program, log_of, stream_url};
@@ -51,7 +53,13 @@ pub(crate) fn measure(lab: &Lab<'_>) -> Result<Vec<Point>> {
 /// The program starts, creates its stream, writes one message and is told that it was taken.
 fn first_write(lab: &Lab<'_>, who: &Contestant, messages: &Messages, point: &mut Point) -> Result {
     let server = Server::start(lab.tree)?;
-    let task = Task { mode: "idle", events: 1, round_trip_ms: 0, options: Vec::new() };
+    let task = Task {
+        mode: "idle",
+        events: 1,
+        round_trip_ms: 0,
+        options: Vec::new(),
+        time: Duration::ZERO,
+    };
     let command = lab.job(messages, &task).command(who, &stream_url(&server.url()));
     let log = log_of(lab.tree, who.id)?;
     let started = Instant::now();

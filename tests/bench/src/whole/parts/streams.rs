@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::throughput;
+use std::time::Duration;
+
 use crate::contestant::Contestant;
 use crate::messages::{Kind, Messages};
 use crate::run::{self, Measured, Program, STREAM_PATH, Watch, log_of, stream_url};
@@ -48,7 +50,7 @@ fn one(
     let server = Server::start(lab.tree)?;
     create(&server, streams)?;
     let options = vec![format!("streams={streams}")];
-    let task = Task { mode: "streams", events, round_trip_ms: 0, options };
+    let task = Task { mode: "streams", events, round_trip_ms: 0, options, time: Duration::ZERO };
     let command = lab.job(messages, &task).command(who, &stream_url(&server.url()));
     let watch = Watch::start(&server);
     let program = Program::start(command, &log_of(lab.tree, who.id)?)?;

@@ -1,5 +1,7 @@
 //! Delivered events a second, by kind and size.
 
+use std::time::Duration;
+
 use crate::contestant::Id;
 use crate::messages::{Kind, Messages};
 use crate::run::{Measured, Measurement};
@@ -76,7 +78,13 @@ fn one(lab: &Lab<'_>, id: Id, messages: &Messages, bytes: usize, point: &mut Poi
     let Some(who) = lab.those(&[id]).first().copied() else { return Ok(()) };
     let most = id.events(messages.kind()).unwrap_or_default().min(most_bytes(id) / bytes);
     let events = lab.events(most);
-    let task = Task { mode: "stream", events, round_trip_ms: 0, options: id.options(0) };
+    let task = Task {
+        mode: "stream",
+        events,
+        round_trip_ms: 0,
+        options: id.options(0),
+        time: Duration::ZERO,
+    };
     let result = lab.run(who, messages, task).map(|measured| add(point, events, &measured));
     lab.note(point, result)
 }
