@@ -255,6 +255,7 @@ mod tests {
             "durstream-conformance-adapter",
             "durstream-faults-writer",
             "durstream-bench-programs",
+            "durstream-bench-plots",
         ] {
             for (name, own) in features(&root, &["-p", package, "-p", ONE_BUILD]) {
                 let of_others = shared.entry(name.clone()).or_insert_with(|| own.clone());

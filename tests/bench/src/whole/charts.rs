@@ -50,10 +50,10 @@ pub(crate) fn all(store: &Store) -> Vec<Value> {
 fn throughput(store: &Store) -> Option<Value> {
     let hundred = [("bytes", 100.0)];
     let fields = [("fields", FIELDS as f64)];
-    let wanted: [(&str, &str, &[(&str, f64)]); 3] = [
-        ("JSON text, 100 bytes", "json", &hundred),
-        ("bytes, 100 each", "bytes", &hundred),
-        ("objects of ten fields", "objects", &fields),
+    let wanted = [
+        ("JSON text, 100 bytes", "json", hundred),
+        ("bytes, 100 each", "bytes", hundred),
+        ("objects of ten fields", "objects", fields),
     ];
     let groups: Vec<Value> = wanted
         .into_iter()
@@ -61,7 +61,7 @@ fn throughput(store: &Store) -> Option<Value> {
             let mut points: Vec<(Id, &Point, f64)> = Id::WHOLE
                 .into_iter()
                 .filter_map(|id| {
-                    let point = store.one("throughput", id.name(), kind, at)?;
+                    let point = store.one("throughput", id.name(), kind, &at)?;
                     Some((id, point, point.median("rate")?))
                 })
                 .collect();
@@ -76,7 +76,7 @@ fn throughput(store: &Store) -> Option<Value> {
             (!bars.is_empty()).then(|| json!({ "label": label, "unit": unit, "bars": bars }))
         })
         .collect();
-    let title = "Events delivered exactly once a second, one producer, one stream";
+    let title = "Events delivered a second, by one producer to one stream";
     let body = json!({ "groups": groups });
     (!groups.is_empty())
         .then(|| json!({ "name": "throughput", "title": title, "width": WIDTH, "bars": body }))

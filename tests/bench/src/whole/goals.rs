@@ -56,7 +56,7 @@ fn goal(
         let bound = if reached { None } else { bound() };
         Found { text: format!("{}{range}", number(median)), reached, bound }
     });
-    let wanted = format!("{word} {} {unit}", wanted.to_string());
+    let wanted = format!("{word} {wanted} {unit}");
     Goal { what: what.into(), wanted: wanted.trim_end().to_owned(), found }
 }
 
@@ -157,7 +157,7 @@ fn rates(store: &Store) -> Vec<Goal> {
         for kind in ["json", "bytes"] {
             let name = format!("{}: {kind}, 100 bytes", id.title());
             let part = ratio(id, Id::Ceiling, kind, &HUNDRED);
-            let why = || one(id, kind, &HUNDRED).and_then(|point| bound(point));
+            let why = || one(id, kind, &HUNDRED).and_then(bound);
             goals.push(goal(format!("{name}, of the ceiling"), AtLeast, 0.5, "", part, why));
             let rate = one(id, kind, &HUNDRED).and_then(|point| point.spread("rate"));
             let millions = rate.map(|Spread { median, low, high }| Spread {
@@ -176,7 +176,7 @@ fn rates(store: &Store) -> Vec<Goal> {
         (Id::Python, Id::UpstreamPython, "objects", &OBJECTS, 2.0),
     ] {
         let what = format!("{}: {kind}, beside {}", id.title(), other.title());
-        let why = || one(id, kind, at).and_then(|point| bound(point));
+        let why = || one(id, kind, at).and_then(bound);
         goals.push(goal(what, AtLeast, wanted, "times", ratio(id, other, kind, at), why));
     }
     goals

@@ -29,7 +29,7 @@ fn number(value: f64) -> String {
         value if value >= 100.0 => 0,
         value if value >= 10.0 => 1,
         value if value >= 1.0 => 2,
-        value if value == 0.0 => 0,
+        0.0 => 0,
         _ => 3,
     };
     format!("{value:.digits$}")
@@ -315,14 +315,22 @@ pub(crate) fn outage(page: &mut Page, store: &Store) {
         };
         vec![
             id.title().to_owned(),
-            median(point, "first_ms", 1.0),
-            median(point, "caught_up_ms", 1.0),
+            after(point, "first_ms"),
+            after(point, "caught_up_ms"),
             cell(point, |point| Some(format!("{:.0}", point.median("lost")?))),
             stream,
         ]
     };
     let rows: Vec<Vec<String>> = clients(store, "outage").into_iter().map(row).collect();
     page.table(&["", "first, ms", "caught up, ms", "lost", "the stream"], &rows);
+}
+
+/// A time after the outage; a client that gave up what it had, and everything behind it, has none.
+fn after(point: Option<&Point>, name: &str) -> String {
+    cell(point, |point| {
+        let told = point.median(name).map(number);
+        told.or_else(|| point.median("lost").map(|_| "never".to_owned()))
+    })
 }
 
 pub(crate) fn start(page: &mut Page, store: &Store) {

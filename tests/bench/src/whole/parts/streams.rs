@@ -82,8 +82,8 @@ fn create(server: &Server, streams: usize) -> Result {
         let threads: Vec<_> = (0..CONNECTIONS.min(streams))
             .map(|_| scope.spawn(|| work().context("creating streams")))
             .collect();
-        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-        joined.map(|result| result.unwrap_or_else(|_| Err("a thread panicked".into()))).collect()
+        let mut joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined.try_for_each(|done| done.unwrap_or_else(|_| Err("a thread panicked".into())))
     })
 }
 
