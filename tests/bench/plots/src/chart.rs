@@ -62,7 +62,7 @@ pub(crate) const GROUP_HEIGHT: u32 = 34;
 pub(crate) const BAR_HEIGHT: u32 = 24;
 pub(crate) const GROUP_GAP: u32 = 14;
 /// Panels, with the names of the lines below them.
-const PANEL_HEIGHT: u32 = 380;
+const PANEL_HEIGHT: u32 = 410;
 const MARGIN: u32 = 12;
 
 impl Chart {

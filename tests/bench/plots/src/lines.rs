@@ -10,7 +10,8 @@ use crate::chart::{Chart, Panel, TITLE_HEIGHT};
 use crate::palette::Palette;
 
 /// What the names of the lines take, below the panels.
-const NAMES_HEIGHT: i32 = 34;
+const NAMES_HEIGHT: i32 = 60;
+const NAME_ROW: i32 = 26;
 const NAME_GAP: i32 = 34;
 const DOT: i32 = 4;
 /// Room above and below the lines, as a factor (logarithmic) or a part (plain).
@@ -48,14 +49,26 @@ fn draw_names<'a>(
     }
     // No font is asked: letters are about so wide.
     let wide = |label: &str| label.chars().count() as i32 * 7 + 16 + NAME_GAP;
-    let all: i32 = known.iter().map(|(label, _)| wide(label)).sum::<i32>() - NAME_GAP;
-    let mut left = ((width - all) / 2).max(8);
+    let mut rows: Vec<Vec<(&str, usize)>> = vec![Vec::new()];
+    let mut left = 0;
+    for name in known {
+        left += wide(name.0);
+        if left - NAME_GAP > width - 2 * NAME_GAP {
+            rows.push(Vec::new());
+            left = wide(name.0);
+        }
+        rows.last_mut().expect("there is one from the start").push(name);
+    }
     let style = ("sans-serif", 13).into_font().color(&palette.ink);
     let style = style.pos(Pos::new(HPos::Left, VPos::Center));
-    for (label, role) in known {
-        area.draw(&Circle::new((left + 5, NAMES_HEIGHT / 2), 5, palette.of(role).filled()))?;
-        area.draw_text(label, &style, (left + 16, NAMES_HEIGHT / 2))?;
-        left += wide(label);
+    for (row, middle) in rows.iter().zip((NAME_ROW / 2..).step_by(NAME_ROW as usize)) {
+        let all: i32 = row.iter().map(|(label, _)| wide(label)).sum::<i32>() - NAME_GAP;
+        let mut left = (width - all) / 2;
+        for (label, role) in row {
+            area.draw(&Circle::new((left + 5, middle), 5, palette.of(*role).filled()))?;
+            area.draw_text(label, &style, (left + 16, middle))?;
+            left += wide(label);
+        }
     }
     Ok(())
 }

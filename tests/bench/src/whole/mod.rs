@@ -73,6 +73,9 @@ pub(crate) fn report(tree: &Tree, options: &Options) -> Result<u8> {
     for line in &missing {
         console::line(&format!("  Not there: {line}."));
     }
+    if parts.iter().any(|part| part.name == "calls") {
+        parts::build_benchmarks(tree)?;
+    }
     let shrink = options.shrink.unwrap_or(1);
     let mut lab = Lab { tree, contestants, quick: options.quick, shrink };
     let versions = facts::versions(tree, options, &wanted);

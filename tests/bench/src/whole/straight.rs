@@ -9,6 +9,8 @@ pub(crate) struct Line {
     pub(crate) slope: f64,
     /// The farthest that a point is from the line, as a part of the line there.
     pub(crate) farthest: f64,
+    /// Where that point is.
+    pub(crate) at: f64,
 }
 
 /// The line through points, if there are three that differ.
@@ -33,8 +35,8 @@ pub(crate) fn line(points: &[(f64, f64)]) -> Option<Line> {
     let slope = (w * wxy - wx * wy) / below;
     let base = (wy - slope * wx) / w;
     let away = |(x, y): &(f64, f64)| (y - (base + slope * x)).abs() / (base + slope * x).abs();
-    let farthest = points.iter().map(away).fold(0.0, f64::max);
-    Some(Line { base, slope, farthest })
+    let farthest = points.iter().max_by(|one, other| away(one).total_cmp(&away(other)))?;
+    Some(Line { base, slope, farthest: away(farthest), at: farthest.0 })
 }
 
 #[cfg(test)]
@@ -49,7 +51,8 @@ mod tests {
         assert!((line.base - 0.3).abs() < 1e-6 && (line.slope - 0.002).abs() < 1e-9, "{line:?}");
         assert!(line.farthest < 1e-6);
         let bent = [(1.0, 1.0), (10.0, 10.0), (100.0, 1000.0)];
-        assert!(super::line(&bent).unwrap().farthest > 0.3);
+        let line = super::line(&bent).unwrap();
+        assert!(line.farthest > 0.3 && bent.iter().any(|(x, _)| *x == line.at), "{line:?}");
         assert_eq!(super::line(&straight[..2]), None);
         assert_eq!(super::line(&[(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]), None);
     }

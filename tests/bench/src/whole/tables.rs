@@ -190,35 +190,54 @@ pub(crate) fn growth(page: &mut Page, store: &Store) {
     ));
     let mut rows = Vec::new();
     for id in Id::OURS {
-        // All of a run's time, as there are more events: a line through what a run costs.
-        let run = |(events, us): (f64, f64)| (events, us * events);
-        let events: Vec<(f64, f64)> =
-            costs(store, "cost", id, "json", "events").into_iter().map(run).collect();
-        let told = straight::line(&events)
-            .map(|line| verdict(&line, &format!("{} us an event", number(line.slope)), ""));
-        rows.extend(told.map(|text| vec![id.title().to_owned(), "more events".to_owned(), text]));
-        let sizes = costs(store, "throughput", id, "json", "bytes");
-        let told = straight::line(&sizes).map(|line| {
-            let each = format!("{} us an event and {} ns a byte", number(line.base), number(line.slope * 1e3));
-            verdict(&line, &each, "a batch has its bounds in bytes and in events, so that small events are dearer by their number")
-        });
-        rows.extend(told.map(|text| vec![id.title().to_owned(), "larger events".to_owned(), text]));
-        rows.extend(
-            streams_growth(store, id)
-                .map(|text| vec![id.title().to_owned(), "more streams".to_owned(), text]),
-        );
+        let mut row = |with: &str, text: Option<String>| {
+            rows.extend(text.map(|text| vec![id.title().to_owned(), with.to_owned(), text]));
+        };
+        row("more events", events_growth(store, id));
+        row("larger events", size_growth(store, id));
+        row("more streams", streams_growth(store, id));
     }
     page.table(&["", "with", ""], &rows);
 }
 
-fn verdict(line: &straight::Line, each: &str, why: &str) -> String {
+/// All of a run's time, as there are more events: a line through what a run costs.
+fn events_growth(store: &Store, id: Id) -> Option<String> {
+    let each = costs(store, "cost", id, "json", "events");
+    let runs: Vec<(f64, f64)> = each.iter().map(|(events, us)| (*events, us * events)).collect();
+    let line = straight::line(&runs)?;
+    let (_, at_us) = each.iter().find(|(events, _)| *events == line.at)?;
+    let (last, last_us) = each.iter().copied().max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let what =
+        format!("{} us an event and {} ms a run", number(line.slope), number(line.base / 1e3));
+    let why = format!(
+        "{} us each in a run of {}, {} in one of {last}: what is done once, or until it is warm, is spread over fewer",
+        number(*at_us),
+        line.at,
+        number(last_us)
+    );
+    Some(verdict(&line, &what, &why))
+}
+
+fn size_growth(store: &Store, id: Id) -> Option<String> {
+    let line = straight::line(&costs(store, "throughput", id, "json", "bytes"))?;
+    let point = store.one("throughput", id.name(), "json", &[("bytes", line.at)])?;
+    let twice = point.median("repeats")? / point.median("requests")?;
+    let what =
+        format!("{} us an event and {} ns a byte", number(line.base), number(line.slope * 1e3));
+    let why = format!(
+        "the farthest is at {} bytes, where {} of the requests went twice",
+        line.at,
+        percent(twice)
+    );
+    Some(verdict(&line, &what, &why))
+}
+
+fn verdict(line: &straight::Line, what: &str, why: &str) -> String {
     let farthest = percent(line.farthest);
     if line.farthest <= STRAIGHT {
-        format!("straight: {each}; no point is farther than {farthest}")
-    } else if why.is_empty() {
-        format!("not straight: {each}, but a point is {farthest} away")
+        format!("straight: {what}; no point is farther than {farthest}")
     } else {
-        format!("not straight ({farthest} away from {each}): {why}")
+        format!("not straight ({farthest} away from {what}): {why}")
     }
 }
 
@@ -399,8 +418,9 @@ pub(crate) fn calls(page: &mut Page, store: &Store, kept: &[(String, u64)]) {
         ));
     }
     page.line(
-        "Instructions of one write, counted by callgrind, on the caller's thread. The tests compare them with what \
-         `core/benches/instructions.json` keeps:\n",
+        "Instructions of one write, counted by callgrind, on the caller's thread, beside what \
+         `core/benches/instructions.json` keeps (`cargo bench -p durstream-core --bench instructions` fails where \
+         they are more):\n",
     );
     let now = |name: &str| {
         let point = store.one("calls", name, INSTRUCTIONS, &[]);

@@ -14,6 +14,8 @@ use crate::whole::store::Point;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::process::forget_cargo;
 use durstream_tests::server::Server;
+use durstream_tests::step::step;
+use durstream_tests::tree::Tree;
 
 /// Kinds of points.
 pub(crate) const ACCEPT: &str = "accept";
@@ -47,12 +49,22 @@ pub(crate) fn measure(lab: &Lab<'_>) -> Result<Vec<Point>> {
     Ok(points)
 }
 
+fn cargo_bench(tree: &Tree) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["bench", "-p", "durstream-core"]).current_dir(&tree.root);
+    cargo.env("CARGO_TARGET_DIR", &tree.target);
+    cargo
+}
+
+/// Builds the benchmarks, which is no part of what is measured.
+pub(crate) fn build(tree: &Tree) -> Result {
+    step(tree, "the core's benchmarks", |step| step.run(cargo_bench(tree).arg("--no-run")))
+}
+
 fn output(lab: &Lab<'_>, bench: &str) -> Result<String> {
     let server = Server::start(lab.tree)?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["bench", "-q", "-p", "durstream-core", "--bench", bench]);
-    cargo.current_dir(&lab.tree.root).env("DURABLE_STREAMS_URL", server.url());
-    cargo.env("CARGO_TARGET_DIR", &lab.tree.target);
+    let mut cargo = cargo_bench(lab.tree);
+    cargo.args(["-q", "--bench", bench]).env("DURABLE_STREAMS_URL", server.url());
     let output = forget_cargo(&mut cargo).output().context("cargo bench")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // A slower write fails the comparison, and is still a number.

@@ -60,8 +60,8 @@ pub(crate) const ALL: [Part; 9] = [
     Part { name: "profile", who: &[Id::Rust, Id::Bare], measure: profile::measure },
 ];
 
-pub(crate) use calls::kept as kept_instructions;
 pub(crate) use calls::{ACCEPT, IDLE, INSTRUCTIONS, UPSERT};
+pub(crate) use calls::{build as build_benchmarks, kept as kept_instructions};
 pub(crate) use latency::{RATES, ROUND_TRIPS_MS};
 pub(crate) use outage::OUTAGE;
 pub(crate) use profile::{ALL as WHOLE_COUNT, CALLS, CRATES, FUNCTIONS, SIDES, SLEEPS};
