@@ -85,7 +85,7 @@ async fn paced(job: &Job, producer: &Producer, failures: &Failures) -> Result<St
     let mut pace = Pace::start(job.events, job.number("rate")?);
     loop {
         // Its timers run on other threads.
-        let Some(events) = tokio::task::block_in_place(|| pace.next()) else { break };
+        let Some(events) = tokio::task::block_in_place(|| pace.next_due()) else { break };
         let failed = failures.count();
         events.clone().for_each(|event| messages.append(producer, event));
         producer.flush().await?;

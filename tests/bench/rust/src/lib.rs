@@ -146,7 +146,7 @@ impl Pace {
     /// The events that are to be written next, once they are due; nothing at the end. An event begins
     /// when it is due, or when this returns if nothing kept the caller until then: a sleep that
     /// takes too long is not the client's.
-    pub fn next(&mut self) -> Option<Range<usize>> {
+    pub fn next_due(&mut self) -> Option<Range<usize>> {
         let first = self.begun_us.len();
         if first == self.done_us.len() {
             return None;

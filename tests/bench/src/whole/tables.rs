@@ -143,7 +143,8 @@ pub(crate) fn latency(page: &mut Page, store: &Store) {
          p99.9. A percentile that nothing lies beyond is left out. Up to 1 000 a second events come one by one, at \
          50 000 fifty come each millisecond. Our clients and librdkafka tell of each event; to the others what is due \
          is appended and flushed, as only a flush tells. *One at a time*: each write begins when the one before it was \
-         acknowledged.\n",
+         acknowledged. In Rust and C delivery is reported and no caller waits, and a batch that no caller waits for \
+         is held for a millisecond behind another request; in Python and Node each write is waited for.\n",
     );
     for ms in ROUND_TRIPS_MS {
         let row = |id: Id| {

@@ -88,7 +88,7 @@ fn paced(job: &Job) -> Result<String> {
     let callbacks = Callbacks { on_delivery: Some(Arc::new(on_delivery)), ..Callbacks::default() };
     let producer = IdempotentProducer::open_with(&stream, "bench", options(job)?, callbacks)?;
     let mut pace = Pace::start(job.events, job.number("rate")?);
-    while let Some(events) = pace.next() {
+    while let Some(events) = pace.next_due() {
         for event in events {
             let message = &job.messages[event % job.messages.len()];
             let receipt = producer.blocking_append(message)?;
