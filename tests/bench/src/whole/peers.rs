@@ -125,3 +125,26 @@ fn librdkafka(tree: &Tree) -> Result<PathBuf> {
     })?;
     Ok(program)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_not_there_costs_a_line() {
+        let tree = Tree::find().unwrap();
+        let wanted = [Id::Rust, Id::UpstreamRust, Id::UpstreamGo, Id::UpstreamPython];
+        let lines = |options: &Options| {
+            let (there, missing) = all(&tree, options, &wanted);
+            assert_eq!(there.iter().map(|one| one.id).collect::<Vec<_>>(), [Id::Rust]);
+            missing
+        };
+        let missing = lines(&Options::default());
+        assert!(missing[0].starts_with("upstream's Rust: no checkout was named"), "{missing:?}");
+        assert_eq!(missing.len(), 3);
+        let elsewhere = tree.root.join("core");
+        let missing = lines(&Options { upstream: Some(elsewhere), ..Options::default() });
+        assert!(missing[1].ends_with("is no checkout of upstream's Go client"), "{missing:?}");
+        assert!(missing.iter().all(|line| !line.contains('\n')));
+    }
+}
