@@ -144,9 +144,10 @@ fn tail(page: &mut Page, store: &Store) {
         page.line("");
     }
     let mut versions = std::collections::BTreeMap::new();
-    for (_, measured) in store.parts() {
-        versions.extend(&measured.made.versions);
-    }
+    let mut parts: Vec<&Made> = store.parts().map(|(_, measured)| &measured.made).collect();
+    // The latest say what there is.
+    parts.sort_by_key(|made| made.at);
+    parts.iter().for_each(|made| versions.extend(&made.versions));
     let versions: Vec<String> =
         versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     page.line(format!("Versions: {}.", versions.join("; ")));

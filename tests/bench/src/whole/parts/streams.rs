@@ -22,6 +22,8 @@ const BYTES: usize = 100;
 /// Of many streams so many are read back.
 const READ_BACK: usize = 200;
 const CONNECTIONS: usize = 32;
+/// What takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn measure(lab: &Lab<'_>) -> Result<Vec<Point>> {
     let messages = lab.messages(Kind::Json, BYTES)?;
@@ -53,7 +55,8 @@ fn one(
     let task = Task { mode: "streams", events, round_trip_ms: 0, options, time: Duration::ZERO };
     let command = lab.job(messages, &task).command(who, &stream_url(&server.url()));
     let watch = Watch::start(&server);
-    let program = Program::start(command, &log_of(lab.tree, who.id)?)?;
+    let mut program = Program::spawn(command, &log_of(lab.tree, who.id)?)?;
+    program.next_line_within(LIMIT)?;
     let mut measured: Measured = serde_json::from_str(&program.line).context(&program.line)?;
     measured.around = watch.end(&program);
     program.end()?;
