@@ -39,9 +39,9 @@ static void on_error(const durstream_failure *failure, void *user_data) {
 }
 
 /* This program cannot go on without what it asks for. */
-static void check(durstream_code code, durstream_error *error) {
+static void check(durstream_code code, durstream_error *const *error) {
     if (code == DURSTREAM_OK) return;
-    fprintf(stderr, "orders: %s\n", durstream_error_message(error));
+    fprintf(stderr, "orders: %s\n", durstream_error_message(*error));
     exit(1);
 }
 
@@ -49,9 +49,9 @@ static durstream_stream *create_stream(const char *path) {
     durstream_error *error = NULL;
     durstream_stream *stream = NULL;
     durstream_options *options = durstream_options_new();
-    check(durstream_options_set(options, "stream_path", path, &error), error);
-    check(durstream_options_set(options, "content_type", "application/json", &error), error);
-    check(durstream_stream_create(options, NULL, 0, &stream, &error), error);
+    check(durstream_options_set(options, "stream_path", path, &error), &error);
+    check(durstream_options_set(options, "content_type", "application/json", &error), &error);
+    check(durstream_stream_create(options, NULL, 0, &stream, &error), &error);
     durstream_options_free(options);
     return stream;
 }
@@ -60,9 +60,9 @@ static durstream_producer *open_producer(const durstream_stream *stream) {
     durstream_error *error = NULL;
     durstream_producer *producer = NULL;
     durstream_options *options = durstream_options_new();
-    check(durstream_options_on_delivery(options, on_delivery, NULL, NULL, &error), error);
-    check(durstream_options_on_error(options, on_error, NULL, NULL, &error), error);
-    check(durstream_producer_open(stream, "order-service", options, &producer, &error), error);
+    check(durstream_options_on_delivery(options, on_delivery, NULL, NULL, &error), &error);
+    check(durstream_options_on_error(options, on_error, NULL, NULL, &error), &error);
+    check(durstream_producer_open(stream, "order-service", options, &producer, &error), &error);
     durstream_options_free(options);
     return producer;
 }
@@ -74,7 +74,7 @@ static void publish(durstream_producer *producer, order *one) {
         snprintf(message, sizeof message, "{\"type\":\"order.created\",\"order\":%d}", one->number);
     check(durstream_producer_append(producer, (const uint8_t *)message, (size_t)length,
                                     (uint64_t)(uintptr_t)one, NULL, &error),
-          error);
+          &error);
 }
 
 int main(void) {
@@ -90,10 +90,10 @@ int main(void) {
         orders[n].number = n;
         publish(producer, &orders[n]);
     }
-    check(durstream_producer_detach(producer, 30000, NULL, &error), error);
+    check(durstream_producer_detach(producer, 30000, NULL, &error), &error);
     durstream_producer_free(producer);
     durstream_stream_free(stream);
-    check(durstream_shutdown(1000, &error), error); /* the callbacks have run then */
+    check(durstream_shutdown(1000, &error), &error); /* the callbacks have run then */
 
     int published = 0;
     for (int n = 0; n < ORDERS; n++) published += orders[n].state == PUBLISHED;

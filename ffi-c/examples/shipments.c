@@ -35,9 +35,9 @@ static const char *environment(const char *name) {
 }
 
 /* This program cannot go on without what it asks for. */
-static void check(durstream_code code, durstream_error *error) {
+static void check(durstream_code code, durstream_error *const *error) {
     if (code == DURSTREAM_OK) return;
-    fprintf(stderr, "shipments: %s\n", durstream_error_message(error));
+    fprintf(stderr, "shipments: %s\n", durstream_error_message(*error));
     exit(1);
 }
 
@@ -47,16 +47,16 @@ static service open_service(void) {
 
     durstream_schema *schema = durstream_schema_new();
     check(durstream_schema_add(schema, "shipments", "shipment", "id", SHIPMENT_SCHEMA, &error),
-          error);
+          &error);
 
     durstream_options *options = durstream_options_new();
     check(durstream_options_set(options, "stream_path", environment("SHIPMENT_STREAM_PATH"),
                                 &error),
-          error);
+          &error);
     check(durstream_options_set(options, "producer_id", environment("SHIPMENT_PRODUCER_ID"),
                                 &error),
-          error);
-    check(durstream_state_open(options, schema, &opened.producer, &error), error);
+          &error);
+    check(durstream_state_open(options, schema, &opened.producer, &error), &error);
 
     /* The producer has its own copies. */
     durstream_options_free(options);
@@ -92,7 +92,7 @@ static void upsert(service *self, uint64_t n, const char *status) {
     durstream_error *error = NULL;
     check(durstream_state_upsert(self->producer, "shipments", (const uint8_t *)shipment,
                                  (size_t)length, 0, NULL, &error),
-          error);
+          &error);
 }
 
 static void remove_shipment(service *self, uint64_t n) {
@@ -103,7 +103,7 @@ static void remove_shipment(service *self, uint64_t n) {
     record(self, event);
 
     durstream_error *error = NULL;
-    check(durstream_state_delete(self->producer, "shipments", key, 0, NULL, &error), error);
+    check(durstream_state_delete(self->producer, "shipments", key, 0, NULL, &error), &error);
 }
 
 static double now(void) {
@@ -127,16 +127,16 @@ int main(void) {
     }
 
     durstream_error *error = NULL;
-    check(durstream_state_flush(self.producer, -1, NULL, &error), error);
-    check(durstream_state_close(self.producer, false, -1, NULL, &error), error);
+    check(durstream_state_flush(self.producer, -1, NULL, &error), &error);
+    check(durstream_state_close(self.producer, false, -1, NULL, &error), &error);
 
     durstream_stats stats = {.size = sizeof stats};
-    check(durstream_state_stats(self.producer, &stats, &error), error);
+    check(durstream_state_stats(self.producer, &stats, &error), &error);
     printf("{\"accepted\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"seconds\":%.6f}\n",
            stats.accepted, stats.delivered, now() - started);
 
     durstream_state_free(self.producer);
     fclose(self.ledger);
-    check(durstream_shutdown(1000, &error), error);
+    check(durstream_shutdown(1000, &error), &error);
     return 0;
 }

@@ -12,9 +12,9 @@
 enum { LIMIT_MS = 30000 };
 
 /* This program cannot go on without what it asks for. */
-static void check(durstream_code code, durstream_error *error) {
+static void check(durstream_code code, durstream_error *const *error) {
     if (code == DURSTREAM_OK) return;
-    fprintf(stderr, "writing: %s\n", durstream_error_message(error));
+    fprintf(stderr, "writing: %s\n", durstream_error_message(*error));
     exit(1);
 }
 
@@ -31,9 +31,9 @@ static durstream_stream *create(const char *name, const char *content_type) {
     durstream_error *error = NULL;
     durstream_stream *stream = NULL;
     durstream_options *options = durstream_options_new();
-    check(durstream_options_set(options, "stream_path", path, &error), error);
-    check(durstream_options_set(options, "content_type", content_type, &error), error);
-    check(durstream_stream_create(options, NULL, 0, &stream, &error), error);
+    check(durstream_options_set(options, "stream_path", path, &error), &error);
+    check(durstream_options_set(options, "content_type", content_type, &error), &error);
+    check(durstream_stream_create(options, NULL, 0, &stream, &error), &error);
     durstream_options_free(options);
     return stream;
 }
@@ -43,10 +43,10 @@ static void show(const char *name, durstream_stream *stream) {
     durstream_error *error = NULL;
     durstream_reader *reader = NULL;
     durstream_chunk *chunk = NULL;
-    check(durstream_stream_read(stream, NULL, &reader, &error), error);
+    check(durstream_stream_read(stream, NULL, &reader, &error), &error);
     printf("%s: ", name);
     for (;;) {
-        check(durstream_reader_next(reader, LIMIT_MS, &chunk, &error), error);
+        check(durstream_reader_next(reader, LIMIT_MS, &chunk, &error), &error);
         if (chunk == NULL) break;
         size_t length = 0;
         const uint8_t *data = durstream_chunk_data(chunk, &length);
@@ -67,7 +67,7 @@ static void simple_writes(void) {
     for (int n = 0; n < 2; n++)
         check(durstream_stream_append(stream, bytes(EVENTS[n]), strlen(EVENTS[n]), LIMIT_MS, NULL,
                                       &error),
-              error);
+              &error);
     show("events", stream);
 }
 
@@ -87,20 +87,20 @@ static void high_throughput(void) {
     durstream_producer *producer = NULL;
     durstream_stream *stream = create("tokens", "text/plain");
     durstream_options *options = durstream_options_new();
-    check(durstream_options_set(options, "linger_ms", "10", &error), error);
-    check(durstream_options_set(options, "max_batch_bytes", "65536", &error), error);
-    check(durstream_options_set(options, "max_in_flight", "4", &error), error);
-    check(durstream_options_on_error(options, on_error, NULL, NULL, &error), error);
-    check(durstream_producer_open(stream, "llm-worker", options, &producer, &error), error);
+    check(durstream_options_set(options, "linger_ms", "10", &error), &error);
+    check(durstream_options_set(options, "max_batch_bytes", "65536", &error), &error);
+    check(durstream_options_set(options, "max_in_flight", "4", &error), &error);
+    check(durstream_options_on_error(options, on_error, NULL, NULL, &error), &error);
+    check(durstream_producer_open(stream, "llm-worker", options, &producer, &error), &error);
     durstream_options_free(options);
     for (int n = 0; n < 20 * 6; n++) {
         const char *token = TOKENS[n % 6];
         check(durstream_producer_append(producer, bytes(token), strlen(token), 0, NULL, &error),
-              error);
+              &error);
     }
-    check(durstream_producer_flush(producer, LIMIT_MS, NULL, &error), error);
+    check(durstream_producer_flush(producer, LIMIT_MS, NULL, &error), &error);
     /* And `close` would end the stream for everybody. */
-    check(durstream_producer_detach(producer, LIMIT_MS, NULL, &error), error);
+    check(durstream_producer_detach(producer, LIMIT_MS, NULL, &error), &error);
     durstream_producer_free(producer);
     show("tokens", stream);
 }
@@ -110,8 +110,9 @@ static void ending(void) {
     static const char LAST[] = "{\"type\":\"stream.complete\"}";
     durstream_error *error = NULL;
     durstream_stream *stream = create("ending", "application/json");
-    check(durstream_stream_close(stream, bytes(LAST), strlen(LAST), LIMIT_MS, NULL, &error), error);
-    check(durstream_stream_close(stream, NULL, 0, LIMIT_MS, NULL, &error), error);
+    check(durstream_stream_close(stream, bytes(LAST), strlen(LAST), LIMIT_MS, NULL, &error),
+          &error);
+    check(durstream_stream_close(stream, NULL, 0, LIMIT_MS, NULL, &error), &error);
     show("ending", stream);
 }
 
@@ -122,12 +123,12 @@ static void lines_of_json(void) {
     durstream_error *error = NULL;
     durstream_producer *producer = NULL;
     durstream_stream *stream = create("logs", "text/plain");
-    check(durstream_producer_open(stream, "logger", NULL, &producer, &error), error);
+    check(durstream_producer_open(stream, "logger", NULL, &producer, &error), &error);
     for (int n = 0; n < 2; n++)
         check(durstream_producer_append(producer, bytes(LINES[n]), strlen(LINES[n]), 0, NULL,
                                         &error),
-              error);
-    check(durstream_producer_detach(producer, LIMIT_MS, NULL, &error), error);
+              &error);
+    check(durstream_producer_detach(producer, LIMIT_MS, NULL, &error), &error);
     durstream_producer_free(producer);
     show("logs", stream);
 }
@@ -147,7 +148,7 @@ static void from_a_callback(void) {
     durstream_flush_report report = {.size = sizeof report};
     durstream_stream *stream = create("import", "application/json");
     int row = 0;
-    check(durstream_stream_append_stream(stream, give_row, &row, &report, &error), error);
+    check(durstream_stream_append_stream(stream, give_row, &row, &report, &error), &error);
     if (report.delivered != 5) exit(1);
     show("import", stream);
 }
@@ -159,6 +160,6 @@ int main(void) {
     ending();
     lines_of_json();
     from_a_callback();
-    check(durstream_shutdown(5000, &error), error);
+    check(durstream_shutdown(5000, &error), &error);
     return 0;
 }

@@ -26,8 +26,8 @@ static void fail(const char *why) {
     exit(1);
 }
 
-static void check(durstream_code code, durstream_error *error) {
-    if (code != DURSTREAM_OK) fail(durstream_error_message(error));
+static void check(durstream_code code, durstream_error *const *error) {
+    if (code != DURSTREAM_OK) fail(durstream_error_message(*error));
 }
 
 static void read_messages(job *to) {
@@ -95,11 +95,11 @@ static durstream_producer *open_producer(const job *job, const char *url, bool c
     const char *type =
         strcmp(job->kind, "bytes") == 0 ? "application/octet-stream" : "application/json";
 
-    check(durstream_options_set(options, "url", url, &error), error);
-    check(durstream_options_set(options, "content_type", type, &error), error);
-    if (create) check(durstream_stream_create(options, NULL, 0, &stream, &error), error);
-    else check(durstream_stream_connect(options, &stream, &error), error);
-    check(durstream_producer_open(stream, "bench", own, &producer, &error), error);
+    check(durstream_options_set(options, "url", url, &error), &error);
+    check(durstream_options_set(options, "content_type", type, &error), &error);
+    if (create) check(durstream_stream_create(options, NULL, 0, &stream, &error), &error);
+    else check(durstream_stream_connect(options, &stream, &error), &error);
+    check(durstream_producer_open(stream, "bench", own, &producer, &error), &error);
     durstream_stream_free(stream);
     durstream_options_free(options);
     return producer;
@@ -111,7 +111,7 @@ static void append(const durstream_producer *producer, const job *job, size_t fr
     for (size_t n = from; n < to; n++) {
         check(durstream_producer_append(producer, (const uint8_t *)job->messages[at],
                                         job->lengths[at], 0, NULL, &error),
-              error);
+              &error);
         if (++at == job->message_count) at = 0;
     }
 }
@@ -126,11 +126,11 @@ static void stream_all(const durstream_producer *producer, const job *job) {
     append(producer, job, 0, calls);
     double accepting = seconds_of(CLOCK_MONOTONIC) - started;
     append(producer, job, calls, job->events);
-    check(durstream_producer_flush(producer, TIMEOUT_MS, NULL, &error), error);
+    check(durstream_producer_flush(producer, TIMEOUT_MS, NULL, &error), &error);
     double took = seconds_of(CLOCK_MONOTONIC) - started;
     cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 
-    check(durstream_producer_stats(producer, &stats, &error), error);
+    check(durstream_producer_stats(producer, &stats, &error), &error);
     printf("{\"seconds\":%.9f,\"cpu_seconds\":%.9f,\"accept_seconds\":%.9f,\"accept_calls\":%zu,"
            "\"requests\":%" PRIu64 ",\"repeats\":%" PRIu64 "}\n",
            took, cpu, accepting, calls, stats.requests, stats.retries);
@@ -147,8 +147,8 @@ static void idle(const durstream_producer *producer, const job *job) {
         double started = seconds_of(CLOCK_MONOTONIC);
         check(durstream_producer_append(producer, (const uint8_t *)job->messages[at],
                                         job->lengths[at], 0, &id, &error),
-              error);
-        check(durstream_producer_wait(producer, id, TIMEOUT_MS, &outcome, &error), error);
+              &error);
+        check(durstream_producer_wait(producer, id, TIMEOUT_MS, &outcome, &error), &error);
         printf("%s%.0f", n == 0 ? "" : ",", (seconds_of(CLOCK_MONOTONIC) - started) * 1e6);
         if (durstream_outcome_status(outcome) != DURSTREAM_STATUS_DELIVERED) fail("not delivered");
         durstream_outcome_free(outcome);
@@ -195,7 +195,7 @@ static void paced(const job *job) {
     if (pace.begun_us == NULL || pace.done_us == NULL) fail("out of memory");
     for (size_t n = 0; n < job->events; n++) pace.done_us[n] = UINT64_MAX;
 
-    check(durstream_options_on_delivery(options, on_delivery, &pace, NULL, &error), error);
+    check(durstream_options_on_delivery(options, on_delivery, &pace, NULL, &error), &error);
     durstream_producer *producer = open_producer(job, job->url, true, options);
     uint64_t epoch = (uint64_t)(seconds_of(CLOCK_REALTIME) * 1e6);
     pace.started = seconds_of(CLOCK_MONOTONIC);
@@ -215,7 +215,7 @@ static void paced(const job *job) {
         }
         append(producer, job, first, event);
     }
-    check(durstream_producer_detach(producer, TIMEOUT_MS, NULL, &error), error);
+    check(durstream_producer_detach(producer, TIMEOUT_MS, NULL, &error), &error);
     durstream_producer_free(producer);
     durstream_shutdown(TIMEOUT_MS, NULL); /* lets the callback run to its end */
     printf("{\"epoch_us\":%" PRIu64, epoch);
@@ -237,10 +237,11 @@ static void queue(const job *job) {
     durstream_options *options = durstream_options_new();
 
     durstream_set_buffer_budget((uint64_t)1 << 40);
-    check(durstream_options_set(options, "max_buffer_bytes", job->max_buffer_bytes, &error), error);
+    check(durstream_options_set(options, "max_buffer_bytes", job->max_buffer_bytes, &error),
+          &error);
     durstream_producer *producer = open_producer(job, job->url, true, options);
     append(producer, job, 0, 1);
-    check(durstream_producer_flush(producer, TIMEOUT_MS, NULL, &error), error);
+    check(durstream_producer_flush(producer, TIMEOUT_MS, NULL, &error), &error);
     printf("ready\n");
     fflush(stdout);
     while (getchar() != '\n') { /* until the server is gone */ }
@@ -266,13 +267,13 @@ static void streams(const job *job) {
         for (size_t n = 0; n < job->streams; n++) append(producers[n], job, event, event + 1);
     }
     for (size_t n = 0; n < job->streams; n++) {
-        check(durstream_producer_flush(producers[n], TIMEOUT_MS, NULL, &error), error);
+        check(durstream_producer_flush(producers[n], TIMEOUT_MS, NULL, &error), &error);
     }
     double took = seconds_of(CLOCK_MONOTONIC) - started;
     cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     for (size_t n = 0; n < job->streams; n++) {
         durstream_stats stats = {.size = sizeof stats};
-        check(durstream_producer_stats(producers[n], &stats, &error), error);
+        check(durstream_producer_stats(producers[n], &stats, &error), &error);
         requests += stats.requests;
         repeats += stats.retries;
     }
