@@ -281,7 +281,7 @@ pub fn looking(data: &[u8]) {
     let batches = batches(&own[..own.len().min(24)], sizes);
     for framing in [Framing::Array, Framing::Lines, Framing::None] {
         if let Verdict::Stored(count) = judge(framing, found, &batches) {
-            let stored = batches[..count].iter().map(Batch::group_count).sum::<usize>();
+            let stored = batches[..count].iter().map(|batch| batch.writes as usize).sum::<usize>();
             let messages = match framing {
                 Framing::None => usize::from(!found.is_empty()),
                 framing => messages(framing, found).expect("it was compared").len(),

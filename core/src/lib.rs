@@ -61,6 +61,8 @@ pub use delivery::buffer::lifecycle::Lifecycle;
 #[doc(hidden)]
 pub use delivery::callbacks::UntilTold;
 pub use delivery::callbacks::{Callbacks, Delivery, DeliveryCallback, ErrorCallback, Failure};
+#[doc(hidden)]
+pub use delivery::engine::accept::Full;
 pub use delivery::engine::accept::WriteOptions;
 pub use delivery::handle::{Producer, Receipts, Snapshot};
 pub use delivery::permit::Permit;
@@ -87,8 +89,12 @@ pub use runtime::log::{LogLevel, set_log_sink};
 #[doc(hidden)]
 pub use runtime::pending::Overdue;
 pub use runtime::pending::Pending;
+pub use state::event::{Control, EventOptions, Operation, Timestamp};
 pub use state::producer::{StateProducer, create_durable_stream, create_durable_stream_with};
 pub use state::schema::{Collection, StreamSchema, ValidateFn, Validator};
+#[doc(hidden)]
+pub use state::transaction::Changes;
+pub use state::transaction::Transaction;
 pub use stats::Stats;
 pub use stream::handle::DurableStream;
 pub use stream::read::{Chunk, StreamReader};

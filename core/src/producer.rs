@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::delivery::buffer::batch::Tag;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
-use crate::delivery::engine::accept::{Checked, WriteOptions, unserialisable};
+use crate::delivery::engine::accept::{Checked, Full, WriteOptions, unserialisable};
 use crate::delivery::handle::{Producer, Snapshot};
 use crate::delivery::open::writers_of;
 use crate::delivery::permit::{HasEngine, Permit};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
 use crate::protocol::json;
@@ -83,6 +84,61 @@ impl IdempotentProducer {
         let message = message.as_ref();
         let checked = self.engine.check_message(message)?;
         self.receipt(self.engine.accept_message(message, checked, options))
+    }
+
+    /// Accepts messages as one group: they travel in one request, nothing else of this producer stands
+    /// between them, and all of them are stored or none is. The receipt is that of the last one, and its
+    /// outcome that of all; the others have the ids before it, without a gap. None where there are no
+    /// messages.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append), for the first message that is refused; `TooLarge` also for a
+    /// group that is larger than `max_write_bytes`, `max_batch_items` or the buffer. Nothing is accepted
+    /// then.
+    pub fn append_group<T: AsRef<[u8]>>(&self, messages: &[T]) -> Result<Option<Receipt>> {
+        self.append_group_with(messages, WriteOptions::default())
+    }
+
+    /// Accepts messages as one group as [`append_group`](Self::append_group) does, each with the tag, or
+    /// waiting for room, as `options` say.
+    pub fn append_group_with<T: AsRef<[u8]>>(
+        &self,
+        messages: &[T],
+        options: WriteOptions,
+    ) -> Result<Option<Receipt>> {
+        self.group(messages, options.tag, Full::of(options))
+    }
+
+    /// Accepts messages as one group as [`append_group`](Self::append_group) does if there is room for
+    /// them now; else nothing happens, and [`ready`](Self::ready) waits for room.
+    pub fn offer_group<T: AsRef<[u8]>>(&self, messages: &[T]) -> Option<Result<Option<Receipt>>> {
+        match self.group(messages, 0, Full::Told) {
+            Err(error) if error.kind() == ErrorKind::BufferFull => None,
+            told => Some(told),
+        }
+    }
+
+    fn group<T: AsRef<[u8]>>(
+        &self,
+        messages: &[T],
+        tag: u64,
+        full: Full,
+    ) -> Result<Option<Receipt>> {
+        self.engine.check_fork()?;
+        let mut checked = Checked::Whole;
+        for message in messages {
+            checked = self.engine.check_message(message.as_ref())?;
+        }
+        if messages.is_empty() {
+            return Ok(None);
+        }
+        let tag = Tag { number: tag, holder: 0 };
+        let writes: Vec<_> = messages.iter().map(|message| (message.as_ref(), tag)).collect();
+        let last = |first| first + writes.len() as u64 - 1;
+        match self.engine.accept_group(&writes, checked, full) {
+            Err(error) if full == Full::Told => Err(error),
+            accepted => self.receipt(accepted.map(last)).map(Some),
+        }
     }
 
     fn receipt(&self, accepted: Result<u64>) -> Result<Receipt> {
@@ -248,7 +304,7 @@ impl Permit<'_, IdempotentProducer> {
     }
 
     fn put(mut self, message: &[u8], checked: Checked) -> Result<Receipt> {
-        let accepted = self.accept(&[message], checked, 0);
+        let accepted = self.accept(&[message], checked, Tag::default());
         self.producer.receipt(accepted)
     }
 }

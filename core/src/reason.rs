@@ -73,6 +73,8 @@ reasons! {
     WouldDeadlock = 22, "would-deadlock";
     /// The stream is there, and the server no longer keeps what was at this offset.
     OffsetGone = 23, "offset-gone";
+    /// A header of the event is one that it cannot have, or its `txid` or `timestamp` is none.
+    InvalidHeaders = 24, "invalid-headers";
 }
 
 impl Reason {
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn numbers_are_fixed() {
         let numbers: Vec<i32> = Reason::ALL.iter().map(|r| *r as i32).collect();
-        assert_eq!(numbers, (1..=23).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=24).collect::<Vec<_>>());
         for reason in Reason::ALL {
             assert_eq!(Reason::from_name(reason.as_str()), Some(*reason));
         }

@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use crate::delivery::buffer::batch::Tag;
 use crate::delivery::engine::Engine;
 use crate::delivery::engine::accept::Checked;
 use crate::error::Result;
@@ -44,9 +45,9 @@ impl<'a, P: HasEngine> Permit<'a, P> {
         Some(Permit { producer, held: producer.engine().hold(size, most)? })
     }
 
-    /// Accepts a write of a holder into the room.
-    pub(crate) fn accept(&mut self, parts: &[&[u8]], checked: Checked, holder: u32) -> Result<u64> {
-        self.producer.engine().accept_held(parts, checked, holder, &mut self.held)
+    /// Accepts a write into the room.
+    pub(crate) fn accept(&mut self, parts: &[&[u8]], checked: Checked, tag: Tag) -> Result<u64> {
+        self.producer.engine().accept_held(parts, checked, tag, &mut self.held)
     }
 }
 

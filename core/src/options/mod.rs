@@ -179,6 +179,9 @@ options! {
     factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";
     number retry_after_max_ms(0, DAY_MS) = "60000", ALL, "Longest `Retry-After` that is honoured, in milliseconds.";
     choice on_uncertain("resend", "report") = "", WRITERS, "What to do where only the server could know whether a write is stored, and it forgot: `resend` (may double, flagged) or `report` (`delivery-unknown`). Default: resend for state producers, report otherwise.";
+    flag timestamps = "false", STATE, "Give each event that has no timestamp of its own the time of the call, in RFC 3339 to the millisecond.";
+    choice operations("upsert", "strict") = "upsert", STATE, "What an upsert becomes: `upsert`, which readers of the reference libraries take although the protocol's published schema does not; or `strict`, by which every event passes that schema: `insert` for the first upsert of a key that this producer makes, or makes behind a `reset`, `update` after it, and no headers but `txid` and `timestamp`.";
+    number max_tracked_keys(0, 100_000_000) = "1000000", STATE, "How many keys a producer with `operations` set to `strict` remembers having written, 16 bytes each; a key that it could not remember counts as known.";
     flag strict = "false", STATE, "Raise for a refused upsert or delete, in place of a rejected receipt.";
 }
 

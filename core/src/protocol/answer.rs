@@ -218,8 +218,19 @@ impl Answer {
 }
 
 /// Whether a read can ask for this offset: a longer one fits into no URL.
-pub(crate) fn is_offset(text: &str) -> bool {
+fn is_offset(text: &str) -> bool {
     (1..=MAX_OFFSET).contains(&text.len())
+}
+
+/// Refuses what a caller gives as an offset and what can be none.
+pub(crate) fn check_offset(offset: Option<&str>) -> error::Result<()> {
+    let is_one = |offset: &str| is_offset(offset) && !offset.chars().any(char::is_control);
+    if offset.is_none_or(is_one) {
+        return Ok(());
+    }
+    let text =
+        format!("`offset` is empty, has control characters or is longer than {MAX_OFFSET} bytes");
+    Err(Error::option("offset", text))
 }
 
 fn is_true(value: &str) -> bool {

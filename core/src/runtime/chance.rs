@@ -45,6 +45,13 @@ impl Chance {
         }
     }
 
+    /// A UUID that nobody has, in the order of time (version 7).
+    pub(crate) fn uuid(&self) -> uuid::Uuid {
+        let random = [self.random(), self.random()].map(u64::to_ne_bytes).concat();
+        let random = random[..10].try_into().expect("there are sixteen");
+        uuid::Builder::from_unix_timestamp_millis(self.unix_ms(), random).into_uuid()
+    }
+
     /// The time on the wall clock in milliseconds since 1970.
     pub(crate) fn unix_ms(&self) -> u64 {
         self.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64

@@ -1,6 +1,9 @@
 //! Entity state: collections with a schema, a type and a primary key, whose upserts and deletes
 //! become events of the State Protocol.
 
+pub(crate) mod event;
 pub(crate) mod producer;
 mod registry;
 pub(crate) mod schema;
+mod tracked;
+pub(crate) mod transaction;

@@ -2,25 +2,30 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
+use crate::delivery::buffer::batch::Tag;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::closing::{CloseWith, close};
 use crate::delivery::engine::Engine;
-use crate::delivery::engine::accept::{Checked, WriteOptions};
+use crate::delivery::engine::accept::{Checked, Full, WriteOptions};
 use crate::delivery::handle::{Producer, Snapshot};
 use crate::delivery::permit::{HasEngine, Permit};
 use crate::error::{self, Error, ErrorKind, Issue, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
+use crate::protocol::answer::check_offset;
 use crate::protocol::json::{self, Key};
 use crate::reason::Reason;
 use crate::runtime::pending::{Pending, pending};
+use crate::runtime::threads::lock;
+use crate::state::event::{self, Control, EventOptions, Operation, Rules};
 use crate::state::registry::{Entry, Opened, Registry, Schema};
 use crate::state::schema::{Compiled, StreamSchema, shown};
+use crate::state::tracked::Tracked;
 use crate::stats::Stats;
 
 /// Opens the writer of entity state for a stream, or returns another holder of the open one: there
@@ -59,7 +64,7 @@ pub fn create_durable_stream_with(
 pub struct StateProducer {
     pub(super) entry: Arc<Entry>,
     /// The number of this holder.
-    holder: u32,
+    pub(super) holder: u32,
     schema: Arc<Schema>,
     is_released: AtomicBool,
 }
@@ -74,8 +79,31 @@ impl StateProducer {
     /// # Errors
     /// `Forked`; with `strict`, every refusal.
     pub fn upsert(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
+        self.change(Operation::Upsert, collection, value)
+    }
+
+    /// Publishes an entity that is new; otherwise as [`upsert`](Self::upsert). Whether it is new is the
+    /// caller's word.
+    pub fn insert(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
+        self.change(Operation::Insert, collection, value)
+    }
+
+    /// Publishes the whole new state of an entity that is there; otherwise as
+    /// [`upsert`](Self::upsert). Whether it is there is the caller's word.
+    pub fn update(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
+        self.change(Operation::Update, collection, value)
+    }
+
+    fn change(
+        &self,
+        operation: Operation,
+        collection: &str,
+        value: &impl Serialize,
+    ) -> Result<Receipt> {
         match serde_json::to_vec(value) {
-            Ok(text) => self.upsert_json(collection, &text),
+            Ok(text) => {
+                self.change_json_with(operation, collection, &text, EventOptions::default())
+            }
             Err(error) => self.refuse(
                 collection,
                 Reason::SerializationFailed,
@@ -83,6 +111,19 @@ impl StateProducer {
                 vec![Issue { path: String::new(), message: error.to_string() }],
             ),
         }
+    }
+
+    /// Publishes entities' whole new states in order, each as [`upsert`](Self::upsert) does; their
+    /// receipts. With `strict`, the entities behind a refused one are not written.
+    ///
+    /// # Errors
+    /// `Forked`; with `strict`, the first refusal.
+    pub fn upsert_many<T: Serialize>(
+        &self,
+        collection: &str,
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<Vec<Receipt>> {
+        values.into_iter().map(|value| self.upsert(collection, &value)).collect()
     }
 
     /// Publishes an entity's whole new state as [`upsert`](Self::upsert) does, from JSON text,
@@ -97,15 +138,34 @@ impl StateProducer {
         self.upsert_json_with(collection, value, WriteOptions::BLOCKING)
     }
 
-    /// Publishes JSON text as [`upsert_json`](Self::upsert_json) does, with a tag or waiting for
-    /// room, as `options` say.
-    pub fn upsert_json_with(
+    /// Publishes JSON text as [`upsert_json`](Self::upsert_json) does, with headers, with a tag, or
+    /// waiting for room, as `options` say.
+    pub fn upsert_json_with<'a>(
         &self,
         collection: &str,
         value: &[u8],
-        options: WriteOptions,
+        options: impl Into<EventOptions<'a>>,
     ) -> Result<Receipt> {
-        self.write(self.try_upsert(collection, value, self.accepting(options)))
+        self.change_json_with(Operation::Upsert, collection, value, options)
+    }
+
+    /// Publishes a change of an entity, whose whole new state is given as JSON text, which reaches
+    /// the stream unchanged. To delete, the text is an entity, which is taken by its primary key and
+    /// which no schema looks at, or nothing where `options` have the key.
+    ///
+    /// `options` say what else the event says; a header that it cannot have, an empty `txid` or a
+    /// timestamp that is none are refused (`invalid-headers`).
+    ///
+    /// # Errors
+    /// `Forked`; with `strict`, every refusal.
+    pub fn change_json_with<'a>(
+        &self,
+        operation: Operation,
+        collection: &str,
+        value: &[u8],
+        options: impl Into<EventOptions<'a>>,
+    ) -> Result<Receipt> {
+        self.write(self.try_change(operation, collection, value, &options.into(), None))
     }
 
     /// Publishes that an entity is gone. Returns at once, with a rejected receipt where `upsert`
@@ -120,14 +180,34 @@ impl StateProducer {
         self.delete_with(collection, key, WriteOptions::BLOCKING)
     }
 
-    /// Publishes that an entity is gone, with a tag or waiting for room, as `options` say.
-    pub fn delete_with(
+    /// Publishes that an entity is gone, with headers, with a tag, or waiting for room, as `options`
+    /// say.
+    pub fn delete_with<'a>(
         &self,
         collection: &str,
         key: &str,
+        options: impl Into<EventOptions<'a>>,
+    ) -> Result<Receipt> {
+        let options = EventOptions { key: Some(key), ..options.into() };
+        self.change_json_with(Operation::Delete, collection, b"", options)
+    }
+
+    /// Publishes a message about the stream (STATE-PROTOCOL.md 4.2), in order with the changes.
+    /// `offset` is the place in the stream that it speaks of.
+    ///
+    /// # Errors
+    /// `InvalidArgument` (`offset`): it cannot be one. `Forked`; with `strict`, every refusal.
+    pub fn control(
+        &self,
+        control: Control,
+        offset: Option<&str>,
         options: WriteOptions,
     ) -> Result<Receipt> {
-        self.write(self.try_delete(collection, key, self.accepting(options)))
+        check_offset(offset)?;
+        let message = event::control(control, offset);
+        let accepted =
+            self.check_held().and_then(|()| self.tell(control, message.as_bytes(), options));
+        self.write(accepted)
     }
 
     /// Turns away a value that a validator outside the core refused: receipt, error and accounting
@@ -140,24 +220,38 @@ impl StateProducer {
         key: Option<&str>,
         issues: Vec<Issue>,
     ) -> Result<Receipt> {
-        let known = self.check_held().and_then(|()| self.collection(collection));
-        let error = match known {
-            Err(error) => error,
-            Ok(known) if (reason, key, issues.len()) == (Reason::InvalidKey, None, 0) => {
-                missing_key(collection, known)
-            }
-            Ok(_) => {
-                let text = match issues.first() {
-                    Some(issue) => format!("the value was refused: {}", shown(issue)),
-                    None => "the value was refused".to_owned(),
-                };
-                Error::validation(reason, collection, key, issues, text)
-            }
-        };
-        self.write(Err(error))
+        let held = self.check_held();
+        self.write(held.and_then(|()| Err(self.refusal(collection, reason, key, issues))))
     }
 
-    fn write(&self, id: Result<u64>) -> Result<Receipt> {
+    /// The error of what a binding refused.
+    pub(super) fn refusal(
+        &self,
+        collection: &str,
+        reason: Reason,
+        key: Option<&str>,
+        issues: Vec<Issue>,
+    ) -> Error {
+        let known = match self.collection(collection) {
+            Ok(known) => known,
+            Err(error) => return error,
+        };
+        if (reason, key, issues.len()) == (Reason::InvalidKey, None, 0) {
+            return missing_key(collection, known);
+        }
+        let text = match issues.first() {
+            Some(issue) if reason == Reason::InvalidHeaders => issue.message.clone(),
+            Some(issue) => format!("the value was refused: {}", shown(issue)),
+            None => "the value was refused".to_owned(),
+        };
+        Error::validation(reason, collection, key, issues, text)
+    }
+
+    fn tag(&self, options: WriteOptions) -> Tag {
+        Tag { number: options.tag, holder: self.holder }
+    }
+
+    pub(super) fn write(&self, id: Result<u64>) -> Result<Receipt> {
         let error = match id {
             Ok(id) => return Ok(Receipt::accepted(id)),
             Err(error) => error,
@@ -177,68 +271,133 @@ impl StateProducer {
         Ok(receipt)
     }
 
-    /// Accepts an event as `options` say.
-    fn accepting(&self, options: WriteOptions) -> impl FnOnce(&[&[u8]]) -> Result<u64> {
-        move |parts| self.engine().accept_with(parts, self.holder, options)
-    }
-
-    fn try_upsert(
-        &self,
+    fn try_change<'a>(
+        &'a self,
+        operation: Operation,
         name: &str,
         value: &[u8],
-        accept: impl FnOnce(&[&[u8]]) -> Result<u64>,
+        options: &EventOptions<'_>,
+        permit: Option<&mut Permit<'a, Self>>,
     ) -> Result<u64> {
         self.check_held()?;
-        let collection = self.collection(name)?;
-        let refuse = |reason, text: String| invalid(name, reason, text);
-        let readable = json::readable(value);
-        let is_changed = matches!(readable, Cow::Owned(_));
-        let key = match json::key_of(&readable, &collection.primary_key) {
-            Ok(Key::Text(key)) if is_changed && key.contains('\u{fffd}') => {
-                let text = "the primary key holds half of a surrogate pair".to_owned();
-                return Err(refuse(Reason::InvalidKey, text));
-            }
-            Ok(Key::Text(key)) => key,
-            Ok(Key::Missing) => return Err(missing_key(name, collection)),
-            Ok(Key::NotAnObject) => {
-                let text = "the value is not an object".to_owned();
-                return Err(refuse(Reason::InvalidValue, text));
-            }
-            Err(text) => {
-                let text = format!("the value {text}");
-                return Err(refuse(Reason::InvalidValue, text));
-            }
-        };
-        collection.validate(name, &key, &readable)?;
-        let quoted = json::quote(&key);
-        let parts: [&[u8]; 5] = [
-            collection.prefix.as_bytes(),
-            quoted.as_bytes(),
-            b",\"value\":",
-            value.trim_ascii(),
-            b",\"headers\":{\"operation\":\"upsert\"}}",
-        ];
-        accept(&parts)
+        self.with_event(operation, name, value, options, |event| {
+            self.publish(operation, event, permit)
+        })
     }
 
-    fn try_delete(
+    /// Has the event of a change, once it was validated.
+    fn with_event<T>(
         &self,
+        operation: Operation,
         name: &str,
-        key: &str,
-        accept: impl FnOnce(&[&[u8]]) -> Result<u64>,
-    ) -> Result<u64> {
-        self.check_held()?;
+        value: &[u8],
+        options: &EventOptions<'_>,
+        take: impl FnOnce(&Event<'_>) -> Result<T>,
+    ) -> Result<T> {
         let collection = self.collection(name)?;
-        if key.is_empty() {
-            return Err(invalid(name, Reason::InvalidKey, "the key is empty".to_owned()));
+        let is_put = operation != Operation::Delete;
+        let key = match is_put || !value.is_empty() {
+            true => {
+                let readable = json::readable(value);
+                let had_halves = matches!(readable, Cow::Owned(_));
+                let key = key_of(name, collection, &readable, options.key, had_halves)?;
+                if is_put {
+                    collection.validate(name, &key, &readable)?;
+                }
+                key
+            }
+            false => given_key(name, options.key)?,
+        };
+        let value = is_put.then_some(value);
+        take(&Event { name, collection, key: &key, value, options })
+    }
+
+    /// Has the bytes of a change for a transaction, and of its event where the operation's word is and
+    /// the place of its key.
+    pub(super) fn gather(
+        &self,
+        operation: Operation,
+        name: &str,
+        value: &[u8],
+        options: &EventOptions<'_>,
+        take: impl FnOnce(&[&[u8]], usize, u64),
+    ) -> Result<()> {
+        self.with_event(operation, name, value, options, |event| {
+            let place = self.entry.tracked.as_ref().map_or(0, |keys| event.place(&lock(keys)));
+            event.in_parts(operation, self, |parts, word| {
+                take(parts, word, place);
+                Ok(())
+            })
+        })
+    }
+
+    /// Accepts an event, into the room of a permit if there is one.
+    fn publish<'a>(
+        &'a self,
+        operation: Operation,
+        event: &Event<'_>,
+        mut permit: Option<&mut Permit<'a, Self>>,
+    ) -> Result<u64> {
+        let write = event.options.write;
+        let Some(tracked) = &self.entry.tracked else {
+            return event.accept(operation, self, permit, Full::of(write));
+        };
+        let full = if permit.is_some() { Full::Refused } else { Full::of(write) };
+        let size = event.in_parts(operation, self, |parts, _| {
+            Ok(parts.iter().map(|part| part.len()).sum::<usize>() + self.tag(write).cost())
+        })?;
+        self.strictly(tracked, full, (size, 1), |tracked, full| {
+            let place = event.place(tracked);
+            let operation = match operation {
+                Operation::Upsert => tracked.operation(place),
+                told => told,
+            };
+            let id = event.accept(operation, self, permit.as_deref_mut(), full)?;
+            tracked.note(place, operation);
+            Ok(id)
+        })
+    }
+
+    /// Accepts writes of so many bytes and of so many events whose operations depend on what was written
+    /// before: under the lock of that. Nobody waits under it, or calls would that never wait.
+    pub(super) fn strictly(
+        &self,
+        tracked: &Mutex<Tracked>,
+        full: Full,
+        (size, writes): (usize, u64),
+        mut accept: impl FnMut(&mut Tracked, Full) -> Result<u64>,
+    ) -> Result<u64> {
+        if full != Full::Waits {
+            return accept(&mut lock(tracked), full);
         }
-        let quoted = json::quote(key);
-        let parts: [&[u8]; 3] = [
-            collection.prefix.as_bytes(),
-            quoted.as_bytes(),
-            b",\"headers\":{\"operation\":\"delete\"}}",
-        ];
-        accept(&parts)
+        let mut deadline = None;
+        loop {
+            match accept(&mut lock(tracked), Full::Told) {
+                Err(error) if error.kind() == ErrorKind::BufferFull => {}
+                told => return told,
+            }
+            if !self.engine().wait_for_room(size, writes, &mut deadline) {
+                return accept(&mut lock(tracked), Full::Refused);
+            }
+        }
+    }
+
+    /// Accepts a control message. Behind a reset every key is new again: readers have forgotten all.
+    fn tell(&self, control: Control, message: &[u8], write: WriteOptions) -> Result<u64> {
+        let (tag, full) = (self.tag(write), Full::of(write));
+        let tracked = self.entry.tracked.as_ref().filter(|_| control == Control::Reset);
+        let Some(tracked) = tracked else {
+            return self.engine().accept_parts(&[message], tag, full);
+        };
+        self.strictly(tracked, full, (message.len() + tag.cost(), 1), |tracked, full| {
+            let id = self.engine().accept_parts(&[message], tag, full)?;
+            tracked.forget();
+            Ok(id)
+        })
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { timestamps: self.entry.timestamps, strict: self.entry.tracked.is_some() }
     }
 
     fn collection(&self, name: &str) -> Result<&Compiled> {
@@ -290,7 +449,7 @@ impl StateProducer {
     }
 
     /// Refuses the writes of a forked child, and of a handle that was let go.
-    fn check_held(&self) -> Result<()> {
+    pub(super) fn check_held(&self) -> Result<()> {
         self.engine().check_fork()?;
         match self.is_released() {
             true => Err(self.engine().turn_away(let_go(), Reason::ProducerStopping)),
@@ -393,22 +552,28 @@ impl StateProducer {
 impl Permit<'_, StateProducer> {
     /// Publishes an entity's whole new state as [`upsert_json`](StateProducer::upsert_json) does, into
     /// the room that was reserved.
-    pub fn upsert_json(mut self, collection: &str, value: &[u8]) -> Result<Receipt> {
+    pub fn upsert_json(self, collection: &str, value: &[u8]) -> Result<Receipt> {
+        self.change_json(Operation::Upsert, collection, value, &EventOptions::default())
+    }
+
+    /// Publishes a change as [`change_json_with`](StateProducer::change_json_with) does, into the room
+    /// that was reserved.
+    pub fn change_json(
+        mut self,
+        operation: Operation,
+        collection: &str,
+        value: &[u8],
+        options: &EventOptions<'_>,
+    ) -> Result<Receipt> {
         let state = self.producer;
-        state.write(state.try_upsert(collection, value, |parts| {
-            self.accept(parts, Checked::Whole, state.holder)
-        }))
+        state.write(state.try_change(operation, collection, value, options, Some(&mut self)))
     }
 
     /// Publishes that an entity is gone as [`delete`](StateProducer::delete) does, into the room that
     /// was reserved.
-    pub fn delete(mut self, collection: &str, key: &str) -> Result<Receipt> {
-        let state = self.producer;
-        state.write(
-            state.try_delete(collection, key, |parts| {
-                self.accept(parts, Checked::Whole, state.holder)
-            }),
-        )
+    pub fn delete(self, collection: &str, key: &str) -> Result<Receipt> {
+        let options = EventOptions { key: Some(key), ..EventOptions::default() };
+        self.change_json(Operation::Delete, collection, b"", &options)
     }
 }
 
@@ -417,7 +582,8 @@ impl HasEngine for StateProducer {
         &self.entry.engine
     }
 
-    /// An event holds its value and once more its key, which is a part of it.
+    /// An event holds its value and once more its key, which is a part of it. What its headers need
+    /// beyond that is taken when the event is made.
     fn permit(&self, size: usize) -> Option<Permit<'_, Self>> {
         if self.is_released() {
             return Some(Permit::of_nothing(self));
@@ -448,6 +614,108 @@ impl Drop for StateProducer {
 impl std::fmt::Debug for StateProducer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "StateProducer({} on {})", self.producer_id(), self.url())
+    }
+}
+
+/// A change on its way into the buffer.
+struct Event<'a> {
+    name: &'a str,
+    collection: &'a Compiled,
+    key: &'a str,
+    value: Option<&'a [u8]>,
+    options: &'a EventOptions<'a>,
+}
+
+impl Event<'_> {
+    /// Has the event in the parts that make it up, and where its operation's word is among their bytes.
+    fn in_parts<T>(
+        &self,
+        operation: Operation,
+        state: &StateProducer,
+        take: impl FnOnce(&[&[u8]], usize) -> Result<T>,
+    ) -> Result<T> {
+        let now = || state.engine().runtime().chance().now();
+        let end = event::end(operation, self.options, state.rules(), now).map_err(|why| {
+            invalid(self.name, Reason::InvalidHeaders, format!("the event {why}"))
+        })?;
+        let quoted = json::quote(self.key);
+        let value: [&[u8]; 2] = match self.value {
+            Some(value) => [b",\"value\":", value.trim_ascii()],
+            None => [b"", b""],
+        };
+        let old: [&[u8]; 2] = match self.options.old_value {
+            Some(old) => {
+                json::check(old).map_err(|why| {
+                    invalid(self.name, Reason::InvalidValue, format!("the old value {why}"))
+                })?;
+                [b",\"old_value\":", old.trim_ascii()]
+            }
+            None => [b"", b""],
+        };
+        let (prefix, end) = (self.collection.prefix.as_bytes(), end.as_bytes());
+        let parts = [prefix, quoted.as_bytes(), value[0], value[1], old[0], old[1], end];
+        let before: usize = parts[..6].iter().map(|part| part.len()).sum();
+        take(&parts, before + event::WORD_AT)
+    }
+
+    fn accept(
+        &self,
+        operation: Operation,
+        state: &StateProducer,
+        permit: Option<&mut Permit<'_, StateProducer>>,
+        full: Full,
+    ) -> Result<u64> {
+        let tag = state.tag(self.options.write);
+        self.in_parts(operation, state, |parts, _| match permit {
+            None => state.engine().accept_parts(parts, tag, full),
+            Some(permit) => permit.accept(parts, Checked::Whole, tag),
+        })
+    }
+
+    /// The place of its key among those that are remembered.
+    fn place(&self, tracked: &Tracked) -> u64 {
+        tracked.place(&self.collection.prefix, self.key)
+    }
+}
+
+/// The key of an entity, given as readable JSON text: the one that it holds, or the one that is told. The
+/// text may have had halves of surrogate pairs, which read as a replacement.
+fn key_of(
+    name: &str,
+    collection: &Compiled,
+    entity: &[u8],
+    told: Option<&str>,
+    had_halves: bool,
+) -> Result<String> {
+    let refuse = |reason, text: String| Err(invalid(name, reason, text));
+    match json::key_of(entity, &collection.primary_key) {
+        Ok(Key::Text(key)) if had_halves && key.contains('\u{fffd}') => {
+            let text = "the primary key holds half of a surrogate pair".to_owned();
+            refuse(Reason::InvalidKey, text)
+        }
+        Ok(Key::Text(key)) => match told.filter(|told| *told != key) {
+            None => Ok(key),
+            Some(told) => {
+                let (told, key) = (error::shown(told), error::shown(&key));
+                refuse(
+                    Reason::InvalidKey,
+                    format!("the key `{told}` is not the entity's own, `{key}`"),
+                )
+            }
+        },
+        Ok(Key::Missing) if told.is_some() => given_key(name, told),
+        Ok(Key::Missing) => Err(missing_key(name, collection)),
+        Ok(Key::NotAnObject) => {
+            refuse(Reason::InvalidValue, "the value is not an object".to_owned())
+        }
+        Err(text) => refuse(Reason::InvalidValue, format!("the value {text}")),
+    }
+}
+
+fn given_key(name: &str, told: Option<&str>) -> Result<String> {
+    match told.unwrap_or_default() {
+        "" => Err(invalid(name, Reason::InvalidKey, "the key is empty".to_owned())),
+        key => Ok(key.to_owned()),
     }
 }
 

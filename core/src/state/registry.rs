@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::ThreadId;
 
 use crate::delivery::config::{Config, Create};
 use crate::delivery::engine::Engine;
@@ -14,6 +15,7 @@ use crate::runtime::fork::PerProcess;
 use crate::runtime::pending::Pending;
 use crate::runtime::threads::lock;
 use crate::state::schema::{Compiled, StreamSchema};
+use crate::state::tracked::Tracked;
 use crate::transport::endpoint::Endpoint;
 
 /// The content type of every stream of entity state (STATE-PROTOCOL.md 3).
@@ -31,6 +33,13 @@ pub(crate) struct Entry {
     options: Options,
     schema: Arc<Schema>,
     pub(super) strict: bool,
+    /// Each event gets a timestamp.
+    pub(super) timestamps: bool,
+    /// The keys that were written, with strict operations. Held while an event is accepted, before the
+    /// book's lock.
+    pub(super) tracked: Option<Mutex<Tracked>>,
+    /// The threads on which a transaction is open.
+    pub(super) transactions: Mutex<Vec<ThreadId>>,
     pub(super) engine: Arc<Engine>,
     /// A value that a binding keeps with the producer, for all holders.
     pub(super) kept: OnceLock<Box<dyn Any + Send + Sync>>,
@@ -163,6 +172,9 @@ impl Registry {
         let entry = Arc::new(Entry {
             key,
             strict: options.strict.unwrap_or(false),
+            timestamps: options.timestamps.unwrap_or(false),
+            tracked: tracked(&options),
+            transactions: Mutex::default(),
             options,
             schema: schema.clone(),
             engine,
@@ -223,6 +235,13 @@ impl Registry {
             slot.before = slot.open.take().map(|entry| Arc::downgrade(&entry.engine));
         }
     }
+}
+
+/// The keys to remember, with strict operations.
+fn tracked(options: &Options) -> Option<Mutex<Tracked>> {
+    let most = options.number("max_tracked_keys", options.max_tracked_keys) as usize;
+    let is_strict = options.operations.as_deref() == Some("strict");
+    is_strict.then(|| Mutex::new(Tracked::new(most)))
 }
 
 impl Entry {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::answer::{MAX_OFFSET, is_offset};
+use crate::protocol::answer::check_offset;
 use crate::protocol::framing::Framing;
 use crate::protocol::items::{Division, Index, Items};
 use crate::runtime::fork::{generation, made_in};
@@ -176,13 +176,7 @@ impl DurableStream {
 
 impl StreamReader {
     pub(super) fn new(stream: DurableStream, offset: Option<&str>) -> Result<Self> {
-        let is_one = |offset: &str| is_offset(offset) && !offset.chars().any(char::is_control);
-        if !offset.is_none_or(is_one) {
-            let text = format!(
-                "`offset` is empty, has control characters or is longer than {MAX_OFFSET} bytes"
-            );
-            return Err(Error::option("offset", text));
-        }
+        check_offset(offset)?;
         let place = Mutex::new(Place { offset: offset.map(Into::into), ..Place::default() });
         let turn = tokio::sync::Mutex::new(());
         Ok(StreamReader { shared: Arc::new(Shared { stream, place, turn, generation: made_in() }) })

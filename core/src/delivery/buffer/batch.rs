@@ -1,16 +1,18 @@
-//! Batches: consecutive groups of writes in the bytes of one request. Pure.
+//! Batches: consecutive writes in the bytes of one request, of which some make up a group that stays
+//! whole. Pure.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// The end of a group within a batch, and how many writes it is.
+/// A write's place within a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Group {
+struct Place {
     /// Where its last byte ends, framing not counted.
     end: u32,
-    writes: u32,
+    /// Whether the next write is of the same group: the two are never parted.
+    is_joined: bool,
 }
 
 /// Bytes accounted per sealed batch beyond its writes.
@@ -19,8 +21,8 @@ pub(crate) const BATCH_OVERHEAD: u64 = 256;
 /// The most room that a builder makes at once for writes still to come.
 const MOST_PREPARED: usize = 1 << 20;
 
-/// Bytes accounted per write beyond its own: the group's entry and the separator.
-pub(crate) const OVERHEAD: u64 = size_of::<Group>() as u64 + 1;
+/// Bytes accounted per write beyond its own: its place and the separator.
+pub(crate) const OVERHEAD: u64 = size_of::<Place>() as u64 + 1;
 
 /// A number of the host's own that its callbacks receive with the write, 0 for none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,22 +84,21 @@ impl Tags {
 pub(crate) struct Builder {
     json: bool,
     first_id: u64,
-    writes: u64,
     body: Vec<u8>,
-    groups: Vec<Group>,
+    places: Vec<Place>,
     tags: Vec<Tagged>,
-    /// How many bytes and groups the last sealed batch had.
+    /// How many bytes and writes the last sealed batch had.
     last: (usize, usize),
 }
 
 impl Builder {
     pub(crate) fn new(json: bool) -> Self {
-        let (body, groups, tags) = (Vec::new(), Vec::new(), Vec::new());
-        Builder { json, first_id: 0, writes: 0, body, groups, tags, last: (0, 0) }
+        let (body, places, tags) = (Vec::new(), Vec::new(), Vec::new());
+        Builder { json, first_id: 0, body, places, tags, last: (0, 0) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.places.is_empty()
     }
 
     /// The id of the first write, if there is one.
@@ -111,32 +112,36 @@ impl Builder {
 
     /// As many bytes as it has, or would have, framed as JSON.
     pub(crate) fn framed_bytes(&self) -> usize {
-        self.body.len() + if self.json { 0 } else { self.groups.len() }
+        self.body.len() + if self.json { 0 } else { self.places.len() }
     }
 
     pub(crate) fn items(&self) -> u64 {
-        self.writes
+        self.places.len() as u64
     }
 
-    /// Appends a group of one write, given in parts, under the next id.
+    /// Appends a write, given in parts, under the next id.
     pub(crate) fn push(&mut self, id: u64, parts: &[&[u8]]) {
-        if self.groups.is_empty() {
+        if self.places.is_empty() {
             self.first_id = id;
             self.prepare();
         }
         if self.json {
-            self.body.push(if self.groups.is_empty() { b'[' } else { b',' });
+            self.body.push(if self.places.is_empty() { b'[' } else { b',' });
         }
         parts.iter().for_each(|part| self.body.extend_from_slice(part));
-        self.writes += 1;
         let end = u32::try_from(self.body.len()).expect("batches are sealed far below 4 GiB");
-        self.groups.push(Group { end, writes: 1 });
+        self.places.push(Place { end, is_joined: false });
+    }
+
+    /// Joins the write that was pushed last to the next one, as one group.
+    pub(crate) fn join(&mut self) {
+        self.places.iter_mut().last().into_iter().for_each(|last| last.is_joined = true);
     }
 
     /// Tags the write that was pushed last.
     pub(crate) fn tag(&mut self, tag: Tag) {
         if tag.number != 0 {
-            let write = (self.writes - 1) as u32; // fewer than bytes
+            let write = (self.places.len() - 1) as u32; // fewer than bytes
             self.tags.push(Tagged { write, holder: tag.holder, number: tag.number });
         }
     }
@@ -144,22 +149,22 @@ impl Builder {
     /// Writes are concatenated from here on, those that are there as well.
     pub(crate) fn unframe(&mut self) {
         if std::mem::take(&mut self.json) {
-            unframe(&mut self.body, &mut self.groups);
+            unframe(&mut self.body, &mut self.places);
         }
     }
 
     /// Every write's bytes, without framing, of an open batch that is framed as JSON.
     pub(crate) fn framed(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.groups.iter().map(|group| group.end as usize));
-        starts.zip(&self.groups).map(|(start, group)| &self.body[start + 1..group.end as usize])
+        let starts = std::iter::once(0).chain(self.places.iter().map(|place| place.end as usize));
+        starts.zip(&self.places).map(|(start, place)| &self.body[start + 1..place.end as usize])
     }
 
     /// Makes room for an eighth more than the last batch had: growing would copy it several times.
     /// Not before there is a write: a producer with nothing to send holds nothing.
     fn prepare(&mut self) {
-        let (bytes, groups) = self.last;
+        let (bytes, writes) = self.last;
         self.body.reserve_exact((bytes + bytes / 8).min(MOST_PREPARED));
-        self.groups.reserve_exact((groups + groups / 8).min(MOST_PREPARED / size_of::<Group>()));
+        self.places.reserve_exact((writes + writes / 8).min(MOST_PREPARED / size_of::<Place>()));
     }
 
     /// Seals the open batch, leaving an empty builder; `None` if there is no write.
@@ -168,19 +173,19 @@ impl Builder {
             return None;
         }
         let mut body = std::mem::take(&mut self.body);
-        let mut groups = std::mem::take(&mut self.groups);
+        let mut places = std::mem::take(&mut self.places);
         let tags = Tags(std::mem::take(&mut self.tags));
         if self.json {
             body.push(b']');
         }
-        self.last = (body.len(), groups.len());
+        self.last = (body.len(), places.len());
         fit(&mut body);
-        fit(&mut groups);
+        fit(&mut places);
         let batch = Batch {
             json: self.json,
             first_id: self.first_id,
-            writes: std::mem::take(&mut self.writes),
-            groups,
+            writes: places.len() as u64,
+            places,
             body: body.into(),
             stream_seq: None,
             tags,
@@ -189,15 +194,15 @@ impl Builder {
     }
 }
 
-/// Takes the framing of a JSON array out of bytes that groups lie in.
-fn unframe(body: &mut Vec<u8>, groups: &mut [Group]) {
+/// Takes the framing of a JSON array out of bytes that writes lie in.
+fn unframe(body: &mut Vec<u8>, places: &mut [Place]) {
     let (mut from, mut to) = (0, 0);
-    for group in groups {
-        let end = group.end as usize;
+    for place in places {
+        let end = place.end as usize;
         body.copy_within(from + 1..end, to);
         to += end - from - 1;
         from = end;
-        group.end = to as u32; // no more than it was
+        place.end = to as u32; // no more than it was
     }
     body.truncate(to);
 }
@@ -215,7 +220,7 @@ pub(crate) struct Batch {
     json: bool,
     pub(crate) first_id: u64,
     pub(crate) writes: u64,
-    groups: Vec<Group>,
+    places: Vec<Place>,
     pub(crate) body: Bytes,
     /// `Stream-Seq` of a write that came with one, which travels alone (PROTOCOL.md 5.2).
     pub(crate) stream_seq: Option<Arc<str>>,
@@ -225,8 +230,8 @@ pub(crate) struct Batch {
 impl Batch {
     /// A batch without writes that ends the stream, behind every write before `next_id`.
     pub(crate) fn end(json: bool, next_id: u64) -> Self {
-        let (groups, body, tags) = (Vec::new(), Bytes::new(), Tags::default());
-        Batch { json, first_id: next_id, writes: 0, groups, body, stream_seq: None, tags }
+        let (places, body, tags) = (Vec::new(), Bytes::new(), Tags::default());
+        Batch { json, first_id: next_id, writes: 0, places, body, stream_seq: None, tags }
     }
 
     /// Whether it only ends the stream.
@@ -239,8 +244,9 @@ impl Batch {
         self.first_id + self.writes - 1
     }
 
+    /// How many groups there are, a write of no group being one of its own.
     pub(crate) fn group_count(&self) -> usize {
-        self.groups.len()
+        self.places.iter().filter(|place| !place.is_joined).count()
     }
 
     /// The bytes that the batch counts against the buffer.
@@ -248,50 +254,52 @@ impl Batch {
         if self.is_end() {
             return 0;
         }
-        let framed = self.groups.last().map_or(0, |group| u64::from(group.end));
-        let separators = if self.json { self.groups.len() as u64 } else { 0 };
+        let framed = self.places.last().map_or(0, |place| u64::from(place.end));
+        let separators = if self.json { self.writes } else { 0 };
         let seq = self.stream_seq.as_ref().map_or(0, |seq| seq.len() as u64);
         framed - separators + seq + self.tags.cost() + self.writes * OVERHEAD + BATCH_OVERHEAD
     }
 
-    /// The bytes of group `n`, without framing.
+    /// The bytes of write `n`, without framing.
     fn payload(&self, n: usize) -> Bytes {
         let separator = usize::from(self.json);
-        let start = if n == 0 { 0 } else { self.groups[n - 1].end as usize };
-        self.body.slice(start + separator..self.groups[n].end as usize)
+        let start = if n == 0 { 0 } else { self.places[n - 1].end as usize };
+        self.body.slice(start + separator..self.places[n].end as usize)
     }
 
-    /// Every group as (first id, bytes).
+    /// Every write as (id, bytes).
     pub(crate) fn payloads(&self) -> impl Iterator<Item = (u64, Bytes)> + '_ {
-        let mut id = self.first_id;
-        (0..self.groups.len()).map(move |n| {
-            let first = id;
-            id += u64::from(self.groups[n].writes);
-            (first, self.payload(n))
-        })
+        (self.first_id..).zip((0..self.places.len()).map(|n| self.payload(n)))
     }
 
     /// Takes the framing of a JSON array out of a batch that was not sent yet.
     pub(crate) fn unframe(&mut self) {
         if std::mem::take(&mut self.json) {
             let mut body = Vec::from(std::mem::take(&mut self.body));
-            unframe(&mut body, &mut self.groups);
+            unframe(&mut body, &mut self.places);
             self.body = body.into();
         }
     }
 
-    /// Two batches of half the groups each, in order; `None` for a single group.
+    /// Two batches of about half the writes each, in order; `None` for a single group.
     pub(crate) fn split(&self) -> Option<(Batch, Batch)> {
-        let half = self.groups.len() / 2;
-        (half > 0).then(|| (self.part(0, half), self.part(half, self.groups.len())))
+        let half = self.places.len() / 2;
+        let is_cut = |at: &usize| *at > 0 && !self.places[at - 1].is_joined;
+        let below = (1..=half).rev().find(is_cut);
+        let above = (half..self.places.len()).find(is_cut);
+        let cut = match (below, above) {
+            (Some(below), Some(above)) if above - half < half - below => above,
+            (Some(below), _) => below,
+            (None, above) => above?,
+        };
+        Some((self.part(0, cut), self.part(cut, self.places.len())))
     }
 
     fn part(&self, from: usize, to: usize) -> Batch {
-        let skipped: u64 = self.groups[..from].iter().map(|g| u64::from(g.writes)).sum();
-        let start = if from == 0 { 0 } else { self.groups[from - 1].end };
-        let groups: Vec<Group> =
-            self.groups[from..to].iter().map(|g| Group { end: g.end - start, ..*g }).collect();
-        let bytes = self.body.slice(start as usize..self.groups[to - 1].end as usize);
+        let start = if from == 0 { 0 } else { self.places[from - 1].end };
+        let moved = |place: &Place| Place { end: place.end - start, ..*place };
+        let places: Vec<Place> = self.places[from..to].iter().map(moved).collect();
+        let bytes = self.body.slice(start as usize..self.places[to - 1].end as usize);
         let body = if self.json {
             let mut framed = Vec::with_capacity(bytes.len() + 1);
             framed.push(b'[');
@@ -301,15 +309,14 @@ impl Batch {
         } else {
             bytes
         };
-        let writes = groups.iter().map(|g| u64::from(g.writes)).sum();
         Batch {
             json: self.json,
-            first_id: self.first_id + skipped,
-            writes,
-            groups,
+            first_id: self.first_id + from as u64,
+            writes: places.len() as u64,
+            places,
             body,
             stream_seq: None,
-            tags: self.tags.part(skipped..skipped + writes),
+            tags: self.tags.part(from as u64..to as u64),
         }
     }
 }
@@ -361,6 +368,31 @@ mod tests {
         sealed.unframe();
         assert_eq!((&sealed.body[..], sealed.cost()), (&b"1[2,3]"[..], cost));
         assert_eq!(sealed.payloads().collect::<Vec<_>>(), before);
+    }
+
+    #[test]
+    fn a_group_is_not_parted() {
+        let mut builder = Builder::new(true);
+        // Groups of 1, 3, 1 and 2 writes.
+        for (id, is_joined) in [false, true, true, false, false, true, false].iter().enumerate() {
+            builder.push(1 + id as u64, &[b"0"]);
+            if *is_joined {
+                builder.join();
+            }
+        }
+        let whole = builder.seal().unwrap();
+        assert_eq!((whole.writes, whole.group_count()), (7, 4));
+        let sizes = |batch: &Batch| batch.split().map(|(one, two)| [one.writes, two.writes]);
+        let (front, back) = whole.split().unwrap();
+        assert_eq!(sizes(&whole), Some([4, 3]));
+        assert_eq!((sizes(&front), sizes(&back)), (Some([1, 3]), Some([1, 2])));
+        let (_, group) = front.split().unwrap();
+        assert_eq!(
+            (group.split(), group.group_count(), &group.body[..]),
+            (None, 1, &b"[0,0,0]"[..])
+        );
+        let middle = Batch { places: whole.places[1..].to_vec(), ..whole };
+        assert_eq!(sizes(&middle), Some([3, 3]));
     }
 
     #[test]

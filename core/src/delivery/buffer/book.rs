@@ -133,12 +133,12 @@ impl Book {
 
     /// Whether the write fits this producer's own bounds.
     pub(crate) fn fits(&self, size: usize) -> Result<(), Reason> {
-        self.fits_cost(size as u64 + OVERHEAD)
+        self.fits_cost(size as u64 + OVERHEAD, 1)
     }
 
-    fn fits_cost(&self, cost: u64) -> Result<(), Reason> {
+    fn fits_cost(&self, cost: u64, writes: u64) -> Result<(), Reason> {
         let items = self.bounds.buffer_items;
-        if items > 0 && self.stats.pending + self.held >= items {
+        if items > 0 && self.stats.pending + self.held + writes > items {
             return Err(Reason::BufferCountExceeded);
         }
         if self.reserved.bytes() + cost > self.bounds.buffer_bytes {
@@ -149,8 +149,13 @@ impl Book {
 
     /// Reserves room for a write of so many bytes, or says which bound has none.
     pub(crate) fn reserve(&mut self, size: usize) -> Result<(), Reason> {
-        let cost = size as u64 + OVERHEAD;
-        self.fits_cost(cost)?;
+        self.reserve_group(size, 1)
+    }
+
+    /// Reserves room for so many writes of so many bytes together.
+    pub(crate) fn reserve_group(&mut self, size: usize, writes: u64) -> Result<(), Reason> {
+        let cost = size as u64 + writes * OVERHEAD;
+        self.fits_cost(cost, writes)?;
         if !self.reserved.add(cost, &self.budget) {
             return Err(Reason::BufferBytesExceeded);
         }
@@ -160,10 +165,10 @@ impl Book {
         Ok(())
     }
 
-    /// Whether a write of so many bytes finds room; one that never will finds an empty buffer.
-    fn has_room(&self, size: usize) -> bool {
-        let cost = (size as u64 + OVERHEAD).min(self.bounds.buffer_bytes);
-        self.fits_cost(cost).is_ok() && self.reserved.could_add(cost, &self.budget)
+    /// Whether so many writes of so many bytes together find room; what never will finds an empty buffer.
+    pub(crate) fn has_room(&self, size: usize, writes: u64) -> bool {
+        let cost = (size as u64 + writes * OVERHEAD).min(self.bounds.buffer_bytes);
+        self.fits_cost(cost, writes).is_ok() && self.reserved.could_add(cost, &self.budget)
     }
 
     /// Reserves room for a write that is made later, of so many bytes or less: the bytes that are
@@ -173,7 +178,7 @@ impl Book {
             return Some(0);
         }
         let cost = (size as u64 + OVERHEAD).min(self.bounds.buffer_bytes);
-        if self.fits_cost(cost).is_err() || !self.reserved.add(cost, &self.budget) {
+        if self.fits_cost(cost, 1).is_err() || !self.reserved.add(cost, &self.budget) {
             return None;
         }
         if size >= self.wanted {
@@ -222,6 +227,31 @@ impl Book {
     pub(crate) fn accept(&mut self, parts: &[&[u8]], size: usize, tag: Tag) -> (u64, bool) {
         let id = self.put(parts, size);
         self.queue.tag(tag);
+        (id, self.after_accepting())
+    }
+
+    /// Accepts writes that room was reserved for as one group of `size` bytes: they go into one batch.
+    /// The id of the first, and whether the task is to be woken.
+    pub(crate) fn accept_group(&mut self, writes: &[(&[u8], Tag)], size: usize) -> (u64, bool) {
+        let first = self.next_id;
+        let items = self.queue.open_items() + writes.len() as u64;
+        if self.open_bytes() + size + writes.len() + 1 > self.bounds.batch_bytes
+            || items > self.bounds.batch_items
+        {
+            self.seal();
+        }
+        for (n, (write, tag)) in writes.iter().enumerate() {
+            if n > 0 {
+                self.queue.join();
+            }
+            self.gather(&[write]);
+            self.queue.tag(*tag);
+        }
+        (first, self.after_accepting())
+    }
+
+    /// Seals a full batch; whether the task is to be woken.
+    fn after_accepting(&mut self) -> bool {
         let is_full = self.open_bytes() >= self.bounds.batch_bytes
             || self.queue.open_items() >= self.bounds.batch_items;
         if is_full {
@@ -235,7 +265,7 @@ impl Book {
         if wakes {
             self.wants = Wants::Nothing;
         }
-        (id, wakes)
+        wakes
     }
 
     /// Accepts a write that travels alone with its `Stream-Seq`, and is waited for.
@@ -270,6 +300,10 @@ impl Book {
         if self.open_bytes() + size + 2 > self.bounds.batch_bytes {
             self.seal();
         }
+        self.gather(parts)
+    }
+
+    fn gather(&mut self, parts: &[&[u8]]) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.queue.gather(id, parts);
@@ -397,7 +431,7 @@ impl Book {
             return None;
         }
         let alive = self.lifecycle.check_alive();
-        let is_answered = alive.is_err() || (self.is_opened && self.has_room(self.wanted));
+        let is_answered = alive.is_err() || (self.is_opened && self.has_room(self.wanted, 1));
         is_answered.then(|| (std::mem::take(&mut self.ready), alive))
     }
 

@@ -106,6 +106,11 @@ impl Queue {
         self.open.push(id, parts);
     }
 
+    /// Joins the write that was gathered last to the next one.
+    pub(super) fn join(&mut self) {
+        self.open.join();
+    }
+
     /// Tags the write that was gathered last.
     pub(super) fn tag(&mut self, tag: Tag) {
         self.open.tag(tag);

@@ -53,7 +53,7 @@ fn messages<'a>(
     batches: impl Iterator<Item = &'a Batch> + Clone,
 ) -> Option<usize> {
     // More messages than these are not this producer's alone, however many there are.
-    let own = batches.clone().map(Batch::group_count).sum::<usize>();
+    let own = batches.clone().map(|batch| batch.writes as usize).sum::<usize>();
     let mut found = Vec::new();
     for Page { framing, body } in content {
         match framing {
@@ -72,7 +72,7 @@ fn messages<'a>(
         if rest.is_empty() {
             break;
         }
-        let (found, behind) = rest.split_at_checked(batch.group_count())?;
+        let (found, behind) = rest.split_at_checked(batch.writes as usize)?;
         if !batch.payloads().zip(found).all(|((_, own), found)| same(&own, found)) {
             return None;
         }

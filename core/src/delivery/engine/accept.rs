@@ -3,6 +3,7 @@
 
 use std::mem;
 use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
 
 use crate::delivery::buffer::batch::{OVERHEAD, Tag};
 use crate::delivery::buffer::book::Book;
@@ -42,6 +43,24 @@ impl WriteOptions {
     pub(crate) const BLOCKING: WriteOptions = WriteOptions { tag: 0, block: true };
 }
 
+/// What becomes of a write that finds the buffer full.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// It is refused, and counted as such.
+    Refused,
+    /// It waits up to `max_block_ms`, and is refused then.
+    Waits,
+    /// Its caller is told, which tries again: nothing is counted.
+    Told,
+}
+
+impl Full {
+    pub(crate) fn of(options: WriteOptions) -> Self {
+        if options.block { Full::Waits } else { Full::Refused }
+    }
+}
+
 /// The text where other producers take the room, and not this one's own bound.
 pub(crate) const PROCESS_FULL: &str =
     "the buffers of this process are full, other producers' included";
@@ -78,7 +97,13 @@ impl Engine {
         holder: u32,
         options: WriteOptions,
     ) -> Result<u64> {
-        self.accept_any(parts, Checked::Whole, Tag { number: options.tag, holder }, options.block)
+        let tag = Tag { number: options.tag, holder };
+        self.accept_parts(parts, tag, Full::of(options))
+    }
+
+    /// Accepts one write, given in parts.
+    pub(crate) fn accept_parts(&self, parts: &[&[u8]], tag: Tag, full: Full) -> Result<u64> {
+        self.accept_any(parts, Checked::Whole, tag, full)
     }
 
     /// Accepts one message that was checked as far as the stream's type was known.
@@ -90,51 +115,34 @@ impl Engine {
         options: WriteOptions,
     ) -> Result<u64> {
         let tag = Tag { number: options.tag, holder: 0 };
-        self.accept_any(&[message], checked, tag, options.block)
+        self.accept_any(&[message], checked, tag, Full::of(options))
     }
 
     #[cfg(test)]
     pub(crate) fn accept(&self, parts: &[&[u8]]) -> Result<u64> {
-        self.accept_with(parts, 0, WriteOptions::default())
+        self.accept_parts(parts, Tag::default(), Full::Refused)
     }
 
     #[inline]
-    fn accept_any(&self, parts: &[&[u8]], checked: Checked, tag: Tag, block: bool) -> Result<u64> {
-        match block {
-            true => self.accept_blocking(parts, checked, tag),
-            false => self.accept_now(parts, checked, tag),
+    fn accept_any(&self, parts: &[&[u8]], checked: Checked, tag: Tag, full: Full) -> Result<u64> {
+        if full == Full::Waits {
+            return self.accept_blocking(parts, checked, tag);
         }
-    }
-
-    fn accept_now(&self, parts: &[&[u8]], checked: Checked, tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
-        self.reserve(&mut book, size + tag.cost())?;
+        self.reserve(&mut book, size + tag.cost(), 1, full)?;
         Ok(self.put(book, parts, size, tag))
     }
 
     /// Accepts one message if there is room for it; else `ready` waits for that, and nothing is
     /// counted.
     pub(crate) fn accept_if_room(&self, message: &[u8], checked: Checked) -> Option<Result<u64>> {
-        let parts = &[message];
-        let open = self.check_size(parts, 0).and_then(|size| {
-            let mut book = self.book();
-            self.check_open(&mut book)?;
-            self.check_late(&mut book, parts, checked)?;
-            Ok((size, book))
-        });
-        let (size, mut book) = match open {
-            Ok(open) => open,
-            Err(error) => return Some(Err(error)),
-        };
-        if book.reserve(size).is_err() {
-            book.want(size);
-            self.make_room(&mut book);
-            return None;
+        match self.accept_any(&[message], checked, Tag::default(), Full::Told) {
+            Err(error) if error.kind() == ErrorKind::BufferFull => None,
+            told => Some(told),
         }
-        Some(Ok(self.put(book, parts, size, Tag::default())))
     }
 
     /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
@@ -151,7 +159,7 @@ impl Engine {
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
-        self.reserve(&mut book, size + extra)?;
+        self.reserve(&mut book, size + extra, 1, Full::Refused)?;
         match seq {
             None => {
                 book.wait_for_next(completer);
@@ -169,7 +177,7 @@ impl Engine {
     /// Accepts one write, and waits up to `max_block_ms` for room.
     fn accept_blocking(&self, parts: &[&[u8]], checked: Checked, tag: Tag) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
-        let mut deadline = None; // only a caller that waits reads the clock
+        let mut deadline = None;
         let mut book = self.book();
         loop {
             self.check_open(&mut book)?;
@@ -177,22 +185,98 @@ impl Engine {
             if book.reserve(size + tag.cost()).is_ok() {
                 return Ok(self.put(book, parts, size, tag));
             }
-            let now = real_now();
-            let deadline = *deadline.get_or_insert_with(|| now + self.config.max_block);
-            let left = deadline.saturating_duration_since(now);
-            self.make_room(&mut book);
-            if left.is_zero() || on_own_thread() {
+            book = match self.sleep_for_room(book, &mut deadline) {
+                Ok(book) => book,
+                Err(mut book) => {
+                    self.reserve(&mut book, size + tag.cost(), 1, Full::Refused)?;
+                    return Ok(self.put(book, parts, size, tag));
+                }
+            }
+        }
+    }
+
+    /// Accepts writes as one group, which is sent whole or not at all: the id of the first; the others
+    /// have the next ones. The caller waits for room, if it wants to.
+    pub(crate) fn accept_group(
+        &self,
+        writes: &[(&[u8], Tag)],
+        checked: Checked,
+        full: Full,
+    ) -> Result<u64> {
+        let size = writes.iter().map(|(write, _)| write.len()).sum();
+        let tags: usize = writes.iter().map(|(_, tag)| tag.cost()).sum();
+        let (count, mut deadline) = (writes.len() as u64, None);
+        self.check_group(writes, size, tags)?;
+        let mut book = self.book();
+        loop {
+            self.check_open(&mut book)?;
+            for (write, _) in writes {
+                self.check_late(&mut book, &[write], checked)?;
+            }
+            if full != Full::Waits || book.has_room(size + tags, count) {
                 break;
             }
-            book.block();
-            book = match self.room.wait_timeout(book, left) {
-                Ok((book, _)) => book,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-            book.unblock();
+            book = match self.sleep_for_room(book, &mut deadline) {
+                Ok(book) => book,
+                Err(late) => {
+                    book = late;
+                    break;
+                }
+            }
         }
-        self.reserve(&mut book, size + tag.cost())?;
-        Ok(self.put(book, parts, size, tag))
+        self.reserve(&mut book, size + tags, count, full)?;
+        let (first, wakes) = book.accept_group(writes, size);
+        drop(book);
+        if wakes {
+            self.wake.notify_one();
+        }
+        Ok(first)
+    }
+
+    /// Refuses a group that can never be sent whole.
+    fn check_group(&self, writes: &[(&[u8], Tag)], size: usize, tags: usize) -> Result<()> {
+        self.check_fork()?;
+        let text = || {
+            let count = writes.len() as u64;
+            let most = [self.config.max_batch_items, self.config.max_buffer_items];
+            if let Some(most) = most.into_iter().filter(|most| (1..count).contains(most)).min() {
+                return Some(format!(
+                    "a group of {count} writes is larger than the {most} allowed"
+                ));
+            }
+            let largest = self.largest(tags + (writes.len() - 1) * OVERHEAD as usize);
+            let is_large = size > largest;
+            is_large
+                .then(|| format!("a group of {size} bytes is larger than the {largest} allowed"))
+        };
+        let Some(text) = text() else { return Ok(()) };
+        let mut book = self.book();
+        let error = self.refuse(&mut book, Error::new(ErrorKind::TooLarge, text), Reason::TooLarge);
+        book.count_turned_away(&error);
+        Err(error)
+    }
+
+    /// Waits until there may be room; an error once `max_block_ms` are over, or on a thread that does
+    /// not wait. Only a caller that waits reads the clock, for the deadline of its first call.
+    fn sleep_for_room<'a>(
+        &'a self,
+        mut book: MutexGuard<'a, Book>,
+        deadline: &mut Option<Instant>,
+    ) -> std::result::Result<MutexGuard<'a, Book>, MutexGuard<'a, Book>> {
+        let now = real_now();
+        let deadline = *deadline.get_or_insert_with(|| now + self.config.max_block);
+        let left = deadline.saturating_duration_since(now);
+        self.make_room(&mut book);
+        if left.is_zero() || on_own_thread() {
+            return Err(book);
+        }
+        book.block();
+        let mut book = match self.room.wait_timeout(book, left) {
+            Ok((book, _)) => book,
+            Err(poisoned) => poisoned.into_inner().0,
+        };
+        book.unblock();
+        Ok(book)
     }
 
     /// Refuses a message that is no JSON, where the type came to be known behind its check: what waits
@@ -249,8 +333,15 @@ impl Engine {
         Err(error)
     }
 
-    fn reserve(&self, book: &mut Book, size: usize) -> Result<()> {
-        book.reserve(size).map_err(|reason| self.no_room(book, size, reason))
+    fn reserve(&self, book: &mut Book, size: usize, writes: u64, full: Full) -> Result<()> {
+        book.reserve_group(size, writes).map_err(|reason| match full {
+            Full::Told => {
+                self.make_room(book);
+                book.want(size);
+                Error::new(ErrorKind::BufferFull, "the buffer is full").with_reason(reason)
+            }
+            _ => self.no_room(book, size, reason),
+        })
     }
 
     /// Counts a write that found no room; the error.
@@ -285,28 +376,48 @@ impl Engine {
         held
     }
 
-    /// Accepts one write of a holder into the room that is `held` for it, or says why not.
+    /// Waits until there is room for writes of so many bytes together, which others may take again;
+    /// whether there is. Where nothing is taken any more there is, too: the writes will say so.
+    pub(crate) fn wait_for_room(
+        &self,
+        size: usize,
+        writes: u64,
+        deadline: &mut Option<Instant>,
+    ) -> bool {
+        let mut book = self.book();
+        loop {
+            if book.lifecycle.check_open().is_err() || book.has_room(size, writes) {
+                return true;
+            }
+            book.want(size);
+            book = match self.sleep_for_room(book, deadline) {
+                Ok(book) => book,
+                Err(_) => return false,
+            };
+        }
+    }
+
+    /// Accepts one write into the room that is `held` for it, or says why not.
     pub(crate) fn accept_held(
         &self,
         parts: &[&[u8]],
         checked: Checked,
-        holder: u32,
+        tag: Tag,
         held: &mut u64,
     ) -> Result<u64> {
-        let tag = Tag { number: 0, holder };
         if *held == 0 {
-            return self.accept_now(parts, checked, tag);
+            return self.accept_any(parts, checked, tag, Full::Refused);
         }
-        let size = self.check_size(parts, 0)?;
+        let size = self.check_size(parts, tag.cost())?;
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
-        let held = mem::take(held);
-        if let Err(reason) = book.redeem(held, size) {
-            return Err(self.no_room(&mut book, size, reason));
+        let (held, reserved) = (mem::take(held), size + tag.cost());
+        if let Err(reason) = book.redeem(held, reserved) {
+            return Err(self.no_room(&mut book, reserved, reason));
         }
         let id = self.put(book, parts, size, tag);
-        if held > size as u64 + OVERHEAD {
+        if held > reserved as u64 + OVERHEAD {
             self.announce();
         }
         Ok(id)

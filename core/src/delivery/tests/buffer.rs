@@ -1,5 +1,6 @@
 //! Memory is bounded by configuration, overhead included, and `ready` means room (delivery.md 8).
 
+use crate::delivery::buffer::batch::Tag;
 use crate::delivery::engine::accept::Checked;
 use crate::delivery::tests::*;
 
@@ -97,8 +98,9 @@ async fn room_that_is_held_is_nobody_elses() {
     lock(&server.model).down = true;
     let engine = open(&server, Options::new().max_buffer_bytes(4_000u64).max_buffer_items(2u64));
     let message = format!("\"{}\"", "x".repeat(100));
-    let accept =
-        |held: &mut u64| engine.accept_held(&[message.as_bytes()], Checked::Whole, 0, held);
+    let accept = |held: &mut u64| {
+        engine.accept_held(&[message.as_bytes()], Checked::Whole, Tag::default(), held)
+    };
     let (mut one, mut two) = (engine.hold(102, 102).unwrap(), engine.hold(102, 3_000).unwrap());
     assert!(engine.accept(&[b"1"]).is_err(), "the third of two");
     accept(&mut one).unwrap();

@@ -81,6 +81,11 @@ fn random_schedules_of_untyped_handles_keep_every_promise() {
 }
 
 #[test]
+fn random_schedules_of_groups_keep_every_promise() {
+    keep_every_promise(Schedule::grouped);
+}
+
+#[test]
 fn random_schedules_of_mortal_streams_keep_every_promise() {
     keep_every_promise(Schedule::mortal);
 }
@@ -107,12 +112,13 @@ fn random_schedules_of_replays_that_wait_store_everything_once() {
 /// Every request that the server saw, every outcome and every state are the same at the same time.
 #[test]
 fn random_schedules_run_twice_are_the_same() {
-    let kinds: [fn(u64) -> Run; 7] = [
+    let kinds: [fn(u64) -> Run; 8] = [
         |seed| Schedule::random(seed, false).run(),
         |seed| Schedule::random(seed, true).run(),
         |seed| Schedule::of_appends(seed).run(),
         |seed| Schedule::untyped(seed).run(),
         |seed| Schedule::mortal(seed).run(),
+        |seed| Schedule::grouped(seed).run(),
         replays::of_single_writes,
         replays::that_wait,
     ];

@@ -1,10 +1,12 @@
 //! The program that a schedule describes, as it runs, and what has to be true of it.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
+use crate::delivery::buffer::batch::Tag;
 use crate::delivery::callbacks::{Callbacks, Delivery, Failure};
 use crate::delivery::closing::{CloseWith, close};
-use crate::delivery::engine::accept::{Checked, WriteOptions};
+use crate::delivery::engine::accept::{Checked, Full, WriteOptions};
 use crate::delivery::tests::schedules::schedule::{Identity, Kind, Schedule, Step};
 use crate::delivery::tests::schedules::{Broken, Run, broken};
 use crate::delivery::tests::*;
@@ -98,6 +100,8 @@ struct Program<'a> {
     rivals: Vec<Arc<Engine>>,
     /// By its id, from 1.
     writes: Vec<Write>,
+    /// The groups among them, by their places.
+    groups: Vec<Range<usize>>,
     next: u64,
     lasts: u64,
     told: Arc<Mutex<Vec<Told>>>,
@@ -127,8 +131,8 @@ impl<'a> Program<'a> {
         if schedule.callbacks {
             engine.listeners.add(0, note(&told, &server.chance));
         }
-        let (rivals, writes) = (Vec::new(), Vec::new());
-        Program { schedule, server, engine, rivals, writes, next: 1, lasts: 0, told }
+        let (rivals, writes, groups) = (Vec::new(), Vec::new(), Vec::new());
+        Program { schedule, server, engine, rivals, writes, groups, next: 1, lasts: 0, told }
     }
 
     async fn run(&mut self) -> Result<(), Broken> {
@@ -145,6 +149,7 @@ impl<'a> Program<'a> {
         match step {
             Step::Write => self.write(false)?,
             Step::WriteBroken => self.write(true)?,
+            Step::Group(writes) => self.group(*writes)?,
             Step::WriteInOrder => self.write_in_order(),
             Step::Pause(ms) => sleep(*ms).await,
             Step::Flush => drop(self.in_time(engine.flush(), "a flush").await?),
@@ -183,6 +188,31 @@ impl<'a> Program<'a> {
         self.next += 1;
         self.writes.push(Write { text, tag: options.tag });
         if accepted == id { Ok(()) } else { broken("numbers", format!("{accepted}, not {id}")) }
+    }
+
+    fn group(&mut self, writes: u64) -> Result<(), Broken> {
+        let texts: Vec<String> =
+            (self.next..).take(writes as usize).map(|n| n.to_string()).collect();
+        let bytes: Vec<Vec<u8>> = texts.iter().map(|text| self.bytes(text)).collect();
+        let first = self.writes.len() as u64 + 1;
+        let tags = (first..).map(|id| Tag { number: tag_of(id), holder: 0 });
+        let group: Vec<_> = bytes.iter().map(Vec::as_slice).zip(tags).collect();
+        let checked: crate::Result<Vec<_>> =
+            bytes.iter().map(|own| self.engine.check_message(own)).collect();
+        let Ok(checked) = checked else { return Ok(()) };
+        let Ok(accepted) = self.engine.accept_group(&group, checked[0], Full::Refused) else {
+            return Ok(());
+        };
+        self.next += writes;
+        self.groups.push(self.writes.len()..self.writes.len() + texts.len());
+        let tags = group.iter().map(|(_, tag)| tag.number);
+        let writes: Vec<_> = texts.into_iter().zip(tags).collect();
+        self.writes.extend(writes.into_iter().map(|(text, tag)| Write { text, tag }));
+        if accepted == first {
+            Ok(())
+        } else {
+            broken("numbers", format!("{accepted}, not {first}"))
+        }
     }
 
     fn write_in_order(&mut self) {
@@ -301,6 +331,7 @@ impl<'a> Program<'a> {
             }
         }
         self.check_words(&stored)?;
+        self.check_groups(&settled, &stored)?;
         check_order(stored.iter().filter(|text| !late.contains(text)))?;
         self.check_callbacks(&settled).await?;
         match self.engine.stats().buffered_bytes {
@@ -325,6 +356,28 @@ impl<'a> Program<'a> {
             None => Ok(()),
             Some(text) => broken("its own words", format!("nobody wrote {text}: {stored:?}")),
         }
+    }
+
+    /// Each group is in the stream whole wherever it is, and its writes are told the same.
+    fn check_groups(&self, settled: &[Outcome], stored: &[String]) -> Result<(), Broken> {
+        for group in &self.groups {
+            let texts: Vec<_> =
+                self.writes[group.clone()].iter().map(|write| &write.text).collect();
+            let outcomes = &settled[group.clone()];
+            if outcomes.iter().any(|other| other.status != outcomes[0].status) {
+                return broken("one outcome", format!("{texts:?} are {outcomes:?}"));
+            }
+            let is_own = |text: &String| texts.contains(&text);
+            let first = |at: &usize| stored[*at] == *texts[0];
+            let whole = (0..stored.len()).filter(first).filter(|at| {
+                let there = stored.get(*at..at + texts.len());
+                there.is_some_and(|there| there.iter().eq(texts.iter().copied()))
+            });
+            if whole.count() * texts.len() != stored.iter().filter(|text| is_own(text)).count() {
+                return broken("whole groups", format!("{texts:?} in {stored:?}"));
+            }
+        }
+        Ok(())
     }
 
     fn check_outcome(

@@ -15,6 +15,8 @@ pub(super) enum Step {
     Write,
     /// Of what is no JSON value, but two of them side by side.
     WriteBroken,
+    /// So many writes that stay together.
+    Group(u64),
     /// With a `Stream-Seq`, as only an append can have.
     WriteInOrder,
     Pause(u64),
@@ -249,6 +251,21 @@ impl Schedule {
         for step in &mut schedule.steps {
             if matches!(step, Step::Write) && rng.random_bool(0.1) {
                 *step = Step::WriteBroken;
+            }
+        }
+        schedule
+    }
+
+    /// Of groups among single writes, of a producer that may not know the stream's type.
+    pub(super) fn grouped(seed: u64) -> Self {
+        let mut schedule = match seed % 3 {
+            0 => Schedule::untyped(seed),
+            n => Schedule::random(seed, n == 1),
+        };
+        let rng = &mut StdRng::seed_from_u64(!seed);
+        for step in &mut schedule.steps {
+            if matches!(step, Step::Write) && rng.random_bool(0.4) {
+                *step = Step::Group(rng.random_range(1..6));
             }
         }
         schedule
