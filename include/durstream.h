@@ -15,7 +15,9 @@
 //   durstream_outcome    the outcome of a write; durstream_failure: a write that was not delivered;
 //                        durstream_delivery: writes that were
 //   durstream_schema     collections of entities: type, primary key, JSON Schema
-//   durstream_state      the writer of entity state, one per stream in a process
+//   durstream_state      the writer of entity state, one per stream in a process;
+//                        durstream_event: what a change says beside its entity;
+//                        durstream_transaction: changes that stay together
 //   durstream_stats      counters
 //   the process          version, buffer budget, flush_all, shutdown, log
 //
@@ -274,6 +276,8 @@ enum durstream_reason
     DURSTREAM_REASON_WOULD_DEADLOCK = 22,
     // The stream is there, and the server no longer keeps what was at this offset.
     DURSTREAM_REASON_OFFSET_GONE = 23,
+    // A header of the event is one that it cannot have, or its `txid` or `timestamp` is none.
+    DURSTREAM_REASON_INVALID_HEADERS = 24,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -299,6 +303,50 @@ enum durstream_log_level
 typedef enum durstream_log_level durstream_log_level;
 #else
 typedef int32_t durstream_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What a change does to its entity (STATE-PROTOCOL.md 4.1). The numbers are fixed.
+enum durstream_operation
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // The entity's whole new state, whether there was one before or not.
+    DURSTREAM_OPERATION_UPSERT = 1,
+    // An entity that there was not before.
+    DURSTREAM_OPERATION_INSERT = 2,
+    // The whole new state of an entity that there was before.
+    DURSTREAM_OPERATION_UPDATE = 3,
+    // The entity is gone.
+    DURSTREAM_OPERATION_DELETE = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum durstream_operation durstream_operation;
+#else
+typedef int32_t durstream_operation;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// A message about the stream in place of an entity (STATE-PROTOCOL.md 4.2). The numbers are fixed.
+enum durstream_control
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // The changes from here to the end of the snapshot are the whole state.
+    DURSTREAM_CONTROL_SNAPSHOT_START = 1,
+    // The whole state has been written.
+    DURSTREAM_CONTROL_SNAPSHOT_END = 2,
+    // Readers forget what they have, and begin again.
+    DURSTREAM_CONTROL_RESET = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum durstream_control durstream_control;
+#else
+typedef int32_t durstream_control;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -349,6 +397,11 @@ typedef struct durstream_state durstream_state;
 
 // A stream by its URL.
 typedef struct durstream_stream durstream_stream;
+
+// Changes of entities that become one group: they travel in one request, nothing else of the producer
+// stands between them in the stream, and all of them are stored or none is. It belongs to the thread
+// that began it.
+typedef struct durstream_transaction durstream_transaction;
 
 // Receives a write that was not delivered. `failure`, and everything it leads to, is owned by the
 // library and ends with the call. Runs on the library's own thread for callbacks, one call at a
@@ -426,6 +479,30 @@ typedef struct {
     // Sessions begun, the first included.
     uint64_t sessions;
 } durstream_stats;
+
+// What a change says beside its entity. Zero it, set `size` to `sizeof(durstream_event)`, and set
+// what is wanted. The call copies everything.
+typedef struct {
+    // `sizeof(durstream_event)`, set by the caller.
+    size_t size;
+    // The transaction that the change belongs to, not empty; NULL for none.
+    const char *txid;
+    // When the change happened: a time in RFC 3339, or `now`; NULL for none.
+    const char *timestamp;
+    // Further headers: name, value, name, value, ... The protocol's own names are refused, and with
+    // the option `operations` set to `strict` all are.
+    const char *const *headers;
+    // How many headers there are: half as many as texts.
+    size_t header_count;
+    // The key where the value does not hold it; one that it holds has to be the same. NULL for none.
+    const char *key;
+    // The entity's state before, as JSON; NULL for none.
+    const uint8_t *old_value;
+    // The bytes of `old_value`.
+    size_t old_value_length;
+    // A number that comes back in the callbacks of this handle; 0 for none.
+    uint64_t tag;
+} durstream_event;
 
 // Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
 // one line at a time; it must not call this library. While it blocks, further lines are dropped
@@ -915,6 +992,35 @@ durstream_code durstream_producer_try_append(const durstream_producer *producer,
                                              uint64_t *id,
                                              durstream_error **error);
 
+// Accepts messages as one group: they travel in one request, nothing else of this producer stands
+// between them, and all of them are stored or none is. `messages` and `lengths` have `count` entries. `id`
+// (may be NULL) receives the receipt of the last one, whose outcome is that of all: the others have the
+// ids before it, without a gap; 0 where there are no messages. `tag` is that of each. Any thread; blocks
+// only while the buffer is full, at most `max_block_ms`, and never inside a callback.
+//
+// Errors: those of `durstream_producer_append`, for the first message that is refused; `_TOO_LARGE`
+// also for a group that is larger than `max_write_bytes`, `max_batch_items` or the buffer. Nothing is
+// accepted then.
+durstream_code durstream_producer_append_group(const durstream_producer *producer,
+                                               const uint8_t *const *messages,
+                                               const size_t *lengths,
+                                               size_t count,
+                                               uint64_t tag,
+                                               uint64_t *id,
+                                               durstream_error **error);
+
+// Accepts messages as one group as `durstream_producer_append_group` does, without waiting for room: a
+// full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+//
+// Errors: those of `durstream_producer_append_group`.
+durstream_code durstream_producer_try_append_group(const durstream_producer *producer,
+                                                   const uint8_t *const *messages,
+                                                   const size_t *lengths,
+                                                   size_t count,
+                                                   uint64_t tag,
+                                                   uint64_t *id,
+                                                   durstream_error **error);
+
 // Waits for the outcome of an accepted write. `DURSTREAM_OK` says that it is settled, well or not:
 // `outcome` (may be NULL) receives how, for `durstream_outcome_free`. Any thread; blocks, at most
 // `timeout_ms`.
@@ -1304,6 +1410,118 @@ const char *durstream_state_id(const durstream_state *state);
 // The stream's URL, without user info and query. Owned by the handle. Any thread; does not
 // block.
 const char *durstream_state_url(const durstream_state *state);
+
+// --- Changes that say more than their value --------------------------------------------------------
+
+// Publishes a change of an entity, with what `event` (may be NULL) says beside it. `operation` is a
+// `durstream_operation`; `value` is a JSON object with its primary key and reaches the stream
+// unchanged. To delete, it is an entity with its primary key, or NULL where `event` has the key.
+// `id` (may be NULL) receives its receipt. Any thread; blocks only while the buffer is full, at most
+// `max_block_ms`, and never inside a callback.
+//
+// Errors: those of `durstream_state_upsert`; `DURSTREAM_VALIDATION` with the reason
+// `invalid-headers`: an empty `txid`, a timestamp that is none, or a header that the event cannot
+// have; `DURSTREAM_INVALID_ARGUMENT`: no such operation, or an `event` of no known size.
+durstream_code durstream_state_change(const durstream_state *state,
+                                      int32_t operation,
+                                      const char *collection,
+                                      const uint8_t *value,
+                                      size_t length,
+                                      const durstream_event *event,
+                                      uint64_t *id,
+                                      durstream_error **error);
+
+// Publishes a change as `durstream_state_change` does, without waiting for room: a full buffer
+// answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+//
+// Errors: those of `durstream_state_change`.
+durstream_code durstream_state_try_change(const durstream_state *state,
+                                          int32_t operation,
+                                          const char *collection,
+                                          const uint8_t *value,
+                                          size_t length,
+                                          const durstream_event *event,
+                                          uint64_t *id,
+                                          durstream_error **error);
+
+// Publishes a message about the stream, in order with the changes. `control` is a
+// `durstream_control`; `offset` (NULL for none) is the place in the stream that it speaks of. `id`
+// and `tag` are those of `durstream_state_upsert`. Any thread; blocks only while the buffer is full,
+// at most `max_block_ms`, and never inside a callback.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT`: no such message, or no offset; `_BUFFER_FULL`,
+// `_PRODUCER_CLOSED`, or the error that the producer failed with.
+durstream_code durstream_state_control(const durstream_state *state,
+                                       int32_t control,
+                                       const char *offset,
+                                       uint64_t tag,
+                                       uint64_t *id,
+                                       durstream_error **error);
+
+// Publishes a message about the stream as `durstream_state_control` does, without waiting for room:
+// a full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+//
+// Errors: those of `durstream_state_control`.
+durstream_code durstream_state_try_control(const durstream_state *state,
+                                           int32_t control,
+                                           const char *offset,
+                                           uint64_t tag,
+                                           uint64_t *id,
+                                           durstream_error **error);
+
+// --- Transactions ----------------------------------------------------------------------------------
+
+// Begins a transaction. `txid` is the `txid` of all its changes, NULL for a new UUID; a reader that made
+// the changes before waits for it. It is for `durstream_transaction_free`, and keeps the handle `state`
+// open until then. A producer has one on a thread at a time. Any thread; does not block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT`: `txid` is empty, or a transaction of this producer is open on
+// this thread; `_FORKED`.
+durstream_code durstream_state_begin(const durstream_state *state,
+                                     const char *txid,
+                                     durstream_transaction **transaction,
+                                     durstream_error **error);
+
+// Ends a transaction; what was not committed is rolled back, and nothing is sent. NULL is fine. Any
+// thread, as its last use; does not block.
+void durstream_transaction_free(durstream_transaction *transaction);
+
+// The transaction's id. Owned by the transaction; NULL for NULL. Any thread; does not block.
+const char *durstream_transaction_txid(const durstream_transaction *transaction);
+
+// Adds a change to a transaction, as `durstream_state_change` takes it. A refused one makes the commit
+// fail. The thread that began the transaction; does not block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT`: no such operation, an `event` of no known size, another thread,
+// or the transaction has ended; `_FORKED`.
+durstream_code durstream_transaction_change(durstream_transaction *transaction,
+                                            int32_t operation,
+                                            const char *collection,
+                                            const uint8_t *value,
+                                            size_t length,
+                                            const durstream_event *event,
+                                            durstream_error **error);
+
+// Sends the changes as one group, and ends the transaction. `id` (may be NULL) receives the receipt of
+// the last change, whose outcome is that of all: the others have the ids before it, without a gap; 0
+// where there were no changes. The thread that began the transaction; blocks only while the buffer is
+// full, at most `max_block_ms`, and never inside a callback.
+//
+// Errors: nothing is sent. `DURSTREAM_VALIDATION`: changes were refused, and the issues say which;
+// `_TOO_LARGE`: the group is larger than `max_write_bytes`, `max_batch_items` or the buffer;
+// `_BUFFER_FULL`, after which it may be committed again; `_PRODUCER_CLOSED`, or the error that the
+// producer failed with; those of `durstream_transaction_change`.
+durstream_code durstream_transaction_commit(durstream_transaction *transaction,
+                                            uint64_t *id,
+                                            durstream_error **error);
+
+// Sends the changes as `durstream_transaction_commit` does, without waiting for room: a full buffer
+// answers `DURSTREAM_BUFFER_FULL` at once. The thread that began the transaction; does not block.
+//
+// Errors: those of `durstream_transaction_commit`.
+durstream_code durstream_transaction_try_commit(durstream_transaction *transaction,
+                                                uint64_t *id,
+                                                durstream_error **error);
 
 // --- Where a producer stands -----------------------------------------------------------------------
 

@@ -69,6 +69,8 @@ using Reason = durstream_reason;
 using Lifecycle = durstream_lifecycle;
 using FlushReport = durstream_flush_report;
 using Stats = durstream_stats;
+using Operation = durstream_operation;
+using Control = durstream_control;
 using Limit = std::chrono::milliseconds;
 
 inline constexpr Limit no_limit{-1};
@@ -320,6 +322,18 @@ private:
     std::string text_;
 };
 
+/// A text that may be left out.
+class OptionalText {
+public:
+    OptionalText(const std::optional<std::string_view> &text, const char *what) {
+        if (text) text_.emplace(*text, what);
+    }
+    const char *get() const noexcept { return text_ ? text_->get() : nullptr; }
+
+private:
+    std::optional<Text> text_{};
+};
+
 inline const std::uint8_t *bytes(std::string_view text) noexcept {
     return reinterpret_cast<const std::uint8_t *>(text.data());
 }
@@ -380,6 +394,60 @@ struct Outcome {
             error = detail::leaf(durstream_error_code(why), why);
     }
 };
+
+/// What a change says beside its entity.
+struct Event {
+    /// The transaction that the change belongs to, not empty.
+    std::optional<std::string_view> txid{};
+    /// When the change happened: a time in RFC 3339, or `now`.
+    std::optional<std::string_view> timestamp{};
+    /// Further headers, by name: none of the protocol's own, and none at all where the option
+    /// `operations` is `strict`.
+    std::vector<std::pair<std::string_view, std::string_view>> headers{};
+    /// The key where the value does not hold it.
+    std::optional<std::string_view> key{};
+    /// The entity's state before, as JSON.
+    std::optional<std::string_view> old_value{};
+    /// A number that comes back in this holder's callbacks; 0 for none.
+    std::uint64_t tag = 0;
+};
+
+namespace detail {
+
+/// An event as C takes it.
+class RawEvent {
+public:
+    explicit RawEvent(const Event &event)
+        : txid_(event.txid, "txid"), timestamp_(event.timestamp, "timestamp"),
+          key_(event.key, "key") {
+        texts_.reserve(2 * event.headers.size());
+        for (const auto &[name, value] : event.headers) {
+            texts_.emplace_back(name, "headers");
+            texts_.emplace_back(value, "headers");
+        }
+        for (const Text &text : texts_) pointers_.push_back(text.get());
+        raw_.size = sizeof raw_;
+        raw_.txid = txid_.get();
+        raw_.timestamp = timestamp_.get();
+        raw_.headers = pointers_.data();
+        raw_.header_count = event.headers.size();
+        raw_.key = key_.get();
+        raw_.old_value = bytes(event.old_value);
+        raw_.old_value_length = event.old_value ? event.old_value->size() : 0;
+        raw_.tag = event.tag;
+    }
+    RawEvent(const RawEvent &) = delete;
+    RawEvent &operator=(const RawEvent &) = delete;
+    const durstream_event *get() const noexcept { return &raw_; }
+
+private:
+    OptionalText txid_, timestamp_, key_;
+    std::vector<Text> texts_{};
+    std::vector<const char *> pointers_{};
+    durstream_event raw_{};
+};
+
+} // namespace detail
 
 /// The receipt of a write: its id, or why it was refused.
 class Receipt {
@@ -1039,6 +1107,16 @@ public:
     Receipt try_append(std::string_view message, std::uint64_t tag = 0) {
         return write(durstream_producer_try_append, message, tag);
     }
+    /// Accepts messages as one group: they travel in one request, and all of them are stored or none is.
+    /// The receipt is that of the last one, and its outcome that of all; its id is 0 where there are none.
+    /// Waits up to `max_block_ms` for room in a full buffer.
+    Receipt append_group(const std::vector<std::string_view> &messages, std::uint64_t tag = 0) {
+        return write(durstream_producer_append_group, messages, tag);
+    }
+    /// Accepts messages as one group without waiting: throws BufferFullError if the buffer is full.
+    Receipt try_append_group(const std::vector<std::string_view> &messages, std::uint64_t tag = 0) {
+        return write(durstream_producer_try_append_group, messages, tag);
+    }
     /// Begins a fresh session once everything accepted so far is settled. It is the way back after
     /// StaleEpochError.
     void restart(Limit limit = no_limit) {
@@ -1063,10 +1141,26 @@ public:
 private:
     using Write = decltype(&durstream_producer_append);
 
+    using WriteGroup = decltype(&durstream_producer_append_group);
+
     Receipt write(Write call, std::string_view message, std::uint64_t tag) {
         detail::Slot error;
         std::uint64_t id = 0;
         error.check(call(get(), detail::bytes(message), message.size(), tag, &id, error.out()));
+        return Receipt(id);
+    }
+    Receipt write(WriteGroup call, const std::vector<std::string_view> &messages,
+                  std::uint64_t tag) {
+        std::vector<const std::uint8_t *> starts;
+        std::vector<std::size_t> lengths;
+        for (const std::string_view message : messages) {
+            starts.push_back(detail::bytes(message));
+            lengths.push_back(message.size());
+        }
+        detail::Slot error;
+        std::uint64_t id = 0;
+        error.check(call(get(), starts.data(), lengths.data(), messages.size(), tag, &id,
+                         error.out()));
         return Receipt(id);
     }
 };
@@ -1093,6 +1187,19 @@ public:
 private:
     detail::Handle<durstream_schema, durstream_schema_free> raw_;
 };
+
+namespace detail {
+
+/// A refusal becomes a receipt; any other failure is not about the write, and thrown.
+inline Receipt receipt(Code code, std::uint64_t id, const Slot &error, bool strict) {
+    if (code == DURSTREAM_OK) return Receipt(id);
+    if (strict || !durstream_error_reason(error.get())) raise(code, error.get());
+    return Receipt(leaf(code, error.get()));
+}
+
+} // namespace detail
+
+class Transaction;
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order. There is
 /// one per stream in a process: a second open is another holder of the first.
@@ -1123,6 +1230,57 @@ public:
     Receipt try_remove(std::string_view collection, std::string_view key, std::uint64_t tag = 0) {
         return remove(durstream_state_try_delete, collection, key, tag);
     }
+    /// Publishes a change with what `event` says beside it: `DURSTREAM_OPERATION_UPSERT`, `_INSERT`,
+    /// `_UPDATE` or `_DELETE`, which takes an entity with its key. Waits up to `max_block_ms` for room.
+    Receipt change(Operation operation, std::string_view collection, std::string_view value,
+                   const Event &event = {}) {
+        return change(durstream_state_change, operation, collection, value, event);
+    }
+    /// Publishes a change without waiting: a full buffer refuses it.
+    Receipt try_change(Operation operation, std::string_view collection, std::string_view value,
+                       const Event &event = {}) {
+        return change(durstream_state_try_change, operation, collection, value, event);
+    }
+    Receipt upsert(std::string_view collection, std::string_view value, const Event &event) {
+        return change(DURSTREAM_OPERATION_UPSERT, collection, value, event);
+    }
+    /// Publishes an entity that is new: that is the caller's word.
+    Receipt insert(std::string_view collection, std::string_view value, const Event &event = {}) {
+        return change(DURSTREAM_OPERATION_INSERT, collection, value, event);
+    }
+    /// Publishes the whole new state of an entity that is there: that is the caller's word.
+    Receipt update(std::string_view collection, std::string_view value, const Event &event = {}) {
+        return change(DURSTREAM_OPERATION_UPDATE, collection, value, event);
+    }
+    /// Publishes that an entity is gone, by its key.
+    Receipt remove(std::string_view collection, std::string_view key, Event event) {
+        event.key = key;
+        return change(durstream_state_change, DURSTREAM_OPERATION_DELETE, collection, std::nullopt,
+                      event);
+    }
+    /// Publishes entities' whole new states in order, each as `upsert` does. Where refusals are
+    /// thrown, the entities behind a refused one are not written.
+    template <class Values>
+    std::vector<Receipt> upsert_many(std::string_view collection, const Values &values) {
+        std::vector<Receipt> receipts;
+        for (const auto &value : values) receipts.push_back(upsert(collection, value));
+        return receipts;
+    }
+    /// Publishes a message about the stream, in order with the changes:
+    /// `DURSTREAM_CONTROL_SNAPSHOT_START`, `_SNAPSHOT_END` or `_RESET`; `offset` is the place that it
+    /// speaks of. Waits up to `max_block_ms` for room.
+    Receipt control(Control message, std::optional<std::string_view> offset = std::nullopt,
+                    std::uint64_t tag = 0) {
+        return control(durstream_state_control, message, offset, tag);
+    }
+    /// Publishes a message about the stream without waiting: a full buffer refuses it.
+    Receipt try_control(Control message, std::optional<std::string_view> offset = std::nullopt,
+                        std::uint64_t tag = 0) {
+        return control(durstream_state_try_control, message, offset, tag);
+    }
+    /// Begins a transaction: its changes reach the stream together, or not at all. `txid` is its id, a new
+    /// UUID unless given; a reader that made the changes before waits for it.
+    Transaction transaction(std::optional<std::string_view> txid = std::nullopt);
     /// Flushes and closes the producer for all holders. The stream goes on.
     void close(Limit limit = no_limit) {
         detail::Slot error;
@@ -1138,7 +1296,27 @@ public:
 private:
     using Upsert = decltype(&durstream_state_upsert);
     using Delete = decltype(&durstream_state_delete);
+    using Change = decltype(&durstream_state_change);
+    using Tell = decltype(&durstream_state_control);
 
+    Receipt change(Change write, Operation operation, std::string_view collection,
+                   const std::optional<std::string_view> &value, const Event &event) {
+        detail::Text name(collection, "collection");
+        const detail::RawEvent raw(event);
+        detail::Slot error;
+        std::uint64_t id = 0;
+        const Code code = write(get(), operation, name.get(), detail::bytes(value),
+                                value ? value->size() : 0, raw.get(), &id, error.out());
+        return receipt(code, id, error);
+    }
+    Receipt control(Tell write, Control message, const std::optional<std::string_view> &offset,
+                    std::uint64_t tag) {
+        const detail::OptionalText place(offset, "offset");
+        detail::Slot error;
+        std::uint64_t id = 0;
+        const Code code = write(get(), message, place.get(), tag, &id, error.out());
+        return receipt(code, id, error);
+    }
     Receipt upsert(Upsert write, std::string_view collection, std::string_view value,
                    std::uint64_t tag) {
         detail::Text name(collection, "collection");
@@ -1156,15 +1334,87 @@ private:
         const Code code = write(get(), name.get(), text.get(), tag, &id, error.out());
         return receipt(code, id, error);
     }
-    /// A refusal becomes a receipt; any other failure is not about the write, and thrown.
     Receipt receipt(Code code, std::uint64_t id, const detail::Slot &error) const {
-        if (code == DURSTREAM_OK) return Receipt(id);
-        if (strict_ || !durstream_error_reason(error.get())) detail::raise(code, error.get());
-        return Receipt(detail::leaf(code, error.get()));
+        return detail::receipt(code, id, error, strict_);
     }
 
+    friend class Transaction;
     bool strict_ = false;
 };
+
+/// Changes that reach the stream together, or not at all: they become one group, with one `txid`. Of the
+/// thread that began it. Destroyed without a commit, it is rolled back: nothing is sent.
+class Transaction {
+public:
+    /// Begins one, with a new UUID as its id unless given.
+    explicit Transaction(StateProducer &state, std::optional<std::string_view> txid = std::nullopt)
+        : strict_(state.strict_) {
+        const detail::OptionalText own(txid, "txid");
+        detail::Slot error;
+        durstream_transaction *raw = nullptr;
+        error.check(durstream_state_begin(state.get(), own.get(), &raw, error.out()));
+        raw_.reset(raw);
+    }
+
+    /// The id, which each change has as its `txid`.
+    std::string_view txid() const noexcept {
+        const char *own = durstream_transaction_txid(raw_.get());
+        return own ? own : std::string_view();
+    }
+    /// Adds a change. A refused one makes the commit fail.
+    void change(Operation operation, std::string_view collection, std::string_view value,
+                const Event &event = {}) {
+        add(operation, collection, value, event);
+    }
+    void upsert(std::string_view collection, std::string_view value, const Event &event = {}) {
+        change(DURSTREAM_OPERATION_UPSERT, collection, value, event);
+    }
+    void insert(std::string_view collection, std::string_view value, const Event &event = {}) {
+        change(DURSTREAM_OPERATION_INSERT, collection, value, event);
+    }
+    void update(std::string_view collection, std::string_view value, const Event &event = {}) {
+        change(DURSTREAM_OPERATION_UPDATE, collection, value, event);
+    }
+    /// Adds that an entity is gone, by its key.
+    void remove(std::string_view collection, std::string_view key, Event event = {}) {
+        event.key = key;
+        add(DURSTREAM_OPERATION_DELETE, collection, std::nullopt, event);
+    }
+    /// Sends the changes as one group, waiting up to `max_block_ms` for room. The receipt is that of the
+    /// last one, and its outcome that of all; its id is 0 where there were none. A refused receipt says
+    /// of all changes that were refused; after one for a full buffer it may be committed again.
+    Receipt commit() { return commit(durstream_transaction_commit); }
+    /// Sends the changes as one group without waiting: a full buffer refuses it.
+    Receipt try_commit() { return commit(durstream_transaction_try_commit); }
+    /// Forgets the changes: nothing is sent.
+    void rollback() noexcept { raw_.reset(); }
+
+private:
+    using Commit = decltype(&durstream_transaction_commit);
+
+    void add(Operation operation, std::string_view collection,
+             const std::optional<std::string_view> &value, const Event &event) {
+        detail::Text name(collection, "collection");
+        const detail::RawEvent raw(event);
+        detail::Slot error;
+        error.check(durstream_transaction_change(raw_.get(), operation, name.get(),
+                                                 detail::bytes(value), value ? value->size() : 0,
+                                                 raw.get(), error.out()));
+    }
+    Receipt commit(Commit send) {
+        detail::Slot error;
+        std::uint64_t id = 0;
+        const Code code = send(raw_.get(), &id, error.out());
+        return detail::receipt(code, id, error, strict_);
+    }
+
+    detail::Handle<durstream_transaction, durstream_transaction_free> raw_{};
+    bool strict_ = false;
+};
+
+inline Transaction StateProducer::transaction(std::optional<std::string_view> txid) {
+    return Transaction(*this, txid);
+}
 
 /// Opens the writer of entity state for a stream, or becomes a holder of the open one.
 inline StateProducer create_durable_stream(const Options &options, const StreamSchema &schema) {

@@ -70,6 +70,28 @@ pub(crate) unsafe fn bytes<'a>(
     }
 }
 
+/// A list of so many entries; NULL without entries is none.
+///
+/// # Safety
+/// `pointer` is NULL or leads to `count` readable entries.
+pub(crate) unsafe fn list<'a, T>(
+    pointer: *const T,
+    count: usize,
+    name: &'static str,
+) -> Result<&'a [T], Problem> {
+    if count > isize::MAX as usize / size_of::<T>() {
+        return Err(Problem::argument(name, format!("`{name}` cannot have {count} entries")));
+    }
+    match (pointer.is_null(), count) {
+        (true, 0) => Ok(&[]),
+        (true, _) => {
+            Err(Problem::argument(name, format!("`{name}` is NULL, but has {count} entries")))
+        }
+        // SAFETY: not NULL, not too long, and then the caller's promise.
+        (false, _) => Ok(unsafe { std::slice::from_raw_parts(pointer, count) }),
+    }
+}
+
 /// A message that may be left out, by NULL.
 ///
 /// # Safety

@@ -78,6 +78,8 @@ pub enum durstream_reason {
     DURSTREAM_REASON_WOULD_DEADLOCK = 22,
     /// The stream is there, and the server no longer keeps what was at this offset.
     DURSTREAM_REASON_OFFSET_GONE = 23,
+    /// A header of the event is one that it cannot have, or its `txid` or `timestamp` is none.
+    DURSTREAM_REASON_INVALID_HEADERS = 24,
 }
 
 fn status_of(status: Status) -> durstream_status {
@@ -117,6 +119,7 @@ fn reason_of(reason: Option<Reason>) -> durstream_reason {
         Some(Reason::ProducerLimit) => DURSTREAM_REASON_PRODUCER_LIMIT,
         Some(Reason::WouldDeadlock) => DURSTREAM_REASON_WOULD_DEADLOCK,
         Some(Reason::OffsetGone) => DURSTREAM_REASON_OFFSET_GONE,
+        Some(Reason::InvalidHeaders) => DURSTREAM_REASON_INVALID_HEADERS,
         Some(_) => DURSTREAM_REASON_PRODUCER_FAILED,
     }
 }

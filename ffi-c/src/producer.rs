@@ -5,7 +5,7 @@ use std::ptr;
 
 use durstream_core::{IdempotentProducer, Producer, WriteOptions};
 
-use crate::args::{bytes, handle, let_go, limit, optional_bytes, optional_out, out, text};
+use crate::args::{bytes, handle, let_go, limit, list, optional_bytes, optional_out, out, text};
 use crate::either::{Opened, accepted, ended};
 use crate::ffi_guard::{call, get};
 use crate::given::{give, take};
@@ -100,6 +100,77 @@ pub unsafe extern "C" fn durstream_producer_try_append(
     // SAFETY: the pointers are as the header asks.
     unsafe {
         call(error, || append(producer, message, length, WriteOptions { tag, block: false }, id))
+    }
+}
+
+/// Accepts messages as one group: they travel in one request, nothing else of this producer stands
+/// between them, and all of them are stored or none is. `messages` and `lengths` have `count` entries. `id`
+/// (may be NULL) receives the receipt of the last one, whose outcome is that of all: the others have the
+/// ids before it, without a gap; 0 where there are no messages. `tag` is that of each. Any thread; blocks
+/// only while the buffer is full, at most `max_block_ms`, and never inside a callback.
+///
+/// Errors: those of `durstream_producer_append`, for the first message that is refused; `_TOO_LARGE`
+/// also for a group that is larger than `max_write_bytes`, `max_batch_items` or the buffer. Nothing is
+/// accepted then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_append_group(
+    producer: *const durstream_producer,
+    messages: *const *const u8,
+    lengths: *const usize,
+    count: usize,
+    tag: u64,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    let options = WriteOptions { tag, block: true };
+    // SAFETY: the pointers are as the header asks.
+    unsafe { call(error, || append_group(producer, (messages, lengths, count), options, id)) }
+}
+
+/// Accepts messages as one group as `durstream_producer_append_group` does, without waiting for room: a
+/// full buffer answers `DURSTREAM_BUFFER_FULL` at once. Any thread; does not block.
+///
+/// Errors: those of `durstream_producer_append_group`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_try_append_group(
+    producer: *const durstream_producer,
+    messages: *const *const u8,
+    lengths: *const usize,
+    count: usize,
+    tag: u64,
+    id: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    let options = WriteOptions { tag, block: false };
+    // SAFETY: the pointers are as the header asks.
+    unsafe { call(error, || append_group(producer, (messages, lengths, count), options, id)) }
+}
+
+/// Accepts messages as one group.
+///
+/// # Safety
+/// The pointers are those of `durstream_producer_append_group`.
+unsafe fn append_group(
+    producer: *const durstream_producer,
+    (messages, lengths, count): (*const *const u8, *const usize, usize),
+    options: WriteOptions,
+    id: *mut u64,
+) -> Result<(), Problem> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let producer = &handle(producer, "producer")?.opened.producer;
+        let messages = list(messages, count, "messages")?;
+        let lengths = list(lengths, count, "lengths")?;
+        let pairs = messages.iter().zip(lengths);
+        let group = pairs.map(|(message, length)| bytes(*message, *length, "messages"));
+        let group = group.collect::<Result<Vec<&[u8]>, Problem>>()?;
+        match producer.append_group_with(&group, options)? {
+            Some(receipt) => accepted(&receipt, optional_out(id)),
+            None => {
+                optional_out(id).set(|| 0);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 use std::ptr;
+use std::sync::Arc;
 
 use durstream_core::{Producer, StateProducer, WriteOptions, create_durable_stream_with};
 
@@ -17,7 +18,8 @@ use crate::stats::{durstream_flush_report, durstream_lifecycle, durstream_stats}
 
 /// Publishes the state of entities to one stream, each change exactly once, in call order.
 pub struct durstream_state {
-    opened: Opened<StateProducer>,
+    /// Kept by its transactions, too.
+    pub(crate) opened: Arc<Opened<StateProducer>>,
 }
 
 /// Opens the writer of entity state for a stream, or one more handle on the open one: there is one
@@ -43,7 +45,7 @@ pub unsafe extern "C" fn durstream_state_open(
             let state = out(state, "state")?;
             let (options, callbacks) = options.for_producer();
             let opened = create_durable_stream_with(options, schema.get(), callbacks)?;
-            state.set(|| give(durstream_state { opened: Opened::new(opened) }));
+            state.set(|| give(durstream_state { opened: Arc::new(Opened::new(opened)) }));
             Ok(())
         })
     }

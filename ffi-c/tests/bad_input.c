@@ -130,6 +130,19 @@ static void null_is_an_error_everywhere(void) {
     NAMES("state", durstream_state_try_upsert(NULL, "a", NULL, 0, 0, NULL, &error), error);
     NAMES("state", durstream_state_delete(NULL, "a", "b", 0, NULL, &error), error);
     NAMES("state", durstream_state_try_delete(NULL, "a", "b", 0, NULL, &error), error);
+    NAMES("state", durstream_state_change(NULL, 1, "a", NULL, 0, NULL, NULL, &error), error);
+    NAMES("state", durstream_state_try_change(NULL, 1, "a", NULL, 0, NULL, NULL, &error), error);
+    NAMES("state", durstream_state_control(NULL, 1, NULL, 0, NULL, &error), error);
+    NAMES("state", durstream_state_try_control(NULL, 1, NULL, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_append_group(NULL, NULL, NULL, 0, 0, NULL, &error), error);
+    NAMES("producer", durstream_producer_try_append_group(NULL, NULL, NULL, 0, 0, NULL, &error),
+          error);
+    NAMES("state", durstream_state_begin(NULL, NULL, NULL, &error), error);
+    NAMES("transaction", durstream_transaction_change(NULL, 1, "a", NULL, 0, NULL, &error), error);
+    NAMES("transaction", durstream_transaction_commit(NULL, NULL, &error), error);
+    NAMES("transaction", durstream_transaction_try_commit(NULL, NULL, &error), error);
+    CHECK(durstream_transaction_txid(NULL) == NULL);
+    durstream_transaction_free(NULL);
     NAMES("state", durstream_state_wait(NULL, 1, 0, NULL, &error), error);
     NAMES("state", durstream_state_flush(NULL, 0, NULL, &error), error);
     NAMES("state", durstream_state_wait_ready(NULL, 0, &error), error);
@@ -382,6 +395,25 @@ static void schemas_are_checked(void) {
     NAMES("key", durstream_state_delete(state, "a", BROKEN, 0, NULL, &error), error);
     FAILS(DURSTREAM_VALIDATION, durstream_state_upsert(state, "a", NULL, 0, 0, NULL, &error),
           error);
+    const char *headers[] = {"a", NULL};
+    durstream_event event;
+    memset(&event, 0, sizeof event);
+    event.size = sizeof event;
+    event.txid = BROKEN;
+    NAMES("txid", durstream_state_change(state, 1, "a", NULL, 0, &event, NULL, &error), error);
+    event.txid = NULL;
+    event.timestamp = BROKEN;
+    NAMES("timestamp", durstream_state_change(state, 1, "a", NULL, 0, &event, NULL, &error), error);
+    event.timestamp = NULL;
+    event.headers = headers;
+    event.header_count = 1;
+    NAMES("headers", durstream_state_change(state, 1, "a", NULL, 0, &event, NULL, &error), error);
+    event.header_count = SIZE_MAX;
+    NAMES("headers", durstream_state_change(state, 1, "a", NULL, 0, &event, NULL, &error), error);
+    event.header_count = 0;
+    event.old_value_length = 5;
+    NAMES("old_value", durstream_state_change(state, 1, "a", NULL, 0, &event, NULL, &error), error);
+    NAMES("operation", durstream_state_change(state, 9, "a", NULL, 0, NULL, NULL, &error), error);
     durstream_state_free(state);
     durstream_options_free(options);
     durstream_schema_free(schema);

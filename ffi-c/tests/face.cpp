@@ -200,6 +200,84 @@ void state_answers_with_receipts() {
     strict.close_stream(30s);
 }
 
+void events_say_what_they_were_told() {
+    const std::string path = fresh_path("face-events");
+    auto options = options_at(path);
+    options.set("producer_id", "face-events");
+    durstream::StateProducer state(options, shipments());
+    durstream::Event event;
+    event.txid = "tx-1";
+    event.timestamp = "2026-02-28T10:00:00Z";
+    event.headers = {{"from", "billing"}};
+    event.old_value = R"({"id":"a"})";
+    CHECK(state.update("shipments", R"({"id":"a"})", event).accepted());
+    CHECK(state.remove("shipments", "a", durstream::Event{}).accepted());
+    CHECK(state.try_change(DURSTREAM_OPERATION_INSERT, "shipments", R"({"id":"b"})").accepted());
+    const std::vector<std::string> both{R"({"id":"c"})", R"({"id":"d"})"};
+    CHECK(state.upsert_many("shipments", both).back().id() == 5);
+    CHECK(state.control(DURSTREAM_CONTROL_SNAPSHOT_END, "1_2").accepted());
+    CHECK(state.try_control(DURSTREAM_CONTROL_RESET).accepted());
+    state.flush(30s);
+    const std::string expected =
+        R"([{"type":"shipment","key":"a","value":{"id":"a"},"old_value":{"id":"a"},)"
+        R"("headers":{"operation":"update","txid":"tx-1","timestamp":"2026-02-28T10:00:00Z",)"
+        R"("from":"billing"}},{"type":"shipment","key":"a","headers":{"operation":"delete"}},)"
+        R"({"type":"shipment","key":"b","value":{"id":"b"},"headers":{"operation":"insert"}},)"
+        R"({"type":"shipment","key":"c","value":{"id":"c"},"headers":{"operation":"upsert"}},)"
+        R"({"type":"shipment","key":"d","value":{"id":"d"},"headers":{"operation":"upsert"}},)"
+        R"({"headers":{"control":"snapshot-end","offset":"1_2"}},{"headers":{"control":"reset"}}])";
+    CHECK(contents(path) == expected);
+
+    durstream::Event empty;
+    empty.txid = "";
+    CHECK(state.upsert("shipments", R"({"id":"a"})", empty).reason() == "invalid-headers");
+    event.headers = {{"txid", "x"}};
+    CHECK(state.upsert("shipments", R"({"id":"a"})", event).reason() == "invalid-headers");
+    thrown<durstream::InvalidArgumentError>([&] { state.control(DURSTREAM_CONTROL_RESET, ""); });
+}
+
+void transactions_stay_together() {
+    const std::string path = fresh_path("face-transactions");
+    auto options = options_at(path);
+    options.set("producer_id", "face-transactions");
+    durstream::StateProducer state(options, shipments());
+    auto transaction = state.transaction("tx-1");
+    CHECK(transaction.txid() == "tx-1");
+    transaction.insert("shipments", std::string(R"({"id":"a"})"));
+    CHECK(state.upsert("shipments", R"({"id":"b"})").accepted());
+    transaction.remove("shipments", "c");
+    const auto receipt = transaction.commit();
+    CHECK(receipt.id() == 3 && state.wait(receipt, 30s).delivered());
+    thrown<durstream::InvalidArgumentError>([&] { transaction.commit(); });
+    {
+        durstream::Transaction dropped(state);
+        CHECK(dropped.txid().size() == 36);
+        dropped.upsert("shipments", R"({"id":"d"})");
+        thrown<durstream::InvalidArgumentError>([&] { state.transaction(); });
+    }
+    auto refused = state.transaction();
+    refused.update("shipments", R"({"id":"e","status":"lost"})");
+    refused.upsert("shipments", "{}");
+    const auto why = refused.try_commit();
+    CHECK(why.reason() == "invalid-value");
+    const auto *error = dynamic_cast<const durstream::ValidationError *>(why.error().get());
+    CHECK(error != nullptr && error->issues().size() == 2);
+    auto rolled_back = state.transaction();
+    rolled_back.upsert("shipments", R"({"id":"f"})");
+    rolled_back.rollback();
+    state.flush(30s);
+    CHECK(occurrences(contents(path).c_str(), "\"key\"") == 3);
+    CHECK(occurrences(contents(path).c_str(), "\"txid\":\"tx-1\"") == 2);
+
+    const std::string groups = fresh_path("face-groups");
+    auto stream = durstream::DurableStream::create(options_at(groups).set("content_type", "application/json"));
+    durstream::IdempotentProducer producer(stream, "p");
+    CHECK(producer.append_group({"1", "2"}).id() == 2 && producer.try_append_group({}).id() == 0);
+    thrown<durstream::ValidationError>([&] { producer.append_group({"3", "no"}); });
+    producer.detach(30s);
+    CHECK(contents(groups) == "[1,2]");
+}
+
 void callbacks_are_wrapped() {
     std::atomic<int> writes{0}, reports{0};
     {
@@ -597,6 +675,8 @@ int main(int count, char **arguments) {
     streams_append();
     streams_are_read();
     state_answers_with_receipts();
+    events_say_what_they_were_told();
+    transactions_stay_together();
     callbacks_are_wrapped();
     an_empty_callback_is_none();
     tags_come_back();

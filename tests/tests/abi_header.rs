@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The nouns in the header's order: the file, what its functions begin with, the headline.
-const NOUNS: [(&str, &str, &str); 16] = [
+const NOUNS: [(&str, &str, &str); 18] = [
     ("options", "durstream_options_new(", "Options"),
     ("header", "durstream_options_set_header_fn(", "Headers that are asked for"),
     ("error", "durstream_error_free(", "Errors"),
@@ -19,6 +19,8 @@ const NOUNS: [(&str, &str, &str); 16] = [
     ("delivery", "durstream_delivery_first_id(", "Deliveries, inside the delivery callback"),
     ("schema", "durstream_schema_new(", "Schemas"),
     ("state", "durstream_state_open(", "Entity state"),
+    ("event", "durstream_state_change(", "Changes that say more than their value"),
+    ("transaction", "durstream_state_begin(", "Transactions"),
     ("stats", "durstream_lifecycle_name(", "Where a producer stands"),
     ("process", "durstream_version(", "The process"),
 ];
