@@ -8,6 +8,7 @@ mod callable;
 mod callback;
 mod dispatcher;
 mod errors;
+mod event;
 mod gil;
 mod handle;
 mod headers;
@@ -27,6 +28,7 @@ mod room;
 mod sink;
 mod state;
 mod stream;
+mod transaction;
 mod utf8;
 
 use pyo3::prelude::*;
@@ -45,6 +47,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     producer::install(module.py())?;
     module.add_class::<state::Schema>()?;
     module.add_class::<state::State>()?;
+    module.add_class::<transaction::Transaction>()?;
     module.add_function(wrap_pyfunction!(options::options_table, module)?)?;
     module.add_function(wrap_pyfunction!(process::error_classes, module)?)?;
     module.add_function(wrap_pyfunction!(imported::prepare, module)?)?;

@@ -16,7 +16,7 @@ use crate::payload::{self, Bytes, Payload};
 use crate::pending::Pending;
 use crate::quick::{self, Usual};
 use crate::receipt::{Receipt, closed, report};
-use crate::room::reserve;
+use crate::room::{reserve, until_room};
 use crate::stream::Stream;
 
 /// The half of ``durstream.IdempotentProducer`` that is the core's.
@@ -130,6 +130,28 @@ impl Producer {
         let payload = payload::message(message, self.json, self.default.as_ref())?;
         let accepted = self.accept(payload, None);
         self.handle.receipt(py, Ok(accepted.unwrap_or_else(durstream_core::Receipt::refused)))
+    }
+
+    /// Accepts messages as one group, once there is room; None where there are none.
+    fn _append_group(
+        &self,
+        py: Python<'_>,
+        messages: Vec<Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Receipt>> {
+        let _inside = Inside::enter(py);
+        let mut group = Vec::with_capacity(messages.len());
+        for message in &messages {
+            match payload::message(message, self.json, self.default.as_ref())? {
+                Ok(bytes) => group.push(bytes),
+                Err(why) => return Err(raised(py, &self.handle.core.refuse(&why))),
+            }
+        }
+        let texts: Vec<&[u8]> = group.iter().map(|bytes| &**bytes).collect();
+        let accepted =
+            until_room(py, &self.handle.core, || Ok(self.handle.core.offer_group(&texts)))?;
+        let accepted = accepted.unwrap_or_else(|| self.handle.core.append_group(&texts));
+        let accepted = accepted.map_err(|error| raised(py, &error))?;
+        accepted.map(|written| self.handle.receipt(py, Ok(written))).transpose()
     }
 
     fn _flush(&self) -> Pending {

@@ -16,9 +16,19 @@ pub(crate) fn reserve<'a, P: Producer>(
     core: &'a P,
     size: usize,
 ) -> PyResult<Option<Permit<'a, P>>> {
-    let permit = core.try_reserve(size);
-    if permit.is_some() || in_event_loop(py)? {
-        return Ok(permit);
+    until_room(py, core, || Ok(core.try_reserve(size)))
+}
+
+/// Tries again and again, as room comes, up to `max_block_ms`; None if that was not enough. In a thread
+/// with a running event loop nothing waits.
+pub(crate) fn until_room<P: Producer, T>(
+    py: Python<'_>,
+    core: &P,
+    mut attempt: impl FnMut() -> PyResult<Option<T>>,
+) -> PyResult<Option<T>> {
+    let first = attempt()?;
+    if first.is_some() || in_event_loop(py)? {
+        return Ok(first);
     }
     let until = Instant::now() + core.max_block();
     loop {
@@ -26,9 +36,9 @@ pub(crate) fn reserve<'a, P: Producer>(
         let mut ready = core.ready();
         // It fails inside a callback of the library's, which must not wait, and at the end.
         let is_over = matches!(gil::detach(py, || ready.wait_for(left)), Some(Err(_)));
-        let permit = core.try_reserve(size);
-        if permit.is_some() || is_over || left == Duration::ZERO {
-            return Ok(permit);
+        let again = attempt()?;
+        if again.is_some() || is_over || left == Duration::ZERO {
+            return Ok(again);
         }
         py.check_signals()?;
     }

@@ -1,7 +1,8 @@
 //! The entity-state writer, and the schema of its stream.
 
 use durstream_core::{
-    Collection, Issue, Reason, StateProducer, StreamSchema, Validator, create_durable_stream_with,
+    Collection, Control, Issue, Operation, Reason, Receipt as Written, StateProducer, StreamSchema,
+    Validator, WriteOptions, create_durable_stream_with,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -10,6 +11,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::callable::Callables;
 use crate::callback;
 use crate::errors::{invalid, raised};
+use crate::event::Event;
 use crate::gil::Inside;
 use crate::handle::Handle;
 use crate::headers::Headers;
@@ -69,6 +71,15 @@ pub(crate) struct State {
 }
 
 impl State {
+    pub(crate) fn core(&self) -> &StateProducer {
+        &self.handle.core
+    }
+
+    /// The receipt of a write, with the waits of this producer.
+    pub(crate) fn receipt(&self, py: Python<'_>, written: Written) -> PyResult<Receipt> {
+        self.handle.receipt(py, Ok(written))
+    }
+
     /// Writes an entity given as JSON, once there is room.
     fn upsert(
         &self,
@@ -152,6 +163,37 @@ impl State {
             }
         };
         self.handle.receipt(py, written)
+    }
+
+    /// Writes a change of an entity given as JSON, or that the entity of the event's key is gone.
+    fn _change(
+        &self,
+        py: Python<'_>,
+        operation: &str,
+        collection: &Bound<'_, PyString>,
+        value: &Bound<'_, PyBytes>,
+        event: Event<'_>,
+    ) -> PyResult<Receipt> {
+        let _inside = Inside::enter(py);
+        let (core, collection) = (&self.handle.core, collection.to_string_lossy());
+        let operation = Operation::from_name(operation).map_err(|error| raised(py, &error))?;
+        let value = value.as_bytes();
+        let permit = reserve(py, core, value.len() + event.size())?;
+        let written = event.with(|event| match permit {
+            Some(permit) => permit.change_json(operation, &collection, value, event),
+            None => core.change_json_with(operation, &collection, value, *event),
+        });
+        self.handle.receipt(py, written)
+    }
+
+    /// Writes a control message.
+    fn _control(&self, py: Python<'_>, control: &str, offset: Option<&str>) -> PyResult<Receipt> {
+        let _inside = Inside::enter(py);
+        let core = &self.handle.core;
+        let control = Control::from_name(control).map_err(|error| raised(py, &error))?;
+        // It has no room of its own: the blocking call would hold the GIL.
+        drop(reserve(py, core, offset.map_or(0, str::len))?);
+        self.handle.receipt(py, core.control(control, offset, WriteOptions::default()))
     }
 
     /// Refuses and counts a value that the Python half refused, with issues as (path, message).

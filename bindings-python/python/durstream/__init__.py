@@ -47,6 +47,7 @@ from ._producer import IdempotentProducer
 from ._reader import StreamReader
 from ._schema import StreamSchema, define_stream_schema
 from ._state import StateProducer, create_durable_stream
+from ._transaction import Transaction
 from ._stream import DurableStream
 from ._types import CloseResult, FlushReport, Metadata, Stats
 

@@ -9,12 +9,13 @@ from typing import (
     Callable,
     Dict,
     List,
+    Literal,
     Mapping,
     Optional,
     Sequence,
     Tuple,
-    TypedDict,
     TypeVar,
+    TypedDict,
     Union,
 )
 
@@ -89,6 +90,9 @@ class ProducerOptions(Limits, Writing, total=False):
 class StateOptions(Limits, Place, Writing, total=False):
     """Options of ``create_durable_stream``."""
 
+    timestamps: bool
+    operations: Literal["upsert", "strict"]
+    max_tracked_keys: int
     strict: bool
 
 

@@ -80,6 +80,23 @@ class IdempotentProducer(Held, _durstream.Producer):
             raise
         return receipts
 
+    def append_group(self, messages: Iterable[Any]) -> Optional[_durstream.Receipt]:
+        """Accepts messages as one group: they travel in one request, nothing else of this producer
+        stands between them, and all of them are stored or none is. Each is taken as ``append`` takes
+        it.
+
+        Returns the receipt of the last one, whose outcome is that of all: the others have the ids
+        before it, without a gap. None where there are no messages. If a message is refused, or the
+        group is larger than ``max_write_bytes``, ``max_batch_items`` or the buffer
+        (``TooLargeError``), nothing is appended.
+        """
+        try:
+            group = list(messages)
+        except TypeError:
+            text = f"`messages` takes an iterable, not {messages!r:.60}"
+            raise invalid("messages", text) from None
+        return self._append_group(group)
+
     def restart(self, timeout: Optional[float] = None) -> None:
         """Begins a fresh session, which may claim the id, once everything accepted so far is
         settled. It is the way back after another producer took over (``StaleEpochError``).

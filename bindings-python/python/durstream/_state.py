@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import enum
-import json
-import uuid
-from typing import TYPE_CHECKING, Any, List, Literal, Optional, Tuple, Union, overload
+from typing import TYPE_CHECKING, Any, Literal, Optional, Union, overload
 
-from . import _durstream, _json, _options, _process, _wait
+from . import _durstream, _options, _process, _wait
+from ._changes import Changes
 from ._errors import invalid
 from ._held import Held, bound
-from ._refused import Refused
 from ._schema import StreamSchema
+from ._transaction import Transaction
 from ._types import CloseResult, FlushReport
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._durstream import Receipt
+    from ._event import Control
     from ._options import Headers, Params, StateOptions
     from ._json import Default
     from ._producer import OnError
-    from ._schema import Kept
 
 
 def create_durable_stream(
@@ -62,13 +58,7 @@ def create_durable_stream(
     return producer
 
 
-#: What a primary key may be.
-Key = Union[
-    str, int, float, uuid.UUID, datetime.date, datetime.time, decimal.Decimal, enum.Enum
-]
-
-
-class StateProducer(Held, _durstream.State):
+class StateProducer(Held, _durstream.State, Changes["Receipt"]):
     """Publishes the state of entities to one stream, each change exactly once, in call order.
 
     Made by ``create_durable_stream``. Any thread may use it. As a context it detaches when left:
@@ -76,9 +66,6 @@ class StateProducer(Held, _durstream.State):
     ends nothing that others hold; its ``on_error`` is called for the writes accepted before, and
     for no later ones.
     """
-
-    _schema: StreamSchema
-    _default: Default = None
 
     @classmethod
     def _open(
@@ -95,90 +82,31 @@ class StateProducer(Held, _durstream.State):
         self._bound = bound(options)
         return self
 
-    def upsert(self, collection: str, value: Any) -> Receipt:
-        """Publishes an entity's whole new state. Waits for nothing but room in a full buffer.
-
-        The value is a dict, an instance of the collection's model, or JSON as text or bytes, which
-        reaches the stream unchanged. A write that cannot be accepted gets a rejected receipt
-        (unknown collection ``invalid-entity``, missing primary key ``invalid-key``, refused by the
-        schema ``invalid-value``, a full buffer, ...): nothing is sent. With ``strict`` it raises.
+    def control(self, control: Control, *, offset: Optional[str] = None) -> Receipt:
+        """Publishes a message about the stream, in order with the changes: ``snapshot-start``,
+        ``snapshot-end`` or ``reset``. ``offset`` is the place in the stream that it speaks of.
         """
-        kept = self._schema._collections.get(_name(collection))
-        if kept is None:
-            return self._refuse(collection, "invalid-entity", None, [])  # the core names them
-        text: Optional[bytes] = None
-        if isinstance(value, (str, bytes, bytearray, memoryview)):
-            try:
-                text = value.encode() if isinstance(value, str) else bytes(value)
-                value = json.loads(text) if kept.validator is not None else None
-            except (ValueError, RecursionError) as error:
-                # In the words of the core, which may read text that `json` does not.
-                reason, wrong = "invalid-value", f"the value is not one JSON value: {error}"
-                if text is None:
-                    reason, wrong = "serialization-failed", str(error)
-                return self._refuse(collection, reason, None, [("", wrong)])
-        try:
-            published = value if kept.validator is None else kept.validator.validate(value)
-            text = text if published is value else None
-            return self._written(collection, kept, published, text)
-        except Refused as refused:
-            return self._refused(collection, kept.primary_key, value, refused.issues)
-        except RecursionError as error:
-            return self._unwritable(collection, kept, value, error)
+        if not isinstance(control, str):
+            raise invalid("control", f"`control` takes text, not {control!r:.60}")
+        if offset is not None and not isinstance(offset, str):
+            raise invalid("offset", f"`offset` takes text, not {offset!r:.60}")
+        return self._control(control, offset)
 
-    def _written(
-        self, collection: str, kept: Kept, value: Any, text: Optional[bytes]
-    ) -> Receipt:
-        """Writes a valid value, or the text that it came as."""
-        if text is not None:
-            return self._upsert(collection, text)
-        try:
-            if kept.validator is not None:
-                value = kept.validator.plain(value, self._default)
-        except (TypeError, ValueError, RecursionError) as error:
-            return self._unwritable(collection, kept, value, error)
-        written = self._upsert_value(collection, value)
-        if written is not None:
-            return written
-        try:
-            text = _json.encode(value, self._default)
-        except (TypeError, ValueError, RecursionError) as error:
-            return self._unwritable(collection, kept, value, error)
-        return self._upsert(collection, text)
+    def transaction(self, txid: Optional[str] = None) -> Transaction:
+        """Begins a transaction: its changes reach the stream together, or not at all. Use it as a
+        context: it is committed at the end, and rolled back where the block raises.
 
-    def _unwritable(
-        self, collection: str, kept: Kept, value: Any, error: Exception
-    ) -> Receipt:
-        wrong = _json.ENDLESS if isinstance(error, RecursionError) else str(error)
-        key = _key_of(value, kept.primary_key)
-        return self._refuse(collection, "serialization-failed", key, [("", wrong)])
+            with producer.transaction() as changes:
+                changes.upsert("orders", order)
+                changes.delete("carts", cart_id)
 
-    def _refused(
-        self,
-        collection: str,
-        primary_key: str,
-        value: object,
-        issues: List[Tuple[str, str]],
-    ) -> Receipt:
-        key = _key_of(value, primary_key)
-        if isinstance(value, dict) and key is None:
-            # The missing key comes first, whatever else is wrong with the entity.
-            return self._refuse(collection, "invalid-key", None, [])
-        return self._refuse(collection, "invalid-value", key, issues)
-
-    def delete(self, collection: str, key: Key) -> Receipt:
-        """Publishes that an entity is gone. Refuses as ``upsert`` does. A key is what ``upsert``
-        takes as one: text, a number, True or False, a UUID, a date or time, a Decimal, or a member
-        of an Enum that is one of these.
+        ``txid`` is its id, a new UUID unless given: a reader that made the changes before waits for it.
+        Nothing else of this producer stands between the changes in the stream. It belongs to the thread
+        that began it, and a producer has one on a thread at a time.
         """
-        _name(collection)
-        if isinstance(key, str):
-            return self._delete(collection, key)
-        text = _key_text(key)
-        if text is not None:
-            return self._delete(collection, text)
-        wrong = f"a key has to be text, a number, True, False, a UUID or a date, not {key!r:.60}"
-        return self._refuse(collection, "invalid-key", None, [("", wrong)])
+        if txid is not None and not isinstance(txid, str):
+            raise invalid("txid", f"`txid` takes text, not {txid!r:.60}")
+        return Transaction(self, txid)
 
     @overload
     def close(
@@ -210,28 +138,3 @@ class StateProducer(Held, _durstream.State):
             return await _wait.result(self._close_stream())
         pending = self._close()
         return await _wait.reported(pending, self._last())
-
-
-def _name(collection: object) -> str:
-    """A collection's name; the core knows the collections."""
-    if isinstance(collection, str):
-        return collection
-    raise invalid("collection", f"`collection` takes text, not {collection!r:.60}")
-
-
-def _key_of(value: object, primary_key: str) -> Optional[str]:
-    """The key of a value as far as it can be seen without serialising it."""
-    if isinstance(value, dict):
-        key = value.get(primary_key)
-    else:
-        key = getattr(value, primary_key, None)
-    return _key_text(key)
-
-
-def _key_text(key: object) -> Optional[str]:
-    """The key as text, as the core reads it from an entity's JSON."""
-    try:
-        key = _json.key_of(key)
-        return None if key is None else _durstream.key_of_json(_json.encode(key).decode())
-    except (TypeError, ValueError, RecursionError):
-        return None
