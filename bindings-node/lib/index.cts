@@ -23,7 +23,10 @@ export type { ReadOptions } from "./reader.cjs";
 export { IdempotentProducer } from "./producer.cjs";
 export type { IdempotentProducerOptions } from "./producer.cjs";
 export { StateProducer, createDurableStream } from "./state.cjs";
+export { Transaction } from "./transaction.cjs";
+export type { Transacted } from "./transaction.cjs";
 export type { StateCloseOptions, StateProducerOptions } from "./state.cjs";
+export type { Control, EventOptions, Key, OldValue, ValueOptions } from "./event.cjs";
 export { StreamSchema, defineStreamSchema } from "./schema.cjs";
 export type {
   CollectionDefinition,

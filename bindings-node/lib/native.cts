@@ -120,6 +120,8 @@ export interface NativeProducer extends NativeWriter {
   /** For the text of `stringifyPlain` alone, which is not checked again. */
   jsonAppender(): NativeWrite;
   refuse(text: string): Written;
+  /** Null where there are no messages. */
+  appendGroup(messages: Payload[]): Written | null;
   /** Accepts a message; null if there is no room for it now. */
   offer(message: Payload): Written | null;
   restart(): NativeWait;
@@ -131,11 +133,43 @@ export interface NativeSchema {
   add(name: string, type: string, primaryKey: string, jsonSchema?: string): void;
 }
 
+/** Changes that stay together. */
+export interface NativeTransaction {
+  readonly txid: string;
+  change(
+    operation: string,
+    collection: string,
+    value: Payload,
+    headers: string[],
+    txid?: string,
+    timestamp?: string,
+    key?: string,
+    oldValue?: Payload,
+  ): void;
+  refuse(collection: string, reason: string, key: string | undefined, issues: string[]): void;
+  /** Null where there are no changes. */
+  commit(): Written | null;
+  rollback(): void;
+}
+
 export interface NativeState extends NativeWriter {
   isSame(other: NativeState): boolean;
   release(): void;
   upserter(collection: string): NativeWrite;
   delete(collection: string, key: string): Written;
+  /** `value` is ignored to delete; `headers` are names and values in turn. */
+  change(
+    operation: string,
+    collection: string,
+    value: Payload,
+    headers: string[],
+    txid?: string,
+    timestamp?: string,
+    key?: string,
+    oldValue?: Payload,
+  ): Written;
+  control(control: string, offset?: string): Written;
+  begin(txid?: string): NativeTransaction;
   refuse(collection: string, reason: string, key: string | undefined, issues: string[]): Written;
   close(): NativeWait;
   closeStream(): NativeWait;

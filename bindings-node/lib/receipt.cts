@@ -33,6 +33,7 @@ export const REASONS = [
   "producer-limit",
   "would-deadlock",
   "offset-gone",
+  "invalid-headers",
 ] as const;
 
 /** Why a write was not delivered, or a call not done. */

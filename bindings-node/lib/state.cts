@@ -2,8 +2,10 @@
 
 import { Producer } from "./both.cjs";
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
-import type { Issue } from "./errors.cjs";
-import { Unsayable, isSerialised, shown, stringify } from "./json.cjs";
+import { NOTHING, changeOf, deleteOf, nameText } from "./changes.cjs";
+import type { Refusal, Verb } from "./changes.cjs";
+import type { Control, EventOptions, Key, OldValue, Said, ValueOptions } from "./event.cjs";
+import { isSerialised, shown } from "./json.cjs";
 import { flushBeforeExit } from "./exit.cjs";
 import { listenerOf } from "./failures.cjs";
 import { closeResult } from "./lifecycle.cjs";
@@ -12,9 +14,11 @@ import { native } from "./native.cjs";
 import type { NativeState, NativeWait, NativeWrite, Payload } from "./native.cjs";
 import { givenOf, onErrorOf } from "./options.cjs";
 import type { OnError, PlaceOptions, WriterOptions } from "./options.cjs";
-import type { Receipt, Reason } from "./receipt.cjs";
-import { StreamSchema, validated } from "./schema.cjs";
-import type { Collection, Collections, InferInput } from "./schema.cjs";
+import type { Receipt } from "./receipt.cjs";
+import { StreamSchema } from "./schema.cjs";
+import type { Collections, InferInput } from "./schema.cjs";
+import { Transaction, isSync } from "./transaction.cjs";
+import type { Transacted } from "./transaction.cjs";
 import { optionsOf, signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
@@ -24,6 +28,17 @@ export interface StateProducerOptions<C extends Collections> extends PlaceOption
   schema: StreamSchema<C>;
   /** The stable identity for deduplication: 1 to 256 visible ASCII characters. */
   producerId: string;
+  /** Give each event that has no timestamp of its own the time of the call. */
+  timestamps?: boolean | undefined;
+  /**
+   * What an upsert becomes: `upsert`, which the reference libraries take although the protocol's
+   * published schema does not; or `strict`, by which every event passes that schema: `insert` for the
+   * first upsert of a key that this producer makes, `update` after it, and no headers but `txid` and
+   * `timestamp`.
+   */
+  operations?: "upsert" | "strict" | undefined;
+  /** How many keys are remembered with `strict` operations, 1 000 000 unless told. */
+  maxTrackedKeys?: number | undefined;
   /** Throw for a refused upsert or delete, in place of a rejected receipt. */
   strict?: boolean | undefined;
 }
@@ -113,27 +128,128 @@ export class StateProducer<C extends Collections = Collections> extends Producer
   /**
    * Publishes an entity's whole new state. A write that cannot be accepted gets a rejected receipt,
    * and nothing is sent: unknown collection, missing primary key, a value the schema refuses, a
-   * full buffer.
+   * full buffer, or something that an event cannot say (`invalid-headers`).
    */
-  upsert<K extends keyof C & string>(collection: K, value: InferInput<C[K]["schema"]>): Receipt {
-    return this.#upsert(collection, value);
+  upsert<K extends keyof C & string>(
+    collection: K,
+    value: InferInput<C[K]["schema"]>,
+    how?: ValueOptions,
+  ): Receipt {
+    return this.#put("upsert", collection, value, how);
+  }
+
+  /** Publishes an entity that is new, otherwise as `upsert`: that it is new is the caller's word. */
+  insert<K extends keyof C & string>(
+    collection: K,
+    value: InferInput<C[K]["schema"]>,
+    how?: ValueOptions,
+  ): Receipt {
+    return this.#put("insert", collection, value, how);
+  }
+
+  /**
+   * Publishes the whole new state of an entity that is there, otherwise as `upsert`: that it is there
+   * is the caller's word.
+   */
+  update<K extends keyof C & string>(
+    collection: K,
+    value: InferInput<C[K]["schema"]>,
+    how?: ValueOptions & OldValue<InferInput<C[K]["schema"]>>,
+  ): Receipt {
+    return this.#put("update", collection, value, how);
+  }
+
+  /**
+   * Publishes entities' whole new states in order, each as `upsert`. With `strict`, the entities
+   * behind a refused one are not written.
+   */
+  upsertMany<K extends keyof C & string>(
+    collection: K,
+    values: Iterable<InferInput<C[K]["schema"]>>,
+    how?: EventOptions,
+  ): Receipt[] {
+    if (typeof Object(values)[Symbol.iterator] !== "function") {
+      const text = `takes an iterable of entities, not ${shown(values)}`;
+      throw invalidArgument("values", `\`values\` ${text}`);
+    }
+    return Array.from(values, (value) => this.#put("upsert", collection, value, how));
   }
 
   /** Publishes an entity's whole new state from JSON text, which reaches the stream unchanged. */
-  upsertJson<K extends keyof C & string>(collection: K, text: string | Uint8Array): Receipt {
-    if (isSerialised(text)) return this.#upsert(collection, text);
+  upsertJson<K extends keyof C & string>(
+    collection: K,
+    text: string | Uint8Array,
+    how?: ValueOptions,
+  ): Receipt {
+    if (isSerialised(text)) return this.#put("upsert", collection, text, how);
     const wrong = `the JSON text of an entity is a string or a Uint8Array, not ${shown(text)}`;
-    return this.#refuse(collection, "invalid-value", undefined, wrong);
+    const issues = ["", wrong];
+    return this.#refuse(collection, { reason: "invalid-value", key: undefined, issues });
   }
 
-  /** Publishes that an entity is gone, by its key as `upsert` takes it. */
-  delete<K extends keyof C & string>(collection: K, key: string | number | boolean): Receipt {
-    const text = ["number", "bigint", "boolean"].includes(typeof key) ? String(key) : key;
-    if (typeof text !== "string" || (typeof key === "number" && !Number.isFinite(key))) {
-      const wrong = `a key is text, a number, true or false, not ${shown(key)}`;
-      return this.#refuse(collection, "invalid-key", undefined, wrong);
+  /**
+   * Publishes that an entity is gone, by its key as `upsert` takes it, or by the primary key of the
+   * entity.
+   */
+  delete<K extends keyof C & string>(
+    collection: K,
+    keyOrEntity: Key | object,
+    how?: EventOptions & OldValue<InferInput<C[K]["schema"]>>,
+  ): Receipt {
+    const change = deleteOf(this.#schema, collection, keyOrEntity, how);
+    if ("reason" in change) return this.#refuse(collection, change);
+    const { key, said } = change;
+    if (said === undefined) return this.receiptOf(this.#native.delete(nameText(collection), key));
+    return this.#change("delete", collection, "", { ...said, key });
+  }
+
+  /**
+   * Publishes a message about the stream, in order with the changes. `offset` is the place in the
+   * stream that it speaks of.
+   */
+  control(control: Control, { offset }: { offset?: string | undefined } = {}): Receipt {
+    if (typeof control !== "string") {
+      throw invalidArgument("control", `\`control\` takes text, not ${shown(control)}`);
     }
-    return this.receiptOf(this.#native.delete(nameText(collection), text));
+    if (offset !== undefined && typeof offset !== "string") {
+      throw invalidArgument("offset", `\`offset\` takes text, not ${shown(offset)}`);
+    }
+    return this.receiptOf(calling(() => this.#native.control(control, offset)));
+  }
+
+  /**
+   * Sends the changes that a function adds as one group: they travel in one request, nothing else of this
+   * producer stands between them in the stream, and all of them are stored or none is. The function is
+   * synchronous; what it throws is thrown, and nothing is sent. `txid` is the transaction's id, a new UUID
+   * unless given: a reader that made the changes before waits for it (`awaitTxId`).
+   *
+   * A change that is refused makes the receipt a rejected one, which says of all refused changes; so does a
+   * group that is larger than `maxWriteBytes`, `maxBatchItems` or the buffer (`too-large`).
+   */
+  transaction<T>(txid: string, add: (changes: Transaction<C>) => T): Transacted<T>;
+  transaction<T>(add: (changes: Transaction<C>) => T): Transacted<T>;
+  transaction<T>(
+    ...given: [string, (changes: Transaction<C>) => T] | [(changes: Transaction<C>) => T]
+  ): Transacted<T> {
+    const [txid, add] = given.length === 1 ? [undefined, given[0]] : given;
+    if (txid !== undefined && typeof txid !== "string") {
+      throw invalidArgument("txid", `\`txid\` takes text, not ${shown(txid)}`);
+    }
+    if (typeof add !== "function") {
+      throw invalidArgument("transaction", `\`transaction\` takes a function, not ${shown(add)}`);
+    }
+    const begun = calling(() => this.#native.begin(txid));
+    try {
+      const value = add(new Transaction(begun, this.#schema));
+      if (!isSync(value)) {
+        throw invalidArgument("transaction", "the function of a transaction is not asynchronous");
+      }
+      const committed = calling(() => begun.commit());
+      const receipt = committed === null ? undefined : this.receiptOf(committed);
+      return { txid: begun.txid, receipt, value };
+    } finally {
+      begun.rollback();
+    }
   }
 
   /** Flushes and stops the producer, for all holders. With `endStream`, ends the stream. */
@@ -176,30 +292,21 @@ export class StateProducer<C extends Collections = Collections> extends Producer
     });
   }
 
-  #upsert(name: string, given: unknown): Receipt {
-    const collection = this.#schema.get(name);
-    if (collection === undefined) return this.#refuse(name, "invalid-entity", undefined);
-    let payload: Payload;
-    try {
-      if (collection.validator === undefined) {
-        payload = isSerialised(given) ? given : stringify(given);
-      } else {
-        const value = isSerialised(given) ? parse(given) : given;
-        const verdict = validated(name, collection.validator, value);
-        if ("issues" in verdict) {
-          const { issues, thrown } = verdict;
-          return because(thrown, () => this.#invalid(name, collection, value, issues));
-        }
-        // Text that the validator left unchanged stays as it is, byte for byte.
-        const untouched = isSerialised(given) && verdict.value === value;
-        payload = untouched ? given : stringify(verdict.value);
-      }
-    } catch (error) {
-      if (!(error instanceof Unsayable)) throw error;
-      const reason = error instanceof NotJson ? "invalid-value" : "serialization-failed";
-      return this.#refuse(name, reason, keyOf(given, collection), error.message);
+  #put(verb: Verb, name: string, given: unknown, how: unknown): Receipt {
+    const change = changeOf(this.#schema, name, given, how);
+    if ("reason" in change) return this.#refuse(name, change);
+    const { payload, said } = change;
+    if (said === undefined && verb === "upsert") {
+      return this.receiptOf(this.#upserter(name)(payload));
     }
-    return this.receiptOf(this.#upserter(name)(payload));
+    return this.#change(verb, name, payload, said ?? NOTHING);
+  }
+
+  #change(verb: Verb | "delete", name: string, value: Payload, said: Said): Receipt {
+    const { txid, timestamp, headers, key, oldValue } = said;
+    return this.receiptOf(
+      this.#native.change(verb, name, value, headers, txid, timestamp, key, oldValue),
+    );
   }
 
   #upserter(name: string): NativeWrite {
@@ -211,20 +318,9 @@ export class StateProducer<C extends Collections = Collections> extends Producer
     return upsert;
   }
 
-  #invalid(name: string, collection: Collection, value: unknown, issues: Issue[]): Receipt {
-    const key = keyOf(value, collection);
-    if (key === undefined && typeof value === "object" && value !== null) {
-      // The missing key comes first, whatever else is wrong with the entity.
-      return this.#refuse(name, "invalid-key", undefined);
-    }
-    const flat = issues.flatMap((issue) => [issue.path, issue.message]);
-    return this.receiptOf(this.#native.refuse(name, "invalid-value", key, flat));
-  }
-
-  /** Without a message the core says what is wrong: there is no such collection, or no key. */
-  #refuse(name: string, reason: Reason, key: string | undefined, message?: string): Receipt {
-    const issues = message === undefined ? [] : ["", message];
-    return this.receiptOf(this.#native.refuse(nameText(name), reason, key, issues));
+  #refuse(name: string, { reason, key, issues, thrown }: Refusal): Receipt {
+    const refuse = () => this.receiptOf(this.#native.refuse(nameText(name), reason, key, issues));
+    return because(thrown, refuse);
   }
 }
 
@@ -247,23 +343,6 @@ export function createDurableStream<C extends Collections>(
   return StateProducer.open(options);
 }
 
-function keyOf(value: unknown, { primaryKey }: Collection): string | undefined {
-  if (typeof value !== "object" || value === null) return undefined;
-  let key: unknown;
-  try {
-    key = (value as Record<string, unknown>)[primaryKey];
-  } catch {
-    return undefined; // a getter's mistake
-  }
-  if (typeof key === "string" && key !== "") return key;
-  return typeof key === "number" || typeof key === "boolean" ? String(key) : undefined;
-}
-
-/** The name of a collection, or what was given in place of one. */
-function nameText(name: unknown): string {
-  return typeof name === "string" ? name : shown(name);
-}
-
 /** Makes what a validator threw the cause of the refusal's error, thrown or in the receipt. */
 function because(thrown: { readonly cause: unknown } | undefined, refuse: () => Receipt): Receipt {
   const explain = (error: unknown): void => {
@@ -278,16 +357,5 @@ function because(thrown: { readonly cause: unknown } | undefined, refuse: () => 
   } catch (error) {
     explain(error);
     throw error;
-  }
-}
-
-/** Text that is no JSON: a validator outside the core refuses it as the core does. */
-class NotJson extends Unsayable {}
-
-function parse(given: Payload): unknown {
-  try {
-    return JSON.parse(typeof given === "string" ? given : new TextDecoder().decode(given));
-  } catch (error) {
-    throw new NotJson(`the value is not one JSON value: ${(error as Error).message}`);
   }
 }

@@ -71,18 +71,30 @@ export class Writer extends Producer {
    * it are not appended and those before it stay accepted: the error carries their `receipts`.
    */
   appendMany(messages: Iterable<Message>): Receipt[] {
-    if (typeof Object(messages)[Symbol.iterator] !== "function") {
-      const text = `takes an iterable of messages, not ${shown(messages)}`;
-      throw invalidArgument("messages", `\`messages\` ${text}`);
-    }
     const receipts: Receipt[] = [];
     try {
-      for (const message of messages) receipts.push(this.append(message));
+      for (const message of iterable(messages)) receipts.push(this.append(message));
     } catch (error) {
       if (error instanceof DurstreamError) error.receipts = receipts;
       throw error;
     }
     return receipts;
+  }
+
+  /**
+   * Accepts messages as one group: they travel in one request, nothing else of this producer stands
+   * between them, and all of them are stored or none is. The receipt is that of the last one, and its
+   * outcome that of all: the others have the ids before it, without a gap. Undefined where there are no
+   * messages. Throws as `append` does, also for a group that is larger than `maxWriteBytes`,
+   * `maxBatchItems` or the buffer; nothing is appended then.
+   */
+  appendGroup(messages: Iterable<Message>): Receipt | undefined {
+    const group: Payload[] = [];
+    for (const message of iterable(messages)) {
+      group.push(this.#serialised(() => serialise(message, this.#json)));
+    }
+    const written = this.#native.appendGroup(group);
+    return written === null ? undefined : this.receiptOf(written);
   }
 
   /**
@@ -159,4 +171,10 @@ export class Writer extends Producer {
 // Node before 18.18 has no `Symbol.asyncDispose`, and made a method called "undefined" of it.
 if (Symbol.asyncDispose === undefined) {
   Reflect.deleteProperty(Writer.prototype, "undefined");
+}
+
+function iterable(messages: Iterable<Message>): Iterable<Message> {
+  if (typeof Object(messages)[Symbol.iterator] === "function") return messages;
+  const text = `takes an iterable of messages, not ${shown(messages)}`;
+  throw invalidArgument("messages", `\`messages\` ${text}`);
 }

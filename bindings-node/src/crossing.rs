@@ -36,7 +36,18 @@ pub fn guarded<T>(work: impl FnOnce() -> durstream_core::Result<T>) -> napi::Res
 /// Runs a write's body. Nothing is thrown: most refusals are an answer, not an exception. Each has a
 /// reason.
 pub fn written(work: impl FnOnce() -> durstream_core::Result<Receipt>) -> Written {
-    match caught(work) {
+    answer(caught(work))
+}
+
+/// Runs the body of a write that may have nothing to write, as [`written`] does.
+pub fn written_if_any(
+    work: impl FnOnce() -> durstream_core::Result<Option<Receipt>>,
+) -> Option<Written> {
+    caught(work).transpose().map(answer)
+}
+
+fn answer(accepted: durstream_core::Result<Receipt>) -> Written {
+    match accepted {
         Ok(receipt) => match receipt.refusal() {
             Some(refusal) => Either::B(json!({ "refused": outcome(refusal) }).to_string()),
             // Ids count from 1 and stay far below 2^53.

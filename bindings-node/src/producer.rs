@@ -6,7 +6,9 @@ use durstream_core::{IdempotentProducer, Producer as _};
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::crossing::{self, Payload, Written, bytes, closed, guarded, report, written};
+use crate::crossing::{
+    self, Payload, Written, bytes, closed, guarded, report, written, written_if_any,
+};
 use crate::failure::{Listener, callback};
 use crate::options::Given;
 use crate::receipts::Receipts;
@@ -56,6 +58,13 @@ impl Producer {
     #[napi]
     pub fn refuse(&self, text: String) -> Written {
         written(|| Err(self.producer.refuse(&text)))
+    }
+
+    /// Accepts messages as one group; null where there are none.
+    #[napi]
+    pub fn append_group(&self, messages: Vec<Payload<'_>>) -> Option<Written> {
+        let messages: Vec<&[u8]> = messages.iter().map(bytes).collect();
+        written_if_any(|| self.producer.append_group(&messages))
     }
 
     /// Accepts one message if there is room for it.

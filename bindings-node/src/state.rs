@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use durstream_core::{Issue, Reason, StateProducer, create_durable_stream_with};
+use durstream_core::{
+    Control, Operation, Reason, StateProducer, WriteOptions, create_durable_stream_with,
+};
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::crossing::{self, Written, closed, guarded, report, written};
+use crate::crossing::{self, Payload, Written, bytes, closed, guarded, report, written};
 use crate::failure::{Listener, callback};
 use crate::options::Given;
 use crate::receipts::Receipts;
+use crate::said::{Said, issues_of};
 use crate::schema::Schema;
+use crate::transaction::Transaction;
 use crate::wait::Wait;
 use crate::write::Writer;
 
@@ -77,6 +81,47 @@ impl State {
         written(|| self.producer.delete(&collection, &key))
     }
 
+    /// Publishes a change of an entity given as JSON, or that the entity of the key is gone. Headers
+    /// are a flat list of names and values.
+    #[napi]
+    #[allow(clippy::too_many_arguments, reason = "an object costs more to cross than its fields")]
+    pub fn change(
+        &self,
+        operation: String,
+        collection: String,
+        value: Payload<'_>,
+        headers: Vec<String>,
+        txid: Option<String>,
+        timestamp: Option<String>,
+        key: Option<String>,
+        old_value: Option<Payload<'_>>,
+    ) -> Written {
+        let said = Said { txid, timestamp, headers, key, old_value };
+        let value = bytes(&value);
+        written(|| {
+            let operation = Operation::from_name(&operation)?;
+            said.with(|options| {
+                self.producer.change_json_with(operation, &collection, value, options)
+            })
+        })
+    }
+
+    /// Begins a transaction.
+    #[napi]
+    pub fn begin(&self, txid: Option<String>) -> napi::Result<Transaction> {
+        guarded(|| Transaction::begin(self.producer.clone(), txid.as_deref()))
+    }
+
+    /// Publishes a message about the stream.
+    #[napi]
+    pub fn control(&self, control: String, offset: Option<String>) -> napi::Result<Written> {
+        guarded(|| {
+            let control = Control::from_name(&control)?;
+            let options = WriteOptions::default();
+            Ok(written(|| self.producer.control(control, offset.as_deref(), options)))
+        })
+    }
+
     /// Refuses and counts a value that the facade refused. Issues are a flat list of paths and
     /// messages.
     #[napi]
@@ -89,10 +134,7 @@ impl State {
     ) -> Written {
         written(|| {
             let reason = Reason::from_name(&reason).unwrap_or(Reason::InvalidValue);
-            let issues = issues.chunks_exact(2);
-            let issues =
-                issues.map(|pair| Issue { path: pair[0].clone(), message: pair[1].clone() });
-            self.producer.refuse(&collection, reason, key.as_deref(), issues.collect())
+            self.producer.refuse(&collection, reason, key.as_deref(), issues_of(&issues))
         })
     }
 

@@ -244,7 +244,8 @@ test("the types know every option of the core's table, and no other", () => {
     autoClaim: true, shared: true, lingerMs: true, maxBatchBytes: true, maxBatchItems: true,
     maxInFlight: true, maxWriteBytes: true, maxBufferBytes: true, maxBufferItems: true,
     maxBlockMs: true, deliveryTimeoutMs: true, onUncertain: true, signal: true, onError: true,
-    schema: true, producerId: true, strict: true, params: true,
+    schema: true, producerId: true, strict: true, params: true, timestamps: true,
+    operations: true, maxTrackedKeys: true,
   };
   const streamOptions: Record<keyof DurableStreamOptions, true> = {
     url: true, streamPath: true, endpoints: true, pathPrefix: true, ttlSeconds: true,
