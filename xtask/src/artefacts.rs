@@ -213,8 +213,14 @@ fn cargo_build(tree: &Tree, step: &Step, package: &str) -> Result {
 }
 
 /// What is built to build and to test, quickly and not optimised.
-const OUR_TOOLS: [&str; 5] =
-    ["xtask", "durstream-demo", "durstream-conformance", "durstream-faults", "durstream-bench"];
+const OUR_TOOLS: [&str; 6] = [
+    "xtask",
+    "durstream-demo",
+    "durstream-conformance",
+    "durstream-faults",
+    "durstream-interop",
+    "durstream-bench",
+];
 
 /// The tests in Rust, all at once: there too each choice of packages has features of its own.
 pub(crate) fn cargo_test(tree: &Tree, arguments: &[&str]) -> Command {
@@ -254,6 +260,7 @@ mod tests {
             "durstream-demo-service",
             "durstream-conformance-adapter",
             "durstream-faults-writer",
+            "durstream-interop-writer",
             "durstream-bench-programs",
             "durstream-bench-plots",
         ] {

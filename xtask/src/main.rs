@@ -25,7 +25,7 @@ struct Command {
     run: fn(&Tree, &[String]) -> Result<u8>,
 }
 
-const COMMANDS: [Command; 9] = [
+const COMMANDS: [Command; 10] = [
     Command {
         name: "demo",
         usage: "demo [--only rust|c|python|node]… [--keep] [--shipments N]",
@@ -35,7 +35,7 @@ const COMMANDS: [Command; 9] = [
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|conformance|faults|comparison|readme|sanitizers|fuzz …]",
+        usage: "test [rust|c|python|node|conformance|faults|interop|comparison|readme|sanitizers|fuzz …]",
         about: "every test of every language against a real server; all suites unless told\n\
                 but sanitizers and fuzz, which run when they are named\n\
                 fuzz takes DURSTREAM_FUZZ_SECONDS for each target, 60 unless told",
@@ -60,6 +60,13 @@ const COMMANDS: [Command; 9] = [
         about: "producers against real servers with faults injected; counts what was lost or doubled\n\
                 PATTERN is a part of a row's name; a random seed unless told",
         run: |tree, words| harness::run(tree, "faults", words),
+    },
+    Command {
+        name: "interop",
+        usage: "interop [--only rust|c|cpp|python|node]…",
+        about: "what each language's state producer writes, read by the reference libraries and curl\n\
+                DURSTREAM_INTEROP_STRICT_EVENTS are 20000 for each language, DURSTREAM_INTEROP_SEED random unless told",
+        run: |tree, words| harness::run(tree, "interop", words),
     },
     Command {
         name: "bench",

@@ -28,13 +28,14 @@ type Body = fn(&mut Suite<'_>);
 /// For a program that takes a second.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
-const SUITES: [(&str, Body); 8] = [
+const SUITES: [(&str, Body); 9] = [
     ("rust", rust),
     ("c", c::suite),
     ("python", python),
     ("node", node),
     ("conformance", conformance),
     ("faults", faults),
+    ("interop", interop),
     ("comparison", comparison),
     ("readme", readme::suite),
 ];
@@ -49,9 +50,9 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let any_of = |names: &[&str]| chosen.iter().any(|(chosen, _)| names.contains(chosen));
     console::line("Toolchains");
     toolchain::check(Languages {
-        c: any_of(&["c", "conformance", "readme", "sanitizers", "fuzz"]),
-        python: any_of(&["python", "conformance", "readme"]),
-        node: any_of(&["node", "conformance", "faults", "comparison", "readme"]),
+        c: any_of(&["c", "conformance", "interop", "readme", "sanitizers", "fuzz"]),
+        python: any_of(&["python", "conformance", "interop", "readme"]),
+        node: any_of(&["node", "conformance", "faults", "interop", "comparison", "readme"]),
     })?;
     tool::install_server(tree)?;
     let mut runner = Runner::default();
@@ -149,6 +150,10 @@ fn faults(suite: &mut Suite<'_>) {
     suite.step("all rows", |tree| harness::passes(tree, "faults", &[]));
 }
 
+fn interop(suite: &mut Suite<'_>) {
+    suite.step("readers", |tree| harness::passes(tree, "interop", &[]));
+}
+
 fn comparison(suite: &mut Suite<'_>) {
     let Some(folder) = suite.folder("tests/comparison") else { return };
     let packages = suite
@@ -178,7 +183,17 @@ mod tests {
             let chosen = choose(&arguments).map_err(|failure| failure.to_string())?;
             Ok(chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
         };
-        let all = ["rust", "c", "python", "node", "conformance", "faults", "comparison", "readme"];
+        let all = [
+            "rust",
+            "c",
+            "python",
+            "node",
+            "conformance",
+            "faults",
+            "interop",
+            "comparison",
+            "readme",
+        ];
         assert_eq!(names(&[]), Ok(all.to_vec()));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
         assert_eq!(names(&["sanitizers", "c"]), Ok(vec!["c", "sanitizers"]));
