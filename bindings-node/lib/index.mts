@@ -27,6 +27,7 @@ export {
   StreamSchema,
   TimeoutError,
   TooLargeError,
+  Transaction,
   TransportError,
   UnauthorizedError,
   ValidationError,

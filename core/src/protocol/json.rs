@@ -96,7 +96,11 @@ pub(crate) fn key_of(text: &[u8], field: &str) -> Result<Key, String> {
 /// number there, written `1`. An integer keeps all its digits.
 pub fn scalar(raw: &str) -> Option<String> {
     match raw.as_bytes().first()? {
-        b'"' => serde_json::from_str(raw).ok(),
+        b'"' => match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            // Most keys: nothing is escaped, and the text is what it stands for.
+            Some(text) if !needs_escapes(text) => Some(text.to_owned()),
+            _ => serde_json::from_str(raw).ok(),
+        },
         b'{' | b'[' | b'n' => None,
         b't' | b'f' => Some(raw.to_owned()),
         _ if raw == "-0" || raw.contains(['.', 'e', 'E']) => {
@@ -109,7 +113,19 @@ pub fn scalar(raw: &str) -> Option<String> {
 
 /// Text as a JSON string, quotes included.
 pub(crate) fn quote(text: &str) -> String {
-    serde_json::to_string(text).expect("a string is always JSON")
+    if needs_escapes(text) {
+        return serde_json::to_string(text).expect("a string is always JSON");
+    }
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    quoted += text;
+    quoted.push('"');
+    quoted
+}
+
+/// Whether a JSON string says the text otherwise than as it is.
+fn needs_escapes(text: &str) -> bool {
+    text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
 }
 
 #[cfg(test)]
@@ -175,6 +191,18 @@ mod tests {
         assert_eq!(key(r#"{"id":1e999}"#), Key::Missing);
         assert!(key_of(b"{\"id\":1} x", "id").is_err());
         assert!(key_of(b"{\"id\":", "id").is_err());
+    }
+
+    #[test]
+    fn text_is_quoted_and_read_as_a_parser_does() {
+        for text in ["", "plain", "ä\u{7f}", "\"", "\\", "\n", "\0", "a\u{1f}", "\u{2028}"] {
+            let quoted = serde_json::to_string(text).unwrap();
+            assert_eq!(quote(text), quoted);
+            assert_eq!(scalar(&quoted).as_deref(), Some(text));
+        }
+        for no_string in ["\"", "\"a", "\"a\"b\"", "\"a\n\""] {
+            assert_eq!(scalar(no_string), None, "{no_string}");
+        }
     }
 
     #[test]

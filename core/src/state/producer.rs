@@ -643,19 +643,19 @@ impl Event<'_> {
             Some(value) => [b",\"value\":", value.trim_ascii()],
             None => [b"", b""],
         };
-        let old: [&[u8]; 2] = match self.options.old_value {
-            Some(old) => {
-                json::check(old).map_err(|why| {
-                    invalid(self.name, Reason::InvalidValue, format!("the old value {why}"))
-                })?;
-                [b",\"old_value\":", old.trim_ascii()]
-            }
-            None => [b"", b""],
-        };
         let (prefix, end) = (self.collection.prefix.as_bytes(), end.as_bytes());
-        let parts = [prefix, quoted.as_bytes(), value[0], value[1], old[0], old[1], end];
-        let before: usize = parts[..6].iter().map(|part| part.len()).sum();
-        take(&parts, before + event::WORD_AT)
+        let take = |parts: &[&[u8]]| {
+            let before: usize = parts[..parts.len() - 1].iter().map(|part| part.len()).sum();
+            take(parts, before + event::WORD_AT)
+        };
+        let Some(old) = self.options.old_value else {
+            return take(&[prefix, quoted.as_bytes(), value[0], value[1], end]);
+        };
+        json::check(old).map_err(|why| {
+            invalid(self.name, Reason::InvalidValue, format!("the old value {why}"))
+        })?;
+        let old: [&[u8]; 2] = [b",\"old_value\":", old.trim_ascii()];
+        take(&[prefix, quoted.as_bytes(), value[0], value[1], old[0], old[1], end])
     }
 
     fn accept(

@@ -1,7 +1,7 @@
 //! One state producer per stream in a process (docs/adr/registry.md).
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::ThreadId;
 
@@ -63,7 +63,8 @@ pub(super) struct Opened {
 /// A schema's collections, ready to validate.
 pub(crate) struct Schema {
     source: StreamSchema,
-    collections: HashMap<String, Compiled>,
+    /// There are few: a hash costs more than the comparisons.
+    collections: BTreeMap<String, Compiled>,
     longest_prefix: usize,
 }
 

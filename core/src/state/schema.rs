@@ -1,6 +1,6 @@
 //! The schema of a stream of entity state: its collections, and how their values are validated.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -146,7 +146,7 @@ impl StreamSchema {
         self.collections.iter().any(|(_, collection)| is_function(collection))
     }
 
-    pub(super) fn compile(&self) -> Result<HashMap<String, Compiled>> {
+    pub(super) fn compile(&self) -> Result<BTreeMap<String, Compiled>> {
         self.collections.iter().map(|(name, c)| Ok((name.clone(), compile(name, c)?))).collect()
     }
 }
