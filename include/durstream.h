@@ -89,6 +89,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The version of this header; that of the library is durstream_version().
+#define DURSTREAM_VERSION_MAJOR 0
+#define DURSTREAM_VERSION_MINOR 1
+#define DURSTREAM_VERSION_PATCH 0
+// Whether the library that is loaded has what this header declares: see durstream_check_version.
+#define DURSTREAM_CHECK_VERSION(error)                                                             \
+    durstream_check_version(DURSTREAM_VERSION_MAJOR, DURSTREAM_VERSION_MINOR,                      \
+                            DURSTREAM_VERSION_PATCH, (error))
+
 #if defined(__GNUC__) && !defined(__cplusplus)
 #pragma GCC diagnostic push
 // C++ sees other lines: there an enum is a type of its own.
@@ -1533,6 +1542,17 @@ const char *durstream_lifecycle_name(int32_t lifecycle);
 
 // The library's version, e.g. `0.1.0`. Static. Any thread; does not block.
 const char *durstream_version(void);
+
+// Whether this library has what a header of that version declares; `DURSTREAM_CHECK_VERSION(error)`
+// asks for the header that a program was compiled with. A library may be newer than the header, up to
+// the next version that may break programs: the next minor one until 1.0, then the next major one.
+// Any thread; does not block.
+//
+// Errors: `DURSTREAM_NOT_SUPPORTED`, whose message names both versions and what to do.
+durstream_code durstream_check_version(uint32_t major,
+                                       uint32_t minor,
+                                       uint32_t patch,
+                                       durstream_error **error);
 
 // Writes of this process accepted and not settled, over all producers. Any thread; does not
 // block.

@@ -572,7 +572,11 @@ inline void report(const SharedCallback &callback, Code code, const Slot &slot) 
 /// Settings by name, the same in every language. An open copies them.
 class Options {
 public:
-    Options() : raw_(durstream_options_new()) {}
+    /// Everything begins with options: a library older than this header is refused here.
+    Options() : raw_(durstream_options_new()) {
+        detail::Slot error;
+        error.check(DURSTREAM_CHECK_VERSION(error.out()));
+    }
 
     Options &set(std::string_view name, std::string_view value) {
         detail::Text n(name, "name"), v(value, "value");

@@ -9,6 +9,7 @@ use crate::args::limit;
 use crate::ffi_guard::{call, get};
 use crate::given::c_string;
 use crate::problem::{durstream_code, durstream_error};
+use crate::version;
 
 /// "No limit" for calls of the core that need one.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -21,6 +22,23 @@ fn bounded(timeout_ms: i64) -> Duration {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_version() -> *const c_char {
     get(c"".as_ptr(), || Some(concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()))
+}
+
+/// Whether this library has what a header of that version declares; `DURSTREAM_CHECK_VERSION(error)`
+/// asks for the header that a program was compiled with. A library may be newer than the header, up to
+/// the next version that may break programs: the next minor one until 1.0, then the next major one.
+/// Any thread; does not block.
+///
+/// Errors: `DURSTREAM_NOT_SUPPORTED`, whose message names both versions and what to do.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_check_version(
+    major: u32,
+    minor: u32,
+    patch: u32,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: `error` is as the header asks.
+    unsafe { call(error, || Ok(version::check([major, minor, patch])?)) }
 }
 
 /// Writes of this process accepted and not settled, over all producers. Any thread; does not

@@ -16,9 +16,20 @@ fn header() -> String {
     std::fs::read_to_string(root().join("include/durstream.h")).unwrap()
 }
 
+/// What is in the name of the shared library: until 1.0 the minor version too, which may break
+/// programs until then.
+fn abi() -> String {
+    let numbers: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
+    let decisive = if numbers[0] == "0" { 2 } else { 1 };
+    numbers[..decisive].join(".")
+}
+
 /// The shared library of the staged prefix; none when the test runs without one.
 fn library() -> Option<PathBuf> {
-    let name = if cfg!(target_os = "macos") { "libdurstream.0.dylib" } else { "libdurstream.so.0" };
+    let name = match cfg!(target_os = "macos") {
+        true => format!("libdurstream.{}.dylib", abi()),
+        false => format!("libdurstream.so.{}", abi()),
+    };
     std::env::var_os("DURSTREAM_STAGE").map(|stage| Path::new(&stage).join("lib").join(name))
 }
 
@@ -62,7 +73,8 @@ fn the_library_offers_what_the_header_declares() {
 fn the_library_names_itself_and_stays_loaded() {
     let Some(library) = library() else { return };
     let dynamic = output("readelf", &["-d"], &library);
-    assert!(dynamic.contains("Library soname: [libdurstream.so.0]"), "{dynamic}");
+    let name = format!("Library soname: [libdurstream.so.{}]", abi());
+    assert!(dynamic.contains(&name), "no {name} in {dynamic}");
     assert!(dynamic.contains("NODELETE"), "{dynamic}");
 }
 
@@ -188,4 +200,55 @@ fn every_counter_is_in_the_struct_in_the_cores_order() {
         .filter_map(|line| line.trim().strip_prefix("uint64_t ")?.strip_suffix(';'))
         .collect();
     assert_eq!(names, Stats::default().entries().map(|(name, _)| name));
+}
+
+/// The declarations of a header: functions and types without their comments, and each enumerator.
+fn declarations(header: &str) -> BTreeSet<String> {
+    let is_code = |line: &&str| !line.trim_start().starts_with("//") && !line.starts_with('#');
+    let code: Vec<&str> = header.lines().filter(is_code).map(str::trim).collect();
+    let mut found: BTreeSet<String> =
+        code.iter().filter(|line| line.contains(" = ")).map(|line| (*line).to_owned()).collect();
+    for part in code.join(" ").split(';') {
+        let declaration = part.split_whitespace().collect::<Vec<_>>().join(" ");
+        if declaration.ends_with(')') && !declaration.contains('{') {
+            found.insert(declaration);
+        }
+    }
+    found
+}
+
+/// The fields of the structs that callers make, in their order.
+fn fields(header: &str) -> BTreeMap<String, Vec<String>> {
+    let structs = header.split("typedef struct {\n").skip(1).filter_map(|rest| {
+        let (fields, rest) = rest.split_once("\n} ")?;
+        let lines = fields.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+        Some((rest.split(';').next()?.to_owned(), lines.map(str::to_owned).collect()))
+    });
+    structs.collect()
+}
+
+#[test]
+fn what_the_first_header_of_this_soname_declares_still_stands() {
+    let kept = root().join("tests/abi/0.1.0/durstream.h");
+    let (kept, today) = (std::fs::read_to_string(kept).unwrap(), header());
+    let (old, new) = (declarations(&kept), declarations(&today));
+    assert!(old.len() > 150, "only {} declarations were found", old.len());
+    let gone: Vec<_> = old.difference(&new).collect();
+    assert!(gone.is_empty(), "older programs have, and the header has not: {gone:#?}");
+    let (old, new) = (fields(&kept), fields(&today));
+    assert!(old.len() > 1, "only {} structs were found", old.len());
+    for (name, fields) in old {
+        assert!(new[&name].starts_with(&fields), "{name} begins with other fields");
+    }
+}
+
+#[test]
+fn the_header_has_the_librarys_version() {
+    let header = header();
+    let number = |name: &str| {
+        let line = format!("#define DURSTREAM_VERSION_{name} ");
+        header.lines().find_map(|text| text.strip_prefix(&line)).unwrap().to_owned()
+    };
+    let version = ["MAJOR", "MINOR", "PATCH"].map(number).join(".");
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
 }
