@@ -1,5 +1,7 @@
 // The exports of the native addon (bindings-node/src). Results and errors cross as JSON text.
 
+import { addon } from "./addon.cjs";
+
 /** A wait for one result. */
 export interface NativeWait {
   /** The result's text; empty if the wait was cancelled. Never rejects. */
@@ -186,6 +188,7 @@ export interface Native {
   ) => NativeProducer;
   Schema: new () => NativeSchema;
   State: new (schema: NativeSchema, given: Given, onError?: NativeListener) => NativeState;
+  version(): string;
   vocabulary(): string;
   pendingCount(): number;
   setBufferBudget(bytes: number): void;
@@ -201,15 +204,4 @@ export interface Native {
   shutdown(timeoutMs: number): Promise<string>;
 }
 
-function load(): Native {
-  try {
-    // The text itself: bundlers find the addon by it, or say that they cannot pack it.
-    return require("../native/durstream.node") as Native;
-  } catch (cause) {
-    const place = `${process.platform}-${process.arch}, Node ${process.version}`;
-    const hint = 'in a bundle it has to be beside it, see "With a bundler" in the README';
-    throw new Error(`durstream: the native addon cannot be loaded on ${place}; ${hint}`, { cause });
-  }
-}
-
-export const native = load();
+export const native = addon() as Native;

@@ -49,6 +49,12 @@ impl Given<'_> {
     }
 }
 
+/// The addon's version, which has to be that of the package that loads it.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
 /// The core's vocabulary as JSON text: its options (name, kind, constructors), the reasons of
 /// refusals, and the classes of errors.
 #[napi]

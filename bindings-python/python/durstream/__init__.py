@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import get_type_hints
 
+from . import _loading as _loading  # before what an old Python cannot load
 from . import _interpreter as _interpreter  # before anything native
 from . import _durstream as _core
 from ._durstream import Chunk as Chunk

@@ -9,6 +9,8 @@ import importlib
 import sys
 from typing import Any
 
+from ._loading import why_not
+
 _TEXT = (
     "durstream works in the main interpreter of a process alone, not in a sub-interpreter: with "
     "mod_wsgi set `WSGIApplicationGroup %{GLOBAL}`"
@@ -32,5 +34,5 @@ try:
     from . import _durstream as _durstream
 except ImportError as error:
     if "subinterpreter" not in str(error):
-        raise
+        raise ImportError(why_not(), name="durstream._durstream") from error
     raise ImportError(_TEXT) from None
