@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -41,6 +41,11 @@ impl Guarded {
     /// Its standard output, where it is a pipe; once.
     pub fn output(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()
+    }
+
+    /// Its standard output and standard error, where they are pipes; once.
+    pub fn outputs(&mut self) -> Option<(ChildStdout, ChildStderr)> {
+        Some((self.0.stdout.take()?, self.0.stderr.take()?))
     }
 
     /// Its process id.
@@ -168,6 +173,15 @@ pub fn forget_cargo(command: &mut Command) -> &mut Command {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// The `cargo` that runs us, in a folder.
+pub fn cargo(folder: &Path, arguments: &[&str]) -> Command {
+    // CARGO is one path and may hold spaces, so it is not split.
+    let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let mut command = Command::new(cargo);
+    forget_cargo(command.current_dir(folder).args(arguments));
     command
 }
 

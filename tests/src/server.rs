@@ -16,8 +16,12 @@ use crate::tool::Tool;
 use crate::tree::Tree;
 
 /// Which one it is.
-pub const OFFICIAL: Tool =
-    Tool { crate_name: "durable-streams", version: "0.1.5", binary: "durable-streams-server" };
+pub const OFFICIAL: Tool = Tool {
+    crate_name: "durable-streams",
+    version: "0.1.5",
+    binary: "durable-streams-server",
+    features: "",
+};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// A port found free may be taken by the time the server binds it.

@@ -236,6 +236,8 @@ fn no_files_of_the_other_crates_import_each_other() {
         "ffi-c/src/lib.rs",
         "bindings-python/src/lib.rs",
         "bindings-node/src/lib.rs",
+        "packaging/src/lib.rs",
+        "packaging/src/main.rs",
         "tests/src/lib.rs",
         "tests/bench/src/main.rs",
         "tests/conformance/src/main.rs",

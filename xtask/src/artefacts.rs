@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::stage::{self, Linkage};
-use crate::tool;
 use crate::toolchain;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::needs::{CProgram, Need};
+use durstream_tests::server::OFFICIAL;
 use durstream_tests::stamp::Stamp;
 use durstream_tests::step::{Step, step};
 use durstream_tests::tree::Tree;
@@ -33,7 +33,7 @@ pub(crate) fn provide(tree: &Tree, needs: &[Need]) -> Result {
 /// One of them; the library is there where it is needed.
 fn provide_one(tree: &Tree, need: &Need) -> Result {
     match need {
-        Need::Server => tool::install_server(tree).map(drop),
+        Need::Server => OFFICIAL.install(tree, "server").map(drop),
         Need::RustPrograms(package) => rust_programs(tree, package),
         Need::CProgram(program) => c_program(tree, program, Linkage::Shared).map(drop),
         Need::PythonPackage => python_wheel(tree),
@@ -213,13 +213,14 @@ fn cargo_build(tree: &Tree, step: &Step, package: &str) -> Result {
 }
 
 /// What is built to build and to test, quickly and not optimised.
-const OUR_TOOLS: [&str; 6] = [
+const OUR_TOOLS: [&str; 7] = [
     "xtask",
     "durstream-demo",
     "durstream-conformance",
     "durstream-faults",
     "durstream-interop",
     "durstream-bench",
+    "durstream-package",
 ];
 
 /// The tests in Rust, all at once: there too each choice of packages has features of its own.

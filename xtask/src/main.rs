@@ -7,7 +7,6 @@ mod install;
 mod simulate;
 mod stage;
 mod suites;
-mod tool;
 mod toolchain;
 mod with_server;
 
@@ -25,7 +24,7 @@ struct Command {
     run: fn(&Tree, &[String]) -> Result<u8>,
 }
 
-const COMMANDS: [Command; 10] = [
+const COMMANDS: [Command; 11] = [
     Command {
         name: "demo",
         usage: "demo [--only rust|c|python|node]… [--keep] [--shipments N]",
@@ -35,7 +34,7 @@ const COMMANDS: [Command; 10] = [
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|conformance|faults|interop|comparison|readme|sanitizers|fuzz …]",
+        usage: "test [rust|c|python|node|conformance|faults|interop|comparison|readme|packages|sanitizers|fuzz …]",
         about: "every test of every language against a real server; all suites unless told\n\
                 but sanitizers and fuzz, which run when they are named\n\
                 fuzz takes DURSTREAM_FUZZ_SECONDS for each target, 60 unless told",
@@ -77,6 +76,12 @@ const COMMANDS: [Command; 10] = [
                 PATH is a checkout of upstream's clients; --sweep compares batch sizes instead; --report measures\n\
                 everything and writes tests/bench/REPORT.md, with --only latency,memory these parts anew",
         run: |tree, words| harness::run(tree, "bench", words),
+    },
+    Command {
+        name: "package",
+        usage: "package [python|npm|c|crates]… [--platform NAME]…",
+        about: "what a release uploads, below target/packages: built, installed elsewhere and run; packaging/README.md",
+        run: |tree, words| harness::run(tree, "package", words),
     },
     Command {
         name: "simulate",

@@ -1,13 +1,13 @@
 //! Which toolchains are here, told all at once and before anything is built.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use durstream_tests::compilers::{c_compiler, cpp_compiler, program};
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
-use durstream_tests::process::forget_cargo;
+pub(crate) use durstream_tests::process::cargo;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32);
@@ -133,15 +133,6 @@ pub(crate) fn python() -> Command {
 
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
-}
-
-/// The `cargo` that runs us, in a folder.
-pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    // CARGO is one path and may hold spaces, so it is not split.
-    let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let mut command = Command::new(cargo);
-    forget_cargo(command.current_dir(root).args(arguments));
-    command
 }
 
 #[cfg(test)]

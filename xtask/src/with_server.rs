@@ -2,7 +2,6 @@
 
 use std::process::Command;
 
-use crate::tool;
 use durstream_tests::failure::Result;
 use durstream_tests::process::{self, Guarded};
 use durstream_tests::server::{OFFICIAL, Server};
@@ -16,7 +15,7 @@ pub(crate) fn with_server(tree: &Tree, arguments: &[String]) -> Result<u8> {
     };
     // The output belongs to the command: nothing is said when there is nothing to install.
     if !OFFICIAL.place(tree).exists() {
-        tool::install_server(tree)?;
+        OFFICIAL.install(tree, "server")?;
     }
     let server = Server::start(tree)?;
     let mut command = Command::new(program);

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::tool;
 use crate::toolchain;
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
@@ -15,7 +14,8 @@ use durstream_tests::step::step;
 use durstream_tests::tool::Tool;
 use durstream_tests::tree::Tree;
 
-const CARGO_FUZZ: Tool = Tool { crate_name: "cargo-fuzz", version: "0.13.2", binary: "cargo-fuzz" };
+const CARGO_FUZZ: Tool =
+    Tool { crate_name: "cargo-fuzz", version: "0.13.2", binary: "cargo-fuzz", features: "" };
 const SECONDS_VARIABLE: &str = "DURSTREAM_FUZZ_SECONDS";
 const SECONDS: u64 = 60;
 /// Beyond the time it was given: an input that takes half a minute is a finding of its own.
@@ -67,7 +67,7 @@ fn targets(folder: &Path) -> Result<Vec<String>> {
 
 /// Builds every target; the folder of the binaries.
 fn build(tree: &Tree) -> Result<PathBuf> {
-    let cargo_fuzz = tool::install(tree, &CARGO_FUZZ, "cargo-fuzz")?;
+    let cargo_fuzz = CARGO_FUZZ.install(tree, "cargo-fuzz")?;
     let target = tree.directory("fuzz")?;
     let triple = toolchain::host()?;
     step(tree, "Fuzz targets", |step| {

@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 use crate::artefacts;
 use crate::harness;
 use crate::simulate;
-use crate::tool;
 use crate::toolchain::{self, Languages};
 use durstream_tests::console;
 use durstream_tests::failure::Result;
 use durstream_tests::runner::{Runner, Suite};
-use durstream_tests::server::Server;
+use durstream_tests::server::{OFFICIAL, Server};
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
 use durstream_tests::writing;
@@ -28,7 +27,7 @@ type Body = fn(&mut Suite<'_>);
 /// For a program that takes a second.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
-const SUITES: [(&str, Body); 9] = [
+const SUITES: [(&str, Body); 10] = [
     ("rust", rust),
     ("c", c::suite),
     ("python", python),
@@ -38,6 +37,7 @@ const SUITES: [(&str, Body); 9] = [
     ("interop", interop),
     ("comparison", comparison),
     ("readme", readme::suite),
+    ("packages", packages),
 ];
 
 /// What takes a toolchain or time that not everybody has: it runs when it is named.
@@ -50,11 +50,19 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let any_of = |names: &[&str]| chosen.iter().any(|(chosen, _)| names.contains(chosen));
     console::line("Toolchains");
     toolchain::check(Languages {
-        c: any_of(&["c", "conformance", "interop", "readme", "sanitizers", "fuzz"]),
-        python: any_of(&["python", "conformance", "interop", "readme"]),
-        node: any_of(&["node", "conformance", "faults", "interop", "comparison", "readme"]),
+        c: any_of(&["c", "conformance", "interop", "readme", "packages", "sanitizers", "fuzz"]),
+        python: any_of(&["python", "conformance", "interop", "readme", "packages"]),
+        node: any_of(&[
+            "node",
+            "conformance",
+            "faults",
+            "interop",
+            "comparison",
+            "readme",
+            "packages",
+        ]),
     })?;
-    tool::install_server(tree)?;
+    OFFICIAL.install(tree, "server")?;
     let mut runner = Runner::default();
     for (name, body) in chosen {
         console::line(&format!("\n== {name}"));
@@ -154,6 +162,11 @@ fn interop(suite: &mut Suite<'_>) {
     suite.step("readers", |tree| harness::passes(tree, "interop", &[]));
 }
 
+/// What the other suites built, packed as a release is and installed elsewhere.
+fn packages(suite: &mut Suite<'_>) {
+    suite.step("installed", |tree| harness::passes(tree, "package", &["--as-built"]));
+}
+
 fn comparison(suite: &mut Suite<'_>) {
     let Some(folder) = suite.folder("tests/comparison") else { return };
     let packages = suite
@@ -193,6 +206,7 @@ mod tests {
             "interop",
             "comparison",
             "readme",
+            "packages",
         ];
         assert_eq!(names(&[]), Ok(all.to_vec()));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
