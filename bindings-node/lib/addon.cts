@@ -1,11 +1,8 @@
 // Finds the native addon: in the package of this platform, or where a checkout builds it.
 
-interface Manifest {
-  version: string;
-  engines: { node: string };
-}
-
-const { version, engines } = require("../package.json") as Manifest;
+// Of package.json, which bundlers may not read: an addon of another version, and a test, tell when they differ.
+const version = "0.1.0";
+const oldestNode = 18;
 const hint = 'in a bundle it has to be beside it, see "With a bundler" in the README';
 
 /** Why each place did not give it. */
@@ -100,9 +97,8 @@ function explain(failures: Failures): Error {
 
 /** The addon of this version. */
 export function addon(): unknown {
-  const oldest = Number(/\d+/.exec(engines.node)?.[0]);
-  if (Number(process.versions.node.split(".")[0]) < oldest) {
-    throw new Error(`durstream: this is Node ${process.version}, and Node ${oldest} or newer is needed: install one`);
+  if (Number(process.versions.node.split(".")[0]) < oldestNode) {
+    throw new Error(`durstream: this is Node ${process.version}, and Node ${oldestNode} or newer is needed: install one`);
   }
   const failures: Failures = [];
   for (const place of ["checkout", ...places()]) {

@@ -135,11 +135,28 @@ mod tests {
     use super::*;
     use durstream_tests::tree::Tree;
 
+    fn file(name: &str) -> String {
+        std::fs::read_to_string(Tree::find().unwrap().root.join("bindings-node").join(name))
+            .unwrap()
+    }
+
+    fn loader() -> String {
+        file("lib/addon.cts")
+    }
+
+    /// It cannot read them where it is bundled.
+    #[test]
+    fn the_loader_has_the_versions_of_its_package() {
+        let manifest: serde_json::Value = serde_json::from_str(&file("package.json")).unwrap();
+        let oldest = manifest["engines"]["node"].as_str().unwrap().trim_start_matches(">=");
+        assert!(loader().contains(&format!("const version = {};", manifest["version"])));
+        assert!(loader().contains(&format!("const oldestNode = {oldest};")), "not {oldest}");
+    }
+
     /// The loader names each package in a literal of its own, for bundlers.
     #[test]
     fn the_loader_knows_the_same_platforms() {
-        let loader = Tree::find().unwrap().root.join("bindings-node/lib/addon.cts");
-        let text = std::fs::read_to_string(loader).unwrap();
+        let text = loader();
         let mut loaded: Vec<&str> = text
             .split("require(\"durstream-")
             .skip(1)

@@ -43,7 +43,7 @@ pub(crate) fn write_notices(tree: &Tree) -> Result {
     step(tree, "Notices", |step| {
         let made = tree.directory("packages")?.join("THIRD-PARTY.md");
         let mut command = std::process::Command::new(&about);
-        command.arg("generate").arg("--workspace").arg("--fail").arg("-c");
+        command.arg("generate").arg("--workspace").arg("--fail").arg("--offline").arg("-c");
         command.arg(tree.root.join("packaging/about.toml")).arg("-o").arg(&made);
         command.arg(tree.root.join("packaging/templates/THIRD-PARTY.hbs"));
         step.run(command.current_dir(&tree.root))?;
