@@ -17,7 +17,7 @@ use crate::texts::{self, PARTS};
 use crate::tools;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// How xz packs what is uploaded, and what is only unpacked again.
+/// How xz packs what many download, and what few do or what is only unpacked again.
 const SMALL: &str = "-6 -T0";
 const FAST: &str = "-0 -T0";
 
@@ -90,7 +90,7 @@ pub(crate) fn symbols(
     for entry in fs::read_dir(symbols).context(symbols.display())?.flatten() {
         texts::copy_file(&entry.path(), &folder.join(entry.file_name()))?;
     }
-    step(tree, &format!("Symbols {}", platform.name), |step| tar(step, &parent, &name, SMALL))?;
+    step(tree, &format!("Symbols {}", platform.name), |step| tar(step, &parent, &name, FAST))?;
     let file = parent.join(format!("{name}.tar.xz"));
     Ok(Some(Artefact::new(file, platform.name, size_of(&folder)?)))
 }
