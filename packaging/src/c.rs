@@ -56,7 +56,7 @@ fn fill(
     prefix::fill(&tree.root, &libraries.folder, prefix, libdir)?;
     let documents = prefix.join(documents);
     texts::copy(tree, &documents)?;
-    texts::readme(tree, &["ffi-c/README.md", "README.md"], &documents)?;
+    texts::readme(tree, "ffi-c/README.md", &documents)?;
     match parts {
         Some(parts) => texts::copy_file(&parts.join("ffi-c.json"), &documents.join(PARTS)),
         None => Ok(()),

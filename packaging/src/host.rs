@@ -12,10 +12,12 @@ use durstream_tests::tree::Tree;
 use crate::artefact::Artefact;
 use crate::npm;
 use crate::trial::{Folder, Site, complaint, median_ms, says, timed};
-use crate::{c, python};
+use crate::{c, python, tools};
 
 const PYTHON_EXAMPLES: [&str; 2] = ["shipments.py", "writing_data.py"];
 const NODE_EXAMPLES: [&str; 2] = ["shipments.mjs", "writing-data.mjs"];
+/// What the command that starts a server for development says of itself.
+const SERVER: &[&str] = &["--port"];
 const RAN: &str = "`first` (read back), shipments, the ways of writing";
 
 /// Milliseconds that loading takes, where it was measured.
@@ -56,6 +58,8 @@ pub(crate) fn wheel(suite: &mut Suite<'_>, site: Site, artefact: &mut Artefact) 
             command.args(["-I", "-c", timer]);
             command
         })?);
+        let mut server = Command::new(&python);
+        says(&tools::output(server.args(["-I", "-m", "durstream.dev_server", "--help"]))?, SERVER)?;
         says_why_not(&python)?;
         artefact.tried(&format!("pip in an empty environment, {seconds:.1} s"), RAN);
         Ok(())
@@ -85,7 +89,7 @@ pub(crate) fn sources(suite: &mut Suite<'_>, site: Site, artefact: &mut Artefact
 /// A package without its module, or with that of another platform, and a Python that is too old.
 fn says_why_not(python: &Path) -> Result {
     let place = "import durstream, os; print(os.path.dirname(durstream.__file__))";
-    let place = crate::tools::output(Command::new(python).args(["-I", "-c", place]))?;
+    let place = tools::output(Command::new(python).args(["-I", "-c", place]))?;
     let module = Path::new(place.trim()).join("_durstream.abi3.so");
     let loaded = |code: &str| {
         let mut command = Command::new(python);
@@ -143,6 +147,9 @@ pub(crate) fn npm_packages(
             command.args(["-e", timer]).current_dir(&project);
             command
         })?);
+        let mut server = npm::npm();
+        server.args(["exec", "--offline", "--no", "--", "durstream-dev-server", "--help"]);
+        says(&tools::output(server.current_dir(&project))?, SERVER)?;
         let how = format!("npm in an empty project, {seconds:.1} s");
         main.tried(&how, RAN);
         addon.tried(&how, RAN);

@@ -19,6 +19,8 @@ use crate::tools;
 /// `core/docs/adr/size.md`.
 const MOST_BYTES: u64 = MOST_LIBRARY_BYTES + 500_000;
 const FOLDER: &str = "bindings-node";
+/// What the main package has of it.
+const PARTS_OF_MAIN: [&str; 2] = ["bin", "dist"];
 
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
@@ -43,14 +45,19 @@ fn manifest(tree: &Tree) -> Result<Map<String, Value>> {
 /// The package that people install. `made` is where packages of this kind go.
 pub(crate) fn main_package(tree: &Tree, made: &str) -> Result<Artefact> {
     let folder = tree.fresh_directory(&format!("{made}/durstream"))?;
-    copy_folder(&tree.root.join(FOLDER).join("dist"), &folder.join("dist"))?;
+    for part in PARTS_OF_MAIN {
+        copy_folder(&tree.root.join(FOLDER).join(part), &folder.join(part))?;
+    }
     texts::copy(tree, &folder)?;
-    texts::readme(tree, &["bindings-node/README.md", "README.md"], &folder)?;
+    texts::readme(tree, "bindings-node/README.md", &folder)?;
     let mut manifest = manifest(tree)?;
     let version = manifest["version"].clone();
     let platforms = PLATFORMS.iter().map(|platform| (platform.npm(), version.clone()));
     manifest.insert("optionalDependencies".to_owned(), Value::Object(platforms.collect()));
-    manifest.insert("files".to_owned(), json!(["dist", "THIRD-PARTY.md", "LICENSE-*"]));
+    manifest.insert(
+        "files".to_owned(),
+        json!([PARTS_OF_MAIN[0], PARTS_OF_MAIN[1], "THIRD-PARTY.md", "LICENSE-*"]),
+    );
     // What builds it is of no use to those who install it.
     manifest.remove("scripts");
     manifest.remove("devDependencies");

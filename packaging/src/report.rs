@@ -34,17 +34,9 @@ pub(crate) fn text(artefacts: &[Artefact], loading: &Loading, seconds: f64) -> S
     for artefact in artefacts {
         text += &row(artefact);
     }
-    text += "\nBuilt by the same command and not part of this run, so not tried:\n\n";
     let is_made = |platform: &Platform| artefacts.iter().any(|made| made.platform == platform.name);
-    for platform in PLATFORMS.iter().filter(|p| p.here.is_some() && !is_made(p)) {
-        text += &format!("- {} (`--platform {}`)\n", platform.triple, platform.name);
-    }
-    text += "\nBuilt where they run, by the release workflow, and not tried here:\n\n";
-    for platform in PLATFORMS.iter().filter(|platform| platform.here.is_none()) {
-        text += &format!(
-            "- {}: no build for {} is possible on Linux without its system's own files\n",
-            platform.name, platform.triple
-        );
+    for platform in PLATFORMS.iter().filter(|platform| !is_made(platform)) {
+        text += &not_tried(platform);
     }
     text += "\n| loading, median of 15 | ms | goal |\n|---|---:|---:|\n";
     for (name, taken) in
@@ -54,6 +46,19 @@ pub(crate) fn text(artefacts: &[Artefact], loading: &Loading, seconds: f64) -> S
         text += &format!("| {name} | {taken} | 15 |\n");
     }
     text
+}
+
+/// The row of a platform of which nothing was made.
+fn not_tried(platform: &Platform) -> String {
+    let name = platform.name;
+    let (what, why) = match &platform.here {
+        Some(_) => ("wheel, addon, C library", format!("built with `--platform {name}` alone")),
+        None => (
+            "wheel, addon",
+            "built where it runs, by the release workflow: it takes that system's files".to_owned(),
+        ),
+    };
+    format!("| {what} | {name} | – | – | – | not tried | {why} |\n")
 }
 
 fn row(artefact: &Artefact) -> String {

@@ -1,5 +1,6 @@
 //! What every package tells of itself: licences, whose work is in it, its parts.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,12 +8,17 @@ use durstream_tests::failure::{Context, Result};
 use durstream_tests::process::cargo;
 use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
+use serde::Deserialize;
 
-use crate::tools::{ABOUT, CYCLONEDX};
+use crate::platforms::PLATFORMS;
+use crate::tools::{self, ABOUT, CYCLONEDX};
 
 const LICENSES: [&str; 3] = ["LICENSE", "LICENSE-APACHE", "LICENSE-MIT"];
 /// Whose work is in the products, with the text of each licence.
 const NOTICES: &str = "packaging/THIRD-PARTY.md";
+const HEAD: &str = "# Whose work is in durstream\n\n\
+    durstream's libraries hold these crates, each under the licence shown with it, or are built with them.\n\
+    Written by `cargo xtask package notices`.\n";
 /// The parts of a product, for scanners.
 pub(crate) const PARTS: &str = "durstream.cdx.json";
 /// The crates that become products.
@@ -27,10 +33,9 @@ pub(crate) fn copy(tree: &Tree, folder: &Path) -> Result {
     copy_file(&tree.root.join(NOTICES), &folder.join("THIRD-PARTY.md"))
 }
 
-/// The first README that is there.
-pub(crate) fn readme(tree: &Tree, candidates: &[&str], folder: &Path) -> Result {
-    let found = candidates.iter().map(|name| tree.root.join(name)).find(|path| path.exists());
-    copy_file(&found.ok_or("no README")?, &folder.join("README.md"))
+/// Copies a package's README to a folder.
+pub(crate) fn readme(tree: &Tree, source: &str, folder: &Path) -> Result {
+    copy_file(&tree.root.join(source), &folder.join("README.md"))
 }
 
 pub(crate) fn copy_file(from: &Path, to: &Path) -> Result {
@@ -40,37 +45,101 @@ pub(crate) fn copy_file(from: &Path, to: &Path) -> Result {
 /// Writes the notices anew.
 pub(crate) fn write_notices(tree: &Tree) -> Result {
     let about = ABOUT.install(tree, "cargo-about")?;
+    let file = tree.root.join(NOTICES);
     step(tree, "Notices", |step| {
-        let made = tree.directory("packages")?.join("THIRD-PARTY.md");
+        let made = tree.directory("packages")?.join("licenses.json");
+        // What it reads has to be there: alone, it asks for nothing.
+        step.run(&mut cargo(&tree.root, &["fetch", "--locked"]))?;
         let mut command = std::process::Command::new(&about);
-        command.arg("generate").arg("--workspace").arg("--fail").arg("--offline").arg("-c");
+        command.args(["generate", "--workspace", "--frozen", "--fail", "--format", "json", "-c"]);
         command.arg(tree.root.join("packaging/about.toml")).arg("-o").arg(&made);
-        command.arg(tree.root.join("packaging/templates/THIRD-PARTY.hbs"));
         step.run(command.current_dir(&tree.root))?;
-        copy_file(&made, &tree.root.join(NOTICES))
+        let text = fs::read(&made).context(made.display())?;
+        let found: Found = serde_json::from_slice(&text).context(made.display())?;
+        fs::write(&file, notices(&found, &crates(tree)?)?).context(file.display())
     })
 }
 
-/// The crates of other people in our products that the notices do not name.
-pub(crate) fn unnamed(tree: &Tree) -> Result<Vec<String>> {
+/// What cargo-about finds for all of the workspace, the tests too.
+#[derive(Deserialize)]
+struct Found {
+    licenses: Vec<License>,
+}
+
+#[derive(Deserialize)]
+struct License {
+    name: String,
+    text: String,
+    used_by: Vec<User>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(rename = "crate")]
+    package: Package,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+}
+
+/// The notices of what is shipped. Each text stands there once, below the crates that have it.
+fn notices(found: &Found, shipped: &[String]) -> Result<String> {
+    let mut text = HEAD.to_owned();
+    let mut named = Vec::new();
+    for license in &found.licenses {
+        let users = license.used_by.iter().map(|user| &user.package);
+        let mut users: Vec<String> = users.map(|p| format!("{} {}", p.name, p.version)).collect();
+        users.retain(|user| shipped.contains(user));
+        users.sort();
+        users.dedup();
+        if users.is_empty() {
+            continue;
+        }
+        let list: String = users.iter().map(|user| format!("- {user}\n")).collect();
+        let lines: Vec<&str> = license.text.trim_matches('\n').lines().map(str::trim_end).collect();
+        text += &format!("\n## {}\n\n{list}\n```text\n{}\n```\n", license.name, lines.join("\n"));
+        named.extend(users);
+    }
+    match shipped.iter().find(|name| !named.contains(name)) {
+        Some(name) => Err(format!("no licence of {name} was found").into()),
+        None => Ok(text),
+    }
+}
+
+/// The crates of other people that only our products have, or only the notices.
+pub(crate) fn differing(tree: &Tree) -> Result<Vec<String>> {
     let notices = tree.root.join(NOTICES);
     let notices = fs::read_to_string(&notices).context(notices.display())?;
-    let mut missing = Vec::new();
-    for name in crates(tree)? {
-        if !notices.lines().any(|line| line.trim_start_matches("- ") == name) {
-            missing.push(name);
-        }
-    }
-    Ok(missing)
+    Ok(differences(&notices, &crates(tree)?))
+}
+
+fn differences(notices: &str, shipped: &[String]) -> Vec<String> {
+    // Within the texts of licences a list may begin in the same way, but not with a name and a version.
+    let is_crate =
+        |words: &str| words.split_once(' ').is_some_and(|(_, version)| is_version(version));
+    let lines = notices.lines().filter_map(|line| line.strip_prefix("- "));
+    let named: BTreeSet<&str> = lines.filter(|words| is_crate(words)).collect();
+    let shipped: BTreeSet<&str> = shipped.iter().map(String::as_str).collect();
+    named.symmetric_difference(&shipped).map(|name| (*name).to_owned()).collect()
+}
+
+fn is_version(word: &str) -> bool {
+    !word.contains(' ') && word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.')
 }
 
 /// Each crate with its version, of every platform.
 fn crates(tree: &Tree) -> Result<Vec<String>> {
     let packages = ["-p", "durstream", "-p", "durstream-node", "-p", "durstream-python"];
-    let how = ["tree", "--offline", "-e", "normal", "--prefix", "none", "--no-dedupe"];
+    let how = ["tree", "--locked", "-e", "normal", "--prefix", "none", "--no-dedupe"];
     let what = ["--format", "{p}"];
-    let arguments = [&how[..], &what, &packages].concat();
-    let text = crate::tools::output(&mut cargo(&tree.root, &arguments))?;
+    let mut arguments = [&how[..], &what, &packages].concat();
+    for platform in &PLATFORMS {
+        arguments.extend(["--target", platform.triple]);
+    }
+    let text = tools::output(&mut cargo(&tree.root, &arguments))?;
     let mut crates: Vec<String> = text.lines().filter_map(named).collect();
     crates.sort();
     crates.dedup();
@@ -125,9 +194,38 @@ mod tests {
 
     #[test]
     fn whose_work_is_shipped_is_named() {
-        let missing = unnamed(&Tree::find().unwrap()).unwrap();
+        let differing = differing(&Tree::find().unwrap()).unwrap();
         let hint = "`cargo xtask package notices` writes them anew";
-        assert!(missing.is_empty(), "{NOTICES} lacks {}: {hint}", missing.join(", "));
+        assert!(differing.is_empty(), "{NOTICES} differs by {}: {hint}", differing.join(", "));
+    }
+
+    #[test]
+    fn notices_and_crates_are_compared_both_ways() {
+        let crates = ["bytes 1.11.0".to_owned(), "url 2.5.8".to_owned()];
+        let text = "## MIT\n\n- bytes 1.11.0\n- url 2.5.8\n\n- no crate\n- or other. 1\n";
+        assert_eq!(differences(text, &crates), [""; 0]);
+        assert_eq!(differences(text, &crates[..1]), ["url 2.5.8"]);
+        assert_eq!(differences("- url 2.5.7", &crates), ["bytes 1.11.0", "url 2.5.7", "url 2.5.8"]);
+    }
+
+    #[test]
+    fn notices_hold_what_is_shipped_alone() {
+        let license = |name: &str, users: &[&str]| License {
+            name: name.to_owned(),
+            text: format!("Do as {name} says.  \n"),
+            used_by: users.iter().map(|user| package(user)).collect(),
+        };
+        fn package(name: &str) -> User {
+            User { package: Package { name: name.to_owned(), version: "1.0.0".to_owned() } }
+        }
+        let licenses = vec![license("MIT", &["b", "test", "a"]), license("ISC", &["test"])];
+        let found = Found { licenses };
+        let shipped = ["a 1.0.0".to_owned(), "b 1.0.0".to_owned()];
+        let text = notices(&found, &shipped).unwrap();
+        let expected = "\n## MIT\n\n- a 1.0.0\n- b 1.0.0\n\n```text\nDo as MIT says.\n```\n";
+        assert_eq!(text.strip_prefix(HEAD), Some(expected));
+        let without = notices(&found, &["c 1.0.0".to_owned()]).unwrap_err().to_string();
+        assert_eq!(without, "no licence of c 1.0.0 was found");
     }
 
     #[test]
