@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use durstream_tests::failure::{Context, Result};
 
+/// When everything that is packed was made, in seconds since 1970: the same bytes whenever it is done.
+pub(crate) const SAME_TIME: &str = "1577836800";
+
 /// One file.
 pub(crate) struct Artefact {
     pub(crate) file: PathBuf,
@@ -15,6 +18,8 @@ pub(crate) struct Artefact {
     pub(crate) glibc: Option<(u32, u32)>,
     /// How it was installed and what ran then.
     pub(crate) tried: Vec<Tried>,
+    /// Why it was not, where it was not.
+    pub(crate) untried: &'static str,
 }
 
 /// An attempt that worked.
@@ -25,7 +30,14 @@ pub(crate) struct Tried {
 
 impl Artefact {
     pub(crate) fn new(file: PathBuf, platform: &'static str, unpacked: u64) -> Self {
-        Self { file, platform, unpacked, glibc: None, tried: Vec::new() }
+        Self {
+            file,
+            platform,
+            unpacked,
+            glibc: None,
+            tried: Vec::new(),
+            untried: "nothing to run it is at hand",
+        }
     }
 
     pub(crate) fn name(&self) -> String {

@@ -8,7 +8,9 @@ use durstream_package::prefix::{Names, install};
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::step::{Step, step};
 use durstream_tests::tree::Tree;
+use memchr::memmem;
 
+use crate::artefact::at_most;
 use crate::platforms::{Here, OLDEST_GLIBC, Platform};
 use crate::tools::{self, Builder};
 
@@ -66,7 +68,7 @@ pub(crate) fn build(tree: &Tree, platform: &Platform, here: &Here) -> Result<Lib
     })?;
     let mut oldest = None;
     for name in [Names::here().built, ADDON] {
-        let glibc = check(tree, platform, &folder.join(name))?;
+        let glibc = check(platform, &folder.join(name))?;
         oldest = oldest.max(glibc);
     }
     Ok(Libraries { folder, symbols: Some(symbols), glibc: oldest })
@@ -82,23 +84,11 @@ pub(crate) fn split(step: &Step, from: &Path, to: &Path, symbols: &Path) -> Resu
     step.run(&mut stripped)
 }
 
-/// Whether a library is as small and as widely usable as was promised, and tells nothing of the
-/// machine that built it; the oldest C library that it runs with.
-pub(crate) fn check(
-    tree: &Tree,
-    platform: &Platform,
-    library: &Path,
-) -> Result<Option<(u32, u32)>> {
-    let bytes = fs::read(library).context(library.display())?;
+/// Whether a library is as small and as widely usable as was promised; the oldest C library that it
+/// runs with.
+pub(crate) fn check(platform: &Platform, library: &Path) -> Result<Option<(u32, u32)>> {
     let shown = library.display();
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(format!("{shown} has {} bytes, more than {MOST_BYTES}", bytes.len()).into());
-    }
-    for secret in secrets(tree) {
-        if holds(&bytes, secret.as_bytes()) {
-            return Err(format!("{shown} tells of {secret}").into());
-        }
-    }
+    at_most(library, fs::metadata(library).context(&shown)?.len(), MOST_BYTES)?;
     if platform.is_musl() {
         return Ok(None);
     }
@@ -114,16 +104,29 @@ pub(crate) fn check(
     }
 }
 
+/// Whether the files of a package tell nothing of the machine that built it.
+pub(crate) fn tells_nothing(tree: &Tree, folder: &Path) -> Result {
+    for entry in fs::read_dir(folder).context(folder.display())?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            tells_nothing(tree, &path)?;
+            continue;
+        }
+        let bytes = fs::read(&path).context(path.display())?;
+        let told = |secret: &&String| memmem::find(&bytes, secret.as_bytes()).is_some();
+        if let Some(secret) = secrets(tree).iter().find(told) {
+            return Err(format!("{} tells of {secret}", path.display()).into());
+        }
+    }
+    Ok(())
+}
+
 /// Paths that only the builder has.
 fn secrets(tree: &Tree) -> Vec<String> {
     let home = std::env::home_dir().filter(|home| home.components().count() > 1);
     let home = home.map(|home| format!("{}/", home.display()));
     let root = format!("{}/", tree.root.display());
     home.into_iter().chain([root]).collect()
-}
-
-fn holds(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// The newest version of glibc among what a library asks the system for.
@@ -137,6 +140,7 @@ fn newest_glibc(listing: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 mod tests {
     use super::*;
 
@@ -148,8 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_found_among_bytes() {
-        assert!(holds(b"\0a/b/c\0", b"/b/"));
-        assert!(!holds(b"\0a/c\0", b"/b/"));
+    fn a_path_of_the_builder_is_found() {
+        let tree = Tree::find().unwrap();
+        let folder = crate::trial::Folder::new("tells").unwrap();
+        let inner = folder.path().join("lib");
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("first"), b"\0/durstream/core/lib.rs\0").unwrap();
+        tells_nothing(&tree, folder.path()).unwrap();
+        let text = format!("\0{}/core/lib.rs\0", tree.root.display());
+        fs::write(inner.join("second"), text).unwrap();
+        let told = tells_nothing(&tree, folder.path()).unwrap_err().to_string();
+        assert!(told.contains("second tells of"), "{told}");
     }
 }

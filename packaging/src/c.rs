@@ -10,8 +10,8 @@ use durstream_tests::failure::{Context, Result};
 use durstream_tests::step::{Step, step};
 use durstream_tests::tree::Tree;
 
-use crate::artefact::{Artefact, size_of};
-use crate::build::Libraries;
+use crate::artefact::{Artefact, SAME_TIME, size_of};
+use crate::build::{Libraries, tells_nothing};
 use crate::platforms::{Here, Platform};
 use crate::texts::{self, PARTS};
 use crate::tools;
@@ -35,7 +35,11 @@ pub(crate) fn archive(
     let folder = tree.fresh_directory(&format!("{made}/{name}"))?;
     step(tree, &format!("C archive {}", platform.name), |step| {
         fill(tree, libraries, parts, &folder, prefix::LIB, "share/doc/durstream")?;
-        let effort = if libraries.symbols.is_some() { SMALL } else { FAST };
+        let mut effort = FAST;
+        if libraries.symbols.is_some() {
+            tells_nothing(tree, &folder)?;
+            effort = SMALL;
+        }
         tar(step, &parent, &name, effort)
     })?;
     let unpacked = size_of(&folder)?;
@@ -66,13 +70,8 @@ fn fill(
 /// The same bytes whenever and by whomever it is packed.
 fn tar(step: &Step, parent: &Path, name: &str, effort: &str) -> Result {
     let mut tar = Command::new("tar");
-    tar.args([
-        "--sort=name",
-        "--owner=0",
-        "--group=0",
-        "--numeric-owner",
-        "--mtime=2020-01-01 UTC",
-    ]);
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
+    tar.arg(format!("--mtime=@{SAME_TIME}"));
     tar.arg("-cJf").arg(format!("{name}.tar.xz")).arg(name).current_dir(parent);
     step.run(tar.env("XZ_OPT", effort))
 }
@@ -92,7 +91,9 @@ pub(crate) fn symbols(
     }
     step(tree, &format!("Symbols {}", platform.name), |step| tar(step, &parent, &name, FAST))?;
     let file = parent.join(format!("{name}.tar.xz"));
-    Ok(Some(Artefact::new(file, platform.name, size_of(&folder)?)))
+    let mut artefact = Artefact::new(file, platform.name, size_of(&folder)?);
+    artefact.untried = "only debuggers read it";
+    Ok(Some(artefact))
 }
 
 /// For Debian and its kin: everything in one package.
@@ -136,7 +137,7 @@ pub(crate) fn deb(
     step(tree, &format!("Debian package {}", platform.name), |step| {
         let mut dpkg = Command::new("dpkg-deb");
         dpkg.args(["--build", "--root-owner-group", "-Zxz"]).arg(&folder).arg(&file);
-        step.run(&mut dpkg)
+        step.run(dpkg.env("SOURCE_DATE_EPOCH", SAME_TIME))
     })?;
     let mut artefact = Artefact::new(file, platform.name, size_of(&usr)?);
     artefact.glibc = libraries.glibc;

@@ -10,7 +10,7 @@ use durstream_tests::tree::Tree;
 use serde_json::{Map, Value, json};
 
 use crate::artefact::{Artefact, at_most, only, size_of};
-use crate::build::{ADDON, Libraries, MOST_BYTES as MOST_LIBRARY_BYTES};
+use crate::build::{ADDON, Libraries, MOST_BYTES as MOST_LIBRARY_BYTES, tells_nothing};
 use crate::platforms::{PLATFORMS, Platform};
 use crate::texts::{self, PARTS};
 use crate::tools;
@@ -105,6 +105,7 @@ pub(crate) fn platform_package(
     let mut artefact = pack(tree, &folder, &manifest, platform.name)?;
     artefact.glibc = libraries.glibc;
     if libraries.symbols.is_some() {
+        tells_nothing(tree, &folder)?;
         at_most(&artefact.file, artefact.unpacked, MOST_BYTES)?;
     }
     Ok(artefact)

@@ -8,8 +8,8 @@ use durstream_tests::failure::{Context, Result};
 use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
 
-use crate::artefact::{Artefact, at_most, only, size_of};
-use crate::build::{check, split};
+use crate::artefact::{Artefact, SAME_TIME, at_most, only, size_of};
+use crate::build::{check, split, tells_nothing};
 use crate::platforms::{Here, Platform};
 use crate::texts;
 use crate::tools::{self, Builder};
@@ -51,9 +51,13 @@ pub(crate) fn wheel(tree: &Tree, platform: &'static Platform, here: &Here) -> Re
         fs::remove_file(&whole).context(whole.display())?;
         let licenses = only(&content, ".dist-info")?.join("licenses");
         texts::copy(tree, &licenses)?;
-        glibc = check(tree, platform, &module)?;
+        texts::without_root(tree, &only(&content, ".dist-info")?.join("sboms"))?;
+        glibc = check(platform, &module)?;
+        tells_nothing(tree, &content)?;
         fs::remove_file(&wheel).context(wheel.display())?;
-        step.run(wheel_tool(&python).arg("pack").arg("--dest-dir").arg(&made).arg(&content))
+        let mut pack = wheel_tool(&python);
+        pack.arg("pack").arg("--dest-dir").arg(&made).arg(&content);
+        step.run(pack.env("SOURCE_DATE_EPOCH", SAME_TIME))
     })?;
     let wheel = only(&made, ".whl")?;
     let final_place =

@@ -3,7 +3,7 @@
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::tree::Tree;
 
-use crate::artefact::Artefact;
+use crate::artefact::{Artefact, Tried};
 use crate::host::Loading;
 use crate::platforms::{PLATFORMS, Platform};
 
@@ -23,7 +23,8 @@ pub(crate) fn write(
 pub(crate) fn text(artefacts: &[Artefact], loading: &Loading, seconds: f64) -> String {
     let mut text = format!(
         "# Packages of {}\n\n\
-         Written by `cargo xtask package`, which made all of it in {:.0} minutes and tried it beside a server.\n\
+         Written by `cargo xtask package`, which made all of it in {:.0} minutes (a part of it may have been\n\
+         compiled before) and tried it beside a server.\n\
          Sizes are in kB of 1000 bytes: of the file, and of what it takes installed. A program that ran wrote to\n\
          the server, and what it wrote was read back.\n\n\
          | artefact | for | file | installed | oldest glibc | how it was installed | what ran |\n\
@@ -52,11 +53,12 @@ pub(crate) fn text(artefacts: &[Artefact], loading: &Loading, seconds: f64) -> S
 fn not_tried(platform: &Platform) -> String {
     let name = platform.name;
     let (what, why) = match &platform.here {
-        Some(_) => ("wheel, addon, C library", format!("built with `--platform {name}` alone")),
-        None => (
-            "wheel, addon",
-            "built where it runs, by the release workflow: it takes that system's files".to_owned(),
-        ),
+        Some(_) => {
+            ("wheel, addon, C library", format!("not built: that takes `--platform {name}`"))
+        }
+        None => {
+            ("wheel, addon", "not built: it is where it runs, by the release workflow".to_owned())
+        }
     };
     format!("| {what} | {name} | – | – | – | not tried | {why} |\n")
 }
@@ -67,15 +69,18 @@ fn row(artefact: &Artefact) -> String {
     let glibc =
         artefact.glibc.map_or("–".to_owned(), |(major, minor)| format!("{major}.{minor}"));
     let platform = if artefact.platform.is_empty() { "all" } else { artefact.platform };
-    let join = |texts: Vec<&str>| {
-        if texts.is_empty() { "not tried".to_owned() } else { texts.join("; ") }
+    let (installed, ran) = if artefact.tried.is_empty() {
+        ("not tried".to_owned(), artefact.untried.to_owned())
+    } else {
+        let all = |part: fn(&Tried) -> &str| -> String {
+            artefact.tried.iter().map(part).collect::<Vec<_>>().join("; ")
+        };
+        (all(|tried| &tried.installed), all(|tried| &tried.ran))
     };
     format!(
-        "| `{}` | {platform} | {} | {} | {glibc} | {} | {} |\n",
+        "| `{}` | {platform} | {} | {} | {glibc} | {installed} | {ran} |\n",
         artefact.name(),
         kilobytes(artefact.bytes()),
         kilobytes(artefact.unpacked),
-        join(artefact.tried.iter().map(|tried| tried.installed.as_str()).collect()),
-        join(artefact.tried.iter().map(|tried| tried.ran.as_str()).collect()),
     )
 }

@@ -10,6 +10,7 @@ use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
 use serde::Deserialize;
 
+use crate::artefact::SAME_TIME;
 use crate::platforms::PLATFORMS;
 use crate::tools::{self, ABOUT, CYCLONEDX};
 
@@ -162,11 +163,23 @@ pub(crate) fn write_parts(tree: &Tree) -> Result<PathBuf> {
         let mut command = std::process::Command::new(&cyclonedx);
         command.args(["cyclonedx", "--format", "json", "--spec-version", "1.5"]);
         command.args(["--no-build-deps", "--override-filename", "durstream-parts"]);
-        step.run(command.current_dir(&tree.root))?;
+        step.run(command.current_dir(&tree.root).env("SOURCE_DATE_EPOCH", SAME_TIME))?;
         // It writes beside each crate of the workspace.
-        take_parts(&tree.root, &tree.root, &folder)
+        take_parts(&tree.root, &tree.root, &folder)?;
+        without_root(tree, &folder)
     })?;
     Ok(folder)
+}
+
+/// Takes the builder's folder out of lists of parts, which name each crate of ours by its place.
+pub(crate) fn without_root(tree: &Tree, lists: &Path) -> Result {
+    let root = tree.root.display().to_string();
+    for entry in fs::read_dir(lists).context(lists.display())?.flatten() {
+        let text = fs::read_to_string(entry.path()).context(entry.path().display())?;
+        fs::write(entry.path(), text.replace(&root, "/durstream"))
+            .context(entry.path().display())?;
+    }
+    Ok(())
 }
 
 fn take_parts(root: &Path, folder: &Path, to: &Path) -> Result {
