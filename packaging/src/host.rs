@@ -81,7 +81,7 @@ pub(crate) fn sources(suite: &mut Suite<'_>, site: Site, artefact: &mut Artefact
         let mut command = Command::new(&python);
         command.arg("-I").arg(copied(tree, "packaging/programs/first.py", folder.path())?);
         site.first(command)?;
-        artefact.tried("pip, which built a wheel of it", "`first` (read back)");
+        artefact.tried("pip, which built a wheel of it, unpacked", "`first` (read back)");
         Ok(())
     });
 }

@@ -88,13 +88,25 @@ pub(crate) fn sources(tree: &Tree) -> Result<Artefact> {
 
 /// Builds a wheel of the sources, as pip does where there is none that fits; its file.
 pub(crate) fn wheel_of_sources(tree: &Tree, sources: &Path, folder: &Path) -> Result<PathBuf> {
-    let made = folder.join("built");
+    let (made, unpacked) = (folder.join("built"), folder.join("unpacked"));
+    // What is compiled of other people's crates is kept. It is a place of its own: cargo tells by the
+    // time of a file whether it changed, and takes these for the checkout's.
+    let target = tree.directory("package-sources")?;
     step(tree, "Wheel of the sources", |step| {
+        fs::create_dir_all(&unpacked).context(unpacked.display())?;
+        // The files in it have one time for ever: as if all were changed now, so that none is passed over.
+        step.run(
+            Command::new("tar")
+                .arg("-xmf")
+                .arg(sources)
+                .args(["--strip-components=1", "-C"])
+                .arg(&unpacked),
+        )?;
         let mut pip = Command::new(tools::python(tree));
-        // With the maturin that is here, and what the tests compiled of other people's crates.
+        // With the maturin that is here.
         pip.args(["-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation"]);
-        pip.args(["--config-settings", "build-args=--features one-build"]);
-        pip.arg("--wheel-dir").arg(&made).arg(sources).env("CARGO_TARGET_DIR", &tree.target);
+        pip.args(["--no-cache-dir", "--config-settings", "build-args=--features one-build"]);
+        pip.arg("--wheel-dir").arg(&made).arg(&unpacked).env("CARGO_TARGET_DIR", &target);
         let tools = tools::python(tree);
         let tools = tools.parent().unwrap_or(folder).to_path_buf();
         let paths = std::env::var_os("PATH").unwrap_or_default();
