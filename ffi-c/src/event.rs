@@ -176,9 +176,8 @@ pub unsafe extern "C" fn durstream_state_control(
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
-    let write = WriteOptions { tag, block: true };
     // SAFETY: the pointers are as the header asks.
-    unsafe { call(error, || tell(state, control, offset, write, id)) }
+    unsafe { call(error, || tell(state, control, offset, WriteOptions { tag, block: true }, id)) }
 }
 
 /// Publishes a message about the stream as `durstream_state_control` does, without waiting for room:
@@ -194,9 +193,8 @@ pub unsafe extern "C" fn durstream_state_try_control(
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
-    let write = WriteOptions { tag, block: false };
     // SAFETY: the pointers are as the header asks.
-    unsafe { call(error, || tell(state, control, offset, write, id)) }
+    unsafe { call(error, || tell(state, control, offset, WriteOptions { tag, block: false }, id)) }
 }
 
 /// Publishes a change.

@@ -122,9 +122,13 @@ pub unsafe extern "C" fn durstream_producer_append_group(
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
-    let options = WriteOptions { tag, block: true };
     // SAFETY: the pointers are as the header asks.
-    unsafe { call(error, || append_group(producer, (messages, lengths, count), options, id)) }
+    unsafe {
+        call(error, || {
+            let options = WriteOptions { tag, block: true };
+            append_group(producer, (messages, lengths, count), options, id)
+        })
+    }
 }
 
 /// Accepts messages as one group as `durstream_producer_append_group` does, without waiting for room: a
@@ -141,9 +145,13 @@ pub unsafe extern "C" fn durstream_producer_try_append_group(
     id: *mut u64,
     error: *mut *mut durstream_error,
 ) -> durstream_code {
-    let options = WriteOptions { tag, block: false };
     // SAFETY: the pointers are as the header asks.
-    unsafe { call(error, || append_group(producer, (messages, lengths, count), options, id)) }
+    unsafe {
+        call(error, || {
+            let options = WriteOptions { tag, block: false };
+            append_group(producer, (messages, lengths, count), options, id)
+        })
+    }
 }
 
 /// Accepts messages as one group.

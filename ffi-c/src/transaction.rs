@@ -70,9 +70,7 @@ pub unsafe extern "C" fn durstream_state_begin(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_transaction_free(transaction: *mut durstream_transaction) {
     // SAFETY: the caller gives back what `durstream_state_begin` gave out.
-    unsafe {
-        get((), || let_go(take(transaction), |own| own.opened.producer.is_inherited()));
-    }
+    unsafe { get((), || let_go(take(transaction), |own| own.opened.producer.is_inherited())) }
 }
 
 /// The transaction's id. Owned by the transaction; NULL for NULL. Any thread; does not block.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use durstream_core::{ErrorKind, Lifecycle, LogLevel, Reason, Stats, Status};
+use durstream_core::{Control, ErrorKind, Lifecycle, LogLevel, Operation, Reason, Stats, Status};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -161,13 +161,20 @@ fn upper(name: &str) -> String {
 fn numbers_are_the_cores() {
     let codes = numbers("DURSTREAM_");
     let is_code = |name: &str| {
-        !["STATUS_", "REASON_", "LIFECYCLE_", "LOG_"].iter().any(|p| name.starts_with(p))
+        let others = ["STATUS_", "REASON_", "LIFECYCLE_", "LOG_", "OPERATION_", "CONTROL_"];
+        !others.iter().any(|p| name.starts_with(p))
     };
     let codes: BTreeMap<_, _> = codes.into_iter().filter(|(name, _)| is_code(name)).collect();
     let mut expected: BTreeMap<_, _> =
         ErrorKind::ALL.iter().map(|kind| (kind.code().to_owned(), *kind as i32)).collect();
     expected.insert("OK".to_owned(), 0);
     assert_eq!(codes, expected);
+
+    let numbered = |names: &[&str]| -> BTreeMap<String, i32> {
+        names.iter().zip(1..).map(|(name, number)| (upper(name), number)).collect()
+    };
+    assert_eq!(numbers("DURSTREAM_OPERATION_"), numbered(&Operation::ALL.map(Operation::as_str)));
+    assert_eq!(numbers("DURSTREAM_CONTROL_"), numbered(&Control::ALL.map(Control::as_str)));
 
     let mut expected: BTreeMap<_, _> =
         Reason::ALL.iter().map(|reason| (upper(reason.as_str()), *reason as i32)).collect();
