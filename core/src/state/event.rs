@@ -155,6 +155,12 @@ impl From<WriteOptions> for EventOptions<'_> {
 /// letters.
 pub(super) const WORD_AT: usize = ",\"headers\":{\"operation\":\"".len();
 
+/// Puts another operation's word in the place of one with as many letters.
+pub(super) fn set_word(bytes: &mut [u8], at: usize, operation: Operation) {
+    let word = operation.as_str().as_bytes();
+    bytes[at..at + word.len()].copy_from_slice(word);
+}
+
 /// What a producer puts into each event, and what it takes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rules {

@@ -312,22 +312,19 @@ impl StateProducer {
         take(&Event { name, collection, key: &key, value, options })
     }
 
-    /// Has the bytes of a change for a transaction, and of its event where the operation's word is and
-    /// the place of its key.
+    /// Adds the bytes of a change to those of a transaction: where the word of its operation is among
+    /// them, and the place of its key.
     pub(super) fn gather(
         &self,
         operation: Operation,
         name: &str,
         value: &[u8],
         options: &EventOptions<'_>,
-        take: impl FnOnce(&[&[u8]], usize, u64),
-    ) -> Result<()> {
+        bytes: &mut Vec<u8>,
+    ) -> Result<(usize, u64)> {
         self.with_event(operation, name, value, options, |event| {
             let place = self.entry.tracked.as_ref().map_or(0, |keys| event.place(&lock(keys)));
-            event.in_parts(operation, self, |parts, word| {
-                take(parts, word, place);
-                Ok(())
-            })
+            Ok((event.gather(operation, self, bytes)?, place))
         })
     }
 
@@ -343,16 +340,16 @@ impl StateProducer {
             return event.accept(operation, self, permit, Full::of(write));
         };
         let full = if permit.is_some() { Full::Refused } else { Full::of(write) };
-        let size = event.in_parts(operation, self, |parts, _| {
-            Ok(parts.iter().map(|part| part.len()).sum::<usize>() + self.tag(write).cost())
-        })?;
-        self.strictly(tracked, full, (size, 1), |tracked, full| {
+        let (mut bytes, tag) = (Vec::new(), self.tag(write));
+        let word = event.gather(operation, self, &mut bytes)?;
+        self.strictly(tracked, full, (bytes.len() + tag.cost(), 1), |tracked, full| {
             let place = event.place(tracked);
-            let operation = match operation {
-                Operation::Upsert => tracked.operation(place),
-                told => told,
+            let operation = tracked.decided(operation, place);
+            event::set_word(&mut bytes, word, operation);
+            let id = match permit.as_deref_mut() {
+                None => self.engine().accept_parts(&[&bytes], tag, full)?,
+                Some(permit) => permit.accept(&[&bytes], Checked::Whole, tag)?,
             };
-            let id = event.accept(operation, self, permit.as_deref_mut(), full)?;
             tracked.note(place, operation);
             Ok(id)
         })
@@ -627,12 +624,12 @@ struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Has the event in the parts that make it up, and where its operation's word is among their bytes.
+    /// Has the event in the parts that make it up.
     fn in_parts<T>(
         &self,
         operation: Operation,
         state: &StateProducer,
-        take: impl FnOnce(&[&[u8]], usize) -> Result<T>,
+        take: impl FnOnce(&[&[u8]]) -> Result<T>,
     ) -> Result<T> {
         let now = || state.engine().runtime().chance().now();
         let end = event::end(operation, self.options, state.rules(), now).map_err(|why| {
@@ -644,10 +641,6 @@ impl Event<'_> {
             None => [b"", b""],
         };
         let (prefix, end) = (self.collection.prefix.as_bytes(), end.as_bytes());
-        let take = |parts: &[&[u8]]| {
-            let before: usize = parts[..parts.len() - 1].iter().map(|part| part.len()).sum();
-            take(parts, before + event::WORD_AT)
-        };
         let Some(old) = self.options.old_value else {
             return take(&[prefix, quoted.as_bytes(), value[0], value[1], end]);
         };
@@ -666,9 +659,23 @@ impl Event<'_> {
         full: Full,
     ) -> Result<u64> {
         let tag = state.tag(self.options.write);
-        self.in_parts(operation, state, |parts, _| match permit {
+        self.in_parts(operation, state, |parts| match permit {
             None => state.engine().accept_parts(parts, tag, full),
             Some(permit) => permit.accept(parts, Checked::Whole, tag),
+        })
+    }
+
+    /// Adds its bytes to others: where the word of its operation is among them.
+    fn gather(
+        &self,
+        operation: Operation,
+        state: &StateProducer,
+        bytes: &mut Vec<u8>,
+    ) -> Result<usize> {
+        self.in_parts(operation, state, |parts| {
+            parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            let end = parts.last().map_or(0, |end| end.len());
+            Ok(bytes.len() - end + event::WORD_AT)
         })
     }
 

@@ -23,8 +23,16 @@ impl Tracked {
         self.hashes.hash_one((collection, key))
     }
 
+    /// What becomes of an operation: an upsert says whether its key is new.
+    pub(super) fn decided(&self, told: Operation, place: u64) -> Operation {
+        match told {
+            Operation::Upsert => self.operation(place),
+            told => told,
+        }
+    }
+
     /// What an upsert is: the first one of its key, as far as it is remembered, or a later one.
-    pub(super) fn operation(&self, place: u64) -> Operation {
+    fn operation(&self, place: u64) -> Operation {
         match self.written.len() < self.most && !self.written.contains(&place) {
             true => Operation::Insert,
             false => Operation::Update,

@@ -13,7 +13,7 @@ use crate::error::{self, Detail, Error, ErrorKind, Issue, Result};
 use crate::outcome::Receipt;
 use crate::reason::Reason;
 use crate::runtime::threads::lock;
-use crate::state::event::{EventOptions, Operation};
+use crate::state::event::{self, EventOptions, Operation};
 use crate::state::producer::StateProducer;
 use crate::state::registry::Entry;
 
@@ -176,15 +176,12 @@ impl Changes {
             return self.refuse(producer, collection, Reason::InvalidHeaders, None, vec![issue]);
         }
         let options = EventOptions { txid: Some(txid), ..*options };
-        let gathered =
-            producer.gather(operation, collection, value, &options, |parts, word, place| {
-                let word = bytes.len() + word;
-                parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        match producer.gather(operation, collection, value, &options, bytes) {
+            Ok((word, place)) => {
                 events.push(Event { end: bytes.len(), operation, word, place, tag });
-            });
-        match gathered {
+            }
             Err(error) if error.kind() == ErrorKind::Validation => refused.push(error),
-            told => told?,
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -294,14 +291,10 @@ impl StateProducer {
         let size = bytes.len() + tags.sum::<usize>();
         self.strictly(tracked, full, (size, events.len() as u64), |tracked, full| {
             let mut before = Vec::new();
-            for event in events {
-                let operation = match event.operation {
-                    Operation::Upsert => tracked.operation(event.place),
-                    told => told,
-                };
-                let word = operation.as_str().as_bytes();
-                bytes[event.word..event.word + word.len()].copy_from_slice(word);
-                before.push((event.place, tracked.note(event.place, operation)));
+            for own in events {
+                let operation = tracked.decided(own.operation, own.place);
+                event::set_word(bytes, own.word, operation);
+                before.push((own.place, tracked.note(own.place, operation)));
             }
             self.accept_events(bytes, events, full).inspect_err(|_| {
                 for (place, was_known) in before.into_iter().rev() {
