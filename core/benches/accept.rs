@@ -115,7 +115,7 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return; // the tests of what it measures are in `tests`
     }
-    durstream_core::set_log_sink(|_, _| {}); // what an outage gives up is not news here
+    durstream_core::set_log_sink(|_| {}); // what an outage gives up is not news here
     durstream_core::set_buffer_budget(1 << 33);
     let sink = Sink::start();
     println!("{:<34} {:>7} {:>7} {:>7} {:>7}", "ns per write", "median", "90 %", "99 %", "mean");

@@ -39,10 +39,15 @@ fn parts(criterion: &mut Criterion) {
 }
 
 fn accepting(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("accept");
+    writes(criterion, "accept", &Writer::ALL);
+    writes(criterion, "validate", &Writer::VALIDATED);
+}
+
+fn writes(criterion: &mut Criterion, name: &str, writers: &[(&str, work::Open)]) {
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(1));
-    for (name, open) in Writer::ALL {
-        group.bench_function(name, |bencher| {
+    for (name, open) in writers {
+        group.bench_function(*name, |bencher| {
             bencher.iter_custom(|writes| {
                 let (mut took, mut left) = (Duration::ZERO, writes);
                 while left > 0 {

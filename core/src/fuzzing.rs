@@ -18,10 +18,13 @@ use crate::delivery::decide::compare::{Verdict, verdict};
 use crate::delivery::decide::session::{Attempt, Decision, Session};
 use crate::error::{CUT, Detail, Error, ErrorKind, MAX_TEXT};
 use crate::options::{OPTIONS, Options, Scope};
+use crate::outbox::control;
+use crate::outbox::format::{self, At, Entry, Group, Header};
+use crate::outbox::scan::{Tail, scan};
 use crate::protocol::answer::{Answer, MAX_OFFSET, Number, Response};
 use crate::protocol::framing::Framing;
 use crate::protocol::headers::*;
-use crate::protocol::json::Key;
+use crate::protocol::key::{self, Key, NoKey};
 use crate::protocol::stream_type::StreamType;
 use crate::protocol::{MAX_SAFE_INTEGER, json};
 use crate::requests::tail::{Found, Page};
@@ -31,15 +34,18 @@ use crate::transport::endpoint::Endpoint;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("answers", answers),
     ("framing", framing),
     ("json_keys", json_keys),
     ("looking", looking),
     ("options", options),
+    ("outbox", outbox),
     ("urls", urls),
 ];
 
+/// The salt of an outbox's files.
+const SALT: u64 = 7;
 /// The line between the parts of an input.
 const RULE: &[u8] = b"\n--\n";
 const EPOCH: u64 = 5000;
@@ -229,7 +235,7 @@ fn check_framing(framing: Framing, data: &[u8], expected: Option<Vec<Vec<u8>>>) 
 pub fn json_keys(data: &[u8]) {
     let (field, text) = split(data, b"\n");
     let field = String::from_utf8_lossy(field);
-    let (checked, key) = (json::check(text), json::key_of(text, &field));
+    let (checked, key) = (json::check(text), key::key_of(text, text, &field));
     let by_parser = json::check_syntax(text);
     assert_eq!(checked.is_ok(), by_parser.is_ok(), "{checked:?}, not {by_parser:?}");
     checked.as_ref().err().iter().for_each(|error| check_text(error));
@@ -258,19 +264,120 @@ fn is_beyond_a_value(error: &serde_json::Error) -> bool {
 fn check_key(key: Key, value: &Value, field: &str) {
     let Value::Object(entity) = value else { return assert_eq!(key, Key::NotAnObject) };
     let expected = match entity.get(field) {
-        Some(Value::String(text)) if !text.is_empty() => Key::Text(text.clone()),
+        None => Key::None(NoKey::Missing),
+        Some(Value::Null) => Key::None(NoKey::Null),
+        Some(Value::String(text)) if text.is_empty() => Key::None(NoKey::Empty),
+        Some(Value::String(text)) => Key::Text(text.clone()),
         Some(Value::Bool(flag)) => Key::Text(flag.to_string()),
-        Some(Value::Number(number)) => {
-            // An integer as it stands in the text: a `Value` rounds.
-            let Key::Text(text) = &key else { panic!("{key:?}") };
+        Some(Value::Number(number)) => return check_number_key(&key, number),
+        Some(_) => Key::None(NoKey::NotAScalar),
+    };
+    assert_eq!(key, expected);
+}
+
+/// An integer as it stands in the text: a `Value` rounds those that are long.
+fn check_number_key(key: &Key, number: &serde_json::Number) {
+    match key {
+        Key::Text(text) => {
             let read: serde_json::Number = serde_json::from_str(text).expect("a number");
             let same =
                 if number.is_f64() { read.as_f64() == number.as_f64() } else { read == *number };
-            return assert!(same, "{text} for {number}");
+            assert!(same && !text.contains(['.', 'e', 'E']), "{text} for {number}");
         }
-        _ => Key::Missing,
+        other => assert!(*other == Key::None(NoKey::NotAnInteger) && number.is_f64(), "{number}"),
+    }
+}
+
+/// What an outbox may find on its disk, a rule between the records. The first line says which file
+/// it is; a record that begins with `!` is there as it stands, any other has its head in front.
+pub fn outbox(data: &[u8]) {
+    let parts = parts(data);
+    let words = first_line(parts.first().copied().unwrap_or_default());
+    let mut records = Vec::new();
+    for part in parts.iter().skip(1).take(64) {
+        match part.strip_prefix(b"!") {
+            Some(raw) => records.extend(raw),
+            None => {
+                let mut record = [&[0; 8][..], part].concat();
+                format::seal(&mut record, SALT);
+                records.extend(record);
+            }
+        }
+        records.resize(format::padded(records.len()), 0);
+    }
+    let first = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(1).max(1);
+    match words.first() {
+        Some(&"control") => check_control(&records),
+        _ => check_segment(&records, first),
+    }
+}
+
+fn check_segment(records: &[u8], first: u64) {
+    let bytes = [&[0; format::RECORDS][..], records].concat();
+    let contents = scan(&bytes, SALT, first);
+    assert!(contents.next >= first && contents.end <= bytes.len());
+    assert!(contents.index.is_sorted() && contents.last.is_sorted());
+    let (mut at, mut next) = (format::RECORDS, first);
+    while at < contents.end {
+        if let Some(hole) = contents.holes.iter().find(|hole| hole.offset == at) {
+            assert!(hole.first == next && hole.end >= next && hole.resumes >= at);
+            (at, next) = (hole.resumes, hole.end);
+        }
+        let At::Record(record) = format::record_at(&bytes, at, SALT) else { panic!("no record") };
+        let group = Group::read(record).expect("it was read");
+        assert_eq!((group.position, group.entries().count() as u64), (next, group.count));
+        // What is read is what would be written.
+        let entries: Vec<_> = group.entries().map(|(_, tag, bytes)| (tag, [bytes])).collect();
+        let entries: Vec<_> =
+            entries.iter().map(|(tag, parts)| Entry { parts, tag: *tag }).collect();
+        let mut again = vec![0; format::group_size(&entries).expect("it was read")];
+        let head = format::write_group(SALT, next, &entries, group.last, |at, bytes| {
+            again[at..at + bytes.len()].copy_from_slice(bytes);
+        });
+        again[..8].copy_from_slice(&head.to_le_bytes());
+        let At::Record(copy) = format::record_at(&again, 0, SALT) else { panic!("not readable") };
+        let copy = Group::read(copy).expect("it was written");
+        assert!(copy.entries().eq(group.entries()) && copy.last == group.last);
+        (at, next) = (at + record.size, group.end());
+    }
+    assert_eq!((at, next), (contents.end, contents.next));
+    // What is cut off changes nothing of what is before it.
+    let cut = scan(&bytes[..contents.end], SALT, first);
+    assert!(cut.tail == Tail::Clean && (cut.next, cut.end) == (next, at));
+}
+
+fn check_control(records: &[u8]) {
+    let size = format::HEADER + records.len();
+    let header = |size: usize| Header {
+        salt: SALT,
+        number: 3,
+        extra: 1,
+        boot: Some([1; 16]),
+        eighths: (size / 8) as u32,
     };
-    assert_eq!(key, expected);
+    let bytes = [&header(size).encode_control()[..], records].concat();
+    let folder = std::path::Path::new("/outbox");
+    for boot in [1, 2] {
+        let read = |bytes: &[u8], salvage| {
+            control::read([Some(bytes), None], folder, Some([boot; 16]), salvage)
+        };
+        let salvaged = read(&bytes, true).expect("something can be said of it");
+        let known = match read(&bytes, false) {
+            Ok(known) => known,
+            Err(error) => {
+                assert!(error.kind() == ErrorKind::OutboxDamaged && salvaged.is_doubtful);
+                check_text(error.message());
+                continue;
+            }
+        };
+        assert!(known.end <= size && known.ledger == salvaged.ledger && !salvaged.is_doubtful);
+        // A snapshot of it says the same.
+        let length = control::image(&header(0), &known.ledger, known.newest, known.synced).len();
+        let image = control::image(&header(length), &known.ledger, known.newest, known.synced);
+        let again = read(&image, false).expect("it was written");
+        assert!(again.ledger.same(&known.ledger), "{:?}, not {:?}", again.ledger, known.ledger);
+        assert_eq!((again.newest, again.synced), (known.newest, known.synced));
+    }
 }
 
 /// An array of messages, their division into batches as bytes, and what was found in the stream.
@@ -349,7 +456,7 @@ pub fn options(data: &[u8]) {
 }
 
 /// The value of every secret; with its space, no name of a header can hold it.
-const SECRET: &str = "a secret";
+const SECRET: &str = "a s3cret";
 
 /// The options that the lines set, and the names of the headers; each failure names its own.
 fn options_of(data: &[u8]) -> (Options, Vec<String>) {
@@ -604,7 +711,11 @@ mod tests {
         assert!(fails(&|| check_text(&"x".repeat(2 * MAX_TEXT))));
         assert!(fails(&|| check_framing(Framing::Array, b"[1]", None)));
         assert!(fails(&|| check_framing(Framing::Array, b"[1]", Some(vec![b"2".to_vec()]))));
-        assert!(fails(&|| check_key(Key::Missing, &serde_json::json!({"id": "a"}), "id")));
+        assert!(fails(&|| check_key(
+            Key::None(NoKey::Missing),
+            &serde_json::json!({"id": "a"}),
+            "id"
+        )));
         let below = |path: &str| {
             let url = Url::parse(&format!("http://h{path}")).unwrap();
             check_below(&url, &Options::new().endpoints("http://h"));

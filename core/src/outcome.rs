@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::reason::Reason;
 
+/// What an error says of a write that stays in the outbox, before the reason.
+pub(crate) const KEPT: &str = "the write stays in the outbox: ";
+
 /// The final status of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -20,6 +23,9 @@ pub enum Status {
     Cancelled = 4,
     /// Settled so long ago that its outcome is forgotten; it may not have been plainly delivered.
     Forgotten = 5,
+    /// Still in the outbox: not in the stream as far as is known, and delivered once the producer is
+    /// opened again, or starts over.
+    Kept = 6,
 }
 
 impl Status {
@@ -31,6 +37,7 @@ impl Status {
             Status::Rejected => "rejected",
             Status::Cancelled => "cancelled",
             Status::Forgotten => "forgotten",
+            Status::Kept => "kept",
         }
     }
 }
@@ -87,6 +94,12 @@ impl Outcome {
             true => Outcome::failed(Status::DeliveryUnknown, reason.in_doubt(), error),
             false => Outcome::failed(status, reason, error),
         }
+    }
+
+    /// The outcome of a write that stays in the outbox.
+    pub(crate) fn kept(in_doubt: bool, reason: Reason, error: &Error) -> Self {
+        let error = error.prefixed(KEPT).with_definite(!in_doubt);
+        Outcome::failed(Status::Kept, reason, error)
     }
 
     /// Whether the write is in the stream.

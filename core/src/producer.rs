@@ -18,6 +18,7 @@ use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
 use crate::protocol::json;
 use crate::runtime::pending::Pending;
 use crate::stats::Stats;
+use crate::stats::prometheus::Exposition;
 use crate::stream::handle::DurableStream;
 
 /// Writes messages to a stream, each exactly once, in the order of the calls.
@@ -266,6 +267,12 @@ impl IdempotentProducer {
         self.engine.stop_now();
     }
 
+    /// Ends now and drops what its outbox holds: how many writes that were; see
+    /// [`Producer::discard_outbox`].
+    pub fn discard_outbox(&self) -> Pending<u64> {
+        self.engine.discard_outbox()
+    }
+
     /// The producer's state.
     pub fn snapshot(&self) -> Snapshot {
         self.engine.snapshot()
@@ -274,6 +281,13 @@ impl IdempotentProducer {
     /// Counters and gauges, in one consistent snapshot.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
+    }
+
+    /// The text for Prometheus about this producer; [`stats_prometheus`] is about all of the process.
+    ///
+    /// [`stats_prometheus`]: crate::stats_prometheus
+    pub fn stats_prometheus(&self, format: Exposition) -> String {
+        self.engine.prometheus(format)
     }
 
     /// The producer id as sent: with its suffix if `shared`.

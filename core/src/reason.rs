@@ -1,12 +1,12 @@
 //! Why a write was not delivered, or a call not done.
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $number:literal, $text:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $number:literal, $text:literal;)*) => {
         /// Why a write was not delivered, or a call not done. The numbers are fixed (`durstream_reason`).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         #[repr(i32)]
-        pub enum Reason { $($(#[$doc])* $variant = $number,)* }
+        pub enum Reason { $($(#[doc = $doc])* $variant = $number,)* }
 
         impl Reason {
             /// Every reason, in the order of the numbers.
@@ -21,6 +21,12 @@ macro_rules! reasons {
             pub fn from_name(name: &str) -> Option<Reason> {
                 match name { $($text => Some(Reason::$variant),)* _ => None }
             }
+
+            /// What it means, as the reference page says it.
+            #[cfg(test)]
+            pub(crate) fn meaning(self) -> &'static str {
+                match self { $(Reason::$variant => concat!($($doc),*),)* }
+            }
         }
     };
 }
@@ -28,7 +34,7 @@ macro_rules! reasons {
 reasons! {
     /// There is no such collection.
     InvalidEntity = 1, "invalid-entity";
-    /// The primary key is missing, empty, or no scalar.
+    /// The primary key is missing, empty, or neither text, an integer nor a boolean.
     InvalidKey = 2, "invalid-key";
     /// The schema refused the value, or it is empty or no JSON.
     InvalidValue = 3, "invalid-value";
@@ -75,6 +81,8 @@ reasons! {
     OffsetGone = 23, "offset-gone";
     /// A header of the event is one that it cannot have, or its `txid` or `timestamp` is none.
     InvalidHeaders = 24, "invalid-headers";
+    /// `outbox_max_bytes` is reached, or the disk of the outbox has no room.
+    OutboxFull = 25, "outbox-full";
 }
 
 impl Reason {
@@ -98,7 +106,7 @@ mod tests {
     #[test]
     fn numbers_are_fixed() {
         let numbers: Vec<i32> = Reason::ALL.iter().map(|r| *r as i32).collect();
-        assert_eq!(numbers, (1..=24).collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=25).collect::<Vec<_>>());
         for reason in Reason::ALL {
             assert_eq!(Reason::from_name(reason.as_str()), Some(*reason));
         }

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use common::Sink;
-use durstream_core::{DurableStream, IdempotentProducer, Options};
+use durstream_core::{
+    Collection, DurableStream, IdempotentProducer, Options, StateProducer, StreamSchema, Validator,
+    create_durable_stream,
+};
 
 /// The system's allocator, counted.
 struct Counting;
@@ -109,7 +112,7 @@ fn the_buffer_takes_little_more_than_the_payload() {
     /// The open batch, half empty, and what an attempt to send one takes.
     const CONSTANT: usize = 3 << 20;
     let _alone = alone();
-    durstream_core::set_log_sink(|_, _| {}); // what is given up here is not news
+    durstream_core::set_log_sink(|_| {}); // what is given up here is not news
     let url = common::nowhere();
     for content_type in TYPES {
         let options = Options::new().max_in_flight(1u64);
@@ -138,7 +141,7 @@ fn the_buffer_takes_little_more_than_the_payload() {
 fn an_appended_message_is_held_once() {
     const COUNT: usize = 32;
     let _alone = alone();
-    durstream_core::set_log_sink(|_, _| {}); // what is given up here is not news
+    durstream_core::set_log_sink(|_| {}); // what is given up here is not news
     for is_idempotent in [true, false] {
         let options = Options::new().url(common::nowhere()).idempotent(is_idempotent);
         let stream = DurableStream::connect(options.max_retries(1_000u64)).unwrap();
@@ -188,4 +191,36 @@ fn reading_takes_little_more_than_the_body() {
             assert!(peak <= 2.0 && live <= 1.1, "{peak} bodies at most, {live} held");
         }
     }
+}
+
+/// One of many that were opened alike: what they have in common is held once. Idle, before its first
+/// write and behind it.
+#[test]
+fn a_producer_beyond_the_first_takes_little() {
+    const COUNT: usize = 500;
+    /// The bytes of one that is open, and of one that has written.
+    const MOST: (usize, usize) = (4_300, 4_864);
+    let _alone = alone();
+    let sink = Sink::start();
+    let open = |n: usize| {
+        let schema =
+            StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));
+        let options = Options::new().url(format!("{}-{n}", sink.url())).producer_id("p");
+        let producer = create_durable_stream(options, schema).unwrap();
+        producer.ready().wait().unwrap();
+        producer
+    };
+    let write = |producer: &StateProducer| {
+        producer.upsert_json("c", br#"{"id":"1"}"#).unwrap();
+        producer.flush().wait().unwrap();
+    };
+    let _warm: Vec<_> = (0..20).map(open).inspect(write).collect();
+    let before = LIVE.load(Ordering::Relaxed);
+    let producers: Vec<_> = (20..20 + COUNT).map(open).collect();
+    let each = || (LIVE.load(Ordering::Relaxed) - before) as usize / COUNT;
+    let opened = each();
+    producers.iter().for_each(write);
+    let written = each();
+    println!("{opened} bytes for each producer, {written} once it has written");
+    assert!(opened <= MOST.0 && written <= MOST.1, "{opened} and {written} bytes");
 }

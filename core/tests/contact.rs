@@ -33,13 +33,13 @@ fn serve(listener: TcpListener) {
 fn the_first_failed_contact_is_told_and_its_end() {
     let lines: Arc<Mutex<Vec<(LogLevel, String)>>> = Arc::default();
     let log = lines.clone();
-    set_log_sink(move |level, line| log.lock().unwrap().push((level, line.to_owned())));
+    set_log_sink(move |line| log.lock().unwrap().push((line.level(), line.text().to_owned())));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let create = || {
         let options =
-            Options::new().url(format!("http://user:secret@{address}/s")).max_retries(2u64);
+            Options::new().url(format!("http://user:s3cret@{address}/s")).max_retries(2u64);
         DurableStream::create(options, "").wait()
     };
     assert!(create().is_err());

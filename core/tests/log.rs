@@ -77,15 +77,27 @@ fn what_cannot_be_written_is_still_counted() {
     assert_eq!(written.lines().next(), Some(said));
 }
 
+/// Nor is its line lost.
 fn a_function_that_panics_is_not_told_of_its_panic() {
-    set_log_sink(|_, _| {
+    let path = std::env::temp_dir().join(format!("durstream-panics-{}", std::process::id()));
+    let taken = std::fs::File::create_new(&path).unwrap();
+    let _taken = StandardError::is(&taken);
+    set_log_sink(|_| {
         LINES.fetch_add(1, Ordering::Relaxed);
-        panic!("the host's own mistake");
+        std::panic::resume_unwind(Box::new("the host's own mistake")); // prints nothing
     });
-    log_a_line();
-    common::wait_until("the line", || LINES.load(Ordering::Relaxed) > 0);
-    common::wait_until("the log's thread to end", || threads_named("durstream-log") == 0);
-    assert_eq!(LINES.load(Ordering::Relaxed), 1, "it was told once");
+    for _ in 0..2 {
+        log_a_line();
+    }
+    common::wait_until("the log's thread to end", || {
+        LINES.load(Ordering::Relaxed) > 1 && threads_named("durstream-log") == 0
+    });
+    assert_eq!(LINES.load(Ordering::Relaxed), 2, "it was told of its lines alone");
+    let written = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let said = "durstream: the function for the log panics; what it does not take is here\n";
+    assert_eq!(written.matches(said).count(), 1, "{written}");
+    assert_eq!(written.matches("a write was cancelled").count(), 2, "{written}");
 }
 
 fn threads_named(name: &str) -> usize {

@@ -22,7 +22,9 @@ fn a_refused_entity_is_refused_as_an_upsert_would_be() {
     let state = open("refused");
     let unknown = state.refuse("no", Reason::InvalidValue, Some("k"), issue()).unwrap();
     assert_eq!(unknown, state.upsert_json("no", b"{}").unwrap());
-    let missing = state.refuse("c", Reason::InvalidKey, None, Vec::new()).unwrap();
+    let message = "the primary key `id` is missing".to_owned();
+    let why = vec![Issue { path: String::new(), message }];
+    let missing = state.refuse("c", Reason::InvalidKey, None, why).unwrap();
     assert_eq!(missing, state.upsert_json("c", b"{}").unwrap());
     let refused = state.refuse("c", Reason::InvalidValue, Some("k"), issue()).unwrap();
     assert_eq!(refused.refusal().unwrap().reason, Some(Reason::InvalidValue));

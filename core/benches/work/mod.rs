@@ -5,8 +5,8 @@
 use std::hint::black_box;
 
 use durstream_core::{
-    Collection, IdempotentProducer, Options, StateProducer, StreamSchema, Validator,
-    create_durable_stream,
+    Collection, EventOptions, IdempotentProducer, Operation, Options, StateProducer, StreamSchema,
+    Validator, create_durable_stream,
 };
 
 use crate::common;
@@ -16,8 +16,19 @@ pub mod batch;
 #[path = "../../src/protocol/json_text.rs"]
 pub mod json_text;
 
+const TXID: &str = "0190a5c4-7d3e-7000-8000-0123456789ab";
+
 /// A hundred bytes.
 pub const MESSAGE: &str = r#"{"type":"shipment","key":"shp_000000001","value":{"state":"in-transit","eta":"2031-01-01"},"n":1234}"#;
+
+const FLAT: &str = r#"{"type":"object","required":["type","key","n"],"properties":{
+    "type":{"enum":["shipment","order"]},"key":{"type":"string","minLength":3,"maxLength":40},
+    "n":{"type":"integer","minimum":0},"value":{"type":"object","required":["state"]}}}"#;
+const PATTERNS: &str = r#"{"properties":{"key":{"pattern":"^shp_[0-9]{9}$"},"value":{"properties":{
+    "state":{"pattern":"^(?!done)[a-z-]+$"},"eta":{"pattern":"^\\d{4}-\\d{2}-\\d{2}$"}}}}}"#;
+const REFERENCES: &str = r##"{"$defs":{"word":{"type":"string","minLength":1},"value":{"properties":{
+    "state":{"$ref":"#/$defs/word"},"eta":{"$ref":"#/$defs/word"}}}},
+    "properties":{"key":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/value"}}}"##;
 
 /// A batch of so many writes.
 pub fn gather(builder: &mut batch::Builder, count: u64) -> batch::Batch {
@@ -31,26 +42,40 @@ pub fn gather(builder: &mut batch::Builder, count: u64) -> batch::Batch {
 pub enum Writer {
     Plain(IdempotentProducer),
     State(StateProducer),
+    /// With a transaction's id beside each entity.
+    Told(StateProducer),
 }
 
-type Open = fn() -> Writer;
+pub type Open = fn() -> Writer;
 
 impl Writer {
-    pub const ALL: [(&str, Open); 3] = [
+    pub const ALL: [(&str, Open); 4] = [
         ("bytes", || Writer::plain("text/plain")),
         ("json", || Writer::plain("application/json")),
-        ("upsert", Writer::state),
+        ("upsert", || Writer::State(Writer::producer(Validator::Any))),
+        ("txid", || Writer::Told(Writer::producer(Validator::Any))),
+    ];
+    /// Entities that a JSON Schema checks: with keywords alone, with patterns, with references.
+    pub const VALIDATED: [(&str, Open); 3] = [
+        ("flat", || Writer::validated(FLAT)),
+        ("patterns", || Writer::validated(PATTERNS)),
+        ("references", || Writer::validated(REFERENCES)),
     ];
 
     fn plain(content_type: &str) -> Self {
         Writer::Plain(common::producer(&common::nowhere(), content_type, options()))
     }
 
-    fn state() -> Self {
-        let shipments = Collection::new("shipment", "key", Validator::Any);
+    fn validated(schema: &str) -> Self {
+        let schema = serde_json::from_str(schema).expect("it is JSON");
+        Writer::State(Writer::producer(Validator::JsonSchema(schema)))
+    }
+
+    fn producer(validator: Validator) -> StateProducer {
+        let shipments = Collection::new("shipment", "key", validator);
         let schema = StreamSchema::new().collection("shipments", shipments);
         let options = options().url(common::nowhere()).producer_id("numbers");
-        Writer::State(create_durable_stream(options, schema).expect("options are right"))
+        create_durable_stream(options, schema).expect("options are right")
     }
 
     /// Accepts so many writes of [`MESSAGE`].
@@ -74,6 +99,10 @@ impl Writer {
         let receipt = match self {
             Writer::Plain(producer) => producer.append(message),
             Writer::State(producer) => producer.upsert_json("shipments", message),
+            Writer::Told(producer) => {
+                let told = EventOptions { txid: Some(TXID), ..EventOptions::default() };
+                producer.change_json_with(Operation::Upsert, "shipments", message, told)
+            }
         };
         black_box(receipt.expect("there is room"));
     }
@@ -82,12 +111,12 @@ impl Writer {
     pub fn end(self) {
         match self {
             Writer::Plain(producer) => producer.stop(),
-            Writer::State(producer) => producer.stop(),
+            Writer::State(producer) | Writer::Told(producer) => producer.stop(),
         }
     }
 }
 
 fn options() -> Options {
-    durstream_core::set_log_sink(|_, _| {}); // what is given up is not news here
+    durstream_core::set_log_sink(|_| {}); // what is given up is not news here
     Options::new().max_buffer_bytes(1u64 << 32)
 }

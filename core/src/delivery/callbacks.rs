@@ -1,10 +1,12 @@
 //! Delivery reports: what became of the writes, for the callbacks of the host.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
 use crate::delivery::buffer::batch::{Batch, Tags};
+use crate::delivery::buffer::lifecycle::StateChange;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::runtime::dispatcher::guarded;
@@ -87,20 +89,31 @@ pub type ErrorCallback = Arc<dyn Fn(Failure) + Send + Sync>;
 /// writers wait instead of memory grow.
 pub type DeliveryCallback = Arc<dyn Fn(Delivery) + Send + Sync>;
 
-/// The callbacks of a producer. Each accepted write is reported to one of the two, once; the report
-/// may come before the call that made the write has returned.
+/// Receives each change of the producer's state, in their order, on the library's dispatcher thread.
+///
+/// A producer begins as [`Connecting`](crate::Lifecycle::Connecting), which is no change; who becomes a
+/// holder of one that has come further is told that first, as one change. Of changes that a slow callback does not keep up with, the last ones become one.
+pub type StateCallback = Arc<dyn Fn(StateChange) + Send + Sync>;
+
+/// The callbacks of a producer. Each accepted write is reported to one of the first two, once; the
+/// report may come before the call that made the write has returned.
 #[derive(Clone, Default)]
 pub struct Callbacks {
     /// For the writes that are not delivered. Without it the first of each reason is logged.
     pub on_error: Option<ErrorCallback>,
     /// For the writes that are delivered.
     pub on_delivery: Option<DeliveryCallback>,
+    /// For the changes of the producer's state.
+    pub on_state: Option<StateCallback>,
 }
 
 impl std::fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (on_error, on_delivery) = (self.on_error.is_some(), self.on_delivery.is_some());
-        write!(f, "Callbacks {{ on_error: {on_error}, on_delivery: {on_delivery} }}")
+        f.debug_struct("Callbacks")
+            .field("on_error", &self.on_error.is_some())
+            .field("on_delivery", &self.on_delivery.is_some())
+            .field("on_state", &self.on_state.is_some())
+            .finish()
     }
 }
 
@@ -114,6 +127,8 @@ struct Listener {
     callbacks: Callbacks,
     /// The first write that is not reported to it: it was accepted after the holder was let go.
     until: u64,
+    /// Whether it is told of changes: it knows the state that they go on from.
+    knows_state: bool,
 }
 
 impl Listener {
@@ -197,19 +212,35 @@ impl Report {
 
 /// The callbacks of a producer, those of each holder.
 #[derive(Default)]
-pub(crate) struct Listeners(Mutex<Vec<Listener>>);
+pub(crate) struct Listeners {
+    list: Mutex<Vec<Listener>>,
+    /// Whether any was ever told of states.
+    hear_states: AtomicBool,
+}
 
 impl Listeners {
-    /// Adds a holder's callbacks; every holder receives the reports of all writes.
+    /// Adds a holder's callbacks before anything has happened; every holder receives the reports of all
+    /// writes.
     pub(crate) fn add(&self, holder: u32, callbacks: Callbacks) {
-        if callbacks.on_error.is_some() || callbacks.on_delivery.is_some() {
-            lock(&self.0).push(Listener { holder, callbacks, until: u64::MAX });
+        self.add_with(holder, callbacks, true);
+    }
+
+    /// Adds the callbacks of a holder that does not know the state yet.
+    pub(crate) fn add_late(&self, holder: u32, callbacks: Callbacks) {
+        self.add_with(holder, callbacks, false);
+    }
+
+    fn add_with(&self, holder: u32, callbacks: Callbacks, knows_state: bool) {
+        let Callbacks { on_error, on_delivery, on_state } = &callbacks;
+        self.hear_states.fetch_or(on_state.is_some(), Ordering::Relaxed);
+        if on_error.is_some() || on_delivery.is_some() || on_state.is_some() {
+            lock(&self.list).push(Listener { holder, callbacks, until: u64::MAX, knows_state });
         }
     }
 
     /// Reports no write from an id on to a holder; whether the holder has callbacks.
     pub(crate) fn limit(&self, holder: u32, until: u64) -> bool {
-        let mut listeners = lock(&self.0);
+        let mut listeners = lock(&self.list);
         let mut its: Vec<_> = listeners.iter_mut().filter(|own| own.holder == holder).collect();
         its.iter_mut().for_each(|own| own.until = until);
         !its.is_empty()
@@ -217,7 +248,7 @@ impl Listeners {
 
     /// Forgets the callbacks of a holder that left while others stay.
     pub(crate) fn remove(&self, holder: u32) {
-        let mut listeners = lock(&self.0);
+        let mut listeners = lock(&self.list);
         let (its, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut *listeners).into_iter().partition(|own| own.holder == holder);
         *listeners = others;
@@ -225,9 +256,36 @@ impl Listeners {
         drop(its); // not under the lock: dropping them runs the host's code
     }
 
+    /// Whether any holder may have a callback for states.
+    pub(crate) fn hear_states(&self) -> bool {
+        self.hear_states.load(Ordering::Relaxed)
+    }
+
+    /// Calls every callback for states. A callback that panics takes a change from no other.
+    pub(crate) fn tell_states(&self, changes: &[StateChange]) {
+        let own = |own: &Listener| own.callbacks.on_state.clone().filter(|_| own.knows_state);
+        let to: Vec<StateCallback> = lock(&self.list).iter().filter_map(own).collect();
+        for change in changes {
+            to.iter().for_each(|callback| guarded(|| callback(change.clone())));
+        }
+    }
+
+    /// Tells a holder how the producer came to the state that it begins with, and of each change from
+    /// here on.
+    pub(crate) fn begin_states(&self, holder: u32, change: &StateChange) {
+        let mut to = Vec::new();
+        for own in lock(&self.list).iter_mut().filter(|own| own.holder == holder) {
+            own.knows_state = true;
+            to.extend(own.callbacks.on_state.clone());
+        }
+        for callback in to.iter().filter(|_| change.from != change.to) {
+            guarded(|| callback(change.clone()));
+        }
+    }
+
     /// Whether any holder has a callback for failures.
     pub(crate) fn hear_failures(&self) -> bool {
-        lock(&self.0).iter().any(|own| own.callbacks.on_error.is_some())
+        lock(&self.list).iter().any(|own| own.callbacks.on_error.is_some())
     }
 
     /// The report of a batch, if any holder has a callback for its outcome.
@@ -237,7 +295,7 @@ impl Listeners {
         outcome: &Outcome,
         end: Option<Arc<EndNotice>>,
     ) -> Option<Report> {
-        let listeners = lock(&self.0);
+        let listeners = lock(&self.list);
         if let Some(error) = &outcome.error {
             let own = |own: &Listener| own.called(batch, |callbacks| &callbacks.on_error);
             let to: Vec<_> = listeners.iter().filter_map(own).collect();

@@ -1,5 +1,6 @@
 //! A producer's settings, checked once at construction.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use http::HeaderMap;
 use crate::delivery::buffer::book::Bounds;
 use crate::error::{Error, Result};
 use crate::options::{Options, Scope};
+use crate::outbox::{Recovery, SyncMode};
 use crate::protocol::stream_type::StreamType;
 use crate::requests::operations::create_headers;
 use crate::requests::retry::{Retries, request_timeout, retries};
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) max_in_flight: usize,
     pub(crate) max_write_bytes: usize,
     pub(crate) max_buffer_bytes: u64,
+    /// The bound of everything accepted and not settled: that of the outbox, where there is one.
+    pub(crate) buffer_bytes: u64,
     pub(crate) max_buffer_items: u64,
     pub(crate) max_block: Duration,
     pub(crate) delivery_timeout: Option<Duration>,
@@ -55,13 +59,70 @@ pub(crate) struct Config {
     pub(crate) opened_at: Option<Arc<str>>,
     /// How the stream is created; `None` where it is not.
     pub(crate) create: Option<Create>,
+    /// Where accepted writes are kept; `None` where only memory holds them.
+    pub(crate) outbox: Option<Arc<OutboxConfig>>,
+    /// A request carries the context of the first event that has one.
+    pub(crate) trace: bool,
+}
+
+/// The settings of an outbox.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OutboxConfig {
+    pub(crate) dir: PathBuf,
+    pub(crate) max_bytes: u64,
+    pub(crate) sync: SyncMode,
+    pub(crate) recovery: Recovery,
+}
+
+impl OutboxConfig {
+    fn of(options: &Options) -> Result<Option<Arc<Self>>> {
+        let Some(dir) = &options.outbox_dir else { return Self::none_given(options) };
+        if dir.is_empty() {
+            return Err(Error::option("outbox_dir", "`outbox_dir` takes the path of a folder"));
+        }
+        if options.epoch.is_some() {
+            let text = "`epoch` and `outbox_dir` exclude each other: a replay makes its writes again, \
+                        an outbox keeps them";
+            return Err(Error::option("outbox_dir", text));
+        }
+        if options.shared == Some(true) {
+            let text = "`shared` and `outbox_dir` exclude each other: give each worker a \
+                        `producer_id` that it has again after a restart";
+            return Err(Error::option("outbox_dir", text));
+        }
+        let sync = match options.outbox_sync.as_deref() {
+            Some("batch") => SyncMode::Batch,
+            Some("write") => SyncMode::Write,
+            _ => SyncMode::Process,
+        };
+        let recovery = match options.outbox_recovery.as_deref() {
+            Some("salvage") => Recovery::Salvage,
+            _ => Recovery::Refuse,
+        };
+        let max_bytes = options.number("outbox_max_bytes", options.outbox_max_bytes);
+        Ok(Some(Arc::new(OutboxConfig { dir: dir.into(), max_bytes, sync, recovery })))
+    }
+
+    fn none_given(options: &Options) -> Result<Option<Arc<Self>>> {
+        let others = [
+            ("outbox_max_bytes", options.outbox_max_bytes.is_some()),
+            ("outbox_sync", options.outbox_sync.is_some()),
+            ("outbox_recovery", options.outbox_recovery.is_some()),
+        ];
+        match others.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(Error::option(*name, format!("`{name}` says nothing without `outbox_dir`")))
+            }
+            None => Ok(None),
+        }
+    }
 }
 
 /// How a producer creates its stream.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Create {
     /// The headers of the PUT.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Arc<HeaderMap>,
     /// Before the first batch; else only once its lifetime has run out.
     pub(crate) at_open: bool,
     /// How long the stream outlives its last use.
@@ -88,7 +149,7 @@ impl Seen {
 
 impl Create {
     pub(crate) fn of(options: &Options, content_type: &str, at_open: bool) -> Result<Self> {
-        let headers = create_headers(options, content_type)?;
+        let headers = Arc::new(create_headers(options, content_type)?);
         let ttl = options.ttl_seconds.map(Duration::from_secs);
         Ok(Create { headers, at_open, ttl, seen: Seen::default() })
     }
@@ -114,7 +175,12 @@ impl Config {
         options.check(scope)?;
         let ms = |name, value| Duration::from_millis(options.number(name, value));
         let bytes = |name, value| options.number(name, value) as usize;
-        let delivery_timeout = ms("delivery_timeout_ms", options.delivery_timeout_ms);
+        let outbox = OutboxConfig::of(options)?;
+        let max_buffer_bytes = options.number("max_buffer_bytes", options.max_buffer_bytes);
+        let delivery_timeout = match (&outbox, options.delivery_timeout_ms) {
+            (Some(_), None) => Duration::ZERO,
+            (_, given) => ms("delivery_timeout_ms", given),
+        };
         let linger = ms("linger_ms", options.linger_ms);
         if linger >= delivery_timeout && !linger.is_zero() && !delivery_timeout.is_zero() {
             let text = "`linger_ms` has to be below `delivery_timeout_ms`: writes would expire \
@@ -123,7 +189,7 @@ impl Config {
         }
         let resend = match options.on_uncertain.as_deref() {
             Some(choice) => choice == "resend",
-            None => scope == Scope::State,
+            None => scope == Scope::State || outbox.is_some(),
         };
         let auto_claim = options.auto_claim.unwrap_or(options.epoch.is_none());
         let is_replay = options.epoch.is_some() && !auto_claim;
@@ -143,7 +209,8 @@ impl Config {
             max_batch_items: options.number("max_batch_items", options.max_batch_items),
             max_in_flight: bytes("max_in_flight", options.max_in_flight),
             max_write_bytes: bytes("max_write_bytes", options.max_write_bytes),
-            max_buffer_bytes: options.number("max_buffer_bytes", options.max_buffer_bytes),
+            max_buffer_bytes,
+            buffer_bytes: outbox.as_ref().map_or(max_buffer_bytes, |own| own.max_bytes),
             max_buffer_items: options.number("max_buffer_items", options.max_buffer_items),
             max_block: ms("max_block_ms", options.max_block_ms),
             delivery_timeout: (!delivery_timeout.is_zero()).then_some(delivery_timeout),
@@ -155,6 +222,8 @@ impl Config {
             identified: true,
             opened_at: None,
             create: None,
+            outbox,
+            trace: options.trace.unwrap_or(false),
         })
     }
 }
@@ -175,7 +244,7 @@ impl Config {
             json: self.json.unwrap_or(true),
             batch_bytes: self.max_batch_bytes,
             batch_items: self.max_batch_items,
-            buffer_bytes: self.max_buffer_bytes,
+            buffer_bytes: self.buffer_bytes,
             buffer_items: self.max_buffer_items,
             is_replay: self.is_replay,
         }

@@ -8,9 +8,11 @@ use crate::delivery::buffer::lifecycle::Lifecycle;
 use crate::delivery::engine::Engine;
 use crate::delivery::permit::{HasEngine, Permit};
 use crate::error::{Error, Result};
+use crate::outbox::SyncMode;
 use crate::outcome::{FlushReport, Outcome};
 use crate::runtime::pending::Pending;
 use crate::stats::Stats;
+use crate::stats::prometheus::Exposition;
 
 /// What [`IdempotentProducer`] and [`StateProducer`] have in common, for code that takes either.
 ///
@@ -83,12 +85,30 @@ pub trait Producer: HasEngine + Send + Sync {
         self.engine().config.max_block
     }
 
+    /// Whether a write waits for the disk before it returns, as the option `outbox_sync` says. For
+    /// bindings whose hosts have a lock that is not held meanwhile.
+    fn waits_for_disk(&self) -> bool {
+        let outbox = self.engine().config.outbox.as_ref();
+        outbox.is_some_and(|outbox| outbox.sync == SyncMode::Write)
+    }
+
     /// Takes no more writes, delivers the accepted ones and ends by itself; for all holders.
     fn begin_shutdown(&self);
 
     /// Ends now, for all holders: pending writes settle as `cancelled`, or as `delivery-unknown` if
     /// they were under way.
     fn stop(&self);
+
+    /// Ends now, for all holders, and drops what its outbox holds: how many writes that were. They
+    /// settle as `cancelled`, or as `delivery-unknown` if they were under way. It is the other way out,
+    /// beside `restart`, for a producer that was fenced.
+    ///
+    /// # Errors
+    /// `InvalidArgument` without an outbox; `ProducerClosed` where the producer has ended and its outbox
+    /// is closed: open it again first; `OutboxFailed`.
+    fn discard_outbox(&self) -> Pending<u64> {
+        self.engine().discard_outbox()
+    }
 
     /// The producer's state. In a forked child that of a stopped producer.
     fn snapshot(&self) -> Snapshot {
@@ -98,6 +118,13 @@ pub trait Producer: HasEngine + Send + Sync {
     /// Counters and gauges, in one consistent snapshot. In a forked child all are 0.
     fn stats(&self) -> Stats {
         self.engine().stats()
+    }
+
+    /// The text for Prometheus about this producer; [`stats_prometheus`] is about all of the process.
+    ///
+    /// [`stats_prometheus`]: crate::stats_prometheus
+    fn stats_prometheus(&self, format: Exposition) -> String {
+        self.engine().prometheus(format)
     }
 
     /// The producer id as sent: with its suffix if `shared`.

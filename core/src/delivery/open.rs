@@ -2,19 +2,74 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use crate::delivery::buffer::lifecycle::{End, Stop};
+use crate::delivery::buffer::store::Store;
 use crate::delivery::callbacks::Callbacks;
 use crate::delivery::config::Config;
 use crate::delivery::engine::Engine;
 use crate::delivery::task::{Task, another};
 use crate::error::{Error, Result};
+use crate::outbox::{Disk, Found, Lost, Outbox, Place, RealDisk, Sizes};
 use crate::runtime::fork::PerProcess;
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle::{self, Waiting, Work};
+use crate::runtime::log;
 use crate::runtime::pending::{Pending, pending};
-use crate::runtime::threads::lock;
+use crate::runtime::threads::{lock, on_own_thread};
 use crate::transport::endpoint::Endpoint;
+
+/// How far apart the looks are at whether a server is out of reach, at the end of the process.
+const LOOKS_AT_END: Duration = Duration::from_millis(20);
+
+/// How long a producer that opens waits for one before it to let their outbox go.
+const LET_GO: Duration = Duration::from_secs(5);
+
+/// An outbox that was opened, and what it holds.
+pub(super) type Kept = (Outbox, Found);
+
+fn system_disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
+
+/// Opens the outbox that the settings name.
+pub(super) fn open_outbox(
+    disk: &Arc<dyn Disk>,
+    sizes: Sizes,
+    endpoint: &Endpoint,
+    config: &Config,
+    after: Option<&Arc<Engine>>,
+) -> Result<Option<Kept>> {
+    let Some(outbox) = &config.outbox else { return Ok(None) };
+    // One of this process that has nothing left to do lets it go in a moment.
+    if let Some(before) = after.filter(|before| before.pending() == 0 && !on_own_thread()) {
+        let before = before.clone();
+        let mut ended = before.runtime().clone().run(async move {
+            before.ended().await;
+            Ok(())
+        });
+        let _ = ended.wait_for(LET_GO);
+    }
+    let place = Place {
+        dir: outbox.dir.clone(),
+        stream: endpoint.shown.clone(),
+        producer_id: config.producer_id.clone(),
+    };
+    let (outbox, found) =
+        Outbox::open_with(disk.clone(), &place, outbox.sync, outbox.recovery, sizes)
+            .map_err(|error| error.with_url(&endpoint.shown))?;
+    if let Some(Lost { file, offset, writes, bytes, why }) = &found.lost {
+        log::warn(&format!(
+            "producer {}: of a damaged outbox {writes} writes in {bytes} bytes could not be read: {} \
+             at byte {offset}: {why} ({})",
+            config.producer_id,
+            file.display(),
+            endpoint.shown
+        ));
+    }
+    Ok(Some((outbox, found)))
+}
 
 static ENGINES: PerProcess<Mutex<Engines>> = PerProcess::new(Mutex::default);
 
@@ -56,6 +111,12 @@ pub(crate) fn writers_of(stream: &Arc<str>, id: &str) -> Vec<Arc<Engine>> {
     known.into_iter().flatten().filter_map(Weak::upgrade).collect()
 }
 
+/// The engines of this process, those of one stream and id in the order in which they were opened.
+pub(crate) fn all() -> Vec<Arc<Engine>> {
+    let engines = lock(ENGINES.get());
+    engines.by_identity.values().flatten().filter_map(Weak::upgrade).collect()
+}
+
 impl Engine {
     /// Starts a producer. Its first request waits for the end of `after`.
     pub(crate) fn start(
@@ -64,7 +125,10 @@ impl Engine {
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Result<Arc<Self>> {
-        let engine = Self::start_on(lifecycle::runtime()?, endpoint, config, callbacks, after);
+        let kept = open_outbox(&system_disk(), Sizes::USUAL, &endpoint, &config, after.as_ref())?;
+        let (engine, task) =
+            Self::with_task(lifecycle::runtime()?, endpoint, config, callbacks, after, kept);
+        engine.runtime().spawn(task.run());
         engine.register();
         Ok(engine)
     }
@@ -94,6 +158,7 @@ impl Engine {
         same || !self.book().is_refused()
     }
 
+    #[cfg(test)]
     /// Starts a producer on a given runtime, which the process need not know.
     pub(crate) fn start_on(
         runtime: Arc<Runtime>,
@@ -102,7 +167,8 @@ impl Engine {
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Arc<Self> {
-        let (engine, task) = Self::with_task(runtime.clone(), endpoint, config, callbacks, after);
+        let (engine, task) =
+            Self::with_task(runtime.clone(), endpoint, config, callbacks, after, None);
         runtime.spawn(task.run());
         engine
     }
@@ -114,8 +180,15 @@ impl Engine {
         config: Config,
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
+        kept: Option<Kept>,
     ) -> (Arc<Self>, Task) {
-        let engine = Arc::new(Engine::new(endpoint, config, callbacks, runtime.clone()));
+        let own = runtime.clone();
+        let engine =
+            Arc::new_cyclic(|engine| Engine::new(endpoint, config, callbacks, own, engine.clone()));
+        if let Some((outbox, found)) = kept {
+            let memory = engine.config.max_buffer_bytes;
+            engine.book().keep_in(Store::new(outbox, memory), found);
+        }
         let task = Task::new(engine.clone(), engine.transport(), after);
         (engine, task)
     }
@@ -147,20 +220,21 @@ impl Engine {
 
     /// Starts a fenced producer over; one of several callers does it for all.
     fn revive(self: &Arc<Self>) -> Result<()> {
-        let session;
-        {
-            let mut book = self.book();
+        let session = self.step(|book| {
             if book.lifecycle.is_ending() {
                 return Err(Error::closed());
             }
             if book.lifecycle.end() != Some(End::Fenced) {
-                return Ok(());
+                return Ok(None);
             }
             let acked = book.has_delivered();
-            session = another(self, book.gauges.epoch, acked, book.gauges.echoed)?;
+            let session = another(self, book.gauges.epoch, acked, book.gauges.echoed)?;
             book.lifecycle.restart();
+            book.take_up_again();
             self.set_running();
-        }
+            Ok(Some(session))
+        })?;
+        let Some(session) = session else { return Ok(()) };
         let task = Task::resumed(self.clone(), self.transport(), session);
         self.runtime().spawn(task.run());
         Ok(())
@@ -186,8 +260,33 @@ impl Work for Engine {
         })
     }
 
+    fn is_kept(&self) -> bool {
+        !self.is_foreign() && self.book().is_kept()
+    }
+
+    fn when_leavable(self: Arc<Self>) -> Waiting {
+        if !Work::is_kept(&*self) {
+            return self.when_settled();
+        }
+        Box::pin(async move {
+            let out_of_reach = async {
+                while self.failing().is_none() {
+                    tokio::time::sleep(LOOKS_AT_END).await;
+                }
+            };
+            tokio::select! {
+                () = self.clone().when_settled() => {}
+                () = out_of_reach => {}
+            }
+        })
+    }
+
     fn when_ended(self: Arc<Self>) -> Waiting {
         Box::pin(async move { self.ended().await })
+    }
+
+    fn place(&self) -> (String, Option<Error>) {
+        (self.endpoint.shown.to_string(), self.failing())
     }
 
     fn runs_on(&self, runtime: &Arc<Runtime>) -> bool {
@@ -199,6 +298,7 @@ impl Work for Engine {
     }
 
     fn stop_now(&self) {
+        self.is_said_for_all();
         Engine::stop_now(self);
     }
 

@@ -3,6 +3,7 @@
 //! The typed builder, the parser the bindings use, the checks, their error texts and the
 //! reference page (`docs/options.md`) all come from it.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName};
@@ -78,6 +79,16 @@ const PLACES: &[Scope] = &[Scope::Stream, Scope::State];
 const STREAM: &[Scope] = &[Scope::Stream];
 const STATE: &[Scope] = &[Scope::State];
 
+/// The host's own variables. They are no option: what they lead to is compared, not they.
+#[derive(Clone, Default)]
+struct Variables(Option<Vec<(String, String)>>);
+
+impl PartialEq for Variables {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 const BYTES: u64 = 1 << 31;
 const DAY_MS: u64 = 86_400_000;
 macro_rules! options {
@@ -108,6 +119,7 @@ macro_rules! options {
             headers: Vec<(String, String)>,
             header_fns: Vec<HeaderFunction>,
             pub(crate) params: Vec<(String, String)>,
+            variables: Variables,
         }
 
         impl Options {
@@ -133,6 +145,15 @@ macro_rules! options {
                 Ok(())
             }
 
+            /// The options that are set, by name.
+            pub(crate) fn given(&self) -> BTreeMap<&'static str, serde_json::Value> {
+                let mut given = BTreeMap::new();
+                $(if let Some(value) = &self.$name {
+                    given.insert(stringify!($name), value.clone().into());
+                })*
+                given
+            }
+
             /// Visits each option that is set: its row, and whether it takes its value.
             fn each_set(&self, mut visit: impl FnMut(&'static OptionSpec, Result<()>) -> Result<()>) -> Result<()> {
                 $(if let Some(value) = &self.$name {
@@ -150,6 +171,12 @@ options! {
     text stream_path = "", PLACES, "The stream's path below a base URL, e.g. `/shipments`.";
     text endpoints = "", PLACES, "Base URLs of one service, separated by commas: tried in turn, and where redirects may lead; default `DURABLE_STREAMS_URL`, then `services__streams__http__0`.";
     text path_prefix = "/v1/stream", PLACES, "The path of a base URL that has none, before `stream_path`.";
+    text ca_pem = "", PLACES, "Certificates of the authorities whose signature a server has to have, in PEM: the text, or the path of a file, which is read again when it was replaced. In place of the platform's, which are those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set.";
+    text client_cert_pem = "", PLACES, "The certificate that is shown to servers which want one, with those between it and its authority, in PEM: the text, or the path of a file, which is read again when it was replaced.";
+    text client_key_pem = "", PLACES, "The private key of `client_cert_pem`, not encrypted, in PEM: the text, or the path of a file. Without it the key has to be in `client_cert_pem`.";
+    text tls_server_name = "", PLACES, "The host name that servers are asked for in TLS and that their certificates have to have, where it is not the URL's: for one that is reached by address or through a tunnel. Not through a proxy.";
+    text proxy = "", PLACES, "The proxy of all requests, as a URL, with user and password if it wants them; or `none`. Without it `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say which, as for curl.";
+    number max_connections(1, 256) = "16", PLACES, "How many connections to one host there are at most, for all streams of the process that are reached in the same way (certificates, proxy and this limit); further requests wait for one.";
     text content_type = "", STREAM, "The stream's content type, set at creation (default `application/octet-stream`). A handle that is connected without it asks the server, once, before something is appended.";
     number ttl_seconds(0, MAX_SAFE_INTEGER) = "", PLACES, "Lifetime in seconds since the last read or write, set at creation (PROTOCOL.md 5.1). If it runs out while a writer of the stream is idle, the next write creates the stream again, with a warning.";
     text expires_at = "", PLACES, "RFC 3339 time at which the stream expires, set at creation; not with `ttl_seconds`.";
@@ -170,7 +197,11 @@ options! {
     number max_buffer_bytes(1, 1 << 40) = "67108864", WRITERS, "Upper bound for everything accepted and not settled, in bytes, overhead included.";
     number max_buffer_items(0, 1 << 40) = "0", WRITERS, "Upper bound for the number of writes accepted and not settled; 0 is none.";
     number max_block_ms(0, DAY_MS) = "60000", WRITERS, "How long a blocking append waits for room in a full buffer, in milliseconds.";
-    number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit.";
+    number delivery_timeout_ms(0, 30 * DAY_MS) = "120000", WRITERS, "How long a write may take from call to outcome, in milliseconds; 0 is without limit, and the default where there is an outbox, in which the time counts from when a write is read into memory.";
+    text outbox_dir = "", WRITERS, "A folder in which accepted writes are kept until they are settled: what the process had accepted is delivered when the producer is opened again, whatever ended it. Each stream and producer id has a folder of its own below it. Not together with `epoch`.";
+    number outbox_max_bytes(1, 1 << 50) = "1073741824", WRITERS, "Upper bound for everything accepted and not settled where there is an outbox, in bytes, overhead included. `max_buffer_bytes` then bounds what of it is held in memory before it is sent.";
+    choice outbox_sync("process", "batch", "write") = "process", WRITERS, "What of the outbox survives: `process`, the death of the process; `batch`, the death of the machine for everything that was sent; `write`, that of the machine for everything accepted: a call then returns once its write is on disk.";
+    choice outbox_recovery("refuse", "salvage") = "refuse", WRITERS, "What to do with an outbox whose files are damaged: `refuse` to open, or `salvage` what is readable and report the rest.";
     number request_timeout_ms(1, DAY_MS) = "10000", ALL, "How long one attempt may go without progress, in milliseconds.";
     number max_retries(0, 1_000) = "8", STREAM, "How often create, head, read, delete and close repeat a request after a transient failure; appends have `delivery_timeout_ms`, unless they are not `idempotent`.";
     number max_read_bytes(1, BYTES) = "134217728", STREAM, "Upper bound for the body of one answer to a read, in bytes; one read takes about twice that in memory at most. Some servers answer with all of a stream at once: a longer stream needs a larger bound.";
@@ -178,10 +209,11 @@ options! {
     number retry_max_delay_ms(1, DAY_MS) = "5000", ALL, "Longest pause between repeats, in milliseconds; not below a given `retry_initial_delay_ms`. Given alone, it moves the default of that down to itself.";
     factor retry_multiplier = "2", ALL, "Factor from one pause to the next, at least 1.";
     number retry_after_max_ms(0, DAY_MS) = "60000", ALL, "Longest `Retry-After` that is honoured, in milliseconds.";
-    choice on_uncertain("resend", "report") = "", WRITERS, "What to do where only the server could know whether a write is stored, and it forgot: `resend` (may double, flagged) or `report` (`delivery-unknown`). Default: resend for state producers, report otherwise.";
+    choice on_uncertain("resend", "report") = "", WRITERS, "What to do where only the server could know whether a write is stored, and it forgot: `resend` (may double, flagged) or `report` (`delivery-unknown`). Default: resend for state producers and where there is an outbox, report otherwise.";
     flag timestamps = "false", STATE, "Give each event that has no timestamp of its own the time of the call, in RFC 3339 to the millisecond.";
     choice operations("upsert", "strict") = "upsert", STATE, "What an upsert becomes: `upsert`, which readers of the reference libraries take although the protocol's published schema does not; or `strict`, by which every event passes that schema: `insert` for the first upsert of a key that this producer makes, or makes behind a `reset`, `update` after it, and no headers but `txid` and `timestamp`.";
     number max_tracked_keys(0, 100_000_000) = "1000000", STATE, "How many keys a producer with `operations` set to `strict` remembers having written, 16 bytes each; a key that it could not remember counts as known.";
+    flag trace = "false", STATE, "Events carry the context of the trace that their call belongs to, in the headers `traceparent` and `tracestate`, unless `operations` is `strict`; a request carries that of the first of its events that has one. In Python and Node it is OpenTelemetry's own context, elsewhere it is given with the change.";
     flag strict = "false", STATE, "Raise for a refused upsert or delete, in place of a rejected receipt.";
 }
 
@@ -319,6 +351,17 @@ impl Options {
         check_param(name)?;
         self.params.push((name.to_owned(), value.to_owned()));
         Ok(())
+    }
+
+    /// Has these looked at in place of the process's variables. For bindings whose hosts have an
+    /// environment of their own, as worker threads and test runners do.
+    #[doc(hidden)]
+    pub fn set_variables(&mut self, variables: Vec<(String, String)>) {
+        self.variables = Variables(Some(variables));
+    }
+
+    pub(crate) fn variables(&self) -> Option<&[(String, String)]> {
+        self.variables.0.as_deref()
     }
 
     /// These options, with a stream's limits where they set none themselves.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 use serde::de::IgnoredAny;
 
-use crate::protocol::json_text::{self, Field, Wrong};
+use crate::protocol::json_text::{self, Wrong};
 
 /// Whether a stream of this content type holds JSON (PROTOCOL.md, JSON mode).
 pub(crate) fn is_json(content_type: &str) -> bool {
@@ -51,7 +51,7 @@ pub(crate) fn check(text: &[u8]) -> Result<(), String> {
 
 /// What is wrong with a text, in the words of a parser that knows the place.
 #[cold]
-fn said(_: Wrong, text: &[u8]) -> String {
+pub(super) fn said(_: Wrong, text: &[u8]) -> String {
     match check_syntax(text) {
         Err(place) => format!("is not one JSON value: {place}"),
         Ok(()) => "is not one JSON value".to_owned(),
@@ -68,59 +68,22 @@ pub(crate) fn check_syntax(text: &[u8]) -> Result<(), String> {
     std::str::from_utf8(text).map(drop).map_err(|e| e.to_string())
 }
 
-/// A primary key read from an entity.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Key {
-    /// The key as text: strings as they are, numbers and booleans as JavaScript writes them.
-    Text(String),
-    /// The field is missing, null, empty, or not a scalar.
-    Missing,
-    /// The entity is not an object.
-    NotAnObject,
-}
-
-/// Checks that a [`readable`] text is one JSON value and reads the scalar field `field` of it. The
-/// error goes on from "the value".
-pub(crate) fn key_of(text: &[u8], field: &str) -> Result<Key, String> {
-    let raw = match json_text::find(text, field).map_err(|wrong| said(wrong, text))? {
-        Field::NotAnObject => return Ok(Key::NotAnObject),
-        Field::Missing => None,
-        Field::At(place) => std::str::from_utf8(&text[place]).ok(),
-    };
-    Ok(raw.and_then(scalar).filter(|key| !key.is_empty()).map_or(Key::Missing, Key::Text))
-}
-
-/// The key that a JSON value makes; none for what makes none.
-///
-/// A key is text, and the readers of a stream are mostly JavaScript: `1.0`, `1e0` and `1` are one
-/// number there, written `1`. An integer keeps all its digits.
-pub fn scalar(raw: &str) -> Option<String> {
-    match raw.as_bytes().first()? {
-        b'"' => match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-            // Most keys: nothing is escaped, and the text is what it stands for.
-            Some(text) if !needs_escapes(text) => Some(text.to_owned()),
-            _ => serde_json::from_str(raw).ok(),
-        },
-        b'{' | b'[' | b'n' => None,
-        b't' | b'f' => Some(raw.to_owned()),
-        _ if raw == "-0" || raw.contains(['.', 'e', 'E']) => {
-            let number = raw.parse::<f64>().ok().filter(|number| number.is_finite())?;
-            Some(ryu_js::Buffer::new().format_finite(number).to_owned())
-        }
-        _ => Some(raw.to_owned()),
-    }
-}
-
 /// Text as a JSON string, quotes included.
 pub(crate) fn quote(text: &str) -> String {
-    if needs_escapes(text) {
-        return serde_json::to_string(text).expect("a string is always JSON");
-    }
     let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    quoted += text;
-    quoted.push('"');
+    quote_to(&mut quoted, text);
     quoted
+}
+
+/// Writes text as a JSON string, quotes included.
+pub(crate) fn quote_to(out: &mut String, text: &str) {
+    if needs_escapes(text) {
+        *out += &serde_json::to_string(text).expect("a string is always JSON");
+        return;
+    }
+    out.push('"');
+    *out += text;
+    out.push('"');
 }
 
 /// Whether a JSON string says the text otherwise than as it is.
@@ -161,47 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_without_touching_the_rest() {
-        let key = |text: &str| key_of(text.as_bytes(), "id").unwrap();
-        assert_eq!(key(r#"{"id":"a","x":{"id":"b"}}"#), Key::Text("a".into()));
-        assert_eq!(key(r#"{"id":12345678901234567890}"#), Key::Text("12345678901234567890".into()));
-        assert_eq!(key(r#"{"id":"A\n"}"#), Key::Text("A\n".into()));
-        assert_eq!(key(r#"{"id":1,"id":2}"#), Key::Text("2".into()));
-        for missing in [r#"{"x":1}"#, r#"{"id":null}"#, r#"{"id":""}"#, r#"{"id":{}}"#] {
-            assert_eq!(key(missing), Key::Missing, "{missing}");
-        }
-        assert_eq!(key("[1]"), Key::NotAnObject);
-        for [written, text] in [
-            ["1.0", "1"],
-            ["-0", "0"],
-            ["-0.0", "0"],
-            ["1E2", "100"],
-            ["1.50", "1.5"],
-            ["1e-7", "1e-7"],
-            ["0.00001", "0.00001"],
-            ["1e20", "100000000000000000000"],
-            ["1e21", "1e+21"],
-            ["-1", "-1"],
-            ["1180591620717411303424", "1180591620717411303424"],
-            ["true", "true"],
-            ["false", "false"],
-        ] {
-            assert_eq!(key(&format!("{{\"id\":{written}}}")), Key::Text(text.into()), "{written}");
-        }
-        assert_eq!(key(r#"{"id":1e999}"#), Key::Missing);
-        assert!(key_of(b"{\"id\":1} x", "id").is_err());
-        assert!(key_of(b"{\"id\":", "id").is_err());
-    }
-
-    #[test]
-    fn text_is_quoted_and_read_as_a_parser_does() {
+    fn text_is_quoted_as_a_parser_does() {
         for text in ["", "plain", "ä\u{7f}", "\"", "\\", "\n", "\0", "a\u{1f}", "\u{2028}"] {
             let quoted = serde_json::to_string(text).unwrap();
             assert_eq!(quote(text), quoted);
-            assert_eq!(scalar(&quoted).as_deref(), Some(text));
-        }
-        for no_string in ["\"", "\"a", "\"a\"b\"", "\"a\n\""] {
-            assert_eq!(scalar(no_string), None, "{no_string}");
         }
     }
 

@@ -38,6 +38,20 @@ pub(crate) struct Retries {
     pub(crate) retry_after_max: Duration,
 }
 
+/// The most that is added to a pause that a server asks for.
+const MOST_SPREAD: Duration = Duration::from_secs(5);
+
+impl Retries {
+    /// The pause after a failed attempt: that of the schedule, and none that is shorter than the server
+    /// asked for. It asks all its clients alike, so each adds its own part of up to a quarter: they
+    /// would all be there again in the same moment.
+    pub(crate) fn pause(&self, attempt: u32, asked: Option<Duration>, random: f64) -> Duration {
+        let asked = asked.unwrap_or_default().min(self.retry_after_max);
+        let spread = (asked / 4).min(MOST_SPREAD).mul_f64(random.clamp(0.0, 1.0));
+        self.backoff.delay(attempt, random).max(asked + spread)
+    }
+}
+
 pub(crate) fn request_timeout(options: &Options) -> Duration {
     Duration::from_millis(options.number("request_timeout_ms", options.request_timeout_ms))
 }
@@ -86,7 +100,7 @@ pub(crate) async fn send(
                 }
                 (answer.error(doing, url), answer.retry_after)
             }
-            Err(failure) if failure.untrusted => {
+            Err(failure) if failure.lasting => {
                 return Err(failure.error(doing, url).with_definite(!repeated));
             }
             Err(failure) => (failure.error(doing, url), None),
@@ -95,9 +109,8 @@ pub(crate) async fn send(
         if u64::from(attempt) >= retries.max_retries {
             return Err(error.with_definite(!repeated)); // an earlier attempt counts too
         }
-        let pause = retries.backoff.delay(attempt, runtime.chance().fraction());
-        let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
-        tokio::time::sleep(pause.max(asked)).await;
+        let random = runtime.chance().fraction();
+        tokio::time::sleep(retries.pause(attempt, retry_after, random)).await;
         attempt += 1;
     }
 }

@@ -50,6 +50,8 @@ impl Runtime {
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let thread = spawn("durstream-io", move || {
+            // What it runs has events of its own, and this thread waits for no subscriber.
+            let _untraced = tracing::dispatcher::set_default(&tracing::Dispatch::none());
             runtime.block_on(stopped.notified());
             runtime.shutdown_timeout(MIN_GRACE); // an answer may still be parsed
         })

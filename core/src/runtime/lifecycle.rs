@@ -34,9 +34,25 @@ pub(crate) trait Work: Send + Sync + 'static {
         Box::pin(std::future::ready(()))
     }
 
+    /// Whether what is pending outlives the process.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    /// Waits until the process may end: what was accepted is settled, or outlives the process and cannot
+    /// be delivered now.
+    fn when_leavable(self: Arc<Self>) -> Waiting {
+        self.when_settled()
+    }
+
     /// Waits until its own task has ended.
     fn when_ended(self: Arc<Self>) -> Waiting {
         Box::pin(std::future::ready(()))
+    }
+
+    /// The stream it writes to, and the failure that holds it up, for people.
+    fn place(&self) -> (String, Option<Error>) {
+        (String::new(), None)
     }
 
     /// Whether its task ends with a runtime.
@@ -191,7 +207,8 @@ pub fn callbacks_done() -> Pending<()> {
 }
 
 /// Waits until every write accepted so far, by any producer of this process, is settled, and every
-/// close that was begun has ended.
+/// close that was begun has ended. What is kept in an outbox is not waited for while its server is out
+/// of reach: it is delivered when the producer is opened again.
 ///
 /// For the end of a process, not in place of `flush`: it fails only if the time runs out, and each
 /// producer's own `flush` and `on_error` still report the writes that were not delivered.
@@ -204,14 +221,41 @@ pub fn flush_all(timeout: Duration) -> Pending<()> {
     settle_all(&runtime, works, timeout)
 }
 
-/// The text about writes that are given up.
-fn still_pending(writes: u64, limit: Duration) -> String {
-    let what = match writes {
-        0 => "the end of a stream was", // no write, and still not settled
-        1 => "1 write was",
-        _ => &format!("{writes} writes were"),
+/// As many streams are named where writes are given up.
+const NAMED: usize = 3;
+
+/// The text about writes that are given up: how many, of which streams, and why.
+fn still_pending(works: &[Arc<dyn Work>], limit: Duration) -> String {
+    let left: Vec<_> = works.iter().filter(|work| !work.is_settled()).collect();
+    let counted = |writes: u64| match writes {
+        0 => "the end of a stream".to_owned(), // no write, and still not settled
+        1 => "1 write".to_owned(),
+        _ => format!("{writes} writes"),
     };
-    format!("{what} still pending after {} ms", limit.as_millis())
+    let writes = pending_in(works);
+    let verb = if writes > 1 { "were" } else { "was" };
+    let are_kept = left.iter().all(|work| work.is_kept());
+    let mut text = match (are_kept, writes) {
+        (true, 1) => "1 write stays in the outbox".to_owned(),
+        (true, _) => format!("{writes} writes stay in the outbox"),
+        _ => format!("{} {verb} still pending after {} ms", counted(writes), limit.as_millis()),
+    };
+    let mut between = ": ";
+    for work in left.iter().take(NAMED) {
+        let (stream, failure) = work.place();
+        text += &format!("{between}{} to {stream}", counted(work.pending()));
+        if work.is_kept() && !are_kept {
+            text += ", kept in the outbox";
+        }
+        if let Some(failure) = failure {
+            text += &format!(" ({})", failure.message());
+        }
+        between = ", ";
+    }
+    if left.len() > NAMED {
+        text += &format!(", and of {} other producers", left.len() - NAMED);
+    }
+    text
 }
 
 fn settle_all(runtime: &Runtime, works: Vec<Arc<dyn Work>>, timeout: Duration) -> Pending<()> {
@@ -219,13 +263,16 @@ fn settle_all(runtime: &Runtime, works: Vec<Arc<dyn Work>>, timeout: Duration) -
     runtime.spawn(async move {
         let settle = async {
             for work in &works {
-                work.clone().when_settled().await;
+                work.clone().when_leavable().await;
             }
         };
         if tokio::time::timeout(timeout, settle).await.is_ok() {
+            if !works.iter().all(|work| work.is_settled()) && !completer.is_abandoned() {
+                log::warn(&still_pending(&works, timeout));
+            }
             return completer.complete(Ok(()));
         }
-        let text = still_pending(pending_in(&works), timeout);
+        let text = still_pending(&works, timeout);
         // A caller that gave the wait up, or was refused it, gets no line in the log.
         if !completer.is_abandoned() {
             log::warn(&text);
@@ -278,6 +325,11 @@ pub fn shutdown(timeout: Duration) -> Result<()> {
     drained
 }
 
+/// Waits for moments until the lines of the log so far are written.
+pub fn drain_log() {
+    log::close(MIN_GRACE);
+}
+
 /// As good as no limit, and no time overflows by it.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -300,7 +352,7 @@ fn drain() {
         // The log has what is left, unless a callback blocks the thread that would say so.
         let flushed = flush_all(limit).wait_for(limit.saturating_add(MIN_GRACE));
         if flushed.is_none() {
-            log::warn(&still_pending(pending_count(), limit));
+            log::warn(&still_pending(&works(), limit));
         }
     }
     log::close(MIN_GRACE);

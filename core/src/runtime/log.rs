@@ -5,38 +5,32 @@
 //! queue full is dropped and counted, and the next line that is written is preceded by the count.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::error::{CUT, start};
 use crate::runtime::chance::real_now;
 use crate::runtime::fork::{generation, uncut};
+use crate::runtime::log_line::{About, LogLevel, LogLine, Target};
+use crate::runtime::log_writers::{is_traced, log_to_stderr, trace};
 use crate::runtime::threads::{lock, spawn};
 
 /// Lines that wait to be written.
 const QUEUE: usize = 256;
-/// The longest line, in bytes.
-const LINE: usize = 4096;
 /// How long the thread stays when there is nothing to write.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// How much a line of the log matters. The numbers are fixed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(i32)]
-pub enum LogLevel {
-    /// Something needs attention.
-    Warning = 2,
-    /// Something is well again.
-    Info = 3,
-}
+/// The last level that the sink, or standard error, gets lines of.
+static LEVEL: AtomicI32 = AtomicI32::new(LogLevel::Info as i32);
 
-type Sink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+type Sink = Arc<dyn Fn(&LogLine) -> bool + Send + Sync>;
 
 struct State {
     sink: Option<Sink>,
+    /// The sink panicked, and that was said.
+    is_panic_told: bool,
     writer: Option<Writer>,
     /// Lines dropped and not yet reported, and their generation: the parent reports the lines that
     /// it dropped.
@@ -44,7 +38,7 @@ struct State {
 }
 
 enum Line {
-    Text(LogLevel, String),
+    Text(LogLine),
     /// A caller waits for the thread's end.
     End,
 }
@@ -57,35 +51,70 @@ struct Writer {
 }
 
 /// Locked inside [`uncut`] alone: a child finds it free.
-static STATE: Mutex<State> = Mutex::new(State { sink: None, writer: None, dropped: (0, 0) });
+static STATE: Mutex<State> =
+    Mutex::new(State { sink: None, is_panic_told: false, writer: None, dropped: (0, 0) });
 
-/// Sends the library's log to `sink` in place of standard error. One line at a time, on a
-/// thread of the library's; it must not call back into the library. While it blocks, further lines
-/// are dropped and counted.
-pub fn set_log_sink(sink: impl Fn(LogLevel, &str) + Send + Sync + 'static) {
+/// Sends the library's log to `sink`, in place of the application's `tracing` subscriber or, where
+/// there is none, standard error. One line at a time, on a thread of the library's, which nothing
+/// else waits for: while the sink blocks, further lines are dropped and counted. It may call the
+/// library, but what waits fails there with `would-deadlock`. If it panics, the line goes to
+/// standard error.
+pub fn set_log_sink(sink: impl Fn(&LogLine) + Send + Sync + 'static) {
+    set_log_taker(move |line| {
+        sink(line);
+        true
+    });
+}
+
+/// [`set_log_sink`] for a sink that says whether it took the line; else standard error gets it.
+#[doc(hidden)]
+pub fn set_log_taker(sink: impl Fn(&LogLine) -> bool + Send + Sync + 'static) {
     let sink: Sink = Arc::new(sink);
-    let before = uncut(|| lock(&STATE).sink.replace(sink));
+    let before = uncut(|| {
+        let mut state = lock(&STATE);
+        state.is_panic_told = false;
+        state.sink.replace(sink)
+    });
     drop(before); // not under the lock: it is the host's
 }
 
-/// Queues a warning. Waits for nothing.
+/// Sets how much the sink, or standard error, gets: lines of this level and of those that matter
+/// more. [`LogLevel::Info`] until it is set; `None` for no lines. A `tracing` subscriber chooses for
+/// itself, under the targets `durstream::producer`, `durstream::connection` and `durstream::process`.
+pub fn set_log_level(level: Option<LogLevel>) {
+    LEVEL.store(level.map_or(0, |level| level as i32), Ordering::Relaxed);
+}
+
+fn is_wanted(level: LogLevel) -> bool {
+    level as i32 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Queues a warning about the whole process. Waits for nothing.
 pub(crate) fn warn(text: &str) {
-    queue(LogLevel::Warning, text);
+    log(LogLevel::Warning, Target::Process, About::default, || text.to_owned());
 }
 
-/// Queues a line about something that is well again. Waits for nothing.
-pub(crate) fn info(text: &str) {
-    queue(LogLevel::Info, text);
+/// Queues a line about the way to a host. Waits for nothing.
+pub(crate) fn about_connection(level: LogLevel, text: &str) {
+    log(level, Target::Connection, About::default, || text.to_owned());
 }
 
-fn queue(level: LogLevel, text: &str) {
-    let mut line = start(text, LINE).to_owned();
-    if line.len() < text.len() {
-        line.push_str(CUT);
+/// Queues a line, made only if anybody wants to know. Waits for nothing.
+pub(crate) fn log(
+    level: LogLevel,
+    target: Target,
+    about: impl FnOnce() -> About,
+    text: impl FnOnce() -> String,
+) {
+    if is_wanted(level) || is_traced(level) {
+        queue(LogLine::new(level, target, about(), &text()));
     }
+}
+
+fn queue(line: LogLine) {
     uncut(|| {
         let mut state = lock(&STATE);
-        if !state.queue(Line::Text(level, line)) {
+        if !state.queue(Line::Text(line)) {
             state.drop_lines(1);
         }
     });
@@ -171,7 +200,7 @@ fn write_all(mut queue: Receiver<Line>) {
             Ok(line) => line,
         };
         match next {
-            Line::Text(level, line) => write(level, &line),
+            Line::Text(line) => write(&line),
             Line::End => patience = Duration::ZERO,
         }
     }
@@ -192,7 +221,7 @@ fn unless_empty(queue: Receiver<Line>) -> Option<(Line, Receiver<Line>)> {
 }
 
 /// Writes a line, behind the number of those that were dropped before it.
-fn write(level: LogLevel, line: &str) {
+fn write(line: &LogLine) {
     let (sink, dropped) = uncut(|| {
         let mut state = lock(&STATE);
         (state.sink.clone(), state.take_dropped())
@@ -204,42 +233,37 @@ fn write(level: LogLevel, line: &str) {
         n => Some(format!("{n} lines of this log were dropped: they could not be written in time")),
     };
     if let Some(count) = count
-        && !write_one(sink.as_ref(), LogLevel::Warning, &count)
+        && !write_one(sink.as_ref(), &about_the_log(&count))
     {
         drop_lines(dropped); // it is still to be reported
     }
-    if !write_one(sink.as_ref(), level, line) {
+    if !write_one(sink.as_ref(), line) {
         drop_lines(1);
     }
 }
 
-/// Writes one line; whether the sink or standard error took it.
-fn write_one(sink: Option<&Sink>, level: LogLevel, line: &str) -> bool {
-    let Some(sink) = sink else { return log_to_stderr(line) };
-    // Not reported through the sink itself, which would panic again.
-    let panicked = catch_unwind(AssertUnwindSafe(|| sink(level, line))).is_err();
-    !panicked || log_to_stderr(&format!("the function for the log panicked on this line: {line}"))
+fn about_the_log(text: &str) -> LogLine {
+    LogLine::new(LogLevel::Warning, Target::Process, About::default(), text)
 }
 
-/// Writes a line to standard error, as without a sink; whether it was taken. For the sinks of
-/// bindings that do not always take a line themselves.
-///
-/// Past the standard library's own handle, whose lock a host's thread may hold at a fork.
-#[cfg(unix)]
-#[doc(hidden)]
-#[allow(unsafe_code, reason = "standard error is written to without its lock")]
-pub fn log_to_stderr(line: &str) -> bool {
-    use std::io::Write;
-    use std::os::fd::FromRawFd;
-    // SAFETY: the descriptor is the host's; `ManuallyDrop` keeps it open. Closed, writing fails.
-    let stderr = unsafe { std::fs::File::from_raw_fd(2) };
-    let mut stderr = std::mem::ManuallyDrop::new(stderr);
-    stderr.write_all(format!("durstream: {line}\n").as_bytes()).is_ok()
-}
-
-#[cfg(not(unix))]
-#[doc(hidden)]
-pub fn log_to_stderr(line: &str) -> bool {
-    use std::io::Write;
-    writeln!(std::io::stderr(), "durstream: {line}").is_ok()
+/// Writes one line; whether it was taken, or nobody wants it.
+fn write_one(sink: Option<&Sink>, line: &LogLine) -> bool {
+    if sink.is_none() && trace(line) {
+        return true;
+    }
+    if !is_wanted(line.level) {
+        return true;
+    }
+    let Some(sink) = sink else { return log_to_stderr(&line.text) };
+    match catch_unwind(AssertUnwindSafe(|| sink(line))) {
+        Ok(true) => true,
+        Ok(false) => log_to_stderr(&line.text),
+        Err(_) => {
+            // Not reported through the sink itself, which would panic again.
+            if !uncut(|| std::mem::replace(&mut lock(&STATE).is_panic_told, true)) {
+                log_to_stderr("the function for the log panics; what it does not take is here");
+            }
+            log_to_stderr(&line.text)
+        }
+    }
 }

@@ -8,5 +8,7 @@ pub(crate) mod fork;
 pub(crate) mod io;
 pub(crate) mod lifecycle;
 pub(crate) mod log;
+pub(crate) mod log_line;
+pub(crate) mod log_writers;
 pub(crate) mod pending;
 pub(crate) mod threads;

@@ -80,7 +80,11 @@ impl Overdue {
     /// The error: the operation goes on, and what keeps it from ending is its cause, where that is
     /// known.
     pub fn error(&self, what: &str, timeout: Duration) -> Error {
-        let text = format!("{what} did not finish within {} ms; it goes on", timeout.as_millis());
+        self.saying(format!("{what} did not finish within {} ms; it goes on", timeout.as_millis()))
+    }
+
+    /// The error in a text of the caller's.
+    pub fn saying(&self, text: String) -> Error {
         match self.0.as_ref().and_then(|hindrance| hindrance()) {
             Some(cause) => {
                 let text = format!("{text}. The last failure: {}", cause.message());

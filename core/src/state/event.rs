@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::delivery::engine::accept::WriteOptions;
 use crate::error::{Error, Result, shown};
 use crate::protocol::json;
+use crate::protocol::trace::{TRACEPARENT, TRACESTATE, is_traceparent, is_tracestate};
 
 /// The headers that the protocol gives a meaning, and that are not to be had as further ones.
 const RESERVED: [&str; 5] = ["operation", "control", "txid", "timestamp", "offset"];
@@ -141,6 +142,11 @@ pub struct EventOptions<'a> {
     pub key: Option<&'a str>,
     /// The entity's state before an update or a delete, as JSON text.
     pub old_value: Option<&'a [u8]>,
+    /// The context of the trace that the call belongs to, as W3C Trace Context writes it. Events carry
+    /// it where the option `trace` is set; one that is none is left out, and logged once.
+    pub traceparent: Option<&'a str>,
+    /// What tracing systems keep beside the `traceparent`.
+    pub tracestate: Option<&'a str>,
     /// The tag, and whether the call waits for room.
     pub write: WriteOptions,
 }
@@ -168,6 +174,21 @@ pub(super) struct Rules {
     pub(super) timestamps: bool,
     /// Nothing but what the protocol's published schema knows.
     pub(super) strict: bool,
+    /// Events carry the context of their trace.
+    pub(super) trace: bool,
+}
+
+/// The context of a change's trace: where it is told, or among the headers.
+fn context<'a>(options: &EventOptions<'a>) -> (Option<&'a str>, Option<&'a str>) {
+    let header = |name| options.headers.iter().find(|(own, _)| *own == name).map(|(_, text)| *text);
+    let parent = options.traceparent.or_else(|| header(TRACEPARENT));
+    (parent, options.tracestate.or_else(|| header(TRACESTATE)))
+}
+
+/// The `traceparent` of a change that is none, for the log.
+pub(super) fn unfit_context<'a>(options: &EventOptions<'a>, rules: Rules) -> Option<&'a str> {
+    let (parent, _) = if rules.trace { context(options) } else { (None, None) };
+    parent.filter(|parent| !is_traceparent(parent))
 }
 
 /// The end of an event: its headers. The error goes on from "the event".
@@ -178,7 +199,8 @@ pub(super) fn end(
     now: impl FnOnce() -> SystemTime,
 ) -> std::result::Result<Cow<'static, str>, String> {
     let timestamp = options.timestamp.or(rules.timestamps.then_some(Timestamp::Now));
-    if options.txid.is_none() && timestamp.is_none() && options.headers.is_empty() {
+    let plain = options.txid.is_none() && timestamp.is_none() && options.headers.is_empty();
+    if plain && (options.traceparent.is_none() || !rules.trace) {
         return Ok(Cow::Borrowed(operation.plain_end()));
     }
     let mut end = String::with_capacity(128);
@@ -190,7 +212,7 @@ pub(super) fn end(
             return Err("has an empty `txid`".to_owned());
         }
         end += ",\"txid\":";
-        end += &json::quote(txid);
+        json::quote_to(&mut end, txid);
     }
     match timestamp {
         None => {}
@@ -212,14 +234,35 @@ pub(super) fn end(
         }
     }
     for (n, (name, value)) in options.headers.iter().enumerate() {
+        if rules.trace && [TRACEPARENT, TRACESTATE].contains(name) {
+            continue;
+        }
         check_header(name, &options.headers[..n], rules)?;
         end.push(',');
-        end += &json::quote(name);
+        json::quote_to(&mut end, name);
         end.push(':');
-        end += &json::quote(value);
+        json::quote_to(&mut end, value);
+    }
+    if rules.trace && !rules.strict {
+        put_context(&mut end, options);
     }
     end += "}}";
     Ok(Cow::Owned(end))
+}
+
+/// Adds the context of a trace to headers: nothing of a `traceparent` that is none.
+fn put_context(end: &mut String, options: &EventOptions<'_>) {
+    let (parent, state) = context(options);
+    let Some(parent) = parent.filter(|parent| is_traceparent(parent)) else { return };
+    for (name, value) in
+        [(TRACEPARENT, Some(parent)), (TRACESTATE, state.filter(|s| is_tracestate(s)))]
+    {
+        let Some(value) = value else { continue };
+        *end += ",\"";
+        *end += name;
+        *end += "\":";
+        json::quote_to(end, value);
+    }
 }
 
 fn check_header(
@@ -258,7 +301,7 @@ pub(super) fn control(control: Control, offset: Option<&str>) -> String {
     let mut message = format!("{{\"headers\":{{\"control\":\"{}\"", control.as_str());
     if let Some(offset) = offset {
         message += ",\"offset\":";
-        message += &json::quote(offset);
+        json::quote_to(&mut message, offset);
     }
     message += "}}";
     message
@@ -269,7 +312,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const RULES: Rules = Rules { timestamps: false, strict: false };
+    const RULES: Rules = Rules { timestamps: false, strict: false, trace: false };
 
     fn said(
         operation: Operation,
@@ -338,6 +381,44 @@ mod tests {
         assert_eq!(refusal(&[("a", "1")], RULES), None);
         let strict = Rules { strict: true, ..RULES };
         assert!(refusal(&[("a", "1")], strict).unwrap().contains("strict operations"));
+    }
+
+    #[test]
+    fn the_context_of_a_trace_is_a_header_and_what_is_none_is_left_out() {
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let rules = Rules { trace: true, ..RULES };
+        let told = |parent, state, headers| EventOptions {
+            traceparent: parent,
+            tracestate: state,
+            headers,
+            ..EventOptions::default()
+        };
+        let with = |more: &str| Ok(format!(r#","headers":{{"operation":"insert"{more}}}}}"#));
+        let both = format!(r#","traceparent":"{PARENT}","tracestate":"a=\"1\"""#);
+        let said = |options, rules| said(Operation::Insert, options, rules);
+        let state = Some("a=\"1\"");
+        assert_eq!(said(told(Some(PARENT), state, &[]), rules), with(&both));
+        let headers = [("traceparent", PARENT), ("x", "1"), ("tracestate", "a=\"1\"")];
+        assert_eq!(said(told(None, None, &headers), rules), with(&format!(r#","x":"1"{both}"#)));
+        let other = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let twice = said(told(Some(other), None, &headers), rules).unwrap();
+        assert!(twice.contains(other) && !twice.contains(PARENT), "{twice}");
+        for (parent, state) in [(Some("00-none"), state), (None, state)] {
+            assert_eq!(said(told(parent, state, &[]), rules), with(""));
+        }
+        assert_eq!(said(told(Some(PARENT), Some("\n"), &[]), rules), {
+            with(&format!(r#","traceparent":"{PARENT}""#))
+        });
+        let strict = Rules { strict: true, ..rules };
+        assert_eq!(said(told(Some(PARENT), state, &[]), strict), with(""));
+        assert_eq!(said(told(None, None, &headers[..1]), strict), with(""));
+        // Without the option they are headers like others, and what is told beside them is not looked at.
+        assert_eq!(said(told(Some(PARENT), state, &[]), RULES), with(""));
+        let as_header = said(told(None, None, &[("traceparent", "x")]), RULES);
+        assert_eq!(as_header, with(r#","traceparent":"x""#));
+        assert_eq!(unfit_context(&told(Some("x"), None, &[]), rules), Some("x"));
+        assert_eq!(unfit_context(&told(Some("x"), None, &[]), RULES), None);
+        assert_eq!(unfit_context(&told(Some(PARENT), None, &[]), rules), None);
     }
 
     #[test]

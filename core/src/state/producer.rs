@@ -1,7 +1,6 @@
 //! [`StateProducer`]: the exactly-once writer of entity state.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,15 +17,19 @@ use crate::error::{self, Error, ErrorKind, Issue, Result};
 use crate::options::Options;
 use crate::outcome::{CloseResult, FlushReport, Outcome, Receipt};
 use crate::protocol::answer::check_offset;
-use crate::protocol::json::{self, Key};
+use crate::protocol::json;
+use crate::protocol::key::{self, Key, NoKey};
 use crate::reason::Reason;
+use crate::runtime::log_line::LogLevel;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock;
+use crate::state::collection::{CollectionRef, Takes};
 use crate::state::event::{self, Control, EventOptions, Operation, Rules};
 use crate::state::registry::{Entry, Opened, Registry, Schema};
 use crate::state::schema::{Compiled, StreamSchema, shown};
 use crate::state::tracked::Tracked;
 use crate::stats::Stats;
+use crate::stats::prometheus::Exposition;
 
 /// Opens the writer of entity state for a stream, or returns another holder of the open one: there
 /// is one per stream in a process.
@@ -52,7 +55,7 @@ pub fn create_durable_stream_with(
 ) -> Result<StateProducer> {
     schema.check()?;
     let Opened { entry, holder, schema } = Registry::of_process().open(options, schema)?;
-    entry.engine.listeners.add(holder, callbacks);
+    entry.engine.listen(holder, callbacks);
     Ok(StateProducer { entry, holder, schema, is_released: AtomicBool::new(false) })
 }
 
@@ -78,38 +81,58 @@ impl StateProducer {
     ///
     /// # Errors
     /// `Forked`; with `strict`, every refusal.
-    pub fn upsert(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
-        self.change(Operation::Upsert, collection, value)
+    pub fn upsert<C, T>(&self, collection: &C, value: &T) -> Result<Receipt>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        self.change(Operation::Upsert, collection, value, EventOptions::default())
     }
 
     /// Publishes an entity that is new; otherwise as [`upsert`](Self::upsert). Whether it is new is the
     /// caller's word.
-    pub fn insert(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
-        self.change(Operation::Insert, collection, value)
+    pub fn insert<C, T>(&self, collection: &C, value: &T) -> Result<Receipt>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        self.change(Operation::Insert, collection, value, EventOptions::default())
     }
 
     /// Publishes the whole new state of an entity that is there; otherwise as
     /// [`upsert`](Self::upsert). Whether it is there is the caller's word.
-    pub fn update(&self, collection: &str, value: &impl Serialize) -> Result<Receipt> {
-        self.change(Operation::Update, collection, value)
+    pub fn update<C, T>(&self, collection: &C, value: &T) -> Result<Receipt>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        self.change(Operation::Update, collection, value, EventOptions::default())
     }
 
-    fn change(
+    /// Publishes a change of an entity with what `options` say, as
+    /// [`change_json_with`](Self::change_json_with) does. To delete, the value is an entity, which is taken
+    /// by its primary key.
+    ///
+    /// # Errors
+    /// `Forked`; with `strict`, every refusal.
+    pub fn change<'a, C, T>(
         &self,
         operation: Operation,
-        collection: &str,
-        value: &impl Serialize,
-    ) -> Result<Receipt> {
+        collection: &C,
+        value: &T,
+        options: impl Into<EventOptions<'a>>,
+    ) -> Result<Receipt>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        let name = match self.name_of(collection) {
+            Ok(name) => name,
+            Err(error) => return self.write(self.check_held().and(Err(error))),
+        };
         match serde_json::to_vec(value) {
-            Ok(text) => {
-                self.change_json_with(operation, collection, &text, EventOptions::default())
-            }
-            Err(error) => self.refuse(
-                collection,
-                Reason::SerializationFailed,
-                None,
-                vec![Issue { path: String::new(), message: error.to_string() }],
-            ),
+            Ok(text) => self.change_json_with(operation, name, &text, options),
+            Err(error) => self.refuse(name, Reason::SerializationFailed, None, unwritten(&error)),
         }
     }
 
@@ -118,11 +141,15 @@ impl StateProducer {
     ///
     /// # Errors
     /// `Forked`; with `strict`, the first refusal.
-    pub fn upsert_many<T: Serialize>(
+    pub fn upsert_many<C, T>(
         &self,
-        collection: &str,
+        collection: &C,
         values: impl IntoIterator<Item = T>,
-    ) -> Result<Vec<Receipt>> {
+    ) -> Result<Vec<Receipt>>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize,
+    {
         values.into_iter().map(|value| self.upsert(collection, &value)).collect()
     }
 
@@ -170,26 +197,38 @@ impl StateProducer {
 
     /// Publishes that an entity is gone. Returns at once, with a rejected receipt where `upsert`
     /// gives one.
-    pub fn delete(&self, collection: &str, key: &str) -> Result<Receipt> {
+    pub fn delete<C>(&self, collection: &C, key: &str) -> Result<Receipt>
+    where
+        C: CollectionRef + ?Sized,
+    {
         self.delete_with(collection, key, WriteOptions::default())
     }
 
     /// Publishes that an entity is gone, and waits up to `max_block_ms` for room in a full buffer.
     /// Blocks the thread.
-    pub fn blocking_delete(&self, collection: &str, key: &str) -> Result<Receipt> {
+    pub fn blocking_delete<C>(&self, collection: &C, key: &str) -> Result<Receipt>
+    where
+        C: CollectionRef + ?Sized,
+    {
         self.delete_with(collection, key, WriteOptions::BLOCKING)
     }
 
     /// Publishes that an entity is gone, with headers, with a tag, or waiting for room, as `options`
     /// say.
-    pub fn delete_with<'a>(
+    pub fn delete_with<'a, C>(
         &self,
-        collection: &str,
+        collection: &C,
         key: &str,
         options: impl Into<EventOptions<'a>>,
-    ) -> Result<Receipt> {
+    ) -> Result<Receipt>
+    where
+        C: CollectionRef + ?Sized,
+    {
         let options = EventOptions { key: Some(key), ..options.into() };
-        self.change_json_with(Operation::Delete, collection, b"", options)
+        match self.name_of(collection) {
+            Ok(name) => self.change_json_with(Operation::Delete, name, b"", options),
+            Err(error) => self.write(self.check_held().and(Err(error))),
+        }
     }
 
     /// Publishes a message about the stream (STATE-PROTOCOL.md 4.2), in order with the changes.
@@ -211,8 +250,8 @@ impl StateProducer {
     }
 
     /// Turns away a value that a validator outside the core refused: receipt, error and accounting
-    /// are those of a JSON Schema's refusal. An unknown collection comes first, whatever the `reason`;
-    /// `InvalidKey` without a key and without issues says that the primary key is missing.
+    /// are those of a JSON Schema's refusal. An unknown collection comes first, whatever the `reason`.
+    /// With `InvalidKey` the first issue says all: why the value has no key.
     pub fn refuse(
         &self,
         collection: &str,
@@ -232,15 +271,13 @@ impl StateProducer {
         key: Option<&str>,
         issues: Vec<Issue>,
     ) -> Error {
-        let known = match self.collection(collection) {
-            Ok(known) => known,
-            Err(error) => return error,
-        };
-        if (reason, key, issues.len()) == (Reason::InvalidKey, None, 0) {
-            return missing_key(collection, known);
+        if let Err(error) = self.collection(collection) {
+            return error;
         }
         let text = match issues.first() {
-            Some(issue) if reason == Reason::InvalidHeaders => issue.message.clone(),
+            Some(issue) if matches!(reason, Reason::InvalidHeaders | Reason::InvalidKey) => {
+                issue.message.clone()
+            }
             Some(issue) => format!("the value was refused: {}", shown(issue)),
             None => "the value was refused".to_owned(),
         };
@@ -294,13 +331,16 @@ impl StateProducer {
         options: &EventOptions<'_>,
         take: impl FnOnce(&Event<'_>) -> Result<T>,
     ) -> Result<T> {
+        if self.entry.trace {
+            self.warn_of_trace(options);
+        }
         let collection = self.collection(name)?;
         let is_put = operation != Operation::Delete;
         let key = match is_put || !value.is_empty() {
             true => {
                 let readable = json::readable(value);
-                let had_halves = matches!(readable, Cow::Owned(_));
-                let key = key_of(name, collection, &readable, options.key, had_halves)?;
+                let own = key::key_of(value, &readable, &collection.primary_key);
+                let key = entity_key(name, collection, own, options.key)?;
                 if is_put {
                     collection.validate(name, &key, &readable)?;
                 }
@@ -394,7 +434,22 @@ impl StateProducer {
     }
 
     fn rules(&self) -> Rules {
-        Rules { timestamps: self.entry.timestamps, strict: self.entry.tracked.is_some() }
+        let Entry { timestamps, trace, tracked, .. } = &*self.entry;
+        Rules { timestamps: *timestamps, strict: tracked.is_some(), trace: *trace }
+    }
+
+    /// Logs, once, that a context is none: events go without it.
+    fn warn_of_trace(&self, options: &EventOptions<'_>) {
+        let Some(unfit) = event::unfit_context(options, self.rules()) else { return };
+        if !self.entry.warned_of_trace.swap(true, Ordering::Relaxed) {
+            let epoch = self.snapshot().epoch;
+            self.engine().log(LogLevel::Warning, epoch, || {
+                format!(
+                    "events go without a `traceparent` that is none, such as `{}`",
+                    error::shown(unfit)
+                )
+            });
+        }
     }
 
     fn collection(&self, name: &str) -> Result<&Compiled> {
@@ -407,6 +462,22 @@ impl StateProducer {
             );
             Error::validation(Reason::InvalidEntity, name, None, Vec::new(), text)
         })
+    }
+
+    /// The name of a collection, unless it is another one than that of the schema.
+    pub(super) fn name_of<'c, C>(&self, collection: &'c C) -> Result<&'c str>
+    where
+        C: CollectionRef + ?Sized,
+    {
+        let name = collection.name();
+        let (Some(shape), Some(own)) = (collection.shape(), self.schema.get(name)) else {
+            return Ok(name);
+        };
+        if shape == (own.prefix.as_str(), own.primary_key.as_str()) {
+            return Ok(name);
+        }
+        let text = format!("the collection `{}` is of another schema", error::shown(name));
+        Err(invalid(name, Reason::InvalidEntity, text))
     }
 
     /// Waits for the outcome of an accepted write.
@@ -520,6 +591,12 @@ impl StateProducer {
         self.entry.kept.get_or_init(|| Box::new(own)).downcast_ref()
     }
 
+    /// Ends now and drops what its outbox holds: how many writes that were; see
+    /// [`Producer::discard_outbox`].
+    pub fn discard_outbox(&self) -> Pending<u64> {
+        self.engine().discard_outbox()
+    }
+
     /// The producer's state.
     pub fn snapshot(&self) -> Snapshot {
         self.engine().snapshot()
@@ -528,6 +605,13 @@ impl StateProducer {
     /// Counters and gauges, in one consistent snapshot.
     pub fn stats(&self) -> Stats {
         self.engine().stats()
+    }
+
+    /// The text for Prometheus about this producer; [`stats_prometheus`] is about all of the process.
+    ///
+    /// [`stats_prometheus`]: crate::stats_prometheus
+    pub fn stats_prometheus(&self, format: Exposition) -> String {
+        self.engine().prometheus(format)
     }
 
     /// The producer id as sent: with its suffix if `shared`.
@@ -685,45 +769,37 @@ impl Event<'_> {
     }
 }
 
-/// The key of an entity, given as readable JSON text: the one that it holds, or the one that is told. The
-/// text may have had halves of surrogate pairs, which read as a replacement.
-fn key_of(
+/// The key of an entity: the one that it holds, or the one that is told.
+fn entity_key(
     name: &str,
     collection: &Compiled,
-    entity: &[u8],
+    own: std::result::Result<Key, String>,
     told: Option<&str>,
-    had_halves: bool,
 ) -> Result<String> {
-    let refuse = |reason, text: String| Err(invalid(name, reason, text));
-    match json::key_of(entity, &collection.primary_key) {
-        Ok(Key::Text(key)) if had_halves && key.contains('\u{fffd}') => {
-            let text = "the primary key holds half of a surrogate pair".to_owned();
-            refuse(Reason::InvalidKey, text)
+    match (own, told) {
+        (Ok(Key::Text(key)), Some(told)) if told != key => {
+            let (told, key) = (error::shown(told), error::shown(&key));
+            let text = format!("the key `{told}` is not the entity's own, `{key}`");
+            Err(invalid(name, Reason::InvalidKey, text))
         }
-        Ok(Key::Text(key)) => match told.filter(|told| *told != key) {
-            None => Ok(key),
-            Some(told) => {
-                let (told, key) = (error::shown(told), error::shown(&key));
-                refuse(
-                    Reason::InvalidKey,
-                    format!("the key `{told}` is not the entity's own, `{key}`"),
-                )
-            }
-        },
-        Ok(Key::Missing) if told.is_some() => given_key(name, told),
-        Ok(Key::Missing) => Err(missing_key(name, collection)),
-        Ok(Key::NotAnObject) => {
-            refuse(Reason::InvalidValue, "the value is not an object".to_owned())
+        (Ok(Key::Text(key)), _) => Ok(key),
+        (Ok(Key::None(NoKey::Missing | NoKey::Null)), Some(_)) => given_key(name, told),
+        (Ok(Key::None(why)), _) => Err(no_key(name, collection, why)),
+        (Ok(Key::NotAnObject), _) => {
+            let text = "the value is not an object".to_owned();
+            Err(invalid(name, Reason::InvalidValue, text))
         }
-        Err(text) => refuse(Reason::InvalidValue, format!("the value {text}")),
+        (Err(text), _) => Err(invalid(name, Reason::InvalidValue, format!("the value {text}"))),
     }
 }
 
 fn given_key(name: &str, told: Option<&str>) -> Result<String> {
-    match told.unwrap_or_default() {
-        "" => Err(invalid(name, Reason::InvalidKey, "the key is empty".to_owned())),
-        key => Ok(key.to_owned()),
-    }
+    let why = match told {
+        None => NoKey::Missing,
+        Some("") => NoKey::Empty,
+        Some(key) => return Ok(key.to_owned()),
+    };
+    Err(invalid(name, Reason::InvalidKey, format!("the key {}", why.as_str())))
 }
 
 /// The error of an entity that is refused for one thing.
@@ -732,9 +808,14 @@ fn invalid(collection: &str, reason: Reason, text: String) -> Error {
     Error::validation(reason, collection, None, vec![issue], text)
 }
 
-fn missing_key(name: &str, collection: &Compiled) -> Error {
-    let text = format!("the primary key `{}` is missing", error::shown(&collection.primary_key));
-    invalid(name, Reason::InvalidKey, text)
+/// What is wrong with a value that serde does not write.
+pub(super) fn unwritten(error: &serde_json::Error) -> Vec<Issue> {
+    vec![Issue { path: String::new(), message: error.to_string() }]
+}
+
+fn no_key(name: &str, collection: &Compiled, why: NoKey) -> Error {
+    let field = error::shown(&collection.primary_key);
+    invalid(name, Reason::InvalidKey, format!("the primary key `{field}` {}", why.as_str()))
 }
 
 /// The error of a released handle.

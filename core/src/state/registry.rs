@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::ThreadId;
 
@@ -15,11 +16,12 @@ use crate::runtime::fork::PerProcess;
 use crate::runtime::pending::Pending;
 use crate::runtime::threads::lock;
 use crate::state::schema::{Compiled, StreamSchema};
+use crate::state::shared::{Recent, Shared};
 use crate::state::tracked::Tracked;
 use crate::transport::endpoint::Endpoint;
 
 /// The content type of every stream of entity state (STATE-PROTOCOL.md 3).
-const CONTENT_TYPE: &str = "application/json";
+pub(super) const CONTENT_TYPE: &str = "application/json";
 
 /// At least the bytes of an event behind its collection's prefix that are neither value nor key: the
 /// words `value`, `headers` and the operation, and the digits that a number as a key may get.
@@ -30,11 +32,17 @@ static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 /// An open state producer, shared by its holders.
 pub(crate) struct Entry {
     key: Arc<str>,
-    options: Options,
+    /// The options, but for the place of the stream.
+    shared: Arc<Shared>,
+    place: Place,
     schema: Arc<Schema>,
     pub(super) strict: bool,
     /// Each event gets a timestamp.
     pub(super) timestamps: bool,
+    /// Events carry the context of their trace.
+    pub(super) trace: bool,
+    /// One that is none was logged.
+    pub(super) warned_of_trace: AtomicBool,
     /// The keys that were written, with strict operations. Held while an event is accepted, before the
     /// book's lock.
     pub(super) tracked: Option<Mutex<Tracked>>,
@@ -46,6 +54,9 @@ pub(crate) struct Entry {
     /// The number of holders now, and of all there were. Changed under the registry's lock alone.
     holders: Mutex<Holders>,
 }
+
+/// `url` and `stream_path`, as they were given.
+type Place = (Option<String>, Option<String>);
 
 struct Holders {
     now: usize,
@@ -97,6 +108,9 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct Slots {
+    /// What producers that are opened alike have in common.
+    shared: Recent<Shared>,
+    schemas: Recent<Schema>,
     /// A hash map keeps its memory by a pointer into the middle of it, which leak checkers take for
     /// none: this one lives as long as the process.
     by_stream: BTreeMap<Arc<str>, Slot>,
@@ -139,13 +153,15 @@ impl Registry {
     /// The producer of a stream, the open one or a new one, with a new holder.
     pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<Opened> {
         let producer_id = check_scope(&options)?;
-        let endpoint = Endpoint::resolve(&options)?;
+        let mut endpoint = Endpoint::resolve(&options)?;
         let key = endpoint.stream.clone();
         // They outlive the lock: dropping the last reference drops the host's callbacks.
         let (live, last);
+        let (mut seen, mut seen_schemas) = (Vec::new(), Vec::new());
         let mut slots = lock(&self.slots);
         slots.drop_unused();
-        let slot = slots.by_stream.entry(key.clone()).or_default();
+        let Slots { shared: alike, schemas, by_stream, .. } = &mut *slots;
+        let slot = by_stream.entry(key.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
             entry.check_same(&options, &schema)?;
             let schema = entry.schema_of(&schema)?;
@@ -162,8 +178,21 @@ impl Registry {
         }
         let content_type = StreamType::given(CONTENT_TYPE);
         let mut config = Config::new(Scope::State, &options, &producer_id, content_type)?;
-        config.create = Some(Create::of(&options, CONTENT_TYPE, true)?);
-        let schema = Arc::new(Schema::compile(schema)?);
+        let create = Create::of(&options, CONTENT_TYPE, true)?;
+        let (place, options) = apart(options);
+        let is_same = |known: &Shared| known.options == options;
+        let shared = match alike.find(&mut seen, is_same) {
+            Some(known) => known,
+            None => alike.keep(Shared::new(options, &create, &endpoint)),
+        };
+        config.create = Some(Create { headers: shared.create.clone(), ..create });
+        endpoint.connect = shared.connect.clone();
+        let is_same = |known: &Schema| known.source == schema;
+        let schema = match schemas.find(&mut seen_schemas, is_same) {
+            Some(known) => known,
+            None if schema.has_functions() => Arc::new(Schema::compile(schema)?),
+            None => schemas.keep(Schema::compile(schema)?),
+        };
         live = writers_of(&endpoint.stream, &config.producer_id);
         last = slot.before.as_ref().and_then(Weak::upgrade);
         // A producer of another id comes first, too: for the order.
@@ -172,11 +201,14 @@ impl Registry {
         let engine = Engine::start(endpoint, config, None, before)?;
         let entry = Arc::new(Entry {
             key,
-            strict: options.strict.unwrap_or(false),
-            timestamps: options.timestamps.unwrap_or(false),
-            tracked: tracked(&options),
+            strict: shared.options.strict.unwrap_or(false),
+            timestamps: shared.options.timestamps.unwrap_or(false),
+            trace: shared.options.trace.unwrap_or(false),
+            warned_of_trace: AtomicBool::new(false),
+            tracked: tracked(&shared.options),
             transactions: Mutex::default(),
-            options,
+            shared,
+            place,
             schema: schema.clone(),
             engine,
             kept: OnceLock::new(),
@@ -238,6 +270,11 @@ impl Registry {
     }
 }
 
+/// The place of the stream, and the other options.
+fn apart(mut options: Options) -> (Place, Options) {
+    ((options.url.take(), options.stream_path.take()), options)
+}
+
 /// The keys to remember, with strict operations.
 fn tracked(options: &Options) -> Option<Mutex<Tracked>> {
     let most = options.number("max_tracked_keys", options.max_tracked_keys) as usize;
@@ -265,7 +302,8 @@ impl Entry {
     }
 
     fn check_same(&self, options: &Options, schema: &StreamSchema) -> Result<()> {
-        if self.options != *options {
+        let (place, options) = apart(options.clone());
+        if self.shared.options != options || self.place != place {
             return Err(Error::option(
                 "options",
                 format!(
@@ -287,7 +325,7 @@ impl Entry {
     }
 }
 
-fn check_scope(options: &Options) -> Result<String> {
+pub(super) fn check_scope(options: &Options) -> Result<String> {
     options.check(Scope::State)?;
     options.producer_id.clone().ok_or_else(|| {
         Error::option("producer_id", "`producer_id` is missing: a stable identity for this service")
@@ -357,7 +395,7 @@ mod tests {
         let (held, _other) =
             (open("held", Callbacks::default()), open("held", Callbacks::default()));
         let on_error: ErrorCallback = std::sync::Arc::new(move |_| held.begin_shutdown());
-        let holder = open("held", Callbacks { on_error: Some(on_error), on_delivery: None });
+        let holder = open("held", Callbacks { on_error: Some(on_error), ..Callbacks::default() });
         assert!(ends(move || drop(holder)), "it hangs");
     }
 
@@ -367,7 +405,7 @@ mod tests {
         let on_error: ErrorCallback = Arc::new(move |failure| {
             let _ = tell.send(failure.id);
         });
-        (Callbacks { on_error: Some(on_error), on_delivery: None }, told)
+        (Callbacks { on_error: Some(on_error), ..Callbacks::default() }, told)
     }
 
     fn upsert(producer: &StateProducer) -> crate::Receipt {

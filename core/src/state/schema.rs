@@ -52,7 +52,8 @@ impl PartialEq for Validator {
 pub struct Collection {
     /// The `type` of its events.
     pub entity_type: String,
-    /// The field that holds the primary key.
+    /// The field that holds the primary key: text that is not empty, an integer or a boolean. In the
+    /// stream a key is text, and so is what a StreamDB puts back into the entity.
     pub primary_key: String,
     /// How its values are validated.
     pub validator: Validator,
@@ -139,6 +140,10 @@ impl StreamSchema {
         self.collections.iter().map(|(name, _)| name.as_str())
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Collection)> {
+        self.collections.iter().map(|(name, collection)| (name.as_str(), collection))
+    }
+
     /// Whether a collection's validator is a function of the holder.
     pub(super) fn has_functions(&self) -> bool {
         let is_function =
@@ -165,6 +170,11 @@ enum Check {
     Function(ValidateFn),
 }
 
+/// What the events of a type begin with, up to the key.
+pub(super) fn prefix_of(entity_type: &str) -> String {
+    format!("{{\"type\":{},\"key\":", json::quote(entity_type))
+}
+
 fn compile(name: &str, collection: &Collection) -> Result<Compiled> {
     let check = match &collection.validator {
         Validator::Any | Validator::External => Check::Nothing,
@@ -182,7 +192,7 @@ fn compile(name: &str, collection: &Collection) -> Result<Compiled> {
         }
     };
     Ok(Compiled {
-        prefix: format!("{{\"type\":{},\"key\":", json::quote(&collection.entity_type)),
+        prefix: prefix_of(&collection.entity_type),
         primary_key: collection.primary_key.clone(),
         check,
     })

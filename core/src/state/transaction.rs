@@ -13,8 +13,9 @@ use crate::error::{self, Detail, Error, ErrorKind, Issue, Result};
 use crate::outcome::Receipt;
 use crate::reason::Reason;
 use crate::runtime::threads::lock;
+use crate::state::collection::{CollectionRef, Takes};
 use crate::state::event::{self, EventOptions, Operation};
-use crate::state::producer::StateProducer;
+use crate::state::producer::{StateProducer, unwritten};
 use crate::state::registry::Entry;
 
 /// Changes that are gathered and become one group: they travel in one request, nothing else of this
@@ -43,41 +44,68 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// `InvalidArgument` (`transaction`): another thread began it. `Forked`.
-    pub fn upsert(&mut self, collection: &str, value: &impl Serialize) -> Result<()> {
-        self.change(Operation::Upsert, collection, value)
+    pub fn upsert<C, T>(&mut self, collection: &C, value: &T) -> Result<()>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        self.change(Operation::Upsert, collection, value, &EventOptions::default())
     }
 
     /// Adds the publication of an entity that is new; otherwise as [`upsert`](Self::upsert).
-    pub fn insert(&mut self, collection: &str, value: &impl Serialize) -> Result<()> {
-        self.change(Operation::Insert, collection, value)
+    pub fn insert<C, T>(&mut self, collection: &C, value: &T) -> Result<()>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        self.change(Operation::Insert, collection, value, &EventOptions::default())
     }
 
     /// Adds the whole new state of an entity that is there; otherwise as [`upsert`](Self::upsert).
-    pub fn update(&mut self, collection: &str, value: &impl Serialize) -> Result<()> {
-        self.change(Operation::Update, collection, value)
+    pub fn update<C, T>(&mut self, collection: &C, value: &T) -> Result<()>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        self.change(Operation::Update, collection, value, &EventOptions::default())
     }
 
-    fn change(
+    /// Adds a change as [`StateProducer::change`] takes it; otherwise as [`upsert`](Self::upsert). A `txid`
+    /// in the options has to be the transaction's own.
+    pub fn change<C, T>(
         &mut self,
         operation: Operation,
-        collection: &str,
-        value: &impl Serialize,
-    ) -> Result<()> {
-        let options = EventOptions::default();
+        collection: &C,
+        value: &T,
+        options: &EventOptions<'_>,
+    ) -> Result<()>
+    where
+        C: Takes<T> + ?Sized,
+        T: Serialize + ?Sized,
+    {
+        let name = match self.producer.name_of(collection) {
+            Ok(name) => name,
+            Err(error) => return self.changes.note(self.producer, error),
+        };
         match serde_json::to_vec(value) {
-            Ok(text) => self.change_json(operation, collection, &text, &options),
+            Ok(text) => self.change_json(operation, name, &text, options),
             Err(error) => {
-                let (reason, why) = (Reason::SerializationFailed, error.to_string());
-                let issue = Issue { path: String::new(), message: why };
-                self.changes.refuse(self.producer, collection, reason, None, vec![issue])
+                let reason = Reason::SerializationFailed;
+                self.changes.refuse(self.producer, name, reason, None, unwritten(&error))
             }
         }
     }
 
     /// Adds that an entity is gone; otherwise as [`upsert`](Self::upsert).
-    pub fn delete(&mut self, collection: &str, key: &str) -> Result<()> {
+    pub fn delete<C>(&mut self, collection: &C, key: &str) -> Result<()>
+    where
+        C: CollectionRef + ?Sized,
+    {
         let options = EventOptions { key: Some(key), ..EventOptions::default() };
-        self.change_json(Operation::Delete, collection, b"", &options)
+        match self.producer.name_of(collection) {
+            Ok(name) => self.change_json(Operation::Delete, name, b"", &options),
+            Err(error) => self.changes.note(self.producer, error),
+        }
     }
 
     /// Adds a change as [`StateProducer::change_json_with`] takes it; otherwise as
@@ -195,8 +223,13 @@ impl Changes {
         key: Option<&str>,
         issues: Vec<Issue>,
     ) -> Result<()> {
+        self.note(producer, producer.refusal(collection, reason, key, issues))
+    }
+
+    /// Notes the error of a change that was refused.
+    fn note(&mut self, producer: &StateProducer, error: Error) -> Result<()> {
         self.check(producer)?;
-        self.refused.push(producer.refusal(collection, reason, key, issues));
+        self.refused.push(error);
         Ok(())
     }
 

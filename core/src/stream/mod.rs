@@ -10,4 +10,4 @@ pub(crate) mod read;
 pub(crate) mod sink;
 mod source;
 mod target;
-mod writer;
+pub(crate) mod writer;

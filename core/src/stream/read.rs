@@ -17,6 +17,7 @@ use crate::runtime::pending::{Pending, pending_or_unread};
 use crate::runtime::threads::lock;
 use crate::stream::handle::DurableStream;
 use crate::stream::page::{EMPTY_ANSWERS, Page, broken, check_progress, read_page};
+use crate::transport::recorder::server::Content;
 
 /// Larger bodies are parsed on a thread of their own, so that other requests go on.
 const PARSED_IN_PLACE: usize = 256 * 1024;
@@ -89,6 +90,20 @@ impl Chunk {
         }
         text.push(']');
         Ok(Cow::Owned(text))
+    }
+
+    /// All that a recorder has of a stream.
+    pub(crate) fn recorded(content: Content) -> Result<Self> {
+        let no_json = |why| Error::new(ErrorKind::Internal, why);
+        let index = Framing::of(&content.content_type).index(&content.body).map_err(no_json)?;
+        Ok(Chunk {
+            data: content.body,
+            offset: content.offset,
+            up_to_date: true,
+            stream_closed: content.closed,
+            from: None,
+            index: index.map(Arc::new),
+        })
     }
 
     fn index(&self) -> Result<&Index> {

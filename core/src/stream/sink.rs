@@ -282,7 +282,7 @@ impl AppendSink {
             "{delivered} messages were delivered, {undelivered} were not: {}",
             cause.message()
         );
-        let detail = Detail::Delivery { delivered, undelivered, cause };
+        let detail = Detail::Delivery { delivered, undelivered, kept: 0, cause };
         let error = Error::new(ErrorKind::Delivery, text).with_detail(detail);
         Err(error.with_url(self.shared.stream.target().url()))
     }

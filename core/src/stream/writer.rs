@@ -142,7 +142,7 @@ impl Drop for Writer {
 
 /// The writers of this process, the last used at the end.
 #[derive(Default)]
-pub(super) struct Writers {
+pub(crate) struct Writers {
     kept: Mutex<VecDeque<Arc<Writer>>>,
     is_registered: AtomicBool,
 }
@@ -157,7 +157,7 @@ impl Work for Writers {
 
 impl Writers {
     /// The writers of this process.
-    pub(super) fn of_process() -> &'static Self {
+    pub(crate) fn of_process() -> &'static Self {
         let writers = WRITERS.get();
         if !writers.is_registered.swap(true, Ordering::Relaxed) {
             let work: std::sync::Weak<Self> = Arc::downgrade(writers);
@@ -197,8 +197,16 @@ impl Writers {
 
     /// Forgets the writers of a stream that begins anew: its server knows none of them.
     pub(super) fn forget(&self, target: &Target) {
-        // With any credentials.
-        let is_its = |writer: &Arc<Writer>| writer.engine.url() == &**target.url();
+        self.forget_where(|url| url == &**target.url()); // with any credentials
+    }
+
+    /// Forgets the writers of the streams below a URL.
+    pub(crate) fn forget_below(&self, base: &str) {
+        self.forget_where(|url| url.starts_with(base));
+    }
+
+    fn forget_where(&self, is_its: impl Fn(&str) -> bool) {
+        let is_its = |writer: &Arc<Writer>| is_its(writer.engine.url());
         let mut kept = lock(&self.kept);
         let (its, others) = std::mem::take(&mut *kept).into_iter().partition(is_its);
         *kept = others;

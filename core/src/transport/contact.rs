@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::runtime::log;
+use crate::runtime::lifecycle::pending_count;
+use crate::runtime::log::about_connection;
+use crate::runtime::log_line::LogLevel;
 use crate::runtime::threads::lock;
 use crate::transport::request::SendError;
 
@@ -15,6 +17,9 @@ use crate::transport::request::SendError;
 const SEVERAL: u64 = 3;
 /// How long after a warning the next one comes at the earliest. It doubles while contact stays lost.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// Behind the first warning.
+const TRYING: &str = "; trying again";
 
 pub(super) struct Contact {
     host: String,
@@ -38,30 +43,38 @@ impl Contact {
 
     /// A request failed that may have reached the host, or found nobody there.
     pub(super) fn failed(&self, failure: &SendError) {
+        let cannot = || format!("cannot reach {}: {}", self.host, failure.message);
         let said = match failure.unreachable {
-            _ if failure.untrusted => None, // no outage: its error says so
-            true => self.lost(&format!("cannot reach {}: {}", self.host, failure.message), 1),
+            // Some end here, and some try on.
+            true if failure.lasting => self.lost(&cannot(), 1, ""),
+            true => self.lost(&cannot(), 1, TRYING),
             false => self.troubled(&failure.message),
         };
-        said.into_iter().for_each(|line| log::warn(&line));
+        said.into_iter().for_each(|line| about_connection(LogLevel::Warning, &line));
     }
 
     /// The host answered that it cannot answer.
     pub(super) fn answered_with(&self, status: u16) {
         let said = self.troubled(&format!("status {status}"));
-        said.into_iter().for_each(|line| log::warn(&line));
+        said.into_iter().for_each(|line| about_connection(LogLevel::Warning, &line));
     }
 
     pub(super) fn answered(&self) {
-        self.back().into_iter().for_each(|line| log::info(&line));
+        let Some(line) = self.back() else { return };
+        let waited = match pending_count() {
+            0 => String::new(),
+            1 => "; 1 write waited".to_owned(),
+            writes => format!("; {writes} writes waited"),
+        };
+        about_connection(LogLevel::Info, &format!("{line}{waited}"));
     }
 
     fn troubled(&self, why: &str) -> Option<String> {
-        self.lost(&format!("requests to {} fail: {why}", self.host), SEVERAL)
+        self.lost(&format!("requests to {} fail: {why}", self.host), SEVERAL, TRYING)
     }
 
     /// Counts a failure; the warning, if one is due after so many.
-    fn lost(&self, what: &str, worth_telling: u64) -> Option<String> {
+    fn lost(&self, what: &str, worth_telling: u64, going_on: &str) -> Option<String> {
         let mut loss = lock(&self.loss);
         let now = Instant::now();
         let since = *loss.since.get_or_insert(now);
@@ -72,7 +85,7 @@ impl Contact {
         loss.quiet = if loss.is_told { 2 * loss.quiet } else { QUIET };
         loss.quiet_until = Some(now + loss.quiet);
         let line = match std::mem::replace(&mut loss.is_told, true) {
-            false => format!("{what}; trying again"),
+            false => format!("{what}{going_on}"),
             true => format!(
                 "{what}; for {} s now, {} attempts",
                 since.elapsed().as_secs(),
@@ -109,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_told_once_then_rarely_and_its_end_once() {
         let contact = Contact::new("http://h");
-        let refused = || contact.lost("cannot reach http://h: refused", 1);
+        let refused = || contact.lost("cannot reach http://h: refused", 1, TRYING);
         assert_eq!(refused().unwrap(), "cannot reach http://h: refused; trying again");
         let mut told = 0;
         for _ in 0..600 {
@@ -127,7 +140,8 @@ mod tests {
         let contact = Contact::new("http://h");
         let mut told = 0;
         for _ in 0..100 {
-            told += usize::from(contact.lost("cannot reach http://h: refused", 1).is_some());
+            told +=
+                usize::from(contact.lost("cannot reach http://h: refused", 1, TRYING).is_some());
             advance(1).await;
             told += usize::from(contact.back().is_some());
         }

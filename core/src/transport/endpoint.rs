@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, header};
-use url::{Url, form_urlencoded};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use url::{Host, Url, form_urlencoded};
 
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::protocol::answer::MAX_OFFSET;
 use crate::runtime::fork::uncut;
+use crate::transport::connect::Connect;
 use crate::transport::header_values::HeaderFns;
+use crate::transport::recorder::hosts::{self, Recorder};
 use crate::transport::route::Route;
 
 const BASE_VARIABLES: [&str; 2] = ["DURABLE_STREAMS_URL", "services__streams__http__0"];
@@ -20,6 +22,36 @@ const DEFAULT_PREFIX: &str = "/v1/stream";
 const MAX_URL: usize = 48 * 1024;
 /// The most that a read adds: its offset, each byte of it escaped.
 const OFFSET_ROOM: usize = "&offset=".len() + 3 * MAX_OFFSET;
+
+/// The variables that are looked at where options do not say.
+pub const VARIABLES: [&str; 4] =
+    [BASE_VARIABLES[0], BASE_VARIABLES[1], SECRET_VARIABLES[0], SECRET_VARIABLES[1]];
+
+/// A variable of the host's: of the process, unless the host has an environment of its own.
+fn variable(options: &Options, name: &str) -> Option<String> {
+    let value = match options.variables() {
+        Some(own) => own.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()),
+        None => uncut(|| std::env::var(name)).ok(),
+    };
+    value.filter(|value| !value.is_empty())
+}
+
+/// The variable that says where the server is, and what of it may be shown.
+pub(crate) fn base_variable(options: &Options) -> Option<(&'static str, String)> {
+    let known = BASE_VARIABLES.into_iter().find_map(|name| Some((name, variable(options, name)?)));
+    known.map(|(name, list)| (name, shown_bases(&list)))
+}
+
+/// A list of base URLs for people: without user info and query.
+pub(crate) fn shown_bases(list: &str) -> String {
+    let bases = bases(list).unwrap_or_default();
+    bases.iter().map(|url| shown(url).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The variable that holds the secret.
+pub(crate) fn secret_variable(options: &Options) -> Option<&'static str> {
+    SECRET_VARIABLES.into_iter().find(|name| variable(options, name).is_some())
+}
 
 /// A stream's address and the headers every request to it carries.
 #[derive(Debug, Clone)]
@@ -35,23 +67,21 @@ pub(crate) struct Endpoint {
     pub(crate) functions: Option<Arc<HeaderFns>>,
     /// Where requests really go.
     pub(crate) route: Arc<Route>,
+    /// How the hosts there are reached.
+    pub(crate) connect: Arc<Connect>,
+    /// The recorder that stands where the server is, in a test.
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 impl Endpoint {
     /// Finds the stream from `url`, or from `stream_path` below a base.
     pub(crate) fn resolve(options: &Options) -> Result<Self> {
-        Self::resolve_in(options, |name| {
-            uncut(|| std::env::var(name)).ok().filter(|v| !v.is_empty())
-        })
-    }
-
-    fn resolve_in(options: &Options, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let urls = match (&options.url, &options.stream_path) {
             (Some(_), Some(_)) => {
                 return Err(Error::option("url", "give either `url` or `stream_path`, not both"));
             }
             (Some(url), None) => vec![parse("url", url)?],
-            (None, Some(path)) => below_bases(path, options, &env)?,
+            (None, Some(path)) => below_bases(path, options)?,
             (None, None) => {
                 return Err(Error::option(
                     "url",
@@ -63,6 +93,7 @@ impl Endpoint {
             Some(list) => bases(list)?.iter().map(Url::origin).collect(),
             None => Vec::new(),
         };
+        let recorder = hosts::find(&urls)?;
         let url = urls[0].clone();
         let stream = without_user_info(&url).as_str().into();
         let plain = |mut url: Url| {
@@ -76,7 +107,9 @@ impl Endpoint {
         let authorized = headers.contains_key(header::AUTHORIZATION)
             || functions.iter().any(|(name, _)| name == header::AUTHORIZATION)
             || !url.username().is_empty();
-        let secret = SECRET_VARIABLES.iter().find_map(|name| env(name).map(|found| (name, found)));
+        let secret = SECRET_VARIABLES
+            .iter()
+            .find_map(|name| variable(options, name).map(|found| (name, found)));
         if let (false, Some((name, secret))) = (authorized, secret) {
             let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| {
                 let text = format!("the secret in `{name}` cannot be sent as a header");
@@ -87,7 +120,8 @@ impl Endpoint {
         }
         let shown = shown(&url);
         let functions = HeaderFns::new(functions);
-        Ok(Endpoint { url, stream, shown, headers, functions, route })
+        let connect = Arc::new(uncut(|| Connect::of(options))?);
+        Ok(Endpoint { url, stream, shown, headers, functions, route, connect, recorder })
     }
 
     /// This stream with a producer's own headers and parameters on top.
@@ -105,6 +139,27 @@ impl Endpoint {
         endpoint.functions = HeaderFns::new(functions);
         endpoint.url = with_params(endpoint.url, &endpoint.route, &options.params)?;
         Ok(endpoint)
+    }
+
+    /// The stream's URL under each endpoint, for people: without user info and query.
+    pub(crate) fn shown_urls(&self) -> impl Iterator<Item = String> {
+        self.route.urls().iter().map(|url| shown(url).as_ref().to_owned())
+    }
+
+    /// Whether its credentials leave this machine unencrypted.
+    pub(crate) fn shows_credentials(&self) -> bool {
+        let is_authorization = |(name, _): &(HeaderName, _)| name == header::AUTHORIZATION;
+        let mut functions = self.functions.iter().flat_map(|functions| functions.list());
+        let has_any = self.headers.contains_key(header::AUTHORIZATION)
+            || functions.any(is_authorization)
+            || !self.url.username().is_empty();
+        let is_local = match self.url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => true,
+        };
+        has_any && self.url.scheme() == "http" && !is_local && self.recorder.is_none()
     }
 
     /// The address of a read from `offset` on (PROTOCOL.md 5.6).
@@ -191,18 +246,17 @@ fn bases(list: &str) -> Result<Vec<Url>> {
     parts.map(|part| parse("endpoints", part)).collect()
 }
 
-fn below_bases(
-    path: &str,
-    options: &Options,
-    env: impl Fn(&str) -> Option<String>,
-) -> Result<Vec<Url>> {
+fn below_bases(path: &str, options: &Options) -> Result<Vec<Url>> {
     check_path("stream_path", path)?;
     if path.trim_matches('/').is_empty() {
         return Err(Error::option("stream_path", "`stream_path` is empty"));
     }
     let prefix = options.path_prefix.as_deref().unwrap_or(DEFAULT_PREFIX);
     check_path("path_prefix", prefix)?;
-    let list = options.endpoints.clone().or_else(|| BASE_VARIABLES.iter().find_map(|n| env(n)));
+    let list = options
+        .endpoints
+        .clone()
+        .or_else(|| BASE_VARIABLES.iter().find_map(|name| variable(options, name)));
     let bases = bases(list.as_deref().unwrap_or_default())?;
     if bases.is_empty() {
         return Err(Error::option(
@@ -283,10 +337,11 @@ fn below(mut url: Url, path: &str, prefix: &str) -> Result<Url> {
 mod tests {
     use super::*;
 
-    fn url(options: Options, env: &[(&str, &str)]) -> Result<Endpoint> {
-        Endpoint::resolve_in(&options, |name| {
-            env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
-        })
+    /// With variables of the host's own: those of the process are not looked at.
+    fn url(mut options: Options, env: &[(&str, &str)]) -> Result<Endpoint> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        options.set_variables(env.iter().map(owned).collect());
+        Endpoint::resolve(&options)
     }
 
     #[test]
@@ -451,12 +506,12 @@ mod tests {
 
     #[test]
     fn secrets_are_sent_but_not_shown() {
-        let env = [("STREAMS_SECRET", "s3")];
-        let endpoint = url(Options::new().url("http://u:pw@h/a?token=t"), &env).unwrap();
+        let env = [("STREAMS_SECRET", "s3cret")];
+        let endpoint = url(Options::new().url("http://u:s3cret@h/a?token=s3cret"), &env).unwrap();
         assert_eq!(&*endpoint.shown, "http://h/a");
         assert!(!endpoint.headers.contains_key("authorization"));
         let endpoint = url(Options::new().url("http://h/a"), &env).unwrap();
-        assert_eq!(endpoint.headers["authorization"], "Bearer s3");
+        assert_eq!(endpoint.headers["authorization"], "Bearer s3cret");
         let own = Options::new().url("http://h/a").header("Authorization", "Basic x");
         assert_eq!(url(own, &env).unwrap().headers["authorization"], "Basic x");
     }

@@ -8,38 +8,86 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::protocol::answer::Response;
+use crate::runtime::chance::Chance;
 use crate::runtime::threads::lock;
 use crate::transport::contact::Contact;
-use crate::transport::request::SendError;
+use crate::transport::peer::Peer;
+use crate::transport::request::{SendError, Sending};
 
-/// Connections to one host at the same time.
-pub(crate) const MAX_CONNECTIONS: usize = 256;
-/// How long a gate stays closed: after the first failed connection, and at most.
-const CLOSED: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
+/// How long a gate stays closed: after the first failed connection, and at most. Between half of it and
+/// all, so that processes which lost a server together do not try together.
+const CLOSED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// The gates of every host that was ever asked.
-#[derive(Default)]
-pub(crate) struct Gates(Mutex<HashMap<String, Arc<Gate>>>);
+/// Over how long the requests that waited for a host are spread once it is back: half as long as it was
+/// away, and at most this. Otherwise all processes that lost it would send all they have at once.
+const SPREAD: Duration = Duration::from_secs(5);
+/// Requests that come so soon behind its return waited for it elsewhere.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The gates of every host that was ever asked, for each way to reach it.
+pub(crate) struct Gates {
+    by_peer: Mutex<HashMap<Peer, Arc<Gate>>>,
+    chance: Chance,
+}
 
 impl Gates {
-    pub(crate) fn of(&self, origin: &str) -> Arc<Gate> {
-        let mut gates = lock(&self.0);
-        if let Some(gate) = gates.get(origin) {
+    pub(crate) fn new(chance: Chance) -> Self {
+        Gates { by_peer: Mutex::default(), chance }
+    }
+
+    fn of(&self, peer: &Peer) -> Arc<Gate> {
+        let mut gates = lock(&self.by_peer);
+        if let Some(gate) = gates.get(peer) {
             return gate.clone();
         }
-        gates.entry(origin.to_owned()).or_insert_with(|| Arc::new(Gate::new(origin))).clone()
+        let gate = Arc::new(Gate::new(peer, self.chance.clone()));
+        gates.entry(peer.clone()).or_insert(gate).clone()
+    }
+
+    /// Has an exchange with a host, on one of its connections, once the gate lets it through.
+    pub(crate) fn pass<E>(
+        &self,
+        peer: &Peer,
+        exchange: impl FnOnce(usize) -> E + Send + 'static,
+    ) -> Sending
+    where
+        E: Future<Output = Result<Response, SendError>> + Send,
+    {
+        let gate = self.of(peer);
+        Box::pin(async move {
+            let passage = gate.enter().await?;
+            let result = exchange(passage.lane()).await;
+            match &result {
+                Err(failure) if failure.unreachable => {
+                    gate.contact.failed(failure);
+                    passage.close(failure);
+                    return result;
+                }
+                Err(failure) if failure.sent => gate.contact.failed(failure),
+                Err(_) => {} // given up before it left
+                Ok(Response { status: status @ 500.., .. }) => gate.contact.answered_with(*status),
+                Ok(_) => gate.contact.answered(),
+            }
+            passage.open();
+            result
+        })
     }
 }
 
 /// The gate of one host.
 pub(crate) struct Gate {
-    pub(super) contact: Contact,
+    contact: Contact,
     connections: Arc<Semaphore>,
     /// The connection numbers in no use; the lowest, whose connection is the warmest, goes first.
     free: Mutex<BTreeSet<usize>>,
     door: Mutex<Door>,
     /// Counts the attempts that ended, for the requests that wait for one.
     ended: watch::Sender<u64>,
+    /// Counts those that found nobody, for the requests that wait for a connection: to tell them of
+    /// each end would cost the square.
+    closed: watch::Sender<u64>,
+    chance: Chance,
 }
 
 #[derive(Default)]
@@ -47,26 +95,45 @@ struct Door {
     /// Failed connections in a row.
     failures: u32,
     closed_until: Option<Instant>,
+    /// Since when nobody listens.
+    lost: Option<Instant>,
+    /// When the host was back, and over how long requests are spread from then on.
+    back: Option<(Instant, Duration)>,
     /// A request is trying.
     probing: bool,
     why: Option<SendError>,
 }
 
+impl Door {
+    /// Why it is closed, if it is.
+    fn why(&self) -> Option<SendError> {
+        self.closed_until?;
+        Some(self.why.clone().unwrap_or_else(|| SendError::unreachable("unreachable")))
+    }
+}
+
 /// What to do about a request.
 enum Turn {
     Go,
+    /// The others wait for what becomes of it.
+    Try,
+    /// Later than the others that waited, or earlier.
+    Spread(Duration),
     WaitUntil(Instant),
     WaitForProbe,
 }
 
 impl Gate {
-    fn new(origin: &str) -> Self {
+    fn new(peer: &Peer, chance: Chance) -> Self {
+        let connections = peer.connect.max_connections;
         Gate {
-            contact: Contact::new(origin),
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            free: Mutex::new((0..MAX_CONNECTIONS).collect()),
+            contact: Contact::new(&peer.origin),
+            connections: Arc::new(Semaphore::new(connections)),
+            free: Mutex::new((0..connections).collect()),
             door: Mutex::default(),
             ended: watch::channel(0).0,
+            closed: watch::channel(0).0,
+            chance,
         }
     }
 
@@ -75,14 +142,22 @@ impl Gate {
     /// # Errors
     /// Another request just tried, and nothing listens.
     pub(crate) async fn enter(self: &Arc<Self>) -> Result<Passage, SendError> {
-        let permit = self.connections.clone().acquire_owned().await;
+        let mut came = Some(Instant::now());
+        let mut permit = self.connection().await?;
         loop {
             let mut ended = self.ended.subscribe();
-            match self.turn() {
-                Turn::Go => {
+            match self.turn(came) {
+                // Without the connection, which the others need to be told the same.
+                Turn::Spread(pause) => {
+                    drop(permit);
+                    tokio::time::sleep(pause).await;
+                    came = None;
+                    permit = self.connection().await?;
+                }
+                Turn::Go | Turn::Try => {
                     let lane = lock(&self.free).pop_first().expect("a number for each permit");
                     let gate = self.clone();
-                    return Ok(Passage { gate, lane, _permit: permit.ok(), told: false });
+                    return Ok(Passage { gate, lane, _permit: permit, told: false });
                 }
                 Turn::WaitUntil(at) => tokio::time::sleep_until(at).await,
                 Turn::WaitForProbe => {
@@ -91,24 +166,47 @@ impl Gate {
                     let mut door = lock(&self.door);
                     if !told {
                         door.probing = false;
-                    } else if door.closed_until.is_some() {
-                        let why = door.why.clone();
-                        return Err(why.unwrap_or_else(|| SendError::unreachable("unreachable")));
+                    } else if let Some(why) = door.why() {
+                        return Err(why);
                     }
                 }
             }
         }
     }
 
-    fn turn(&self) -> Turn {
+    /// Waits for a free connection, or until somebody who has one finds nobody at the host.
+    async fn connection(&self) -> Result<Option<OwnedSemaphorePermit>, SendError> {
+        let mut closed = self.closed.subscribe();
+        let free = self.connections.clone().acquire_owned();
+        tokio::pin!(free);
+        loop {
+            tokio::select! {
+                biased; // who was told lets its connection go: it may be free for that reason
+                _ = closed.changed() => {
+                    if let Some(why) = lock(&self.door).why() {
+                        return Err(why);
+                    }
+                }
+                permit = &mut free => return Ok(permit.ok()),
+            }
+        }
+    }
+
+    /// What a request does next that came at a time; `None` for one that had its pause.
+    fn turn(&self, came: Option<Instant>) -> Turn {
         let mut door = lock(&self.door);
         match door.closed_until {
-            None => Turn::Go,
+            None => match (door.back, came) {
+                (Some((back, over)), Some(came)) if came < back + SOON.min(over) => {
+                    Turn::Spread(over.mul_f64(self.chance.fraction()))
+                }
+                _ => Turn::Go,
+            },
             Some(_) if door.probing => Turn::WaitForProbe,
             Some(until) if Instant::now() < until => Turn::WaitUntil(until),
             Some(_) => {
                 door.probing = true;
-                Turn::Go
+                Turn::Try
             }
         }
     }
@@ -118,16 +216,25 @@ impl Gate {
             let mut door = lock(&self.door);
             door.probing = false;
             match failure {
-                None => *door = Door::default(),
+                None => {
+                    let now = Instant::now();
+                    let since = |lost: Instant| (now, ((now - lost) / 2).min(SPREAD));
+                    *door = Door { back: door.lost.map(since).or(door.back), ..Door::default() };
+                }
                 Some(why) => {
-                    let pause = CLOSED.0 * 2u32.saturating_pow(door.failures.min(16));
+                    let step = CLOSED.0 * 2u32.saturating_pow(door.failures.min(16));
+                    let pause = step.min(CLOSED.1).mul_f64(0.5 + self.chance.fraction() / 2.0);
                     door.failures += 1;
-                    door.closed_until = Some(Instant::now() + pause.min(CLOSED.1));
+                    door.lost = door.lost.or_else(|| Some(Instant::now()));
+                    door.closed_until = Some(Instant::now() + pause);
                     door.why = Some(why.clone());
                 }
             }
         }
         self.ended.send_modify(|count| *count += 1);
+        if failure.is_some() {
+            self.closed.send_modify(|count| *count += 1);
+        }
     }
 }
 
@@ -175,18 +282,26 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::options::Options;
+    use crate::transport::endpoint::Endpoint;
 
     fn gate() -> Arc<Gate> {
-        Gates::default().of("http://h")
+        Gates::new(Chance::System).of(&peer("http://h"))
+    }
+
+    fn peer(url: &str) -> Peer {
+        Peer::of(&Endpoint::resolve(&Options::new().url(url)).unwrap())
     }
 
     #[test]
     fn each_host_has_its_own() {
-        let gates = Gates::default();
-        let of =
-            |url: &str| gates.of(&url::Url::parse(url).unwrap().origin().ascii_serialization());
+        let gates = Gates::new(Chance::System);
+        let of = |url: &str| gates.of(&peer(url));
         assert!(Arc::ptr_eq(&of("http://h/a"), &of("http://h:80/b?c")));
         assert!(!Arc::ptr_eq(&of("http://h/a"), &of("https://h/a")));
+        let other = Options::new().url("http://h/a").proxy("none");
+        let other = gates.of(&Peer::of(&Endpoint::resolve(&other).unwrap()));
+        assert!(!Arc::ptr_eq(&of("http://h/a"), &other));
     }
 
     #[tokio::test(start_paused = true)]
@@ -271,7 +386,7 @@ mod tests {
     async fn connections_are_counted() {
         let gate = gate();
         let mut held = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
+        for _ in 0..16 {
             held.push(gate.enter().await.unwrap());
         }
         let more = tokio::time::timeout(Duration::from_secs(1), gate.enter());

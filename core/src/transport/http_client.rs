@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,11 +9,16 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
+use url::{Position, Url};
 
 use crate::protocol::answer::Response;
+use crate::runtime::chance::Chance;
 use crate::transport::departure::Departure;
+use crate::transport::endpoint::Endpoint;
 use crate::transport::gate::Gates;
 use crate::transport::lanes::{Lane, Lanes};
+use crate::transport::peer::Peer;
+use crate::transport::progress::Progress;
 use crate::transport::request::{Keep, Request, SendError, Sending, Transport};
 
 /// How much of an answer's body is kept for an error text.
@@ -25,47 +29,35 @@ const EXCERPT_WAIT: Duration = Duration::from_secs(1);
 const CHUNK: usize = 64 * 1024;
 
 /// Sends over lanes; the host's gate gives their numbers.
-#[derive(Default)]
 pub(crate) struct HttpTransport {
     gates: Gates,
     lanes: Arc<Lanes>,
 }
 
 impl HttpTransport {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(chance: Chance) -> Self {
+        HttpTransport { gates: Gates::new(chance), lanes: Arc::default() }
     }
 }
 
 impl Transport for HttpTransport {
     fn send(&self, request: Request) -> Sending {
-        let origin = request.endpoint.url.origin().ascii_serialization();
-        let (gate, lanes) = (self.gates.of(&origin), self.lanes.clone());
-        Box::pin(async move {
-            let passage = gate.enter().await?;
-            let lane = lanes.of(&origin, passage.lane()).map_err(SendError::unsent)?;
-            let result = timed(&lane, &request).await;
-            match &result {
-                Err(failure) if failure.unreachable => {
-                    gate.contact.failed(failure);
-                    passage.close(failure);
-                    return result;
-                }
-                Err(failure) if failure.sent => gate.contact.failed(failure),
-                Err(_) => {} // given up before it left
-                Ok(Response { status: status @ 500.., .. }) => gate.contact.answered_with(*status),
-                Ok(_) => gate.contact.answered(),
-            }
-            passage.open();
-            result
-        })
+        let peer = Peer::of(&request.endpoint);
+        let lanes = self.lanes.clone();
+        let own = peer.clone();
+        let exchange = async move |lane| match lanes.of(&own, lane) {
+            Ok(lane) => timed(&lane, &request).await,
+            Err(failure) => Err(failure),
+        };
+        self.gates.pass(&peer, exchange)
     }
 }
 
 /// One exchange, as long as it makes progress.
 async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
-    let progress = Arc::new(Progress::begin());
-    let attempt = exchange(lane, request, progress.clone());
+    let progress = &request.progress;
+    progress.made(); // it is through the gate
+    let attempt = exchange(lane, request);
     tokio::pin!(attempt);
     loop {
         let deadline = progress.last() + request.timeout;
@@ -79,7 +71,7 @@ async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
                 if progress.last() + request.timeout > deadline {
                     continue;
                 }
-                let sent = !request.departure.withdraw();
+                let sent = !request.departure.give_up();
                 let message = format!("no progress for {} ms", request.timeout.as_millis());
                 return Err(SendError::stalled(sent, message));
             }
@@ -87,45 +79,16 @@ async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
     }
 }
 
-/// When an exchange last made progress.
-struct Progress {
-    began: Instant,
-    /// In milliseconds since then.
-    last: AtomicU64,
-}
-
-impl Progress {
-    fn begin() -> Self {
-        Progress { began: Instant::now(), last: AtomicU64::new(0) }
-    }
-
-    fn made(&self) {
-        self.was_made(Some(Instant::now()));
-    }
-
-    fn was_made(&self, at: Option<Instant>) {
-        let since = at.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.began));
-        self.last.fetch_max(since.as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
-    }
-}
-
-async fn exchange(
-    lane: &Lane,
-    request: &Request,
-    progress: Arc<Progress>,
-) -> Result<Response, SendError> {
+async fn exchange(lane: &Lane, request: &Request) -> Result<Response, SendError> {
+    let progress = &request.progress;
     let mut headers = HeaderMap::clone(&request.headers);
     for (name, value) in &request.endpoint.headers {
         if !request.headers.contains_key(name) {
             headers.append(name.clone(), value.clone());
         }
     }
-    let mut call =
-        lane.client.request(request.method.clone(), request.endpoint.url.clone()).headers(headers);
+    let url = asked_url(&request.endpoint, &mut headers);
+    let mut call = lane.client.request(request.method.clone(), url).headers(headers);
     if !request.body.is_empty() {
         let (rest, departure) = (request.body.clone(), request.departure.clone());
         let body = TrackedBody { rest, departure, progress: progress.clone() };
@@ -139,13 +102,17 @@ async fn exchange(
             call = call.header(http::header::CONTENT_LENGTH, 0);
         }
     }
-    let failed = |e: reqwest::Error| SendError {
-        sent: !e.is_connect() && !e.is_builder() && !request.departure.withdraw(),
-        unreachable: e.is_connect(),
-        ..lane.failure(&e)
+    let failed = |e: reqwest::Error| {
+        let failure = lane.failure(&e);
+        let left = failure.sent && !e.is_connect() && !e.is_builder();
+        SendError { sent: left && !request.departure.give_up(), ..failure }
     };
     let mut response = call.send().await.map_err(failed)?;
     progress.made();
+    lane.socket.note_answer();
+    if lane.is_kept_out(response.status()) {
+        return Err(lane.not_let_through());
+    }
     let (cap, whole) = match request.keep {
         Keep::Whole(cap) if response.status().is_success() => (cap, true),
         _ => (EXCERPT, false),
@@ -183,6 +150,19 @@ async fn exchange(
         body: body.complete(),
         cut,
     })
+}
+
+/// The URL to ask for, with the name that servers have to have in TLS, which the lane's names lead
+/// to the URL's own host; that host stands in the headers then.
+fn asked_url(endpoint: &Endpoint, headers: &mut HeaderMap) -> Url {
+    let mut url = endpoint.url.clone();
+    let name = endpoint.connect.server_name.as_deref().filter(|_| url.scheme() == "https");
+    let Some(name) = name else { return url };
+    let host = url[Position::BeforeHost..Position::AfterPort].parse();
+    if let (Ok(host), Ok(())) = (host, url.set_host(Some(name))) {
+        headers.insert(http::header::HOST, host);
+    }
+    url
 }
 
 /// An answer's body on its way in, as far as it is kept.
@@ -238,7 +218,7 @@ impl std::error::Error for Withdrawn {}
 struct TrackedBody {
     rest: Bytes,
     departure: Departure,
-    progress: Arc<Progress>,
+    progress: Progress,
 }
 
 impl Body for TrackedBody {
@@ -267,21 +247,5 @@ impl Body for TrackedBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.rest.len() as u64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `request_timeout_ms` is counted from the last progress, not from the last look at it.
-    #[tokio::test(start_paused = true)]
-    async fn the_time_without_progress_begins_with_the_last_one() {
-        let progress = Progress::begin();
-        tokio::time::advance(Duration::from_millis(70)).await;
-        assert_eq!(progress.last().elapsed(), Duration::from_millis(70));
-        progress.made();
-        tokio::time::advance(Duration::from_millis(30)).await;
-        assert_eq!(progress.last().elapsed(), Duration::from_millis(30));
     }
 }

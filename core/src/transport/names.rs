@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
+use url::Url;
 
 use crate::runtime::fork;
 use crate::runtime::threads::{lock, spawn};
+use crate::transport::peer::Peer;
 
 type Found = Result<Vec<SocketAddr>, String>;
 
@@ -17,19 +20,44 @@ type Found = Result<Vec<SocketAddr>, String>;
 #[derive(Clone, Default)]
 pub(crate) struct Names(Arc<Mutex<HashMap<String, Vec<oneshot::Sender<Found>>>>>);
 
-impl Resolve for Names {
+/// The names of a host that goes by another one in TLS.
+pub(crate) struct Renamed {
+    names: Names,
+    /// The name in TLS, and the host.
+    other: Option<(Arc<str>, String)>,
+    /// Which address comes first.
+    turn: Arc<AtomicUsize>,
+}
+
+impl Resolve for Renamed {
     fn resolve(&self, name: Name) -> Resolving {
-        let found = self.look_up(name.as_str().to_owned(), |name| {
+        let name = match &self.other {
+            Some((other, host)) if name.as_str().eq_ignore_ascii_case(other) => host,
+            _ => name.as_str(),
+        };
+        let found = self.names.look_up(name.to_owned(), |name| {
             (name, 0).to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string())
         });
+        let turn = self.turn.load(Ordering::Relaxed);
         Box::pin(async move {
-            let found = found.await.unwrap_or_else(|_| Err("the lookup was given up".into()))?;
+            let given_up = |_| Err("the lookup was given up".into());
+            let mut found = found.await.unwrap_or_else(given_up)?;
+            let first = turn % found.len().max(1);
+            found.rotate_left(first);
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }
 
 impl Names {
+    /// The names that requests to a host use.
+    pub(super) fn renamed(&self, peer: &Peer, turn: Arc<AtomicUsize>) -> Renamed {
+        let host = Url::parse(&peer.origin).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+        // An address of six stands in brackets.
+        let host = host.map(|host| host.trim_matches(['[', ']']).to_owned());
+        Renamed { names: self.clone(), other: peer.connect.server_name.clone().zip(host), turn }
+    }
+
     fn look_up(
         &self,
         name: String,

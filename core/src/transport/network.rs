@@ -1,4 +1,5 @@
-//! The transport of a runtime: HTTP, redirects around it, and header functions around those.
+//! The transport of a runtime: HTTP, redirects around it, recorders beside them, and header functions
+//! around those.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use crate::runtime::chance::Chance;
 use crate::runtime::io::Runtime;
 use crate::transport::authorize::Authorize;
 use crate::transport::http_client::HttpTransport;
+use crate::transport::recorder::OrRecorder;
 use crate::transport::redirects::Redirects;
 use crate::transport::request::Transport;
 
@@ -21,7 +23,8 @@ impl Network {
 
 /// The transport of a runtime, made at first use.
 pub(crate) fn of(runtime: &Runtime) -> Arc<dyn Transport> {
-    let http = || Arc::new(Redirects::new(HttpTransport::new()));
+    let chance = || runtime.chance().clone();
+    let http = || Arc::new(OrRecorder::new(Redirects::new(HttpTransport::new(chance()), chance())));
     runtime.attached(|| Network::over(http(), runtime)).0.clone()
 }
 

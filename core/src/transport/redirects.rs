@@ -2,100 +2,35 @@
 
 use std::sync::Arc;
 
-use http::header::LOCATION;
-use url::Url;
-
-use crate::protocol::answer::Response;
-use crate::transport::endpoint::{Endpoint, can_be_asked};
-use crate::transport::request::{Request, SendError, Sending, Transport};
-
-/// How often one request is sent on before its redirects count as an answer.
-const HOPS: usize = 5;
+use crate::runtime::chance::Chance;
+use crate::transport::hedge;
+use crate::transport::request::{Request, Sending, Transport};
+use crate::transport::way::{Leg, Way};
 
 /// A transport that finds the server which takes a request.
 pub(crate) struct Redirects<T> {
     inner: Arc<T>,
+    chance: Chance,
 }
 
 impl<T: Transport> Redirects<T> {
-    pub(crate) fn new(inner: T) -> Self {
-        Redirects { inner: Arc::new(inner) }
+    pub(crate) fn new(inner: T, chance: Chance) -> Self {
+        Redirects { inner: Arc::new(inner), chance }
     }
 }
 
 impl<T: Transport> Transport for Redirects<T> {
-    fn send(&self, mut request: Request) -> Sending {
-        let inner = self.inner.clone();
+    fn send(&self, request: Request) -> Sending {
+        let (route, chance) = (request.endpoint.route.clone(), self.chance.clone());
+        let way = Way { inner: self.inner.clone(), route };
         Box::pin(async move {
-            let route = request.endpoint.route.clone();
-            let mut url = route.target();
-            url.set_query(request.endpoint.url.query());
-            // The leader's URL with the parameters of this request: nothing has checked them
-            // together.
-            if url != request.endpoint.url
-                && !can_be_asked(&url, &request.method)
-                && route.depose(&url)
-            {
-                url = route.target();
-                url.set_query(request.endpoint.url.query());
+            let start = way.start(&request);
+            match hedge::may_be(&request) {
+                true => hedge::send(&way, request, start, &chance).await,
+                false => way.walk(request, Leg::from(start)).await,
             }
-            for _ in 0..HOPS {
-                if url != request.endpoint.url {
-                    let moved = Endpoint { url: url.clone(), ..Endpoint::clone(&request.endpoint) };
-                    request.endpoint = Arc::new(moved);
-                }
-                let result = inner.send(request.clone()).await;
-                let goes =
-                    |next: &Url| route.may_follow(next) && can_be_asked(next, &request.method);
-                match redirect(&url, &result).filter(goes) {
-                    Some(next) => {
-                        request.departure.came_to_nothing();
-                        route.follow(&next, &request.method);
-                        url = next;
-                    }
-                    None => {
-                        if is_lost(&result) {
-                            route.leave(&url);
-                        } else if is_denied(&result) {
-                            route.depose(&url);
-                        }
-                        return result;
-                    }
-                }
-            }
-            // The servers redirect in circles: an answer as good as "not now".
-            route.leave(&url);
-            let message = format!("redirected more than {HOPS} times");
-            Err(SendError::unsent(message))
         })
     }
-}
-
-/// Whether another server may do better: there was no answer, or one that says so.
-fn is_lost(result: &Result<Response, SendError>) -> bool {
-    result.as_ref().map_or(true, |response| matches!(response.status, 502..=504))
-}
-
-/// Whether the server says that it knows nothing of the stream, or nothing of writing.
-fn is_denied(result: &Result<Response, SendError>) -> bool {
-    result.as_ref().is_ok_and(|response| matches!(response.status, 404 | 405 | 410 | 501))
-}
-
-/// Where a 307 or 308 points: the two that keep method and body.
-fn redirect(from: &Url, result: &Result<Response, SendError>) -> Option<Url> {
-    let response = result.as_ref().ok()?;
-    if !matches!(response.status, 307 | 308) {
-        return None;
-    }
-    let mut next = from.join(response.headers.get(LOCATION)?.to_str().ok()?).ok()?;
-    next.set_fragment(None);
-    if next.query().is_none() {
-        next.set_query(from.query());
-    }
-    // User info is the caller's to give.
-    let _ = next.set_username(from.username());
-    let _ = next.set_password(from.password());
-    matches!(next.scheme(), "http" | "https").then_some(next)
 }
 
 #[cfg(test)]
@@ -105,11 +40,17 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use http::header::LOCATION;
     use http::{HeaderMap, Method};
+    use url::Url;
 
     use super::*;
     use crate::options::Options;
+    use crate::protocol::answer::Response;
     use crate::runtime::threads::lock;
+    use crate::transport::endpoint::{Endpoint, can_be_asked};
+    use crate::transport::request::SendError;
+    use crate::transport::way::HOPS;
 
     /// Hosts that answer, with 204 or the status named, and those that point elsewhere; what is not
     /// named refuses connections.
@@ -150,7 +91,8 @@ mod tests {
     impl Setting {
         fn new(options: Options, answers: &[(&'static str, Option<&'static str>)]) -> Self {
             let answers = answers.iter().copied().collect();
-            let routing = Redirects::new(Hosts { answers, asked: Mutex::default() });
+            let routing =
+                Redirects::new(Hosts { answers, asked: Mutex::default() }, Chance::seeded(0));
             Setting { routing, endpoint: Arc::new(Endpoint::resolve(&options).unwrap()) }
         }
 

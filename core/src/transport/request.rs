@@ -13,6 +13,7 @@ use crate::protocol::answer::Response;
 use crate::transport::departure::Departure;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::header_values::HeaderValues;
+use crate::transport::progress::Progress;
 
 /// One attempt at one request.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Request {
     pub(crate) header_values: HeaderValues,
     /// Whether its bytes may have left. Each attempt has its own; its redirects share it.
     pub(crate) departure: Departure,
+    /// When its attempt last made progress.
+    pub(crate) progress: Progress,
 }
 
 impl Request {
@@ -37,13 +40,30 @@ impl Request {
     pub(crate) fn new(method: Method, endpoint: Arc<Endpoint>, timeout: Duration) -> Self {
         let (headers, body) = (Arc::default(), Bytes::new());
         let (keep, header_values) = (Keep::Excerpt, HeaderValues::default());
-        let departure = Departure::default();
-        Request { method, endpoint, headers, body, timeout, keep, header_values, departure }
+        let (departure, progress) = (Departure::default(), Progress::begin());
+        Request {
+            method,
+            endpoint,
+            headers,
+            body,
+            timeout,
+            keep,
+            header_values,
+            departure,
+            progress,
+        }
     }
 
     /// A copy for another attempt, with a departure of its own.
     pub(crate) fn again(&self) -> Self {
-        Request { departure: Departure::default(), ..self.clone() }
+        let (departure, progress) = (Departure::default(), Progress::begin());
+        Request { departure, progress, ..self.clone() }
+    }
+
+    /// A copy for an attempt at another server, while this one is not answered.
+    pub(super) fn beside(&self) -> Self {
+        let (departure, progress) = (self.departure.beside(), Progress::begin());
+        Request { departure, progress, ..self.clone() }
     }
 }
 
@@ -65,8 +85,8 @@ pub(crate) struct SendError {
     pub(crate) late: bool,
     /// No connection came about.
     pub(crate) unreachable: bool,
-    /// The next attempt would fail the same way: what answers is not who it has to be.
-    pub(crate) untrusted: bool,
+    /// The next attempt would fail the same way: who answers is not who it has to be, say.
+    pub(crate) lasting: bool,
     pub(crate) message: String,
 }
 
@@ -75,13 +95,13 @@ impl SendError {
         Error::new(ErrorKind::Transport, format!("{doing} failed: {}", self.message))
             .with_url(url)
             .with_definite(!self.sent)
-            .with_retryable(!self.untrusted)
+            .with_retryable(!self.lasting)
     }
 
     /// No byte of the request left, and the next attempt may fare better.
     pub(crate) fn unsent(message: impl Into<String>) -> Self {
         let message = message.into();
-        SendError { sent: false, late: false, unreachable: false, untrusted: false, message }
+        SendError { sent: false, late: false, unreachable: false, lasting: false, message }
     }
 
     /// The connection was cut behind bytes that left.

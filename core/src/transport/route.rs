@@ -2,12 +2,23 @@
 //! redirects that may be followed.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::Method;
+use tokio::time::Instant;
 use url::{Origin, Url};
 
 use crate::runtime::fork::uncut;
 use crate::runtime::threads::lock;
+
+/// How long a server may make no progress before another one is asked, at most, and as a part of
+/// the time after which its request is given up.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_PART: u32 = 4;
+/// The same for a server that has just been silent.
+const LITTLE_PATIENCE_PART: u32 = 4;
+/// How long a silence is remembered.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// The addresses of one stream, and which of them is in use.
 #[derive(Debug)]
@@ -16,6 +27,8 @@ pub(crate) struct Route {
     urls: Vec<Url>,
     /// Where else redirects may lead.
     trusted: Vec<Origin>,
+    /// Whether these are more than one server.
+    has_others: bool,
     place: Mutex<Place>,
 }
 
@@ -27,11 +40,22 @@ struct Place {
     leader: Option<Url>,
     /// Whether a server ever redirected.
     moved: bool,
+    /// Servers that did not answer of late, and when that was noticed.
+    silent: Vec<(Origin, Instant)>,
+    /// How often a server that seemed silent was only slow, since one really was.
+    slow: u32,
+    /// Until when a request has the turn to ask the others for all.
+    turn: Option<Instant>,
+    /// How often a server was found that answers in the place of a silent one.
+    moves: u64,
 }
 
 impl Route {
     pub(crate) fn new(urls: Vec<Url>, trusted: Vec<Origin>) -> Self {
-        Route { urls, trusted, place: Mutex::default() }
+        let mut origins = urls.iter().map(Url::origin).chain(trusted.iter().cloned());
+        let first = origins.next();
+        let has_others = origins.any(|origin| Some(&origin) != first.as_ref());
+        Route { urls, trusted, has_others, place: Mutex::default() }
     }
 
     /// Whether one address alone has answered for the stream, as far as is known.
@@ -81,10 +105,108 @@ impl Route {
         });
     }
 
+    /// Whether there is another server to ask.
+    pub(super) fn has_others(&self) -> bool {
+        self.has_others
+    }
+
+    /// The servers of the list beside one, in the order to ask them.
+    pub(super) fn others_than(&self, not_there: &Origin) -> Vec<Url> {
+        let from = self.place(|place| place.current);
+        let (before, behind) = self.urls.split_at(from);
+        let others = behind.iter().chain(before).filter(|url| url.origin() != *not_there);
+        others.cloned().collect()
+    }
+
+    /// How long a server may make no progress before another one is asked as well. One that was only
+    /// slow, again and again, is given more.
+    pub(super) fn patience(&self, server: &Origin, timeout: Duration) -> Duration {
+        let usual = PATIENCE.min(timeout / PATIENCE_PART);
+        self.place(|place| {
+            let is_recent = |(_, at): &(Origin, Instant)| at.elapsed() < REMEMBERED;
+            place.silent.retain(is_recent);
+            match place.silent.iter().any(|(known, _)| known == server) {
+                true => usual / LITTLE_PATIENCE_PART,
+                false => (usual * 2u32.pow(place.slow)).min(timeout),
+            }
+        })
+    }
+
+    /// A server answered.
+    pub(super) fn note_heard(&self, asked: &Url) {
+        self.place(|place| {
+            if !place.silent.is_empty() {
+                let origin = asked.origin();
+                place.silent.retain(|(known, _)| *known != origin);
+            }
+        });
+    }
+
+    /// A server did not.
+    pub(super) fn note_silent(&self, server: &Origin) {
+        self.place(|place| {
+            place.silent.retain(|(known, _)| known != server);
+            place.silent.push((server.clone(), Instant::now()));
+        });
+    }
+
+    /// A server that seemed silent answered after all, before any other.
+    pub(super) fn was_only_slow(&self) {
+        self.place(|place| place.slow = (place.slow + 1).min(8));
+    }
+
+    /// Another server answered in the place of a silent one.
+    pub(super) fn found(&self, url: &Url, method: &Method) {
+        let url = without_query(url);
+        self.place(|place| {
+            place.slow = 0;
+            if method == Method::POST {
+                place.moves += 1;
+                place.current =
+                    self.urls.iter().position(|own| *own == url).unwrap_or(place.current);
+                place.leader = Some(url).filter(|url| *url != self.urls[place.current]);
+            }
+        });
+    }
+
+    /// How often another server was found.
+    pub(super) fn moves(&self) -> u64 {
+        self.place(|place| place.moves)
+    }
+
+    /// The turn to ask the others, for a while, unless another request has it. A process that was forked off gets it when the while is over.
+    pub(super) fn take_turn(&self, lasts: Duration) -> Option<Turn<'_>> {
+        let now = Instant::now();
+        self.place(|place| {
+            let is_free = place.turn.is_none_or(|until| now >= until);
+            if is_free {
+                place.turn = Some(now + lasts);
+            }
+            is_free.then(|| Turn(self))
+        })
+    }
+
+    pub(super) fn keep_turn(&self, lasts: Duration) {
+        self.place(|place| place.turn = Some(Instant::now() + lasts));
+    }
+
+    fn end_turn(&self) {
+        self.place(|place| place.turn = None);
+    }
+
     /// Back to the list if the stream's leader was asked; whether it was.
     pub(super) fn depose(&self, asked: &Url) -> bool {
         let asked = without_query(asked);
         self.place(|place| place.leader.take_if(|leader| *leader == asked).is_some())
+    }
+}
+
+/// The turn, which ends with this.
+pub(super) struct Turn<'a>(&'a Route);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.end_turn();
     }
 }
 

@@ -153,7 +153,7 @@ impl Transport for Scripted {
             match tokio::time::timeout(timeout, answer).await {
                 Ok(result) => result.expect("a request is carried to its end"),
                 Err(_) => {
-                    let sent = !departure.withdraw();
+                    let sent = !departure.give_up();
                     if sent && request.method == Method::POST {
                         lock(&model).late.extend(messages(&request));
                     }
@@ -234,7 +234,7 @@ fn shown(request: &Request) -> String {
     format!("{} {url} {:?} {body:?}", request.method, request.headers)
 }
 
-fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
+pub(crate) fn response(status: u16, headers: &[(&'static str, String)]) -> Response {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(HeaderName::from_static(name), value.parse().unwrap());

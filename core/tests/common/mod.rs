@@ -36,8 +36,13 @@ impl Sink {
         self.gate.write().expect("no connection panics")
     }
 
+    /// The URL of a stream there; any other will do as well.
+    pub fn url(&self) -> String {
+        format!("http://{}/sink", self.address)
+    }
+
     pub fn producer(&self, content_type: &str, options: Options) -> IdempotentProducer {
-        producer(&format!("http://{}/sink", self.address), content_type, options)
+        producer(&self.url(), content_type, options)
     }
 }
 
@@ -91,7 +96,7 @@ pub fn serve_once(content_type: &str, body: &'static [u8], is_length_known: bool
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
-        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        assert!(started.elapsed() < Duration::from_secs(300), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

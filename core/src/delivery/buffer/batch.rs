@@ -101,9 +101,19 @@ impl Builder {
         self.places.is_empty()
     }
 
+    /// Whether it is framed as JSON.
+    pub(crate) fn is_framed(&self) -> bool {
+        self.json
+    }
+
     /// The id of the first write, if there is one.
     pub(crate) fn first_id(&self) -> u64 {
         self.first_id
+    }
+
+    /// The id that it goes on with, if it has a write.
+    pub(crate) fn next_id(&self) -> Option<u64> {
+        (!self.is_empty()).then(|| self.first_id + self.items())
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -234,6 +244,16 @@ impl Batch {
         Batch { json, first_id: next_id, writes: 0, places, body, stream_seq: None, tags }
     }
 
+    /// Writes that are settled without having been read.
+    pub(crate) fn unread(first_id: u64, writes: u64) -> Self {
+        Batch { writes, ..Batch::end(false, first_id) }
+    }
+
+    /// Whether it is framed as JSON.
+    pub(crate) fn is_framed(&self) -> bool {
+        self.json
+    }
+
     /// Whether it only ends the stream.
     pub(crate) fn is_end(&self) -> bool {
         self.writes == 0
@@ -254,10 +274,14 @@ impl Batch {
         if self.is_end() {
             return 0;
         }
-        let framed = self.places.last().map_or(0, |place| u64::from(place.end));
-        let separators = if self.json { self.writes } else { 0 };
         let seq = self.stream_seq.as_ref().map_or(0, |seq| seq.len() as u64);
-        framed - separators + seq + self.tags.cost() + self.writes * OVERHEAD + BATCH_OVERHEAD
+        self.payload_bytes() + seq + self.tags.cost() + self.writes * OVERHEAD + BATCH_OVERHEAD
+    }
+
+    /// The bytes of its writes, without framing.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        let framed = self.places.last().map_or(0, |place| u64::from(place.end));
+        framed - if self.json { self.writes } else { 0 }
     }
 
     /// The bytes of write `n`, without framing.

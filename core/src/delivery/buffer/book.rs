@@ -4,17 +4,19 @@
 
 use std::sync::Arc;
 
-use crate::delivery::buffer::batch::{BATCH_OVERHEAD, Batch, OVERHEAD, Tag};
+use crate::delivery::buffer::batch::{BATCH_OVERHEAD, Batch, Builder, OVERHEAD, Tag};
 use crate::delivery::buffer::budget::{Budget, Reserved};
 use crate::delivery::buffer::flushes::{DueFlush, FlushKind, Flushes, Ticket};
 use crate::delivery::buffer::lifecycle::{End, StateMachine, Stop};
 use crate::delivery::buffer::queue::{Queue, Queued};
 use crate::delivery::buffer::receipts::Ledger;
+use crate::delivery::buffer::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::{FlushReport, Outcome, Status};
 use crate::reason::Reason;
 use crate::runtime::pending::Completer;
-use crate::stats::Stats;
+use crate::stats::{Counts, Meters, Stats};
+use tokio::time::Instant;
 
 /// How much may gather in one batch, and how much may be buffered.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +52,8 @@ pub(crate) struct Gauges {
     pub(crate) attempt: u32,
     /// Whether its server is known to echo a producer's tuple.
     pub(crate) echoed: bool,
+    /// When the oldest write was accepted that is under way and not settled.
+    pub(crate) oldest: Option<Instant>,
     pub(crate) last_offset: Option<Arc<str>>,
 }
 
@@ -72,19 +76,28 @@ impl Due {
     }
 }
 
+/// How long ago that was, in microseconds.
+fn micros(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}
+
 pub(crate) struct Book {
     /// Changed only by its own methods.
     pub(crate) lifecycle: StateMachine,
     /// Written by the task alone.
     pub(crate) gauges: Gauges,
     bounds: Bounds,
-    wants: Wants,
-    queue: Queue,
-    next_id: u64,
+    pub(super) wants: Wants,
+    pub(super) queue: Queue,
+    pub(super) next_id: u64,
     ledger: Ledger,
     flushes: Flushes,
-    /// All counters but the bytes; see [`Book::stats`].
-    stats: Stats,
+    /// All but the gauges; see [`Book::counts`].
+    stats: Counts,
+    /// From the first batch on: an idle producer has none.
+    meters: Option<Box<Meters>>,
+    /// When the last batch was acknowledged, or the producer opened.
+    acknowledged: Instant,
     /// The bytes that its writes hold, overhead included.
     reserved: Reserved,
     budget: Arc<Budget>,
@@ -103,6 +116,8 @@ pub(crate) struct Book {
     ready: Vec<Completer<()>>,
     /// Callers that wait for a fresh session.
     restarts: Vec<Completer<()>>,
+    /// The outbox that its writes are kept in; see `kept`.
+    pub(super) store: Option<Box<Store>>,
 }
 
 /// Accepting.
@@ -117,7 +132,9 @@ impl Book {
             next_id: 1,
             ledger: Ledger::default(),
             flushes: Flushes::default(),
-            stats: Stats::default(),
+            stats: Counts::default(),
+            meters: None,
+            acknowledged: Instant::now(),
             reserved: Reserved::new(bounds.batch_bytes as u64),
             budget,
             held: 0,
@@ -128,6 +145,7 @@ impl Book {
             blocked: 0,
             ready: Vec::new(),
             restarts: Vec::new(),
+            store: None,
         }
     }
 
@@ -234,29 +252,57 @@ impl Book {
     /// The id of the first, and whether the task is to be woken.
     pub(crate) fn accept_group(&mut self, writes: &[(&[u8], Tag)], size: usize) -> (u64, bool) {
         let first = self.next_id;
-        let items = self.queue.open_items() + writes.len() as u64;
-        if self.open_bytes() + size + writes.len() + 1 > self.bounds.batch_bytes
-            || items > self.bounds.batch_items
-        {
+        let parts = writes.iter().map(|(write, tag)| (std::slice::from_ref(write), *tag));
+        (first, self.gather_group(parts, size))
+    }
+
+    /// Gathers a group that is accepted with this; whether the task is to be woken.
+    pub(super) fn gather_group<'a>(
+        &mut self,
+        writes: impl ExactSizeIterator<Item = (&'a [&'a [u8]], Tag)>,
+        size: usize,
+    ) -> bool {
+        if self.is_too_much(size, writes.len() as u64) {
             self.seal();
         }
-        for (n, (write, tag)) in writes.iter().enumerate() {
+        for (n, (parts, tag)) in writes.enumerate() {
             if n > 0 {
                 self.queue.join();
             }
-            self.gather(&[write]);
-            self.queue.tag(*tag);
+            self.gather(parts);
+            self.queue.tag(tag);
         }
-        (first, self.after_accepting())
+        self.after_accepting()
     }
 
-    /// Seals a full batch; whether the task is to be woken.
-    fn after_accepting(&mut self) -> bool {
+    /// Whether so many writes of `size` bytes together do not fit into the open batch.
+    pub(super) fn is_too_much(&self, size: usize, writes: u64) -> bool {
+        self.open_bytes() + size + writes as usize + 1 > self.bounds.batch_bytes
+            || self.queue.open_items() + writes > self.bounds.batch_items
+    }
+
+    /// How many bytes a batch may have.
+    pub(super) fn most_in_a_batch(&self) -> usize {
+        self.bounds.batch_bytes
+    }
+
+    /// Whether so much makes up a batch.
+    pub(super) fn is_enough(&self, builder: &Builder) -> bool {
+        builder.bytes() >= self.bounds.batch_bytes || builder.items() >= self.bounds.batch_items
+    }
+
+    /// Seals a full batch.
+    pub(super) fn seal_if_full(&mut self) {
         let is_full = self.open_bytes() >= self.bounds.batch_bytes
             || self.queue.open_items() >= self.bounds.batch_items;
         if is_full {
             self.seal();
         }
+    }
+
+    /// Seals a full batch; whether the task is to be woken.
+    fn after_accepting(&mut self) -> bool {
+        self.seal_if_full();
         let wakes = match self.wants {
             Wants::Nothing => false,
             Wants::Data => true,
@@ -279,13 +325,17 @@ impl Book {
 
     /// Accepts the stream's last message, whatever room there is, to be sent alone and with the end
     /// of the stream.
-    pub(crate) fn accept_last(&mut self, message: &[u8]) -> u64 {
+    ///
+    /// # Errors
+    /// That of the outbox, where there is one: nothing is accepted.
+    pub(crate) fn accept_last(&mut self, message: &[u8]) -> Result<u64> {
+        self.keep_last(message)?;
         self.seal();
         self.reserve_anyway(message.len() as u64 + OVERHEAD);
         let id = self.put(&[message], message.len());
         self.seal();
         self.queue.close_with_last();
-        id
+        Ok(id)
     }
 
     /// Accepts the end of the stream alone.
@@ -305,11 +355,29 @@ impl Book {
 
     fn gather(&mut self, parts: &[&[u8]]) -> u64 {
         let id = self.next_id;
-        self.next_id += 1;
         self.queue.gather(id, parts);
-        self.stats.accepted += 1;
-        self.stats.pending += 1;
+        self.count_accepted(1);
         id
+    }
+
+    /// Counts writes that were accepted, with the next ids.
+    pub(super) fn count_accepted(&mut self, writes: u64) {
+        self.next_id += writes;
+        self.stats.accepted += writes;
+        self.stats.pending += writes;
+    }
+
+    /// Counts writes of an earlier life, whose ids are given out.
+    pub(super) fn count_recovered(&mut self, writes: u64) {
+        self.stats.accepted += writes;
+        self.stats.pending += writes;
+        self.stats.recovered += writes;
+    }
+
+    /// Settles ids that no caller of this life knows.
+    pub(super) fn settle_unseen(&mut self, first: u64, count: u64, outcome: &Outcome) {
+        let waiters = self.ledger.settle(first, count, outcome);
+        debug_assert!(waiters.is_empty(), "nobody knows them");
     }
 
     /// The bytes of the open batch, of which there may be so many. A replay counts them in one way
@@ -503,7 +571,7 @@ impl Book {
     }
 
     /// Counts every batch accepted before `then` as accepted then, once.
-    pub(crate) fn enqueued_not_before(&mut self, then: tokio::time::Instant) {
+    pub(crate) fn enqueued_not_before(&mut self, then: Instant) {
         self.queue.enqueued_not_before(then);
     }
 
@@ -522,9 +590,48 @@ impl Book {
         self.stats.requests += 1;
     }
 
-    /// Counts a request that repeats a batch.
-    pub(crate) fn count_retry(&mut self) {
-        self.stats.retries += 1;
+    /// Counts a request with a batch.
+    pub(crate) fn count_batch_sent(&mut self, queued: &Queued) {
+        self.count_request();
+        self.stats.sent_bytes += queued.batch.body.len() as u64;
+        match queued.attempts {
+            1 if !queued.batch.is_end() => {
+                self.meters().queue_latency_us.record(micros(queued.enqueued.at));
+            }
+            1 => {}
+            _ => self.stats.retries += 1,
+        }
+    }
+
+    /// Counts the answer to a request by its status, `None` for no answer, and how long it took where
+    /// the request had a batch.
+    pub(crate) fn count_answer(&mut self, status: Option<u16>, started: Option<Instant>) {
+        let count = match status.map(|status| status / 100) {
+            Some(2) => &mut self.stats.answers_2xx,
+            Some(3) => &mut self.stats.answers_3xx,
+            Some(4) => &mut self.stats.answers_4xx,
+            Some(_) => &mut self.stats.answers_5xx,
+            None => &mut self.stats.unanswered,
+        };
+        *count += 1;
+        if let (Some(_), Some(started)) = (status, started) {
+            self.meters().request_latency_us.record(micros(started));
+        }
+    }
+
+    /// Counts a look at the stream for what it holds.
+    pub(crate) fn count_reconciliation(&mut self) {
+        self.count_request();
+        self.stats.reconciliations += 1;
+    }
+
+    /// Measures a batch that is about to be settled as delivered: since when it waited.
+    pub(crate) fn measure_delivery(&mut self, enqueued: Instant) {
+        self.meters().delivery_latency_us.record(micros(enqueued));
+    }
+
+    fn meters(&mut self) -> &mut Meters {
+        self.meters.get_or_insert_default()
     }
 
     pub(crate) fn count_session(&mut self) {
@@ -537,6 +644,7 @@ impl Book {
 
     /// Ends the producer for a reason that no call asked for.
     pub(crate) fn fail(&mut self, end: End, error: Error) {
+        self.stats.fenced += u64::from(end == End::Fenced && self.lifecycle.end().is_none());
         self.note_error(error.clone());
         self.lifecycle.end_with(end, error);
     }
@@ -554,19 +662,34 @@ impl Book {
     pub(crate) fn settle(&mut self, batch: &Batch, outcome: Outcome, release: bool) -> Due {
         let count = batch.writes;
         self.stats.pending -= count;
+        if self.is_kept() && outcome.status != Status::Kept {
+            // What the server acknowledged without an offset leaves the stream's end unknown.
+            let base = outcome.is_delivered().then(|| outcome.offset.as_deref().unwrap_or(""));
+            self.record_settled(batch.first_id, count, base);
+        }
         match outcome.status {
             Status::Delivered => {
                 self.stats.delivered += count;
                 self.stats.duplicates += if outcome.duplicate { count } else { 0 };
                 self.stats.uncertain += if outcome.maybe_duplicate { count } else { 0 };
                 self.flushes.count_delivered(batch.first_id, count, &outcome);
+                self.count_delivered(batch);
             }
             Status::Rejected => self.stats.rejected += count,
             Status::Cancelled => self.stats.cancelled += count,
             Status::DeliveryUnknown | Status::Forgotten => self.stats.unknown += count,
+            Status::Kept => self.stats.kept += count,
         }
-        if let Some(error) = &outcome.error {
-            self.flushes.count_failed(batch.first_id, count, error);
+        match &outcome.error {
+            Some(error) if outcome.status == Status::Kept => {
+                self.flushes.count_kept(batch.first_id, count, error);
+            }
+            Some(error) => self.flushes.count_failed(batch.first_id, count, error),
+            None => {}
+        }
+        if let Some(reason) = outcome.reason {
+            self.stats.expired += if reason == Reason::Expired { count } else { 0 };
+            self.meters().count(reason, count);
         }
         if release {
             self.release(batch.cost());
@@ -579,9 +702,38 @@ impl Book {
 
 /// Snapshots and counters.
 impl Book {
-    /// Counters and gauges, as they are now.
+    fn count_delivered(&mut self, batch: &Batch) {
+        let bytes = batch.payload_bytes();
+        self.acknowledged = Instant::now();
+        self.stats.batches += 1;
+        self.stats.delivered_bytes += bytes;
+        let meters = self.meters();
+        meters.batch_writes.record(batch.writes);
+        meters.batch_bytes.record(bytes);
+    }
+
+    /// Everything that is counted and measured, as it is now.
     pub(crate) fn stats(&self) -> Stats {
-        Stats { buffered_bytes: self.reserved.bytes(), ..self.stats }
+        Stats::of(self.counts(), self.meters.as_deref())
+    }
+
+    /// Counters and gauges, as they are now.
+    pub(crate) fn counts(&self) -> Counts {
+        let oldest = [self.gauges.oldest, self.queue.oldest()].into_iter().flatten().min();
+        let oldest = oldest.filter(|_| self.stats.pending > 0);
+        Counts {
+            buffered_bytes: self.reserved.bytes(),
+            buffer_limit_bytes: self.bounds.buffer_bytes,
+            in_flight: self.gauges.in_flight as u64,
+            oldest_pending_ms: oldest.map_or(0, |oldest| oldest.elapsed().as_millis() as u64),
+            since_acknowledgement_ms: self.acknowledged.elapsed().as_millis() as u64,
+            ..self.stats
+        }
+    }
+
+    /// What is measured, once there was a batch.
+    pub(crate) fn measured(&self) -> Option<Box<Meters>> {
+        self.meters.clone()
     }
 
     /// Writes accepted and not settled.
@@ -614,6 +766,7 @@ impl Book {
         self.lifecycle.stop() == Stop::Drain
             && !self.lifecycle.is_closing()
             && self.queue.is_all_empty()
+            && !self.has_unread()
     }
 }
 

@@ -12,6 +12,8 @@ use crate::runtime::threads::lock;
 pub(crate) struct Totals {
     report: FlushReport,
     undelivered: u64,
+    /// Of these, the writes that stay in the outbox.
+    kept: u64,
 }
 
 impl Totals {
@@ -27,6 +29,7 @@ impl Totals {
         own.uncertain += more_of.uncertain;
         own.refused += more_of.refused;
         self.undelivered += more.undelivered;
+        self.kept += more.kept;
     }
 
     fn without(&self, earlier: &Totals) -> Totals {
@@ -39,6 +42,7 @@ impl Totals {
                 refused: own.refused - less.refused,
             },
             undelivered: self.undelivered - earlier.undelivered,
+            kept: self.kept - earlier.kept,
         }
     }
 }
@@ -79,12 +83,18 @@ impl Flushes {
             uncertain: if outcome.maybe_duplicate { count } else { 0 },
             refused: 0,
         };
-        self.count(first_id, &Totals { report, undelivered: 0 }, None);
+        self.count(first_id, &Totals { report, ..Totals::default() }, None);
     }
 
     /// Counts accepted writes that a flush has to report as undelivered.
     pub(super) fn count_failed(&mut self, first_id: u64, count: u64, error: &Error) {
         self.count(first_id, &Totals { undelivered: count, ..Totals::default() }, Some(error));
+    }
+
+    /// Counts accepted writes that stay in the outbox: undelivered, and not lost.
+    pub(super) fn count_kept(&mut self, first_id: u64, kept: u64, error: &Error) {
+        let more = Totals { undelivered: kept, kept, ..Totals::default() };
+        self.count(first_id, &more, Some(error));
     }
 
     /// Counts a call that was turned away, which a flush has to report as undelivered.
@@ -95,7 +105,7 @@ impl Flushes {
     /// Counts a call that was turned away for its value, which fails no flush.
     pub(super) fn count_invalid(&mut self) {
         let report = FlushReport { refused: 1, ..FlushReport::default() };
-        self.count(NO_WRITE, &Totals { report, undelivered: 0 }, None);
+        self.count(NO_WRITE, &Totals { report, ..Totals::default() }, None);
     }
 
     fn count(&mut self, first_id: u64, more: &Totals, error: Option<&Error>) {
@@ -139,6 +149,9 @@ impl Flushes {
         };
         self.waiting.retain(|flush| !flush.completer.is_abandoned());
         let (beyond, beyond_cause) = (Totals::default(), None);
+        if self.waiting.capacity() == 0 {
+            self.waiting.reserve_exact(1); // most producers never have a second one
+        }
         self.waiting.push(Flush { up_to, since, cause, beyond, beyond_cause, ticket, completer });
     }
 
@@ -230,15 +243,20 @@ impl Ticket {
 }
 
 fn report(counted: &Totals, cause: Option<Error>) -> Result<FlushReport> {
-    let (report, undelivered) = (counted.report, counted.undelivered);
+    let Totals { report, undelivered, kept } = *counted;
     if undelivered == 0 {
         return Ok(report);
     }
     let cause = cause
         .unwrap_or_else(|| Error::new(ErrorKind::Internal, "the first failure was not recorded"));
     let delivered = report.delivered;
+    let stay = match kept {
+        0 => String::new(),
+        _ if kept == undelivered => ", all of them kept in the outbox".to_owned(),
+        _ => format!(", {kept} of them kept in the outbox"),
+    };
     let text = format!(
-        "{undelivered} of {} writes were not delivered: {}",
+        "{undelivered} of {} writes were not delivered{stay}: {}",
         delivered + undelivered,
         cause.message()
     );
@@ -249,5 +267,5 @@ fn report(counted: &Totals, cause: Option<Error>) -> Result<FlushReport> {
     if let Some(status) = cause.status() {
         error = error.with_status(status);
     }
-    Err(error.with_detail(Detail::Delivery { delivered, undelivered, cause }))
+    Err(error.with_detail(Detail::Delivery { delivered, undelivered, kept, cause }))
 }

@@ -42,6 +42,21 @@ impl Lifecycle {
     }
 }
 
+/// A producer went from one state to another, as `on_state` receives it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StateChange {
+    /// The state before.
+    pub from: Lifecycle,
+    /// The state from here on.
+    pub to: Lifecycle,
+    /// Why, where a failure is the reason.
+    pub error: Option<Error>,
+}
+
+/// As many changes wait for callbacks that are slow; beyond these the last two become one.
+const MOST_UNTOLD: usize = 64;
+
 /// How a stop was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(crate) enum Stop {
@@ -95,6 +110,11 @@ pub(crate) struct StateMachine {
     /// The host's callbacks were told of an end that nobody asked for.
     is_end_told: bool,
     is_task_over: bool,
+    /// The state that the last change led to.
+    told: Lifecycle,
+    changes: Vec<StateChange>,
+    /// The changes that no callback was called for yet.
+    untold: Vec<StateChange>,
     #[cfg(test)]
     trace: Vec<Step>,
 }
@@ -108,6 +128,9 @@ impl Default for StateMachine {
             end: None,
             is_end_told: false,
             is_task_over: false,
+            told: Lifecycle::Connecting,
+            changes: Vec::new(),
+            untold: Vec::new(),
             #[cfg(test)]
             trace: Vec::new(),
         }
@@ -173,15 +196,17 @@ impl StateMachine {
     pub(crate) fn contact(&mut self) {
         if self.step(Step::Contact) {
             self.contact = Lifecycle::Ready;
+            self.note_change(None);
         }
     }
 
-    pub(crate) fn contact_lost(&mut self) {
+    pub(crate) fn contact_lost(&mut self, why: &Error) {
         if self.step(Step::ContactLost) {
             self.contact = match self.contact {
                 Lifecycle::Connecting | Lifecycle::Backoff => Lifecycle::Backoff,
                 _ => Lifecycle::Reconnecting,
             };
+            self.note_change(Some(why));
         }
     }
 
@@ -189,6 +214,7 @@ impl StateMachine {
     pub(crate) fn ask(&mut self, stop: Stop) {
         if stop > self.stop && self.step(Step::Asked(stop)) {
             self.stop = stop;
+            self.note_change(None);
         }
     }
 
@@ -203,8 +229,47 @@ impl StateMachine {
     /// Ends the producer; the first reason stays.
     pub(crate) fn end_with(&mut self, end: End, error: Error) {
         if self.step(Step::Ended(end)) {
-            self.end.get_or_insert((end, error));
+            let (end, error) = self.end.get_or_insert((end, error));
+            let why = (*end != End::Stopped).then(|| error.clone());
+            self.note_change(why.as_ref());
         }
+    }
+
+    fn note_change(&mut self, why: Option<&Error>) {
+        let to = self.state();
+        let from = std::mem::replace(&mut self.told, to);
+        if from != to {
+            self.changes.push(StateChange { from, to, error: why.cloned() });
+        }
+    }
+
+    /// The changes since this was asked last.
+    pub(crate) fn take_changes(&mut self) -> Vec<StateChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Keeps changes for the callbacks; whether these have to be called for them. Else they will be,
+    /// for earlier ones.
+    pub(crate) fn keep_untold(&mut self, changes: &[StateChange]) -> bool {
+        let was_empty = self.untold.is_empty();
+        for change in changes {
+            let is_full = self.untold.len() >= MOST_UNTOLD;
+            match self.untold.last_mut().filter(|_| is_full) {
+                Some(last) => *last = StateChange { from: last.from, ..change.clone() },
+                None => self.untold.push(change.clone()),
+            }
+        }
+        was_empty && !self.untold.is_empty()
+    }
+
+    /// The state that the callbacks know, or have to know, before the changes that are kept.
+    pub(crate) fn known(&self) -> Lifecycle {
+        self.untold.first().map_or(self.told, |change| change.from)
+    }
+
+    /// The changes that no callback was called for yet.
+    pub(crate) fn take_untold(&mut self) -> Vec<StateChange> {
+        std::mem::take(&mut self.untold)
     }
 
     /// The callbacks that tell of the end were called.
@@ -218,13 +283,17 @@ impl StateMachine {
     }
 
     pub(crate) fn task_over(&mut self) {
-        self.is_task_over |= self.step(Step::TaskOver);
+        if self.step(Step::TaskOver) {
+            self.is_task_over = true;
+            self.note_change(None);
+        }
     }
 
     pub(crate) fn restart(&mut self) {
         if self.step(Step::Restarted) {
             (self.contact, self.stop) = (Lifecycle::Connecting, Stop::No);
             (self.end, self.is_end_told, self.is_task_over) = (None, false, false);
+            self.note_change(None);
         }
     }
 
@@ -264,7 +333,7 @@ mod tests {
         lifecycle.contact();
         at(&lifecycle, Lifecycle::Ready);
         lifecycle.ask(Stop::Drain);
-        lifecycle.contact_lost();
+        lifecycle.contact_lost(&Error::closed());
         at(&lifecycle, Lifecycle::Stopping);
         lifecycle.end_with(End::Fenced, Error::closed());
         lifecycle.end_with(End::Stopped, Error::closed());
@@ -274,6 +343,17 @@ mod tests {
         at(&lifecycle, Lifecycle::Connecting);
         assert!(lifecycle.check_open().is_ok());
         assert_eq!(lifecycle.trace().len(), 7);
+        let changes = lifecycle.take_changes();
+        let states: Vec<_> = changes.iter().map(|c| (c.from.as_str(), c.to.as_str())).collect();
+        let expected = [
+            ("connecting", "ready"),
+            ("ready", "stopping"),
+            ("stopping", "fenced"),
+            ("fenced", "connecting"),
+        ];
+        assert_eq!(states, expected);
+        assert!(changes[2].error.is_some() && changes[1].error.is_none());
+        assert!(lifecycle.take_changes().is_empty());
     }
 
     #[test]

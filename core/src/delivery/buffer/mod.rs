@@ -5,6 +5,8 @@ pub(crate) mod book;
 pub(crate) mod budget;
 pub(crate) mod doubt;
 pub(crate) mod flushes;
+pub(crate) mod kept;
 pub(crate) mod lifecycle;
 pub(crate) mod queue;
 pub(crate) mod receipts;
+pub(crate) mod store;

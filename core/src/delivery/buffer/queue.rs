@@ -26,6 +26,18 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
+    /// A batch that was accepted now, as far as is known.
+    pub(crate) fn new(batch: Batch) -> Self {
+        Queued {
+            batch,
+            enqueued: EnqueuedAt::now(),
+            closes: false,
+            doubt: Doubt::default(),
+            attempts: 0,
+            splits: None,
+        }
+    }
+
     /// Two parts of half the groups each, in order; `None` for a single group. The second part ends
     /// the stream if this batch does.
     pub(crate) fn split(&self) -> Option<[Queued; 2]> {
@@ -91,11 +103,18 @@ pub(crate) struct Queue {
     /// When the first write of the open batch was accepted.
     open_since: Option<EnqueuedAt>,
     sealed: VecDeque<Queued>,
+    /// How many bytes the sealed ones have.
+    sealed_bytes: usize,
 }
 
 impl Queue {
     pub(super) fn new(json: bool) -> Self {
-        Queue { open: Builder::new(json), open_since: None, sealed: VecDeque::new() }
+        Queue {
+            open: Builder::new(json),
+            open_since: None,
+            sealed: VecDeque::new(),
+            sealed_bytes: 0,
+        }
     }
 
     /// Copies a write into the open batch.
@@ -126,14 +145,39 @@ impl Queue {
 
     pub(super) fn push_back(&mut self, batch: Batch) {
         let enqueued = self.open_since.take().unwrap_or_else(EnqueuedAt::now);
-        self.sealed.push_back(Queued {
-            batch,
-            enqueued,
-            closes: false,
-            doubt: Doubt::default(),
-            attempts: 0,
-            splits: None,
-        });
+        if self.sealed.capacity() == 0 {
+            self.sealed.reserve_exact(1); // most producers never have a second one
+        }
+        self.push_queued(Queued { enqueued, ..Queued::new(batch) });
+    }
+
+    pub(super) fn push_queued(&mut self, queued: Queued) {
+        self.sealed_bytes += queued.batch.body.len();
+        self.sealed.push_back(queued);
+    }
+
+    /// Whether writes are framed as JSON.
+    pub(super) fn is_framed(&self) -> bool {
+        self.open.is_framed()
+    }
+
+    /// How many bytes wait here.
+    pub(super) fn bytes(&self) -> usize {
+        self.open.bytes() + self.sealed_bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes_waiting(&self) -> usize {
+        self.bytes()
+    }
+
+    fn count_bytes(&mut self) {
+        self.sealed_bytes = self.sealed.iter().map(|queued| queued.batch.body.len()).sum();
+    }
+
+    /// The id that the open batch goes on with, if it has a write.
+    pub(super) fn next_open_id(&self) -> Option<u64> {
+        self.open.next_id()
     }
 
     /// Ends the stream with the last batch, which holds the final message alone, or nothing.
@@ -163,7 +207,10 @@ impl Queue {
 
     /// Puts batches back, ahead of all others, in their order.
     pub(super) fn put_back(&mut self, batches: impl DoubleEndedIterator<Item = Queued>) {
-        batches.rev().for_each(|queued| self.sealed.push_front(queued));
+        for queued in batches.rev() {
+            self.sealed_bytes += queued.batch.body.len();
+            self.sealed.push_front(queued);
+        }
     }
 
     /// Frames what waits as the stream's type wants it, all of it framed as JSON before. Returns the
@@ -173,6 +220,7 @@ impl Queue {
         if !json {
             self.open.unframe();
             self.sealed.iter_mut().for_each(|queued| queued.batch.unframe());
+            self.count_bytes();
             return wrong;
         }
         if self.open.framed().any(|write| check(write).is_err()) {
@@ -189,6 +237,7 @@ impl Queue {
                 (Some(why), None) => wrong.push((queued, why)),
             }
         }
+        self.count_bytes();
         wrong
     }
 
@@ -197,11 +246,14 @@ impl Queue {
         let sealed = std::mem::take(&mut self.sealed);
         let (in_doubt, others) = sealed.into_iter().partition(|queued| queued.doubt.is_open());
         self.sealed = Vec::into(others);
+        self.count_bytes();
         in_doubt
     }
 
     pub(super) fn pop(&mut self) -> Option<Queued> {
-        self.sealed.pop_front()
+        let queued = self.sealed.pop_front()?;
+        self.sealed_bytes -= queued.batch.body.len();
+        Some(queued)
     }
 
     /// How many batches are sealed.

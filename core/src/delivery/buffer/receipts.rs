@@ -4,7 +4,7 @@
 //! and delivered" for nearly all of them. Only other outcomes are kept, as ranges, and of those a
 //! bounded number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::outcome::{Outcome, Status};
@@ -13,6 +13,42 @@ use crate::runtime::pending::Completer;
 /// How many exceptional ranges are remembered; older ones answer `forgotten`.
 const EXCEPTIONS: usize = 4096;
 
+/// A range of ids with one outcome.
+struct Exception {
+    first: u64,
+    last: u64,
+    outcome: Exceptional,
+}
+
+/// What is kept of an outcome. On a bad network repeats are most of these, and a producer that lives
+/// long has thousands: they are small.
+#[derive(Clone, PartialEq)]
+enum Exceptional {
+    Repeated { duplicate: bool, maybe_duplicate: bool },
+    Other(Box<Outcome>),
+}
+
+impl Exceptional {
+    fn of(outcome: &Outcome) -> Self {
+        let Outcome { duplicate, maybe_duplicate, .. } = *outcome;
+        if outcome.is_delivered() && outcome.error.is_none() && outcome.reason.is_none() {
+            return Self::Repeated { duplicate, maybe_duplicate };
+        }
+        Self::Other(Box::new(Outcome { attempts: 0, offset: None, ..outcome.clone() }))
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Repeated { duplicate, maybe_duplicate } => Outcome {
+                duplicate: *duplicate,
+                maybe_duplicate: *maybe_duplicate,
+                ..Outcome::delivered()
+            },
+            Self::Other(outcome) => (**outcome).clone(),
+        }
+    }
+}
+
 /// All receipts of one producer.
 #[derive(Default)]
 pub(crate) struct Ledger {
@@ -20,8 +56,8 @@ pub(crate) struct Ledger {
     settled_to: u64,
     /// Settled ranges beyond the watermark: first id to last id.
     ahead: BTreeMap<u64, u64>,
-    /// First id of a range with another outcome than delivered, to its last id and outcome.
-    exceptions: BTreeMap<u64, (u64, Outcome)>,
+    /// Ranges with another outcome than delivered, in order.
+    exceptions: VecDeque<Exception>,
     /// Up to this id, an exception may have been dropped.
     forgotten_to: u64,
     /// The last write whose offset is known, and that offset.
@@ -46,10 +82,13 @@ impl Ledger {
             self.offset = Some((last, offset.clone()));
         }
         if !outcome.is_plain() {
-            let kept = Outcome { attempts: 0, offset: None, ..outcome.clone() };
-            self.except(first, last, kept);
+            self.except(first, last, Exceptional::of(outcome));
         }
-        self.ahead.insert(first, last);
+        if first <= self.settled_to + 1 {
+            self.settled_to = self.settled_to.max(last); // as nearly all do, without a node
+        } else {
+            self.ahead.insert(first, last);
+        }
         while let Some(range) = self.ahead.first_entry() {
             if *range.key() > self.settled_to + 1 {
                 break;
@@ -60,19 +99,20 @@ impl Ledger {
         ids.iter().filter_map(|id| self.waiters.remove(id)).flatten().collect()
     }
 
-    fn except(&mut self, first: u64, last: u64, outcome: Outcome) {
-        if let Some((_, (end, before))) = self.exceptions.range_mut(..first).next_back()
-            && *end + 1 == first
-            && *before == outcome
+    fn except(&mut self, first: u64, last: u64, outcome: Exceptional) {
+        let place = self.exceptions.partition_point(|range| range.first < first);
+        if let Some(before) = place.checked_sub(1).and_then(|n| self.exceptions.get_mut(n))
+            && before.last + 1 == first
+            && before.outcome == outcome
         {
-            *end = last;
+            before.last = last;
             return;
         }
-        self.exceptions.insert(first, (last, outcome));
+        self.exceptions.insert(place, Exception { first, last, outcome });
         if self.exceptions.len() > EXCEPTIONS
-            && let Some((_, (end, _))) = self.exceptions.pop_first()
+            && let Some(oldest) = self.exceptions.pop_front()
         {
-            self.forgotten_to = self.forgotten_to.max(end);
+            self.forgotten_to = self.forgotten_to.max(oldest.last);
         }
     }
 
@@ -88,10 +128,11 @@ impl Ledger {
     }
 
     fn kept(&self, id: u64) -> Option<Outcome> {
-        if let Some((_, (last, outcome))) = self.exceptions.range(..=id).next_back()
-            && id <= *last
+        let behind = self.exceptions.partition_point(|range| range.first <= id);
+        if let Some(range) = behind.checked_sub(1).and_then(|n| self.exceptions.get(n))
+            && id <= range.last
         {
-            return Some(outcome.clone());
+            return Some(range.outcome.outcome());
         }
         let ahead = || self.ahead.range(..=id).next_back().is_some_and(|(_, last)| id <= *last);
         if id > self.settled_to && !ahead() {
@@ -130,6 +171,12 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A producer that lives long on a bad network keeps as many of them as it may.
+    #[test]
+    fn what_is_kept_of_a_repeat_is_small() {
+        assert!(size_of::<Exception>() <= 32, "{} bytes", size_of::<Exception>());
+    }
     use crate::error::{Error, ErrorKind};
     use crate::reason::Reason;
     use crate::runtime::pending::pending;

@@ -1,5 +1,6 @@
 //! One session: an epoch, its sequence numbers, and what each answer means for them. Pure.
 
+use crate::outbox::SentFlags;
 use crate::protocol::MAX_SAFE_INTEGER;
 use crate::protocol::answer::{Answer, Number};
 use crate::reason::Reason;
@@ -117,6 +118,20 @@ impl Session {
         Session { ever_acked: acked, echoed, ..Session::first(epoch, auto_claim, false) }
     }
 
+    /// The session of an earlier life, under which everything below `first` is settled. It claims over
+    /// nobody: what another producer did meanwhile is its user's to judge.
+    pub(crate) fn resumed(epoch: u64, first: u64, next_seq: u64, known: SentFlags) -> Self {
+        Session {
+            next_seq,
+            acked: first.checked_sub(1),
+            ever_acked: known.ever_acked || first > 0,
+            echoed: known.echoed,
+            first_is_late: known.first_is_late,
+            settled_in: true,
+            ..Session::first(epoch, false, false)
+        }
+    }
+
     /// The epoch after this one, if there is one.
     pub(crate) fn above(epoch: u64) -> Option<u64> {
         Some(epoch + 1).filter(|next| *next <= MAX_SAFE_INTEGER)
@@ -191,6 +206,11 @@ impl Session {
     /// The batch that was sent as `seq` is settled, and an attempt at it may still arrive.
     pub(crate) fn note_late(&mut self, seq: u64) {
         self.first_is_late |= seq == 0;
+    }
+
+    /// Whether an attempt at the first batch is still on its way, although the batch is settled.
+    pub(crate) fn is_first_late(&self) -> bool {
+        self.first_is_late
     }
 
     /// Whether a server that forgot may take what was sent as `seq` once more: the first batch begins

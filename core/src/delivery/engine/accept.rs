@@ -9,6 +9,7 @@ use crate::delivery::buffer::batch::{OVERHEAD, Tag};
 use crate::delivery::buffer::book::Book;
 use crate::delivery::engine::Engine;
 use crate::error::{Error, ErrorKind, Issue, Result};
+use crate::outbox::{SyncMode, Syncer};
 use crate::outcome::Outcome;
 use crate::protocol::json;
 use crate::reason::Reason;
@@ -133,7 +134,7 @@ impl Engine {
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
         self.reserve(&mut book, size + tag.cost(), 1, full)?;
-        Ok(self.put(book, parts, size, tag))
+        self.put(book, parts, size, tag)
     }
 
     /// Accepts one message if there is room for it; else `ready` waits for that, and nothing is
@@ -163,7 +164,7 @@ impl Engine {
         match seq {
             None => {
                 book.wait_for_next(completer);
-                self.put(book, parts, size, Tag::default());
+                self.put(book, parts, size, Tag::default())?;
             }
             Some(seq) => {
                 book.accept_alone(message, seq, completer);
@@ -183,13 +184,13 @@ impl Engine {
             self.check_open(&mut book)?;
             self.check_late(&mut book, parts, checked)?;
             if book.reserve(size + tag.cost()).is_ok() {
-                return Ok(self.put(book, parts, size, tag));
+                return self.put(book, parts, size, tag);
             }
             book = match self.sleep_for_room(book, &mut deadline) {
                 Ok(book) => book,
                 Err(mut book) => {
                     self.reserve(&mut book, size + tag.cost(), 1, Full::Refused)?;
-                    return Ok(self.put(book, parts, size, tag));
+                    return self.put(book, parts, size, tag);
                 }
             }
         }
@@ -225,6 +226,11 @@ impl Engine {
             }
         }
         self.reserve(&mut book, size + tags, count, full)?;
+        if book.is_kept() {
+            let writes: Vec<_> =
+                writes.iter().map(|(write, tag)| (std::slice::from_ref(write), *tag)).collect();
+            return self.keep(book, &writes, size);
+        }
         let (first, wakes) = book.accept_group(writes, size);
         drop(book);
         if wakes {
@@ -321,7 +327,7 @@ impl Engine {
 
     /// The size of the largest write, beside the `extra` bytes of its tag or `Stream-Seq`.
     fn largest(&self, extra: usize) -> usize {
-        let room = self.config.max_buffer_bytes.saturating_sub(OVERHEAD + extra as u64);
+        let room = self.config.buffer_bytes.saturating_sub(OVERHEAD + extra as u64);
         self.config.max_write_bytes.min(room as usize)
     }
 
@@ -348,16 +354,27 @@ impl Engine {
     fn no_room(&self, book: &mut Book, size: usize, reason: Reason) -> Error {
         self.make_room(book);
         book.want(size);
-        let text = match reason {
+        let is_kept = self.config.outbox.is_some();
+        let (reason, text) = match reason {
+            Reason::BufferBytesExceeded if is_kept => (
+                Reason::OutboxFull,
+                format!("the outbox is full: {} bytes are pending", book.buffered_bytes()),
+            ),
+            _ => (reason, self.text_of(book, size, reason)),
+        };
+        let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
+        book.count_turned_away(&error);
+        error
+    }
+
+    fn text_of(&self, book: &Book, size: usize, reason: Reason) -> String {
+        match reason {
             Reason::BufferCountExceeded => {
                 format!("the buffer is full: {} writes are pending", book.pending())
             }
             _ if book.fits(size).is_ok() => PROCESS_FULL.to_owned(),
             _ => format!("the buffer is full: {} bytes are pending", book.buffered_bytes()),
-        };
-        let error = self.refuse(book, Error::new(ErrorKind::BufferFull, text), reason);
-        book.count_turned_away(&error);
-        error
+        }
     }
 
     /// Reserves room for a write of `size` bytes that grows to `most` at the most: the bytes that are
@@ -416,7 +433,7 @@ impl Engine {
         if let Err(reason) = book.redeem(held, reserved) {
             return Err(self.no_room(&mut book, reserved, reason));
         }
-        let id = self.put(book, parts, size, tag);
+        let id = self.put(book, parts, size, tag)?;
         if held > reserved as u64 + OVERHEAD {
             self.announce();
         }
@@ -460,9 +477,11 @@ impl Engine {
             json::check(message)
                 .map_err(|wrong| not_json(&wrong).with_url(&self.endpoint.shown))?;
         }
-        let id = book.accept_last(message);
+        let id = book.accept_last(message).map_err(|error| error.with_url(&self.endpoint.shown))?;
+        let syncer = self.syncer_of_call(&mut book);
         drop(book);
         self.wake.notify_one();
+        self.on_disk(syncer)?;
         Ok(id)
     }
 
@@ -488,13 +507,67 @@ impl Engine {
         }
     }
 
-    fn put(&self, mut book: MutexGuard<'_, Book>, parts: &[&[u8]], size: usize, tag: Tag) -> u64 {
+    fn put(
+        &self,
+        mut book: MutexGuard<'_, Book>,
+        parts: &[&[u8]],
+        size: usize,
+        tag: Tag,
+    ) -> Result<u64> {
+        if book.is_kept() {
+            return self.keep(book, &[(parts, tag)], size);
+        }
         let (id, wakes) = book.accept(parts, size, tag);
         drop(book);
         if wakes {
             self.wake.notify_one();
         }
-        id
+        Ok(id)
+    }
+
+    /// Accepts a group, that room was reserved for, into the outbox.
+    #[cold]
+    fn keep(
+        &self,
+        mut book: MutexGuard<'_, Book>,
+        writes: &[(&[&[u8]], Tag)],
+        size: usize,
+    ) -> Result<u64> {
+        let (first, wakes) = match book.keep(writes, size) {
+            Ok(kept) => kept,
+            Err(error) => {
+                let tags: usize = writes.iter().map(|(_, tag)| tag.cost()).sum();
+                book.release((size + tags) as u64 + writes.len() as u64 * OVERHEAD);
+                let reason = match error.kind() {
+                    ErrorKind::BufferFull => Reason::OutboxFull,
+                    _ => Reason::ProducerFailed,
+                };
+                let error = self.refuse(&mut book, error, reason);
+                book.count_turned_away(&error);
+                return Err(error);
+            }
+        };
+        let syncer = self.syncer_of_call(&mut book);
+        drop(book);
+        if wakes {
+            self.wake.notify_one();
+        }
+        self.on_disk(syncer)?;
+        Ok(first)
+    }
+
+    /// What a call waits for before it returns, where accepted is on disk.
+    fn syncer_of_call(&self, book: &mut Book) -> Option<Arc<Syncer>> {
+        let config = self.config.outbox.as_ref()?;
+        let store = book.store().filter(|_| config.sync == SyncMode::Write)?;
+        Some(store.syncer())
+    }
+
+    /// Waits until what was accepted is on disk. A disk that fails ends the producer.
+    fn on_disk(&self, syncer: Option<Arc<Syncer>>) -> Result<()> {
+        let Some(Err(error)) = syncer.map(|syncer| syncer.sync()) else { return Ok(()) };
+        self.wake.notify_one();
+        Err(error.with_definite(false).with_url(&self.endpoint.shown))
     }
 
     /// Waits until the write that last found no room, or any other, would be taken.

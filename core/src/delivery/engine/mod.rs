@@ -6,9 +6,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod settle;
+pub(crate) mod telling;
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 use crate::delivery::buffer::book::{Book, Due};
 use crate::delivery::buffer::budget::Budget;
@@ -18,7 +19,7 @@ use crate::delivery::buffer::lifecycle::Step;
 use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::callbacks::{Callbacks, EndNotice, Listeners};
 use crate::delivery::config::{Config, Opening};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::{CloseResult, FlushReport, Outcome};
 use crate::runtime::fork::{generation, made_in};
 use crate::runtime::io::Runtime;
@@ -28,13 +29,15 @@ use crate::stats::Stats;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::network;
 use crate::transport::request::Transport;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// Any thread may call it; see `delivery/task` for what the I/O thread alone may do.
 pub(crate) struct Engine {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) config: Config,
     generation: u64,
+    /// Itself, for callbacks that are called later.
+    own: Weak<Engine>,
     runtime: Arc<Runtime>,
     book: Mutex<Book>,
     pub(super) room: Condvar,
@@ -43,7 +46,11 @@ pub(crate) struct Engine {
     pub(super) logged: AtomicU64,
     pub(crate) wake: Notify,
     closes: Mutex<Closes>,
-    ended: watch::Sender<bool>,
+    has_ended: AtomicBool,
+    /// What is left in its outbox is dropped, and not kept.
+    pub(super) discards: AtomicBool,
+    /// Tells those who wait for the end.
+    ended: Notify,
     /// While the reports of the producer's end are made: each of them takes it along.
     end_notice: Mutex<Option<Arc<EndNotice>>>,
     /// How many steps of the lifecycle the test's journal holds.
@@ -68,8 +75,13 @@ impl Engine {
         config: Config,
         callbacks: Option<Callbacks>,
         runtime: Arc<Runtime>,
+        own: Weak<Engine>,
     ) -> Self {
-        let budget = Budget::of_process().clone();
+        // What is on disk takes none of the memory that the producers of a process share.
+        let budget = match &config.outbox {
+            Some(_) => Arc::new(Budget::new(u64::MAX)),
+            None => Budget::of_process().clone(),
+        };
         let listeners = Listeners::default();
         callbacks.into_iter().for_each(|callbacks| listeners.add(0, callbacks));
         let is_opened = config.opening() != Opening::Create;
@@ -77,6 +89,7 @@ impl Engine {
         Engine {
             endpoint: Arc::new(endpoint),
             generation: made_in(),
+            own,
             runtime,
             book: Mutex::new(book),
             room: Condvar::new(),
@@ -84,7 +97,9 @@ impl Engine {
             logged: AtomicU64::new(0),
             wake: Notify::new(),
             closes: Mutex::default(),
-            ended: watch::channel(false).0,
+            has_ended: AtomicBool::new(false),
+            discards: AtomicBool::new(false),
+            ended: Notify::new(),
             end_notice: Mutex::default(),
             #[cfg(test)]
             noted: Mutex::default(),
@@ -149,11 +164,14 @@ impl Engine {
     /// A wait whose time may run out: its error then names the failure that the producer is in.
     pub(crate) fn hindering<T>(self: &Arc<Self>, waiting: Pending<T>) -> Pending<T> {
         let engine = Arc::downgrade(self);
-        waiting.hindered_by(move || {
-            let engine = engine.upgrade().filter(|engine| !engine.is_foreign())?;
-            let book = engine.book();
-            book.last_error().filter(|_| book.gauges.attempt > 0).cloned()
-        })
+        waiting
+            .hindered_by(move || engine.upgrade().filter(|engine| !engine.is_foreign())?.failing())
+    }
+
+    /// The failure that the producer is in.
+    pub(crate) fn failing(&self) -> Option<Error> {
+        let book = self.book();
+        book.last_error().filter(|_| book.gauges.attempt > 0).cloned()
     }
 
     pub(crate) fn flush(self: &Arc<Self>) -> Pending<FlushReport> {
@@ -208,8 +226,44 @@ impl Engine {
             return;
         }
         self.mark(stop);
+        if self.has_ended() {
+            drop(self.book().close_store()); // that of a fenced producer, which nobody starts over
+        }
         self.announce();
         self.wake.notify_one();
+    }
+
+    /// Ends now, and drops what is in the outbox: how many writes that were.
+    pub(crate) fn discard_outbox(self: &Arc<Self>) -> Pending<u64> {
+        if let Err(error) = self.check_fork() {
+            return Pending::ready(Err(error));
+        }
+        if self.config.outbox.is_none() {
+            let text = "there is no outbox: the producer was opened without `outbox_dir`";
+            return Pending::ready(Err(Error::option("outbox_dir", text)));
+        }
+        // One that was fenced has ended, and waits with its outbox for what is decided.
+        if self.has_ended() {
+            let Some(mut store) = self.book().close_store() else {
+                let text = "the producer has ended and its outbox is closed; open it again to drop \
+                            what is left";
+                return Pending::ready(Err(Error::new(ErrorKind::ProducerClosed, text)));
+            };
+            return Pending::ready(store.discard());
+        }
+        let before = self.stats();
+        self.discards.store(true, Ordering::Release);
+        self.stop_now();
+        let engine = self.clone();
+        self.runtime().run(async move {
+            engine.ended().await;
+            let after = engine.stats();
+            let dropped = |stats: &Stats| stats.cancelled + stats.unknown;
+            // It may have been fenced meanwhile, and have kept what it held.
+            let store = engine.book().close_store();
+            let left = store.map_or(Ok(0), |mut store| store.discard())?;
+            Ok(dropped(&after) - dropped(&before) + left)
+        })
     }
 
     /// Takes no new writes, as [`begin_stop`](Self::begin_stop), but wakes nobody: the caller does
@@ -219,25 +273,31 @@ impl Engine {
     }
 
     fn mark(&self, stop: Stop) {
-        self.book().lifecycle.ask(stop);
+        self.step(|book| book.lifecycle.ask(stop));
     }
 
     /// The end of the task: nothing is settled or sent after it.
     pub(crate) fn set_ended(&self) {
-        {
-            let mut book = self.book();
+        let outbox = self.step(|book| {
             book.lifecycle.task_over();
             book.gauges.in_flight = 0;
-        }
+            // A fenced producer may start over; any other leaves its outbox to the next one.
+            let may_restart =
+                book.lifecycle.end() == Some(End::Fenced) && book.lifecycle.stop() == Stop::No;
+            if may_restart { None } else { book.close_store() }
+        });
+        drop(outbox); // its files are closed without the lock
         self.announce();
-        let _ = self.ended.send_replace(true);
+        self.has_ended.store(true, Ordering::Release);
+        self.ended.notify_waiters();
     }
 
     /// Takes no more writes from here on; returns the error that later calls get.
     pub(crate) fn accept_no_more(&self) -> Error {
-        let mut book = self.book();
-        book.lifecycle.end_with(End::Stopped, Error::closed());
-        book.lifecycle.error().cloned().unwrap_or_else(Error::closed)
+        self.step(|book| {
+            book.lifecycle.end_with(End::Stopped, Error::closed());
+            book.lifecycle.error().cloned().unwrap_or_else(Error::closed)
+        })
     }
 
     /// Whether writes are taken, now or once a close that is under way has failed.
@@ -247,7 +307,7 @@ impl Engine {
 
     /// Whether its task has ended and no other has started.
     pub(crate) fn has_ended(&self) -> bool {
-        *self.ended.borrow()
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// Takes no more writes, for a reason that no call asked for. What `reports` settles tells of
@@ -259,7 +319,7 @@ impl Engine {
                 engine.book().lifecycle.end_told();
             }
         }));
-        self.book().fail(end, error);
+        self.step(|book| book.fail(end, error));
         reports();
         let told = lock(&self.end_notice).take();
         drop(told); // not under the lock: it may be the last
@@ -279,12 +339,18 @@ impl Engine {
 
     /// Another task is about to start.
     pub(crate) fn set_running(&self) {
-        let _ = self.ended.send_replace(false);
+        self.has_ended.store(false, Ordering::Release);
     }
 
     pub(crate) async fn ended(&self) {
-        let mut ended = self.ended.subscribe();
-        let _ = ended.wait_for(|ended| *ended).await;
+        loop {
+            // It counts from here on: an end after the look at the flag is not missed.
+            let told = self.ended.notified();
+            if self.has_ended() {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// Waits until everything accepted so far is settled; consumes no flush report.

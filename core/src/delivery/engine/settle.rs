@@ -9,10 +9,10 @@ use crate::delivery::buffer::budget::Budget;
 use crate::delivery::callbacks::Report;
 use crate::delivery::engine::Engine;
 use crate::error::Error;
-use crate::outcome::{Outcome, Status};
+use crate::outcome::{KEPT, Outcome, Status};
 use crate::reason::Reason;
 use crate::runtime::lifecycle::Telling;
-use crate::runtime::log;
+use crate::runtime::log_line::LogLevel;
 
 /// What happens to the room that a settled batch had reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,37 @@ impl Engine {
         self.settle(batch, Outcome::undelivered(in_doubt, status, reason, error), Room::Released);
     }
 
+    /// Settles every write of a batch because the producer ends. In an outbox it stays: whatever ends
+    /// the producer, nobody refused the write for good.
+    pub(crate) fn leave(
+        self: &Arc<Self>,
+        batch: &Batch,
+        in_doubt: bool,
+        status: Status,
+        reason: Reason,
+        error: Error,
+    ) {
+        let outcome = self.left(in_doubt, status, reason, error);
+        self.settle(batch, outcome, Room::Released);
+    }
+
+    /// Settles what waits in the outbox alone.
+    pub(crate) fn leave_unread(self: &Arc<Self>, reason: Reason, error: &Error) {
+        loop {
+            let Some((first, writes)) = self.book().take_unread() else { break };
+            let outcome = self.left(false, Status::Cancelled, reason, error.clone());
+            self.settle(&Batch::unread(first, writes), outcome, Room::Kept);
+        }
+    }
+
+    /// The outcome of a write that is left behind.
+    fn left(&self, in_doubt: bool, status: Status, reason: Reason, error: Error) -> Outcome {
+        match self.config.outbox.is_some() && !self.discards.load(Ordering::Acquire) {
+            true => Outcome::kept(in_doubt, reason, &error),
+            false => Outcome::undelivered(in_doubt, status, reason, error),
+        }
+    }
+
     /// Gives room back to writers.
     pub(crate) fn release(&self, cost: u64) {
         self.book().release(cost);
@@ -115,7 +146,16 @@ impl Engine {
     fn log_once(&self, outcome: &Outcome, error: &Error, writes: u64) {
         let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            let (status, id) = (outcome.status.as_str(), &self.config.producer_id);
+            let status = outcome.status.as_str();
+            if outcome.status == Status::Kept {
+                let why = error.message().strip_prefix(KEPT).unwrap_or(error.message());
+                let text = match writes {
+                    1 => format!("{KEPT}{why}"),
+                    _ => format!("{writes} writes stay in the outbox: {why}"),
+                };
+                let epoch = self.book().gauges.epoch;
+                return self.log(LogLevel::Warning, epoch, || text);
+            }
             let what = match (outcome.status, writes) {
                 (Status::DeliveryUnknown, 1) => "the delivery of a write is unknown".to_owned(),
                 (Status::DeliveryUnknown, _) => {
@@ -124,8 +164,14 @@ impl Engine {
                 (_, 1) => format!("a write was {status}"),
                 _ => format!("{writes} writes were {status}"),
             };
-            log::warn(&format!("producer {id}: {what}: {error}"));
+            let epoch = self.book().gauges.epoch;
+            self.log(LogLevel::Warning, epoch, || format!("{what}: {error}"));
         }
+    }
+
+    /// What is given up at the end of the process is said in one line, and not here once more.
+    pub(crate) fn is_said_for_all(&self) {
+        self.logged.fetch_or(1 << Reason::ProducerStopped as u32, Ordering::Relaxed);
     }
 
     /// Logs a write that was turned away with a receipt, which is easily overlooked.

@@ -17,6 +17,7 @@ use crate::error::{Detail, Error, ErrorKind};
 use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::{Answer, Response};
 use crate::reason::Reason;
+use crate::requests::operations::Opened;
 use crate::transport::request::SendError;
 
 /// How long "there is no such stream", or a success that is not the server's, must persist before
@@ -29,18 +30,57 @@ const LIMITED: u32 = 8;
 
 impl Task {
     pub(super) fn on_response(&mut self, answered: Answered) {
+        self.count_answer(&answered);
         match answered {
             Answered::Open(opened) => self.on_opened(opened),
             Answered::Look(sent, result) => self.on_look(sent, result),
+            Answered::Unsynced(seq, error) => {
+                let slots = self.window.iter_mut().filter(|slot| slot.seq == seq);
+                slots.for_each(|slot| slot.in_flight = false);
+                self.on_outbox_failed(error);
+            }
             Answered::Batch { epoch, seq, result, stream_type } if epoch == self.session.epoch => {
                 // A batch acknowledged through a later one is gone from the window already.
                 if let Some(n) = self.window.iter().position(|slot| slot.seq == seq) {
                     self.window[n].in_flight = false;
                     self.show_in_flight(0);
+                    self.note_attempts_beside(n);
                     self.on_result(n, result, stream_type);
                 }
             }
             Answered::Batch { .. } => {}
+        }
+    }
+
+    fn count_answer(&self, answered: &Answered) {
+        let of = |error: &Error| error.status();
+        let (status, started) = match answered {
+            Answered::Batch { epoch, seq, result, .. } => {
+                let is_own = |slot: &&Slot| *epoch == self.session.epoch && slot.seq == *seq;
+                let started = self.window.iter().find(is_own).and_then(|slot| slot.started);
+                (result.as_ref().ok().map(|response| response.status), started)
+            }
+            Answered::Open(Opened::Ready(_)) | Answered::Look(_, Ok(_)) => (Some(200), None),
+            Answered::Open(Opened::Later(error, _) | Opened::Never(error))
+            | Answered::Look(_, Err((error, _))) => (of(error), None),
+            Answered::Unsynced(..) => return, // no request was made
+        };
+        self.engine.book().count_answer(status, started);
+    }
+
+    /// Settles a batch that is in the stream.
+    pub(super) fn deliver(&self, slot: &Slot, outcome: Outcome) {
+        self.engine.book().measure_delivery(slot.queued.enqueued.at);
+        self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+    }
+
+    /// Of attempts at other servers, those that were given up may still arrive.
+    fn note_attempts_beside(&mut self, n: usize) {
+        let Some((_, departure)) = &self.window[n].request else { return };
+        let (late, is_unclear) = departure.take_doubts();
+        (0..late).for_each(|_| self.on_unanswered(n, true));
+        if is_unclear && !self.is_dead(n) {
+            self.window[n].queued.doubt.answered_unclearly();
         }
     }
 
@@ -62,16 +102,20 @@ impl Task {
                 if failure.sent {
                     self.on_unanswered(n, failure.late);
                 }
-                if failure.untrusted && !self.session.has_acks() {
+                if failure.lasting && !self.session.has_acks() {
                     let failed = Reason::ProducerFailed;
                     return self.end(End::Failed, Some(n), failed, failed, error);
                 }
                 // The host cannot be reached: its gate decides which request tries, and how often.
-                let growth = if failure.unreachable { 0 } else { self.failures };
-                return self.pause_as(growth, error, None);
+                if failure.unreachable {
+                    self.unreached += 1;
+                    return self.pause_as(0, error, None);
+                }
+                return self.pause(error, None);
             }
         };
         let answer = Answer::read(&response, self.chance().now()).explained_by(stream_type);
+        self.trace(|| format!("batch {} was answered with {}", self.window[n].seq, answer.status));
         let slot = &self.window[n];
         let end = slot.queued.batch.is_end();
         let attempt = Attempt {
@@ -120,12 +164,18 @@ impl Task {
             Decision::AwaitPredecessor if self.window[n].acked != self.session.acked() => {
                 self.pacing.overtaken();
             }
-            // The predecessor is not acknowledged; nothing else would end the wait.
-            Decision::AwaitPredecessor => self.pause(error(), None),
+            // Nothing before it is under way: what the server lacks will never come.
+            Decision::AwaitPredecessor => {
+                self.renew_session(n);
+                self.pause(error(), None);
+            }
             Decision::Claim { current } => {
                 let (fresh, random) = (fresh(self.chance()), self.chance().random());
                 match self.session.claim(current, fresh, random) {
                     Some(next) => {
+                        self.debug(|| {
+                            format!("the server has epoch {current}, which {} outbids", next.epoch)
+                        });
                         self.transition = Some(Transition::NewSession { next, settle_below: 0 })
                     }
                     None => self.on_fenced(n, current, answer),
@@ -137,7 +187,15 @@ impl Task {
                 self.on_refused(n, reason, error, false);
             }
             Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
-            Decision::NewSession => self.renew_after_pause(n, error()),
+            Decision::NewSession => {
+                self.renew_session(n);
+                match answer.status {
+                    // The next session's first batch is taken, or refused for good.
+                    400 | 422 => self.on_contact(),
+                    // A server that always answers so must not be asked in a loop.
+                    _ => self.pause(error(), None),
+                }
+            }
             Decision::Undecided => {
                 self.window[n].queued.doubt.answered_unclearly();
                 // A session that another producer writes in decides nothing about the batches
@@ -213,7 +271,7 @@ impl Task {
                 offset: answer.next_offset.clone(),
                 ..Outcome::delivered()
             };
-            self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+            self.deliver(&slot, outcome);
         }
     }
 
@@ -233,38 +291,37 @@ impl Task {
 
     /// The server answered: an outage is over.
     pub(super) fn on_contact(&mut self) {
-        self.failures = 0;
+        (self.failures, self.unreached) = (0, 0);
         // A pause the server asked for stays one, whatever else it answers meanwhile.
         self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
-        self.engine.book().lifecycle.contact();
+        self.engine.step(|book| book.lifecycle.contact());
     }
 
-    /// A transient failure: nothing new starts until the pause is over.
+    /// A transient failure: nothing new starts until the pause is over. It grows with those before
+    /// it, but for the time in which nobody was there to be spared.
     pub(super) fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
-        self.pause_as(self.failures, error, retry_after);
+        self.pause_as(self.failures.saturating_sub(self.unreached), error, retry_after);
     }
 
     pub(super) fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
         let retries = &self.engine.config.retries;
-        let pause = retries.backoff.delay(growth, self.chance().fraction());
-        let asked = retry_after.unwrap_or_default().min(retries.retry_after_max);
-        let until = Instant::now() + pause.max(asked);
-        if !asked.is_zero() {
+        let until = Instant::now() + retries.pause(growth, retry_after, self.chance().fraction());
+        if retry_after.is_some_and(|asked| !asked.min(retries.retry_after_max).is_zero()) {
             self.asked_until = self.asked_until.max(Some(until));
         }
         self.failures += 1;
         self.failed_at = Some(Instant::now());
         self.paused_until = self.paused_until.max(Some(until));
-        let mut book = self.engine.book();
-        book.lifecycle.contact_lost();
-        book.note_error(error);
-    }
-
-    /// Goes on in another session, after a pause: a server that gives this answer every time must
-    /// not be asked in a loop.
-    fn renew_after_pause(&mut self, n: usize, error: Error) {
-        self.renew_session(n);
-        self.pause(error, None);
+        self.debug(|| {
+            format!(
+                "an attempt failed, the next one comes in {} ms: {error}",
+                until.saturating_duration_since(Instant::now()).as_millis()
+            )
+        });
+        self.engine.step(|book| {
+            book.lifecycle.contact_lost(&error);
+            book.note_error(error);
+        });
     }
 
     fn on_fenced(&mut self, n: usize, current: u64, answer: &Answer) {

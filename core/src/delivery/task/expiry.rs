@@ -38,7 +38,8 @@ impl Task {
             let queued = book.pop_any().expect("something is old");
             let error = expiry(&engine, book.last_error(), limit);
             drop(book);
-            self.cancel(&queued.batch, queued.doubt.is_open(), Reason::Expired, &error);
+            let (status, reason) = (Status::Cancelled, Reason::Expired);
+            engine.give_up(&queued.batch, queued.doubt.is_open(), status, reason, error);
             self.leave_replay();
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {

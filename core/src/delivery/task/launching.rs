@@ -1,8 +1,9 @@
 //! Launching: which batch goes when, and as what request.
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::Instant;
 
+use crate::delivery::buffer::batch::Batch;
 use crate::delivery::buffer::book::{Book, Wants};
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::config::Opening;
@@ -10,8 +11,24 @@ use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot};
 use crate::protocol::headers::*;
 use crate::protocol::stream_type::DEFAULT_CONTENT_TYPE;
+use crate::protocol::trace::{TRACEPARENT, TRACESTATE};
 use crate::requests::operations::{conflicting_type, is_misfit};
 use crate::transport::request::Request;
+
+/// The context of the first event of a batch that has one, as headers. Events have it as the library wrote
+/// it: it is a header's value.
+fn trace_of(batch: &Batch) -> Vec<(HeaderName, HeaderValue)> {
+    let names = [TRACEPARENT, TRACESTATE];
+    let mark = format!("\"{TRACEPARENT}\"");
+    let of = |event: &[u8]| {
+        memchr::memmem::find(event, mark.as_bytes())?;
+        let event: serde_json::Value = serde_json::from_slice(event).ok()?;
+        let value = |name: &str| event.get("headers")?.get(name)?.as_str()?.parse().ok();
+        let found = names.map(|name| Some((HeaderName::from_static(name), value(name)?)));
+        found[0].is_some().then(|| found.into_iter().flatten().collect())
+    };
+    batch.payloads().find_map(|(_, event)| of(&event)).unwrap_or_default()
+}
 
 impl Task {
     /// Whether another batch may be taken from the queue now.
@@ -75,7 +92,8 @@ impl Task {
             }
             return;
         }
-        if self.transition.is_some() {
+        // What an earlier life left is not sent either while its type is not known.
+        if self.transition.is_some() && self.opening != Opening::AskType {
             if self.unsettled() && !self.window[0].in_flight {
                 self.send(0);
             }
@@ -106,7 +124,14 @@ impl Task {
             // An end has the id of the next write, which is taken only once the end has left.
             let id = queued.batch.first_id;
             debug_assert!(self.window.iter().all(|slot| slot.queued.batch.first_id != id));
+            if !self.may_send(&queued) {
+                self.engine.book().put_back([queued].into_iter());
+                break;
+            }
             let seq = self.session.take_seq();
+            if self.window.capacity() == 0 {
+                self.window.reserve_exact(1); // most producers never have a second one
+            }
             self.window.push_back(Slot::new(seq, queued));
             self.send(self.window.len() - 1);
         }
@@ -119,7 +144,8 @@ impl Task {
         let patience = self.engine.config.retries.backoff.max;
         if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
             // One producer too many is so whatever becomes of its batches.
-            (self.failures, self.failed_at, self.limited) = (0, None, 0);
+            (self.failures, self.unreached, self.limited) = (0, 0, 0);
+            self.failed_at = None;
         }
     }
 
@@ -146,20 +172,30 @@ impl Task {
         self.pacing.started(Instant::now());
         self.reconcile = Reconcile::NotNeeded;
         self.sent += 1;
-        {
-            let mut book = self.engine.book();
-            book.count_request();
-            if slot.queued.attempts > 1 {
-                book.count_retry();
-            }
-        }
+        self.engine.book().count_batch_sent(&slot.queued);
+        self.trace(|| {
+            let Slot { seq, queued, .. } = &self.window[n];
+            let (writes, bytes) = (queued.batch.writes, queued.batch.body.len());
+            format!(
+                "sends batch {seq}: {writes} writes, {bytes} bytes, attempt {}",
+                queued.attempts
+            )
+        });
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
         let departure = request.departure.clone();
         let own = departure.clone();
         let (runtime, ask) = (self.engine.runtime().clone(), request.clone());
         let sending = self.transport.send(request);
+        let sync = self.syncing(n);
         let task = self.requests.spawn(async move {
+            if let Some(Err(error)) = match sync {
+                Some(sync) => Some(sync.await),
+                None => None,
+            } {
+                own.withdraw();
+                return Answered::Unsynced(seq, error);
+            }
             let result = sending.await;
             let stream_type = match &result {
                 Ok(response) if is_misfit(&runtime, response) => {
@@ -192,6 +228,9 @@ impl Task {
         if slot.queued.closes {
             headers.insert(STREAM_CLOSED, HeaderValue::from_static("true"));
         }
+        if config.trace && !self.engine.endpoint.headers.contains_key(TRACEPARENT) {
+            headers.extend(trace_of(&slot.queued.batch));
+        }
         let endpoint = self.engine.endpoint.clone();
         let body = slot.queued.batch.body.clone();
         let header_values = slot.header_values.clone();
@@ -199,10 +238,15 @@ impl Task {
         Request { headers: headers.into(), body, header_values, ..plain }
     }
 
-    /// Shows how many requests are under way, without those of the first slots.
+    /// Shows how many requests are under way, and since when the oldest write is, without those of
+    /// the first slots.
     pub(super) fn show_in_flight(&self, without: usize) {
-        let in_flight = self.window.iter().skip(without).filter(|slot| slot.in_flight).count();
-        self.engine.book().gauges.in_flight = in_flight;
+        let slots = || self.window.iter().skip(without);
+        let in_flight = slots().filter(|slot| slot.in_flight).count();
+        let oldest = slots().find(|slot| !slot.expired && !slot.queued.batch.is_end());
+        let oldest = oldest.map(|slot| slot.queued.enqueued.at);
+        let mut book = self.engine.book();
+        (book.gauges.in_flight, book.gauges.oldest) = (in_flight, oldest);
     }
 
     /// Shows the gauges, and says what is worth a wake-up.
@@ -225,6 +269,9 @@ impl Task {
             Some(_) if book.queue().is_empty() => Wants::FullBatch,
             Some(_) => Wants::Nothing, // a timer is set
         };
+        if self.wants_reading(&book) {
+            self.engine.wake.notify_one();
+        }
         book.set_wants(wants);
     }
 }

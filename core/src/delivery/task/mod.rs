@@ -18,6 +18,7 @@ use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
 use crate::delivery::engine::Engine;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
+use crate::delivery::task::upkeep::Upkeep;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Status;
 use crate::reason::Reason;
@@ -26,12 +27,15 @@ use crate::transport::request::Transport;
 
 mod answers;
 mod expiry;
+mod keeping;
 mod launching;
 mod opening;
 mod reconciling;
 mod slot;
+mod telling;
 mod transitions;
 mod unidentified;
+mod upkeep;
 
 type Before = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -59,6 +63,8 @@ pub(crate) struct Task {
     transition: Option<Transition>,
     /// Failed attempts in a row; while there are any, only the first batch is tried.
     failures: u32,
+    /// Of these, the ones for which nobody was there.
+    unreached: u32,
     failed_at: Option<Instant>,
     paused_until: Option<Instant>,
     /// Until when the server itself asked for a pause.
@@ -92,6 +98,8 @@ pub(crate) struct Task {
     restarting: bool,
     /// Where the stream ended after this producer's last acknowledged batch.
     base: Option<Arc<str>>,
+    /// What is done for the outbox beside the requests, and when its files were checked last.
+    upkeep: Upkeep,
 }
 
 /// However a task ends, by itself or with its runtime, nothing stays unsettled.
@@ -120,7 +128,7 @@ impl Task {
             book.count_session();
             book.gauges.epoch = epoch;
         }
-        Task {
+        let mut task = Task {
             transport,
             session,
             window: VecDeque::new(),
@@ -129,6 +137,7 @@ impl Task {
             sent: 0,
             transition: None,
             failures: 0,
+            unreached: 0,
             failed_at: None,
             paused_until: None,
             asked_until: None,
@@ -147,8 +156,11 @@ impl Task {
             refused: None,
             restarting: false,
             base: config.opened_at.clone(),
+            upkeep: Upkeep::default(),
             engine,
-        }
+        };
+        task.resume();
+        task
     }
 
     /// The task of a producer that had ended and starts over.
@@ -163,8 +175,16 @@ impl Task {
         task
     }
 
-    pub(crate) async fn run(mut self) {
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the task twice")]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move { self.work().await }
+    }
+
+    async fn work(&mut self) {
+        self.debug(|| format!("begins with epoch {}", self.session.epoch));
         loop {
+            self.look_after_outbox();
+            self.read_ahead();
             self.expire(Instant::now());
             self.take_transition();
             self.restart();
@@ -198,6 +218,10 @@ impl Task {
                 }
                 () = engine.wake.notified() => None,
                 () = sleep => None,
+                done = self.upkeep.done() => {
+                    self.on_chores(done);
+                    None
+                }
             };
             self.notice_oversleep(timer);
             match answered {
@@ -206,6 +230,8 @@ impl Task {
                 None => {}
             }
         }
+        // The next one opens the outbox that this one lets go.
+        self.upkeep.end().await;
         // The next producer waits for this one alone: it must not end before its predecessor.
         if let Some(before) = self.before.take() {
             before.await;
@@ -250,6 +276,10 @@ impl Task {
         }
         drop(book);
         let begun = next.map(|session| self.session = session);
+        self.debug(|| match &begun {
+            Ok(()) => format!("goes on with epoch {}, as it was asked to", self.session.epoch),
+            Err(error) => format!("cannot go on in another session: {error}"),
+        });
         self.restarting = false;
         self.show();
         waiters.into_iter().for_each(|waiter| waiter.complete(begun.clone()));
@@ -288,6 +318,7 @@ impl Task {
             let Some(queued) = self.engine.book().pop_any() else { break };
             self.cancel(&queued.batch, queued.doubt.is_open(), reason, error);
         }
+        self.engine.leave_unread(reason, error);
     }
 
     /// Whether messages are JSON values, once there are batches under way.
@@ -300,7 +331,7 @@ impl Task {
     }
 
     fn cancel(&self, batch: &Batch, in_doubt: bool, reason: Reason, error: &Error) {
-        self.engine.give_up(batch, in_doubt, Status::Cancelled, reason, error.clone());
+        self.engine.leave(batch, in_doubt, Status::Cancelled, reason, error.clone());
     }
 }
 

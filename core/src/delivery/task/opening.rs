@@ -16,7 +16,7 @@ use crate::protocol::answer::is_absence;
 use crate::protocol::headers::STREAM_FORKED_FROM;
 use crate::reason::Reason;
 use crate::requests::operations::{Found, Opened, ask_type, ensure};
-use crate::runtime::log;
+use crate::runtime::log_line::LogLevel;
 use crate::transport::request::Request;
 
 impl Task {
@@ -39,7 +39,9 @@ impl Task {
             (Opening::AskType, _) if config.content_type.is_json().is_some() => {
                 self.on_type(); // another producer of the handle asked
             }
-            (Opening::AskType, _) if !self.engine.book().queue().is_all_empty() => {
+            (Opening::AskType, _)
+                if !self.window.is_empty() || !self.engine.book().queue().is_all_empty() =>
+            {
                 let request = request(Method::HEAD);
                 self.engine.book().count_request();
                 self.requests
@@ -52,7 +54,7 @@ impl Task {
     /// The headers that create the stream. Its type may have been asked for meanwhile; a fork has its
     /// source's.
     fn create_headers(&self, create: &Create) -> HeaderMap {
-        let mut headers = create.headers.clone();
+        let mut headers = HeaderMap::clone(&create.headers);
         let known = self.engine.config.content_type.text().map(HeaderValue::from_str);
         if let (Some(Ok(known)), false) = (known, headers.contains_key(STREAM_FORKED_FROM)) {
             headers.insert(header::CONTENT_TYPE, known);
@@ -64,7 +66,7 @@ impl Task {
         match opened {
             Opened::Ready(found) => self.on_found(found),
             // Once there was contact, a certificate that is not accepted is waited for.
-            Opened::Later(error, _) if error.is_untrusted() && !self.session.has_acks() => {
+            Opened::Later(error, _) if error.is_lasting() && !self.session.has_acks() => {
                 let failed = Reason::ProducerFailed;
                 self.end(End::Failed, None, failed, failed, error);
             }
@@ -73,7 +75,7 @@ impl Task {
                 if self.identified || repeats < self.engine.config.retries.max_retries {
                     return self.pause(error, retry_after);
                 }
-                self.failures = 0;
+                (self.failures, self.unreached) = (0, 0);
                 self.refuse_waiting(&error); // nothing else bounds how long they wait
             }
             // The server said before that the stream is there.
@@ -96,11 +98,12 @@ impl Task {
 
     fn on_found(&mut self, found: Found) {
         // A batch that may be stored already is searched for from where the stream ended before. A
-        // stream that is new tells nothing about what was in the one before.
+        // stream that was not there tells nothing about the one before, whoever created it since: the
+        // answer to an earlier attempt at that may be lost.
         let is_in_doubt = self.window.iter().any(|slot| slot.doubt().maybe_stored());
         if !is_in_doubt {
             self.base = found.tail;
-        } else if found.is_new {
+        } else if self.opening == Opening::Create {
             self.base = None;
         }
         self.vanished_since = None;
@@ -154,12 +157,13 @@ impl Task {
         let has_lapsed = create.ttl.zip(idle).is_some_and(|(ttl, idle)| idle >= ttl);
         if has_lapsed {
             self.created_at = now;
-            log::warn(&format!(
-                "producer {}: {} is not there any more: its `ttl_seconds` have run out; it is \
-                 created again",
-                self.engine.config.producer_id,
-                error::shown(&self.engine.endpoint.shown),
-            ));
+            let stream = error::shown(&self.engine.endpoint.shown);
+            self.engine.log(LogLevel::Warning, self.session.epoch, || {
+                format!(
+                    "{stream} is not there any more: its `ttl_seconds` have run out; it is created \
+                     again"
+                )
+            });
         }
         let once = create.at_open && !self.session.has_acks() && !self.recreated;
         self.recreated |= once;

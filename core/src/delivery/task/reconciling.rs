@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::delivery::decide::compare::{Verdict, verdict};
-use crate::delivery::engine::settle::Room;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
 use crate::error::Error;
@@ -13,6 +12,10 @@ use crate::requests::tail::{Look, look};
 
 /// How many looks in a row without a usable answer decide that nothing can be learned.
 const FAILED_LOOKS: u32 = 3;
+
+fn undecided(why: &str) -> String {
+    format!("asked the stream itself, which decides nothing: {why}")
+}
 
 impl Task {
     /// An attempt at slot `n` ended without a word of the server: it may have stored the batch,
@@ -46,7 +49,7 @@ impl Task {
         self.reconcile == Reconcile::Wanted
     }
 
-    fn if_possible(&self) -> Reconcile {
+    pub(super) fn if_possible(&self) -> Reconcile {
         // Where several servers answer for one stream, the server that answers the look may be
         // behind the one that took the batch; such servers remember their producers.
         let possible = self.base.is_some() && self.engine.endpoint.route.is_sole();
@@ -57,11 +60,27 @@ impl Task {
         let Some(base) = self.base.clone() else { return };
         let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
-        self.engine.book().count_request();
+        self.engine.book().count_reconciliation();
         let (json, sent) = (self.is_json(), self.sent);
         self.requests.spawn(async move {
             Answered::Look(sent, look(&runtime, endpoint, base, json, timeout).await)
         });
+    }
+
+    /// How many batches the stream was found to hold, or why that does not tell.
+    fn stored(&self, look: &Look) -> Result<usize, &'static str> {
+        let batches = self.window.iter().map(|slot| &slot.queued.batch);
+        let stored = match verdict(&look.found, self.is_json(), batches) {
+            Verdict::Stored(1..) if self.engine.config.shared => {
+                return Err("what it holds may be of others that share the id");
+            }
+            Verdict::Stored(stored) => stored,
+            Verdict::Undecided => return Err("it holds something else"),
+        };
+        if self.window.iter().take(stored).any(|slot| !slot.doubt().maybe_stored()) {
+            return Err("another producer wrote the very same");
+        }
+        Ok(stored)
     }
 
     pub(super) fn on_look(&mut self, sent: u64, result: Result<Look, (Error, Option<Duration>)>) {
@@ -71,7 +90,7 @@ impl Task {
         if self.if_possible() == Reconcile::NotNeeded {
             // The server redirected the look, perhaps in circles, perhaps to one that is behind.
             (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
-            return;
+            return self.debug(|| undecided("the server redirected the request"));
         }
         let look = match result {
             Ok(look) => look,
@@ -81,22 +100,20 @@ impl Task {
                 self.failed_looks += u32::from(error.status().is_some() || !error.definite());
                 if self.failed_looks >= FAILED_LOOKS {
                     (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
+                    self.debug(|| undecided("it cannot be read"));
                 }
                 return self.pause(error, retry_after);
             }
         };
         (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
-        let config = &self.engine.config;
-        let batches = self.window.iter().map(|slot| &slot.queued.batch);
-        let stored = match verdict(&look.found, self.is_json(), batches) {
-            // Other producers write much the same under this id: the content found may be theirs.
-            Verdict::Stored(1..) if config.shared => return,
-            Verdict::Stored(stored) => stored,
-            Verdict::Undecided => return,
+        let stored = match self.stored(&look) {
+            Ok(stored) => stored,
+            Err(why) => return self.debug(|| undecided(why)),
         };
-        if self.window.iter().take(stored).any(|slot| !slot.doubt().maybe_stored()) {
-            return; // another producer wrote the very same
-        }
+        self.debug(|| {
+            let batches = self.window.len();
+            format!("asked the stream itself: {stored} of {batches} batches are in it")
+        });
         let mut ended = false;
         for _ in 0..stored {
             let Some(slot) = self.window.pop_front() else { break };
@@ -117,7 +134,7 @@ impl Task {
                 offset: look.tail.clone(),
                 ..Outcome::delivered()
             };
-            self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+            self.deliver(&slot, outcome);
         }
         // The batches behind are absent, or only late. Under the same tuple the server tells the
         // one from the other, as long as it knows the session; under another the batch is sent

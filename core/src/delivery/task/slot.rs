@@ -88,6 +88,8 @@ pub(super) enum Answered {
         /// The stream's content type, asked for where the batch conflicted with it.
         stream_type: Option<String>,
     },
+    /// The outbox could not be written before the batch was sent, under this sequence number.
+    Unsynced(u64, Error),
     Open(Opened),
     /// The result of a look, and how many requests had been sent when it began.
     Look(u64, Result<Look, (Error, Option<Duration>)>),

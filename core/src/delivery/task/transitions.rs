@@ -4,7 +4,7 @@ use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::decide::session::Session;
 use crate::delivery::task::slot::{NO_TUPLE, Slot, Transition};
 use crate::delivery::task::{Task, no_more_epochs};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::outcome::Status;
 use crate::reason::Reason;
 
@@ -106,10 +106,7 @@ impl Task {
                 continue;
             }
             if slot.doubt().maybe_stored() && !resend && !slot.queued.batch.is_end() {
-                let text = "the server lost the session, and nothing else tells whether this \
-                            write was stored";
-                let error =
-                    Error::new(ErrorKind::Protocol, text).with_url(&self.engine.endpoint.shown);
+                let error = self.lost_session();
                 let (unknown, reason) = (Status::DeliveryUnknown, Reason::RetryExhausted);
                 self.engine.give_up(&slot.queued.batch, true, unknown, reason, error);
                 continue;
@@ -117,7 +114,14 @@ impl Task {
             slot.queued.doubt.new_tuple();
             again.push(slot.queued);
         }
+        self.debug(|| {
+            let (epoch, batches) = (self.session.epoch, again.len());
+            format!("goes on with epoch {epoch}; {batches} batches are sent under it again")
+        });
         let mut book = self.engine.book();
+        if book.is_kept() {
+            again.iter().for_each(|queued| book.record_unsent(queued));
+        }
         book.put_back(again.into_iter());
         book.count_session();
     }
@@ -147,6 +151,6 @@ impl Task {
             }
             _ => Status::Cancelled,
         };
-        self.engine.give_up(&batch, in_doubt, status, reason, error);
+        self.engine.leave(&batch, in_doubt, status, reason, error);
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::delivery::buffer::queue::SplitBudget;
 use crate::delivery::decide::unidentified::{Verdict, verdict};
-use crate::delivery::engine::settle::Room;
 use crate::delivery::task::Task;
 use crate::error::Error;
 use crate::outcome::{Outcome, Status};
@@ -41,7 +40,7 @@ impl Task {
             Ok(response) => response,
             Err(failure) => {
                 let error = failure.error("append", &url);
-                match failure.untrusted {
+                match failure.lasting {
                     true => return self.fail_one(n, error),
                     false => return self.repeat_unless(failure.sent, n, error, None),
                 }
@@ -70,7 +69,7 @@ impl Task {
         slot.queued.splits.iter().for_each(|splits| splits.refill());
         let (attempts, offset) = (slot.queued.attempts, answer.next_offset.clone());
         let outcome = Outcome { attempts, offset, ..Outcome::delivered() };
-        self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+        self.deliver(&slot, outcome);
     }
 
     /// Repeats the batch after a pause, unless it may be stored or was repeated often enough. A pause

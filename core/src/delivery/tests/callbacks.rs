@@ -23,6 +23,7 @@ fn listen(engine: &Engine, holder: u32) -> Receiver<News> {
         on_delivery: Some(Arc::new(move |delivery| {
             sender.send(News::Delivered(delivery)).unwrap();
         })),
+        ..Callbacks::default()
     };
     engine.listeners.add(holder, callbacks);
     told
@@ -159,7 +160,7 @@ async fn a_callback_that_hangs_makes_writers_wait_and_no_memory_grow() {
         let _ = lock(&hangs).recv();
         *lock(&counted) += delivery.tags.len();
     });
-    engine.listeners.add(0, Callbacks { on_delivery: Some(on_delivery), on_error: None });
+    engine.listeners.add(0, Callbacks { on_delivery: Some(on_delivery), ..Callbacks::default() });
     let options = WriteOptions { tag: 1, block: false };
     let (mut delivered, mut refused) = (0, None);
     while refused.is_none() && delivered < 1_000 {
@@ -194,7 +195,7 @@ async fn the_bytes_of_an_expired_write_stay_reserved_until_the_callback_returns(
         inside.send(()).unwrap();
         let _ = may_return.lock().unwrap().recv();
     });
-    engine.listeners.add(1, Callbacks { on_error: Some(callback), on_delivery: None });
+    engine.listeners.add(1, Callbacks { on_error: Some(callback), ..Callbacks::default() });
     write(&engine, 1..=1);
     engine.flush().await.unwrap();
     write(&engine, 2..=2);
@@ -214,7 +215,7 @@ async fn a_callback_that_panics_costs_nobody_their_news() {
     let server = Scripted::default();
     let engine = open(&server, Options::new());
     let on_delivery: DeliveryCallback = Arc::new(|_| panic!("a callback of the host's"));
-    engine.listeners.add(0, Callbacks { on_delivery: Some(on_delivery), on_error: None });
+    engine.listeners.add(0, Callbacks { on_delivery: Some(on_delivery), ..Callbacks::default() });
     let told = listen(&engine, 1);
     for n in 1..=2 {
         write_tagged(&engine, "1", 1, n);

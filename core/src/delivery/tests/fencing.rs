@@ -116,7 +116,7 @@ async fn a_fenced_producer_rejects_until_on_error_was_told_and_is_an_error_then(
         lock(&hold).push(failure.until_told()); // a binding that tells its host later
         lock(&keep).push(failure); // which is the host's to keep
     });
-    let callbacks = Callbacks { on_error: Some(on_error), on_delivery: None };
+    let callbacks = Callbacks { on_error: Some(on_error), ..Callbacks::default() };
     let endpoint = Endpoint::resolve(&model()).unwrap();
     let runtime = runtime(&server);
     let old = Engine::start_on(

@@ -70,7 +70,7 @@ async fn a_callback_that_blocks_keeps_no_header_function_waiting() {
         let _ = lock(&wait).recv();
     });
     let slow = Config { producer_id: "slow".into(), ..config(Scope::Producer, &single()) };
-    let callbacks = Callbacks { on_error: Some(on_error), on_delivery: None };
+    let callbacks = Callbacks { on_error: Some(on_error), ..Callbacks::default() };
     let slow = Engine::start_on(runtime.clone(), endpoint, slow, Some(callbacks), None);
     write(&slow, 1..=1);
     slow.stop_now();

@@ -99,7 +99,7 @@ async fn a_task_that_is_dropped_leaves_nothing_unsettled() {
     let runtime = runtime(&server);
     let endpoint = Endpoint::resolve(&model()).unwrap();
     let config = config(Scope::Producer, &single());
-    let (engine, task) = Engine::with_task(runtime, endpoint, config, None, None);
+    let (engine, task) = Engine::with_task(runtime, endpoint, config, None, None, None);
     write(&engine, 1..=1);
     let flushing = engine.flush();
     drop(task);

@@ -12,9 +12,12 @@ mod fencing;
 mod flush;
 mod gathering;
 mod headers;
+mod herds;
 mod lifecycle;
+mod measured;
 mod opening;
 mod order;
+mod outbox;
 mod outcomes;
 mod pages;
 mod reconcile;
@@ -25,6 +28,8 @@ mod retry;
 mod schedules;
 mod session_loss;
 mod sockets;
+mod states;
+mod traced;
 mod unidentified;
 
 use std::sync::Arc;
@@ -152,6 +157,9 @@ fn check_accounts(engine: &Engine) {
     let s = engine.stats();
     assert_eq!(s.accepted, s.delivered + s.rejected + s.cancelled + s.unknown + s.pending);
     assert!(s.buffered_bytes <= engine.config.max_buffer_bytes);
+    let undelivered: u64 = s.undelivered.iter().sum();
+    assert_eq!(undelivered, s.rejected + s.cancelled + s.unknown);
+    assert_eq!(s.batch_writes.sum, s.delivered);
 }
 
 async fn outcome(engine: &Arc<Engine>, id: u64) -> Outcome {

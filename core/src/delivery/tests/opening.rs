@@ -262,6 +262,32 @@ async fn what_a_stream_that_is_gone_may_have_had_stays_in_doubt() {
     assert_eq!(server.stored(), ["3"]);
 }
 
+/// Nor does one that is said to be there: the answer that it is new may be lost.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_created_again_unheard_tells_nothing_either() {
+    let server = mortal();
+    let engine = open_mortal(&server, 60, true);
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    sleep(61_000).await;
+    write(&engine, 2..=2); // the first of another stream, which so begins where the next one does
+    engine.flush().await.unwrap();
+    sleep(61_000).await;
+    let lost = vec![Fault::None, Fault::None, Fault::CutAfter];
+    server.script(lost);
+    write(&engine, 3..=3);
+    sleep(10).await;
+    lock(&server.model).down = true;
+    sleep(70_000).await;
+    lock(&server.model).down = false;
+    // The look, the write, the creation whose answer is lost, the one that finds the stream there.
+    server.script(vec![Fault::None, Fault::None, Fault::CutAfter, Fault::None, status(503)]);
+    engine.flush().await.unwrap();
+    assert!(outcome(&engine, 3).await.maybe_duplicate);
+    assert_eq!(lock(&server.model).before.concat(), numbers(1..=3));
+    assert_eq!(server.stored(), ["3"]);
+}
+
 /// A message whose check came before the type was known, and which is accepted behind that.
 #[tokio::test(start_paused = true)]
 async fn what_is_no_json_is_refused_though_its_check_knew_no_type() {

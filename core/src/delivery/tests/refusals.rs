@@ -49,6 +49,22 @@ async fn every_refused_batch_has_a_budget_of_its_own() {
     assert_eq!(engine.stats().delivered, 100);
 }
 
+/// The server is there and answers: nothing is waited for.
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_holds_nothing_up() {
+    let server = Scripted::default();
+    lock(&server.model).poison = Some("666");
+    let pauses = Options::new().retry_initial_delay_ms(60_000u64).retry_max_delay_ms(60_000u64);
+    let engine = open(&server, pauses.max_batch_items(1u64));
+    let begun = tokio::time::Instant::now();
+    for text in ["1", "666", "2", "666", "3"] {
+        engine.accept(&[text.as_bytes()]).unwrap();
+    }
+    assert!(engine.flush().await.is_err());
+    assert_eq!(server.stored(), numbers(1..=3));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_server_says_of_the_stream_is_final() {
     let closed = || Fault::Answer(409, vec![("stream-closed", "true".into())]);

@@ -229,7 +229,8 @@ async fn an_answer_whose_body_never_ends_is_an_answer() {
                          transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n",
         );
     });
-    let answer = HttpTransport::new().send(request(http::Method::POST, &url, "[1]")).await;
+    let answer =
+        HttpTransport::new(Chance::System).send(request(http::Method::POST, &url, "[1]")).await;
     assert_eq!(answer.map(|response| response.status).map_err(|e| e.message), Ok(200));
 }
 
@@ -240,7 +241,10 @@ async fn a_late_answer_to_a_request_without_a_body_closes_no_gate() {
         true => std::thread::sleep(Duration::from_secs(3_600)),
         false => say(connection, "HTTP/1.1 204 No Content\r\n\r\n"),
     });
-    let late = HttpTransport::new().send(request(http::Method::HEAD, &url, "")).await.unwrap_err();
+    let late = HttpTransport::new(Chance::System)
+        .send(request(http::Method::HEAD, &url, ""))
+        .await
+        .unwrap_err();
     assert!(late.sent, "it had left");
     assert!(!late.unreachable, "and so somebody listens: {late:?}");
 }
@@ -263,7 +267,7 @@ async fn a_head_that_trickles_is_progress() {
             connection.write_all(bit).unwrap();
         }
     });
-    let transport = Arc::new(HttpTransport::new());
+    let transport = Arc::new(HttpTransport::new(Chance::System));
     let slow = tokio::spawn(transport.send(request(http::Method::POST, &url, "[1]")));
     let mut hangs = request(http::Method::POST, &url, "[1]");
     Arc::make_mut(&mut hangs.headers).insert("x-hangs", "1".parse().unwrap());
@@ -299,7 +303,7 @@ async fn behind_what_is_ready() {
 #[tokio::test]
 async fn what_was_withdrawn_never_arrives() {
     const ATTEMPTS: u64 = 500;
-    let transport = Arc::new(HttpTransport::new());
+    let transport = Arc::new(HttpTransport::new(Chance::System));
     for body in ["[1]", ""] {
         let arrived = Arc::new(AtomicU64::new(0));
         let seen = arrived.clone();
@@ -419,7 +423,8 @@ async fn an_answer_that_trickles_is_waited_for() {
             say(connection, "x");
         }
     });
-    let answer = HttpTransport::new().send(patient(http::Method::GET, &url, Vec::new())).await;
+    let answer =
+        HttpTransport::new(Chance::System).send(patient(http::Method::GET, &url, Vec::new())).await;
     assert_eq!(answer.map(|answer| answer.body.len() as u32).map_err(|e| e.message), Ok(STEPS));
 }
 
@@ -437,7 +442,8 @@ async fn a_body_that_trickles_is_waited_for() {
         say(&mut connection, "HTTP/1.1 204 No Content\r\n\r\n");
     });
     let body = vec![0; STEP * STEPS as usize];
-    let answer = HttpTransport::new().send(patient(http::Method::POST, &url, body)).await;
+    let answer =
+        HttpTransport::new(Chance::System).send(patient(http::Method::POST, &url, body)).await;
     assert_eq!(answer.map(|answer| answer.status).map_err(|e| e.message), Ok(204));
 }
 

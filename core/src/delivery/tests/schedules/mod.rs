@@ -4,6 +4,7 @@
 //! `cargo xtask simulate --seed S --schedules 1`; `DURSTREAM_SEED` and `DURSTREAM_SCHEDULES` say so
 //! to the tests.
 
+mod lives;
 mod program;
 mod replays;
 mod schedule;
@@ -91,6 +92,18 @@ fn random_schedules_of_mortal_streams_keep_every_promise() {
 }
 
 #[test]
+fn random_schedules_of_lives_keep_every_promise() {
+    for seed in schedules() {
+        let lives = lives::Lives::random(seed);
+        if let Err(failure) = lives.run().0 {
+            eprintln!("seed {seed}: {failure}; shrinking");
+            let (lives, failure) = lives.shrink(failure);
+            panic!("seed {seed}: {failure}\n{lives:#?}");
+        }
+    }
+}
+
+#[test]
 fn random_schedules_of_replays_store_everything_once() {
     for seed in schedules() {
         if let Err(failure) = replays::of_single_writes(seed).0 {
@@ -112,7 +125,7 @@ fn random_schedules_of_replays_that_wait_store_everything_once() {
 /// Every request that the server saw, every outcome and every state are the same at the same time.
 #[test]
 fn random_schedules_run_twice_are_the_same() {
-    let kinds: [fn(u64) -> Run; 8] = [
+    let kinds: [fn(u64) -> Run; 9] = [
         |seed| Schedule::random(seed, false).run(),
         |seed| Schedule::random(seed, true).run(),
         |seed| Schedule::of_appends(seed).run(),
@@ -121,6 +134,7 @@ fn random_schedules_run_twice_are_the_same() {
         |seed| Schedule::grouped(seed).run(),
         replays::of_single_writes,
         replays::that_wait,
+        |seed| lives::Lives::random(seed).run(),
     ];
     let count = number("DURSTREAM_SCHEDULES").map_or(TWICE, |count| count.min(TWICE));
     for seed in seeds(count) {

@@ -11,11 +11,12 @@ use crate::delivery::tests::schedules::schedule::{Identity, Kind, Schedule, Step
 use crate::delivery::tests::schedules::{Broken, Run, broken};
 use crate::delivery::tests::*;
 use crate::runtime::pending::Pending;
+use crate::transport::redirects::Redirects;
 
 /// What no schedule needs: somebody asks in a loop.
 const MOST_REQUESTS: usize = 2_000;
 /// Texts from here on are not the producer's own, or are the last message of its stream.
-const OTHERS: u64 = 800_000;
+pub(super) const OTHERS: u64 = 800_000;
 /// What is no JSON value has them twice.
 const BROKEN: u64 = 700_000;
 const LASTS: u64 = 900_000;
@@ -55,7 +56,8 @@ fn note(told: &Arc<Mutex<Vec<Told>>>, chance: &Chance) -> Callbacks {
         let told = |n: u64| Told { id: first_id + n, tag: tag(n), delivered: true };
         lock(&deliveries).extend((0..count).map(told));
     };
-    Callbacks { on_error: Some(Arc::new(on_error)), on_delivery: Some(Arc::new(on_delivery)) }
+    let (on_error, on_delivery) = (Some(Arc::new(on_error) as _), Some(Arc::new(on_delivery) as _));
+    Callbacks { on_error, on_delivery, ..Callbacks::default() }
 }
 
 /// A result that comes, after no end of requests.
@@ -111,7 +113,12 @@ impl<'a> Program<'a> {
     fn start(schedule: &'a Schedule, server: Scripted) -> Self {
         let stream = if schedule.cluster { cluster() } else { model() };
         let tail = schedule.knows_tail.then_some("0");
-        let runtime = network::simulated(Arc::new(server.clone()), server.chance.clone());
+        // One server at each of several addresses: the next is asked where one is slow.
+        let transport: Arc<dyn Transport> = match schedule.cluster {
+            true => Arc::new(Redirects::new(server.clone(), server.chance.clone())),
+            false => Arc::new(server.clone()),
+        };
+        let runtime = network::simulated(transport, server.chance.clone());
         let content_type = match schedule.kind {
             Kind::Json => StreamType::given("application/json"),
             Kind::UnknownJson | Kind::UnknownText => StreamType::default(),
@@ -294,6 +301,10 @@ impl<'a> Program<'a> {
         if s.accepted != settled + s.pending || s.accepted != self.writes.len() as u64 {
             return broken("accounts", format!("{} writes, {s:?}", self.writes.len()));
         }
+        let undelivered: u64 = s.undelivered.iter().sum();
+        if undelivered != settled - s.delivered || s.batch_writes.sum != s.delivered {
+            return broken("measures", format!("{s:?}"));
+        }
         match self.engine.config.max_buffer_items {
             limit if limit > 0 && s.pending > limit + 1 => broken("bounded", format!("{s:?}")),
             _ => Ok(()),
@@ -435,7 +446,7 @@ impl<'a> Program<'a> {
 }
 
 /// The first copy of each write stands in call order.
-fn check_order<'a>(stored: impl Iterator<Item = &'a String>) -> Result<(), Broken> {
+pub(super) fn check_order<'a>(stored: impl Iterator<Item = &'a String>) -> Result<(), Broken> {
     let mut seen: Vec<u64> = Vec::new();
     for n in stored.filter_map(|m| m.parse().ok()) {
         if n != 0 && n < OTHERS && !seen.contains(&n) {

@@ -100,13 +100,13 @@ pub(super) struct Schedule {
 
 /// What goes wrong. Not every server forgets, and not every stream has other writers.
 pub(super) struct World {
-    forgets: bool,
-    foreign: bool,
+    pub(super) forgets: bool,
+    pub(super) foreign: bool,
     /// Answers that are not the server's own, here and there.
-    strangers: bool,
+    pub(super) strangers: bool,
     /// Refusals of every kind, whatever the request was.
-    refuses: bool,
-    longest_delay: u64,
+    pub(super) refuses: bool,
+    pub(super) longest_delay: u64,
 }
 
 impl World {

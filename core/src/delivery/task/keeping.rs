@@ -1,0 +1,192 @@
+//! Keeping: what the task does with an outbox. It takes up what an earlier life left, reads ahead, and
+//! records each tuple before the first request under it.
+
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+use crate::delivery::buffer::book::Book;
+use crate::delivery::buffer::kept::Aside;
+use crate::delivery::buffer::lifecycle::End;
+use crate::delivery::buffer::queue::Queued;
+use crate::delivery::decide::session::Session;
+use crate::delivery::engine::accept::not_json;
+use crate::delivery::task::slot::{Slot, Transition};
+use crate::delivery::task::upkeep::died;
+use crate::delivery::task::{Task, another};
+use crate::error::{Error, ErrorKind, Result};
+use crate::outbox::{Sent, SentFlags, SyncMode};
+use crate::outcome::Status;
+use crate::reason::Reason;
+
+pub(super) type Syncing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+impl Task {
+    /// Goes on in the session of the life before, if that left writes.
+    pub(super) fn resume(&mut self) {
+        let resumed = self.engine.book().take_resume();
+        let (resume, again) = match resumed {
+            Ok(Some(resumed)) => resumed,
+            Ok(None) => return,
+            Err(error) => return self.on_outbox_failed(error),
+        };
+        let SentFlags { ever_acked: acked, echoed, .. } = resume.flags;
+        let first = again.first().map_or(resume.next_seq, |own| own.seq);
+        self.session = Session::resumed(resume.epoch, first, resume.next_seq, resume.flags);
+        self.base = resume.base;
+        self.window = again.into_iter().map(|own| Slot::new(own.seq, own.queued)).collect();
+        // Of a stream whose type is not known, the look could not be compared.
+        let is_typed = self.engine.config.content_type.is_json().is_some();
+        if !self.window.is_empty() && is_typed {
+            self.reconcile = self.if_possible();
+        }
+        if resume.is_over {
+            match another(&self.engine, resume.epoch, acked, echoed) {
+                Ok(next) => {
+                    let settle_below = u64::MAX;
+                    self.transition = Some(Transition::NewSession { next, settle_below });
+                }
+                Err(error) => {
+                    let failed = Reason::ProducerFailed;
+                    self.end(End::Failed, None, failed, failed, error);
+                }
+            }
+        }
+        self.debug(|| {
+            let batches = self.window.len();
+            format!("goes on with epoch {}: {batches} batches were under way", self.session.epoch)
+        });
+    }
+
+    /// Deletes files that are no longer needed, and sees whether the others are still there.
+    pub(super) fn look_after_outbox(&mut self) {
+        if self.engine.config.outbox.is_none() || self.upkeep.is_under_way() {
+            return;
+        }
+        let checks = self.upkeep.checks_at(Instant::now());
+        let (chores, is_instant, checked) = {
+            let mut book = self.engine.book();
+            let Some(store) = book.store() else { return };
+            let checked = if checks { store.check() } else { Ok(()) };
+            (store.chores(), store.syncer().is_instant(), checked)
+        };
+        if let Err(error) = checked {
+            return self.on_outbox_failed(error);
+        }
+        match chores {
+            Some(chores) if is_instant => self.on_chores(chores.run()),
+            Some(chores) => {
+                self.upkeep.begin(tokio::task::spawn_blocking(move || chores.run()));
+            }
+            None => {}
+        }
+    }
+
+    /// A disk that fails ends the producer.
+    pub(super) fn on_chores(&mut self, done: Result<()>) {
+        if let Err(error) = done {
+            self.on_outbox_failed(error);
+        }
+    }
+
+    /// Whether writes of the outbox are to be read: none, once the producer ends.
+    pub(super) fn wants_reading(&self, book: &Book) -> bool {
+        book.wants_reading() && !matches!(self.transition, Some(Transition::Terminate { .. }))
+    }
+
+    /// Reads writes of the outbox into memory.
+    pub(super) fn read_ahead(&mut self) {
+        let engine = self.engine.clone();
+        if !self.wants_reading(&engine.book()) {
+            return;
+        }
+        let is_json = engine.config.content_type.is_json() == Some(true);
+        let mut aside = Vec::new();
+        let read = engine.book().read_ahead(is_json, engine.config.resend_uncertain, &mut aside);
+        if let Err(error) = read {
+            self.on_outbox_failed(error);
+        }
+        for own in aside {
+            match own {
+                Aside::Unfit(queued, why) => {
+                    let error = not_json(&why).with_url(&engine.endpoint.shown);
+                    let (status, reason) = (Status::Rejected, Reason::InvalidValue);
+                    engine.give_up(&queued.batch, false, status, reason, error);
+                }
+                Aside::InDoubt(queued) => {
+                    let error = self.lost_session();
+                    let (status, reason) = (Status::DeliveryUnknown, Reason::RetryExhausted);
+                    engine.give_up(&queued.batch, true, status, reason, error);
+                }
+            }
+        }
+    }
+
+    /// The error of a write in doubt that nothing decides.
+    pub(super) fn lost_session(&self) -> Error {
+        let text =
+            "the server lost the session, and nothing else tells whether this write was stored";
+        Error::new(ErrorKind::Protocol, text).with_url(&self.engine.endpoint.shown)
+    }
+
+    /// Records the tuple that a batch is about to be sent under; whether it may be sent.
+    pub(super) fn may_send(&mut self, queued: &Queued) -> bool {
+        let recorded = {
+            let mut book = self.engine.book();
+            if !book.is_kept() {
+                return true;
+            }
+            let batch = &queued.batch;
+            book.record_sent(Sent {
+                epoch: self.session.epoch,
+                seq: self.session.next_seq,
+                first: batch.first_id,
+                count: batch.writes,
+                flags: SentFlags {
+                    json: batch.is_framed(),
+                    closes: queued.closes,
+                    in_doubt_before: queued.doubt.is_from_before(),
+                    ever_acked: self.session.has_acks(),
+                    echoed: self.session.was_echoed(),
+                    first_is_late: self.session.is_first_late(),
+                    is_over: false,
+                },
+            })
+        };
+        match recorded {
+            Ok(()) => true,
+            Err(error) => {
+                self.on_outbox_failed(error);
+                false
+            }
+        }
+    }
+
+    /// Makes the record of a batch durable before it is sent for the first time, where that is asked
+    /// for.
+    pub(super) fn syncing(&self, n: usize) -> Option<Syncing> {
+        let outbox = self.engine.config.outbox.as_ref()?;
+        let is_first = self.window[n].request.is_none();
+        if outbox.sync == SyncMode::Process || !is_first {
+            return None;
+        }
+        let syncer = self.engine.book().store()?.syncer();
+        Some(Box::pin(async move {
+            if syncer.is_instant() {
+                return syncer.sync();
+            }
+            tokio::task::spawn_blocking(move || syncer.sync()).await.map_err(died)?
+        }))
+    }
+
+    /// The outbox cannot be read or written: nothing more is sent, and what it holds stays there.
+    pub(super) fn on_outbox_failed(&mut self, error: Error) {
+        if matches!(self.transition, Some(Transition::Terminate { .. })) {
+            return;
+        }
+        let error = error.with_url(&self.engine.endpoint.shown);
+        let failed = Reason::ProducerFailed;
+        self.end(End::Failed, None, failed, failed, error);
+        self.engine.wake.notify_one(); // nothing else may happen to the task
+    }
+}

@@ -1,0 +1,139 @@
+//! A segment: a file of fixed size that holds nothing but writes.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::outbox::disk::{Disk, File, damaged, rewrite, wipe};
+use crate::outbox::format::{Entry, Group, Header, MARK, RECORDS, mark, write_group};
+use crate::outbox::scan::{Contents, Tail, scan, walk};
+
+/// How far apart the places are from which reading can begin.
+const STRIDE: usize = 64 * 1024;
+
+pub(crate) struct Segment {
+    file: Box<dyn File>,
+    pub(crate) path: PathBuf,
+    pub(crate) number: u64,
+    salt: u64,
+    pub(crate) first: u64,
+    pub(crate) contents: Contents,
+    is_cut: bool,
+}
+
+/// An entry as it is read.
+pub(crate) struct Read<'a> {
+    pub(crate) position: u64,
+    pub(crate) bytes: &'a [u8],
+    /// The next entry is of the same group.
+    pub(crate) joined: bool,
+    pub(crate) tag: u64,
+}
+
+impl Segment {
+    /// Makes a segment; an error leaves no file.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        header: &Header,
+        size: usize,
+    ) -> std::io::Result<Self> {
+        let mut file = disk.create(path, size)?;
+        file.write(0, &header.encode_segment());
+        Ok(Segment::new(file, path, header))
+    }
+
+    /// A segment whose header was read, and its contents.
+    pub(crate) fn opened(file: Box<dyn File>, path: &Path, header: &Header) -> Self {
+        let mut contents = scan(file.bytes(), header.salt, header.extra);
+        let is_cut = !header.fits(file.bytes().len());
+        if is_cut {
+            contents.tail = Tail::Broken("the file was cut");
+        }
+        Segment { contents, is_cut, ..Segment::new(file, path, header) }
+    }
+
+    fn new(file: Box<dyn File>, path: &Path, header: &Header) -> Self {
+        let (number, salt, first) = (header.number, header.salt, header.extra);
+        let contents = Contents { next: first, end: RECORDS, ..Contents::default() };
+        Segment { file, path: path.to_owned(), number, salt, first, contents, is_cut: false }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.file.bytes().len()
+    }
+
+    /// Whether the file is not what it was made with.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.size().saturating_sub(self.contents.end)
+    }
+
+    /// Adds a group, for which there is room.
+    pub(crate) fn append(&mut self, size: usize, entries: &[Entry<'_>], last: bool) {
+        let (at, position) = (self.contents.end, self.contents.next);
+        let file = &mut self.file;
+        let head = write_group(self.salt, position, entries, last, |offset, bytes| {
+            file.write(at + offset, bytes);
+        });
+        file.publish(at, head);
+        let marked = self.contents.index.last().map_or(0, |(_, at)| *at);
+        if marked == 0 || at - marked >= STRIDE {
+            self.contents.index.push((position, at));
+        }
+        self.contents.next += entries.len() as u64;
+        self.file.publish(MARK, self.contents.next);
+        self.contents.end += size;
+        self.contents.bytes += entries.iter().map(Entry::size).sum::<usize>() as u64;
+    }
+
+    /// Hands over the groups from the one with `from` on, as long as they are wanted.
+    pub(crate) fn read(&self, from: u64, take: &mut dyn FnMut(&Group<'_>) -> bool) -> Result<bool> {
+        walk(self.file.bytes(), self.salt, &self.contents, from, take)
+            .map_err(|(at, why)| damaged(&self.path, at, why))
+    }
+
+    /// Forgets everything from an offset on, of which nothing was promised.
+    pub(crate) fn cut(&mut self, offset: usize) {
+        self.contents = scan(&self.file.bytes()[..offset], self.salt, self.first);
+    }
+
+    /// Fills what is behind the records with zeros, so that nothing of it is taken for a record
+    /// later; to be made durable before anything is written.
+    pub(crate) fn wipe_tail(&mut self) {
+        let (end, size) = (self.contents.end, self.size());
+        wipe(self.file.as_mut(), end, size);
+    }
+
+    /// Writes all of it once more.
+    pub(crate) fn rewrite(&mut self) {
+        rewrite(self.file.as_mut());
+    }
+
+    /// The position behind the last write, as it was noted beside the records; `None` where that
+    /// cannot be.
+    pub(crate) fn mark(&self) -> Option<u64> {
+        let mark = mark(self.file.bytes());
+        let most = self.first + (self.size() / 4) as u64;
+        (mark == 0 || (self.first..=most).contains(&mark)).then_some(mark)
+    }
+
+    /// Takes back a mark of writes that a crash of the machine took.
+    pub(crate) fn lower_mark(&mut self) {
+        if mark(self.file.bytes()) > self.contents.next {
+            self.file.publish(MARK, self.contents.next);
+        }
+    }
+
+    /// How much is behind the records.
+    pub(crate) fn tail_bytes(&self) -> usize {
+        let tail = self.file.bytes().get(self.contents.end..).unwrap_or_default();
+        tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    }
+
+    pub(crate) fn handle(&self) -> std::sync::Arc<dyn crate::outbox::disk::Handle> {
+        self.file.handle()
+    }
+}

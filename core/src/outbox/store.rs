@@ -1,0 +1,660 @@
+//! The outbox of one producer: what was accepted, on disk, until it is settled.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::outbox::control::{self, CONTROL_BYTES, Controls};
+use crate::outbox::disk::{Disk, File, Guard, SYNC_FAILED, damaged, failed, newer, rewrite, sync};
+use crate::outbox::format::{Control, Entry, Header, RECORDS, VERSION, group_size, padded};
+use crate::outbox::ledger::{Ledger, Range, Sent, Session};
+use crate::outbox::names::{folder_name, segment_name, segment_number};
+use crate::outbox::recover::{Lost, Recovered, recover};
+use crate::outbox::segment::{Read, Segment};
+use crate::outbox::sync::Syncer;
+use crate::runtime::chance::{Chance, random};
+use crate::runtime::fork::{generation, made_in};
+
+/// What an outbox is of, in a file for people.
+pub(crate) const ABOUT: &str = "outbox.json";
+
+/// Where an outbox is, and whose.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The option `outbox_dir`.
+    pub(crate) dir: PathBuf,
+    /// The stream's URL without user info and query.
+    pub(crate) stream: Arc<str>,
+    pub(crate) producer_id: String,
+}
+
+impl Place {
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.dir.join(folder_name(&self.stream, &self.producer_id))
+    }
+}
+
+/// What to do about damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// The open fails, and changes nothing.
+    Refuse,
+    /// What can be read is delivered; the rest is counted, and the damaged files are kept.
+    Salvage,
+}
+
+/// What writes survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SyncMode {
+    /// The process.
+    Process,
+    /// The machine too, once they may have been sent.
+    Batch,
+    /// The machine too, once they are accepted.
+    Write,
+}
+
+impl SyncMode {
+    fn number(self) -> u64 {
+        match self {
+            SyncMode::Process => 1,
+            SyncMode::Batch => 2,
+            SyncMode::Write => 3,
+        }
+    }
+}
+
+/// Sizes of files, small in tests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) control: usize,
+    /// The first segment's; each further one of the same life has twice that.
+    pub(crate) least: usize,
+    pub(crate) most: usize,
+}
+
+impl Sizes {
+    pub(crate) const USUAL: Sizes =
+        Sizes { control: CONTROL_BYTES, least: 1024 * 1024, most: 16 * 1024 * 1024 };
+}
+
+/// What is not settled, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The first position that is not settled, and the next one to be given.
+    pub(crate) first: u64,
+    pub(crate) next: u64,
+    /// How many writes are not settled, and their bytes.
+    pub(crate) writes: u64,
+    pub(crate) bytes: u64,
+    /// Those between `first` and `next` that are settled, as first positions and counts.
+    pub(crate) settled: Vec<(u64, u64)>,
+    /// Positions that have, or had, a tuple.
+    pub(crate) ranges: Vec<Range>,
+    /// The tuple of the last request that was sent, settled or not.
+    pub(crate) session: Option<Session>,
+    /// The stream's offset behind the last batch that was acknowledged, where it is known.
+    pub(crate) base: Option<Arc<str>>,
+    /// The machine restarted, and the outbox was in [`SyncMode::Process`], or damaged: batches may
+    /// have been sent of which nothing is known.
+    pub(crate) may_miss_tuples: bool,
+    /// The stream's last message was found, unsettled, and forgotten.
+    pub(crate) forgot_last: bool,
+    /// With [`Recovery::Salvage`].
+    pub(crate) lost: Option<Lost>,
+}
+
+/// `outbox.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct About {
+    pub(crate) format: u64,
+    pub(crate) stream: String,
+    pub(crate) producer_id: String,
+    #[serde(default)]
+    pub(crate) created: String,
+}
+
+pub(crate) struct Outbox {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    sizes: Sizes,
+    controls: Controls,
+    ledger: Ledger,
+    /// The last one is written to.
+    segments: Vec<Segment>,
+    /// The newest segment's number and first position.
+    newest: (u64, u64),
+    /// The highest number that a segment had.
+    highest: u64,
+    /// How many segments this life has made.
+    made: u32,
+    next: u64,
+    syncer: Arc<Syncer>,
+    /// Something was settled since the last look at what can be deleted.
+    is_settled: bool,
+    /// What could not be recorded.
+    failure: Option<Error>,
+    may_miss_tuples: bool,
+    forgot_last: bool,
+    lost: Option<Lost>,
+    made_in: u64,
+    /// Last: the folder is let go of when everything else is closed.
+    guard: Box<dyn Guard>,
+}
+
+impl Outbox {
+    /// Opens or makes the outbox of a stream's producer, and finds what is not settled. Blocks.
+    pub(crate) fn open_with(
+        disk: Arc<dyn Disk>,
+        place: &Place,
+        mode: SyncMode,
+        recovery: Recovery,
+        sizes: Sizes,
+    ) -> Result<(Self, Found)> {
+        let folder = place.folder();
+        disk.make_folder(&folder).map_err(|error| failed("make", &folder, &error))?;
+        let guard = disk.lock(&folder)?;
+        let names = disk.list(&folder).map_err(|error| failed("read", &folder, &error))?;
+        let salvage = recovery == Recovery::Salvage;
+        let syncer = Arc::new(Syncer::new(disk.clone(), folder.clone()));
+        let outbox = match check_about(disk.as_ref(), place, &names, salvage)? {
+            true => Outbox::reopen(disk, folder, guard, sizes, mode, &names, salvage, syncer),
+            false => Outbox::create(disk, place, guard, sizes, mode, syncer),
+        }?;
+        let found = outbox.found();
+        Ok((outbox, found))
+    }
+
+    fn create(
+        disk: Arc<dyn Disk>,
+        place: &Place,
+        guard: Box<dyn Guard>,
+        sizes: Sizes,
+        mode: SyncMode,
+        syncer: Arc<Syncer>,
+    ) -> Result<Self> {
+        let folder = place.folder();
+        let controls = Controls::create(&disk, &folder, &syncer, sizes.control, mode.number())?;
+        // Last, and the folder with it: without this file there is no outbox.
+        write_about(disk.as_ref(), place)?;
+        Ok(Outbox::new(disk, folder, guard, sizes, syncer, controls))
+    }
+
+    fn new(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        guard: Box<dyn Guard>,
+        sizes: Sizes,
+        syncer: Arc<Syncer>,
+        controls: Controls,
+    ) -> Self {
+        Outbox {
+            disk,
+            folder,
+            guard,
+            sizes,
+            controls,
+            ledger: Ledger::default(),
+            segments: Vec::new(),
+            newest: (0, 0),
+            highest: 0,
+            made: 0,
+            next: 1,
+            syncer,
+            is_settled: true,
+            failure: None,
+            may_miss_tuples: false,
+            forgot_last: false,
+            lost: None,
+            made_in: made_in(),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the steps of one function")]
+    fn reopen(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        guard: Box<dyn Guard>,
+        sizes: Sizes,
+        mode: SyncMode,
+        names: &[String],
+        salvage: bool,
+        syncer: Arc<Syncer>,
+    ) -> Result<Self> {
+        let open = |file: usize| {
+            let path = folder.join(control::NAMES[file]);
+            match disk.open(&path) {
+                Ok(file) => Ok(Some(file)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(failed("open", &path, &error)),
+            }
+        };
+        let mut files: [Option<Box<dyn File>>; 2] = [open(0)?, open(1)?];
+        let bytes = [0, 1].map(|file: usize| files[file].as_ref().map(|file| file.bytes()));
+        let mut known = control::read(bytes, &folder, disk.boot(), salvage)?;
+        let mut found = recover(disk.as_ref(), &folder, names, &known, salvage)?;
+        let is_doubtful = found.is_doubtful;
+        if is_doubtful {
+            // Anything may have been sent.
+            found.ledger.unsent(1, found.next, true);
+            found.is_changed = true;
+        }
+        let is_last_forgotten = forget_last(&mut found);
+        for (file, name) in files.iter().zip(control::NAMES).filter(|_| is_doubtful) {
+            // Copied: the file itself is written to again.
+            let path = aside(&folder.join(name));
+            let kept = file.as_ref().map_or(Ok(()), |file| disk.replace(&path, file.bytes()));
+            kept.map_err(|error| failed("write", &path, &error))?;
+        }
+        carry_out(disk.as_ref(), &folder, &mut found)?;
+        let mark = folder.join(SYNC_FAILED);
+        let is_marked = names.iter().any(|name| name == SYNC_FAILED);
+        if is_marked && !known.rebooted {
+            files.iter_mut().flatten().for_each(|file| rewrite(file.as_mut()));
+            found.segments.iter_mut().for_each(Segment::rewrite);
+            found.is_changed = true;
+        }
+        let last = found.segments.last();
+        known.newest = last.map_or((0, 0), |last| (last.number, last.first));
+        known.ledger = found.ledger;
+        known.synced = match known.rebooted {
+            true => found.next,
+            false if is_marked => 0,
+            false => known.synced.min(found.next),
+        };
+        let was_process = known.mode == SyncMode::Process.number();
+        let may_miss = is_doubtful || !known.same_boot && was_process;
+        let controls =
+            Controls::reopen(&disk, &folder, &syncer, sizes.control, mode.number(), files, &known)?;
+        let mut outbox = Outbox::new(disk, folder, guard, sizes, syncer, controls);
+        outbox.may_miss_tuples = may_miss;
+        outbox.forgot_last = is_last_forgotten;
+        outbox.ledger = known.ledger;
+        outbox.newest = known.newest;
+        outbox.highest = found.highest;
+        outbox.lost = found.lost;
+        outbox.next = found.next;
+        outbox.syncer.begin_at(known.synced);
+        outbox.syncer.appended(found.next);
+        for segment in &found.segments {
+            // The life that made it may have ended before the folder was durable.
+            outbox.syncer.add_segment(segment.number, segment.handle(), true);
+        }
+        outbox.segments = found.segments;
+        if found.needs_segment {
+            outbox.add_segment(0)?;
+        }
+        if found.is_changed {
+            outbox.syncer.sync()?;
+        }
+        if is_marked {
+            outbox.disk.remove(&mark).map_err(|error| failed("delete", &mark, &error))?;
+        }
+        Ok(outbox)
+    }
+
+    /// What is not settled.
+    pub(crate) fn found(&self) -> Found {
+        let ranges = self.ledger.unsettled(self.first(), self.next);
+        let writes = ranges.map(|(from, end)| end - from).sum();
+        let bytes = self.segments.iter().map(|segment| self.waiting_bytes(segment)).sum();
+        Found {
+            first: self.first(),
+            next: self.next,
+            writes,
+            bytes,
+            settled: self.settled_ahead(),
+            ranges: self.ledger.ranges().collect(),
+            session: self.ledger.session,
+            base: self.ledger.base.clone(),
+            may_miss_tuples: self.may_miss_tuples,
+            forgot_last: self.forgot_last,
+            lost: self.lost.clone(),
+        }
+    }
+
+    fn settled_ahead(&self) -> Vec<(u64, u64)> {
+        let within = |(first, end): (u64, u64)| (first, end.min(self.next) - first);
+        self.ledger.ahead().filter(|(first, _)| *first < self.next).map(within).collect()
+    }
+
+    /// How much of a segment is not settled.
+    fn waiting_bytes(&self, segment: &Segment) -> u64 {
+        let (first, next) = (segment.first, segment.contents.next);
+        let ledger = &self.ledger;
+        if ledger.unsettled(first, next).eq([(first, next)]) {
+            return segment.contents.bytes;
+        }
+        let mut bytes = 0;
+        let read = segment.read(ledger.settled_to(), &mut |group| {
+            for (position, _, entry) in group.entries() {
+                if !ledger.is_settled(position, position + 1) {
+                    bytes += entry.len() as u64;
+                }
+            }
+            true
+        });
+        read.map_or(0, |_| bytes) // it was read a moment ago; `read` tells why it is not now
+    }
+
+    /// The first position that is not settled; the next one if all are.
+    pub(crate) fn first(&self) -> u64 {
+        self.ledger.settled_to().min(self.next)
+    }
+
+    /// The position that the next write gets.
+    #[cfg(test)]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Why nothing can be accepted or sent any more, if that is so.
+    #[cfg(test)]
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.clone().or_else(|| self.syncer.failure())
+    }
+
+    fn check_usable(&self) -> Result<()> {
+        if self.made_in != generation() {
+            return Err(Error::forked("the outbox"));
+        }
+        match &self.failure {
+            Some(error) => Err(error.clone()),
+            None => self.syncer.failure().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Stores writes as one group, of which all survive or none: the position of the first. With
+    /// `last`, the last of them is the stream's last message, which a later life forgets.
+    ///
+    /// Without room on the disk the error is [`ErrorKind::BufferFull`], and nothing is changed.
+    pub(crate) fn append(&mut self, entries: &[Entry<'_>], last: bool) -> Result<u64> {
+        self.check_usable()?;
+        if entries.is_empty() {
+            return Ok(self.next);
+        }
+        let size = group_size(entries).ok_or_else(too_large)?;
+        let has_room =
+            |segment: &Segment| segment.room() >= size && segment.contents.next == self.next;
+        if !self.segments.last().is_some_and(has_room) {
+            self.add_segment(size)?;
+        }
+        let position = self.next;
+        self.segments.last_mut().expect("there is one").append(size, entries, last);
+        self.next += entries.len() as u64;
+        self.syncer.appended(self.next);
+        Ok(position)
+    }
+
+    /// Makes a segment with room for a group.
+    fn add_segment(&mut self, size: usize) -> Result<()> {
+        let number = self.highest + 1;
+        let path = self.folder.join(segment_name(number));
+        let Sizes { least, most, .. } = self.sizes;
+        let usual = least.saturating_mul(1 << self.made.min(16)).min(most);
+        let size = usual.max(padded(RECORDS + size));
+        let header = Header {
+            salt: random(),
+            number,
+            extra: self.next,
+            boot: self.disk.boot(),
+            eighths: u32::try_from(size / 8).map_err(|_| too_large())?,
+        };
+        let made = Segment::create(self.disk.as_ref(), &path, &header, size);
+        let segment = made.map_err(|error| failed("make", &path, &error))?;
+        self.highest = number;
+        self.made += 1;
+        let newest = (number, self.next);
+        self.controls.record(
+            &Control::Segment { number, first: self.next },
+            &self.ledger,
+            newest,
+        )?;
+        self.newest = newest;
+        self.syncer.add_segment(number, segment.handle(), true);
+        self.segments.push(segment);
+        self.is_settled = true; // the one before may be
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Control) -> Result<()> {
+        let recorded = self.controls.record(record, &self.ledger, self.newest);
+        if let Err(error) = &recorded {
+            self.failure.get_or_insert_with(|| error.clone());
+        }
+        recorded
+    }
+
+    /// Before the first request for a batch: its positions go out under this tuple.
+    pub(crate) fn sent(&mut self, sent: &Sent) -> Result<()> {
+        self.check_usable()?;
+        let (from, end) = (sent.first, (sent.first + sent.count).min(self.next));
+        if from >= end {
+            let session = Session { epoch: sent.epoch, seq: sent.seq, flags: sent.flags };
+            self.ledger.session = Some(session);
+            return self.record(&Control::Tuple(session));
+        }
+        let sent = Arc::new(sent.clone());
+        self.ledger.sent(sent.clone(), from, end);
+        self.record(&Control::Sent { sent, from, end })
+    }
+
+    /// These positions have no tuple any more; `in_doubt`: they may be stored under one they had.
+    pub(crate) fn unsent(&mut self, first: u64, count: u64, in_doubt: bool) {
+        let end = first.saturating_add(count).min(self.next);
+        if first >= end || self.made_in != generation() {
+            return;
+        }
+        self.ledger.unsent(first, end, in_doubt);
+        let _ = self.record(&Control::Unsent { first, count: end - first, in_doubt });
+    }
+
+    /// These positions are settled, and never delivered again. `base` is where the stream ends now, if
+    /// that changed; empty where nobody knows.
+    pub(crate) fn settled(&mut self, first: u64, count: u64, base: Option<&str>) {
+        let end = first.saturating_add(count).min(self.next);
+        if first >= end || self.made_in != generation() || self.ledger.is_settled(first, end) {
+            return;
+        }
+        base.iter().for_each(|base| self.ledger.learn_base(base));
+        self.ledger.settled(first, end);
+        self.is_settled = true;
+        let base = base.map(Arc::from);
+        let _ = self.record(&Control::Settled { first, count: end - first, base });
+    }
+
+    /// Settles everything: how many writes that were.
+    pub(crate) fn discard(&mut self) -> u64 {
+        let first = self.first();
+        let ranges = self.ledger.unsettled(first, self.next);
+        let count = ranges.map(|(from, end)| end - from).sum();
+        self.settled(first, self.next - first, None);
+        count
+    }
+
+    /// Hands over what is not settled from a position on, each record checked again, until there
+    /// is no more or `take` returns false.
+    pub(crate) fn read(&mut self, from: u64, take: &mut dyn FnMut(Read<'_>) -> bool) -> Result<()> {
+        self.each(from, take)
+    }
+
+    fn each(&self, from: u64, take: &mut dyn FnMut(Read<'_>) -> bool) -> Result<()> {
+        let from = from.max(self.first());
+        let ledger = &self.ledger;
+        for segment in self.segments.iter().filter(|segment| segment.contents.next > from) {
+            let goes_on = segment.read(from, &mut |group| {
+                let entries = group.entries().filter(|(position, ..)| {
+                    *position >= from && !ledger.is_settled(*position, position + 1)
+                });
+                for (position, tag, bytes) in entries {
+                    let joined = position + 1 < group.end();
+                    if !take(Read { position, bytes, joined, tag }) {
+                        return false;
+                    }
+                }
+                true
+            })?;
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What makes it durable, from any thread.
+    pub(crate) fn syncer(&self) -> Arc<Syncer> {
+        self.syncer.clone()
+    }
+
+    /// Work that takes its time and needs no lock: files that are no longer needed, and a control
+    /// file that is to be durable. To be asked for once something was settled.
+    pub(crate) fn chores(&mut self) -> Option<Chores> {
+        if self.made_in != generation() || self.controls.is_behind() {
+            return None; // what is settled is not recorded
+        }
+        let mut spent = Vec::new();
+        if std::mem::take(&mut self.is_settled) {
+            let (ledger, newest) = (&self.ledger, self.newest.0);
+            spent = self
+                .segments
+                .extract_if(.., |segment| {
+                    segment.number != newest
+                        && ledger.is_settled(segment.first, segment.contents.next)
+                })
+                .collect();
+        }
+        if spent.is_empty() && !self.controls.wants_sync() {
+            return None;
+        }
+        Some(Chores { disk: self.disk.clone(), syncer: self.syncer.clone(), spent })
+    }
+
+    /// Whether the folder and its files are still those that were opened.
+    pub(crate) fn check(&self) -> Result<()> {
+        let handles = self.segments.iter().try_for_each(|segment| segment.handle().check());
+        self.guard
+            .check()
+            .and(handles)
+            .and_then(|()| self.controls.check())
+            .map_err(|error| failed("go on with", &self.folder, &error))
+    }
+}
+
+/// Work outside the lock; see [`Outbox::chores`].
+pub(crate) struct Chores {
+    disk: Arc<dyn Disk>,
+    syncer: Arc<Syncer>,
+    spent: Vec<Segment>,
+}
+
+impl Chores {
+    /// Waits for the disk. Files that are not deleted now are at the next opening.
+    pub(crate) fn run(self) -> Result<()> {
+        // What says that a segment is settled has to last longer than the segment.
+        self.syncer.sync_notes()?;
+        for segment in self.spent {
+            let path = segment.path.clone();
+            self.syncer.forget_segment(segment.number);
+            drop(segment);
+            self.disk.remove(&path).map_err(|error| failed("delete", &path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(ErrorKind::TooLarge, "the write is larger than an outbox can hold (4 GiB)")
+}
+
+/// Whether there is an outbox in the folder, and it is this one's.
+fn check_about(disk: &dyn Disk, place: &Place, names: &[String], salvage: bool) -> Result<bool> {
+    let path = place.folder().join(ABOUT);
+    let has_segments = names.iter().any(|name| segment_number(name).is_some());
+    let read = match disk.read(&path) {
+        Ok(bytes) => {
+            serde_json::from_slice::<serde_json::Value>(&bytes).map_err(|_| "it is no JSON")
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if !has_segments {
+                return Ok(false);
+            }
+            Err("it is missing")
+        }
+        Err(error) => return Err(failed("read", &path, &error)),
+    };
+    let about = read.and_then(|value| {
+        let format = value.get("format").and_then(serde_json::Value::as_u64);
+        if let Some(format) = format.filter(|format| *format > u64::from(VERSION)) {
+            return Ok(Err(format));
+        }
+        let about: Result<About, _> = serde_json::from_value(value);
+        about.map(Ok).map_err(|_| "it does not say whose outbox this is")
+    });
+    match about {
+        Ok(Err(format)) => Err(newer(&path, format)),
+        Ok(Ok(about))
+            if *about.stream == *place.stream && about.producer_id == place.producer_id =>
+        {
+            Ok(true)
+        }
+        Ok(Ok(_)) if !salvage => Err(damaged(&path, 0, "it names another stream or producer")),
+        Err(why) if !salvage => Err(damaged(&path, 0, why)),
+        _ => write_about(disk, place).map(|()| true),
+    }
+}
+
+fn write_about(disk: &dyn Disk, place: &Place) -> Result<()> {
+    let path = place.folder().join(ABOUT);
+    let created = time::OffsetDateTime::from(Chance::System.now());
+    let about = About {
+        format: VERSION.into(),
+        stream: place.stream.to_string(),
+        producer_id: place.producer_id.clone(),
+        created: created.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+    };
+    let json = serde_json::to_vec_pretty(&about).expect("text and numbers");
+    disk.replace(&path, &json).map_err(|error| failed("write", &path, &error))
+}
+
+/// Settles the last messages of earlier lives.
+fn forget_last(found: &mut Recovered) -> bool {
+    let lasts = found.segments.iter().flat_map(|segment| segment.contents.last.clone());
+    let lasts: Vec<_> = lasts.filter(|last| !found.ledger.is_settled(*last, last + 1)).collect();
+    lasts.iter().for_each(|last| found.ledger.settled(*last, last + 1));
+    !lasts.is_empty()
+}
+
+/// Makes the files what was found: the first changes, once nothing is wrong.
+fn carry_out(disk: &dyn Disk, folder: &std::path::Path, found: &mut Recovered) -> Result<()> {
+    for path in &found.link {
+        disk.link(path, &aside(path)).map_err(|error| failed("keep", path, &error))?;
+    }
+    for path in &found.rename {
+        disk.rename(path, &aside(path)).map_err(|error| failed("keep", path, &error))?;
+    }
+    for segment in &mut found.segments {
+        segment.lower_mark();
+        if found.wipe.contains(&segment.number) {
+            segment.wipe_tail();
+            let path = &segment.path;
+            sync(disk, folder, segment.handle().as_ref())
+                .map_err(|error| failed("write", path, &error))?;
+        }
+    }
+    for path in &found.remove {
+        disk.remove(path).map_err(|error| failed("delete", path, &error))?;
+    }
+    if !(found.remove.is_empty() && found.rename.is_empty() && found.link.is_empty()) {
+        disk.sync_folder(folder).map_err(|error| failed("write", folder, &error))?;
+    }
+    Ok(())
+}
+
+/// The name under which a damaged file is kept.
+fn aside(path: &std::path::Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".damaged");
+    path.with_file_name(name)
+}
