@@ -13,12 +13,13 @@
 //   durstream_reader     reads a stream to its present end, a durstream_chunk at a time
 //   durstream_producer   the exactly-once writer of bytes or JSON
 //   durstream_outcome    the outcome of a write; durstream_failure: a write that was not delivered;
-//                        durstream_delivery: writes that were
+//                        durstream_delivery: writes that were; durstream_transition: a change of
+//                        the producer's state
 //   durstream_schema     collections of entities: type, primary key, JSON Schema
 //   durstream_state      the writer of entity state, one per stream in a process;
 //                        durstream_event: what a change says beside its entity;
 //                        durstream_transaction: changes that stay together
-//   durstream_stats      counters
+//   durstream_stats      counters, gauges and distributions; as text for Prometheus
 //   the process          version, buffer budget, flush_all, shutdown, log
 //
 // A first program:
@@ -158,12 +159,19 @@ enum durstream_code
     DURSTREAM_TRANSPORT = 17,
     // A time limit ran out; the operation goes on.
     DURSTREAM_TIMEOUT = 18,
-    // Writes since the last flush were not delivered; `durstream_error_undelivered` and `_cause`.
+    // Writes since the last flush were not delivered; `durstream_error_undelivered`,
+    // `_kept` and `_cause`.
     DURSTREAM_DELIVERY = 19,
     // The handle came through `fork`; open another one in the child.
     DURSTREAM_FORKED = 20,
     // A bug in the library, caught at the boundary.
     DURSTREAM_INTERNAL = 21,
+    // Another process, or another producer of this one, has the outbox open; the text names it.
+    DURSTREAM_OUTBOX_IN_USE = 22,
+    // A file of the outbox does not say what it should; the text names the file and the place.
+    DURSTREAM_OUTBOX_DAMAGED = 23,
+    // The outbox cannot be made, opened, written or made durable, or a newer version made it.
+    DURSTREAM_OUTBOX_FAILED = 24,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -222,6 +230,9 @@ enum durstream_status
     DURSTREAM_STATUS_CANCELLED = 4,
     // Settled so long ago that its outcome is forgotten; it may not have been plainly delivered.
     DURSTREAM_STATUS_FORGOTTEN = 5,
+    // Still in the outbox: not in the stream as far as is known, and delivered once the producer
+    // is opened again, or starts over.
+    DURSTREAM_STATUS_KEPT = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -241,7 +252,7 @@ enum durstream_reason
     DURSTREAM_REASON_NONE = 0,
     // There is no such collection.
     DURSTREAM_REASON_INVALID_ENTITY = 1,
-    // The primary key is missing, empty, or no scalar.
+    // The primary key is missing, empty, or neither text, an integer nor a boolean.
     DURSTREAM_REASON_INVALID_KEY = 2,
     // The schema refused the value, or it is empty or no JSON.
     DURSTREAM_REASON_INVALID_VALUE = 3,
@@ -287,6 +298,8 @@ enum durstream_reason
     DURSTREAM_REASON_OFFSET_GONE = 23,
     // A header of the event is one that it cannot have, or its `txid` or `timestamp` is none.
     DURSTREAM_REASON_INVALID_HEADERS = 24,
+    // `outbox_max_bytes` is reached, or the disk of the outbox has no room.
+    DURSTREAM_REASON_OUTBOX_FULL = 25,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -302,10 +315,16 @@ enum durstream_log_level
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
+    // A producer ended by itself, and it has no error callback.
+    DURSTREAM_LOG_ERROR = 1,
     // Something needs attention.
     DURSTREAM_LOG_WARNING = 2,
     // Something is well again.
     DURSTREAM_LOG_INFO = 3,
+    // A step of a producer: its lifecycle, its sessions, what it asked the stream itself.
+    DURSTREAM_LOG_DEBUG = 4,
+    // A request with its answer.
+    DURSTREAM_LOG_TRACE = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -379,6 +398,9 @@ typedef struct durstream_failure durstream_failure;
 // after the function has returned, from any thread.
 typedef struct durstream_header_answer durstream_header_answer;
 
+// A line of the log with its fields. Owned by the library until the callback returns.
+typedef struct durstream_log_line durstream_log_line;
+
 // A stream's metadata, and where it ends. Immutable; any thread may read it.
 typedef struct durstream_metadata durstream_metadata;
 
@@ -412,6 +434,9 @@ typedef struct durstream_stream durstream_stream;
 // that began it.
 typedef struct durstream_transaction durstream_transaction;
 
+// A producer went from one state to another. Owned by the library until the callback returns.
+typedef struct durstream_transition durstream_transition;
+
 // Receives a write that was not delivered. `failure`, and everything it leads to, is owned by the
 // library and ends with the call. Runs on the library's own thread for callbacks, one call at a
 // time; it may run before the call that made the write has returned. It may append and read; a
@@ -426,6 +451,13 @@ typedef void (*durstream_destroy_callback)(void *user_data);
 // and everything it leads to, is owned by the library and ends with the call. Its thread and its
 // limits are those of `durstream_error_callback`.
 typedef void (*durstream_delivery_callback)(const durstream_delivery *delivery, void *user_data);
+
+// Receives each change of a producer's state, in their order. `transition`, and everything it leads
+// to, is owned by the library and ends with the call. Its thread and its limits are those of
+// `durstream_error_callback`. A producer begins as `DURSTREAM_LIFECYCLE_CONNECTING`, which is no
+// change; of changes that a slow callback does not keep up with, the last ones become one.
+typedef void (*durstream_transition_callback)(const durstream_transition *transition,
+                                              void *user_data);
 
 // Gives a header's value: the library calls it on its own thread for header functions, one call at
 // a time and beside the other callbacks. A function that takes long should answer later, from
@@ -453,17 +485,33 @@ typedef struct {
     uint64_t refused;
 } durstream_flush_report;
 
-// The counters of a producer. At every instant `accepted = delivered + rejected + cancelled +
-// unknown + pending`. Set `size` to `sizeof(durstream_stats)` before the call: fields that the
-// library does not know read 0.
+// What a distribution comes to. Each number but the sum is known to 3.2 %; 0 where there are none.
+typedef struct {
+    // How many there are.
+    uint64_t count;
+    // All of them together.
+    uint64_t sum;
+    // As large as half of them, or larger.
+    uint64_t p50;
+    // As large as 90 % of them, or larger.
+    uint64_t p90;
+    // As large as 99 % of them, or larger.
+    uint64_t p99;
+    // The largest.
+    uint64_t max;
+} durstream_distribution;
+
+// The counters, gauges and distributions of a producer. At every instant `accepted = delivered + rejected + cancelled +
+// unknown + kept + pending`. Set `size` to `sizeof(durstream_stats)` before the call: fields that the
+// library does not know read 0. A name that ends in `_us` is in microseconds, `_ms` in milliseconds.
 typedef struct {
     // `sizeof(durstream_stats)`, set by the caller.
     size_t size;
-    // Writes accepted.
+    // Writes accepted, and those found in the outbox.
     uint64_t accepted;
     // Writes in the stream.
     uint64_t delivered;
-    // Of these, the writes that the server said it had already.
+    // Of these, the writes that the server said it had already. They are there once.
     uint64_t duplicates;
     // Of the delivered writes, those that may be in the stream twice.
     uint64_t uncertain;
@@ -487,6 +535,54 @@ typedef struct {
     uint64_t retries;
     // Sessions begun, the first included.
     uint64_t sessions;
+    // Of the accepted writes, those of an earlier life that were found in the outbox.
+    uint64_t recovered;
+    // Accepted writes that stay in the outbox: they are delivered once the producer is opened
+    // again.
+    uint64_t kept;
+    // Of the cancelled and unknown writes, those that waited longer than `delivery_timeout_ms`.
+    uint64_t expired;
+    // Batches in the stream.
+    uint64_t batches;
+    // Bytes of the delivered writes, without framing.
+    uint64_t delivered_bytes;
+    // Bytes of batches sent, framing and repeats included.
+    uint64_t sent_bytes;
+    // Requests answered with success.
+    uint64_t answers_2xx;
+    // Requests answered with a redirect that was not followed.
+    uint64_t answers_3xx;
+    // Requests refused: by status 4xx.
+    uint64_t answers_4xx;
+    // Requests answered with an error of the server.
+    uint64_t answers_5xx;
+    // Requests that ended without an answer: no connection, cut, or nothing came in time.
+    uint64_t unanswered;
+    // Looks at the stream itself for what it holds of batches in doubt.
+    uint64_t reconciliations;
+    // How often another producer with the same id took over.
+    uint64_t fenced;
+    // Requests with batches that are under way.
+    uint64_t in_flight;
+    // The bytes that may be buffered: `max_buffer_bytes`.
+    uint64_t buffer_limit_bytes;
+    // The age of the oldest pending write; 0 while none is pending.
+    uint64_t oldest_pending_ms;
+    // How long ago a batch was acknowledged; before the first one, since the producer was opened.
+    uint64_t since_acknowledgement_ms;
+    // From the call of a batch's first write to the acknowledgement of the batch, once a batch.
+    durstream_distribution delivery_latency_us;
+    // From the call of a batch's first write to the batch's first request, once a batch.
+    durstream_distribution queue_latency_us;
+    // From the start of a request with a batch to its answer, repeats included.
+    durstream_distribution request_latency_us;
+    // Writes of each delivered batch.
+    durstream_distribution batch_writes;
+    // Bytes of each delivered batch, without framing.
+    durstream_distribution batch_bytes;
+    // Of the accepted writes that were not delivered, how many for each `durstream_reason`, by its
+    // number; the first is of reasons that have no place here.
+    uint64_t undelivered[32];
 } durstream_stats;
 
 // What a change says beside its entity. Zero it, set `size` to `sizeof(durstream_event)`, and set
@@ -511,12 +607,21 @@ typedef struct {
     size_t old_value_length;
     // A number that comes back in the callbacks of this handle; 0 for none.
     uint64_t tag;
+    // The context of the trace that the call belongs to, as W3C Trace Context writes it; NULL for
+    // none. Events carry it where the option `trace` is set; one that is none is left out, and logged
+    // once.
+    const char *traceparent;
+    // What tracing systems keep beside the `traceparent`; NULL for none.
+    const char *tracestate;
 } durstream_event;
 
 // Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
-// one line at a time; it must not call this library. While it blocks, further lines are dropped
-// and counted.
+// one line at a time; what waits fails there with `would-deadlock`. While it blocks, further lines
+// are dropped and counted.
 typedef void (*durstream_log_callback)(durstream_log_level level, const char *text, void *user_data);
+
+// Receives a line of the log with its fields, on the terms of `durstream_log_callback`.
+typedef void (*durstream_log_line_callback)(const durstream_log_line *line, void *user_data);
 
 #ifdef __cplusplus
 extern "C" {
@@ -586,6 +691,16 @@ durstream_code durstream_options_on_delivery(durstream_options *options,
                                              durstream_destroy_callback destroy,
                                              durstream_error **error);
 
+// Sets the callback for the changes of the producer's state; NULL takes it away. `user_data` and
+// `destroy` are those of `durstream_options_on_error`. Any thread; does not block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
+durstream_code durstream_options_on_state(durstream_options *options,
+                                          durstream_transition_callback callback,
+                                          void *user_data,
+                                          durstream_destroy_callback destroy,
+                                          durstream_error **error);
+
 // --- Headers that are asked for --------------------------------------------------------------------
 
 // Adds a header whose value `callback` gives, such as a token that expires. It is called once per
@@ -628,8 +743,8 @@ const char *durstream_error_message(const durstream_error *error);
 // Everything known about the error as one JSON object: `name`, `code`, `message`, `reason`, `url`,
 // `status`, `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each
 // with `path` and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`,
-// `earliest_offset`, `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not
-// block.
+// `earliest_offset`, `delivered`, `undelivered`, `kept`, `cause`. Owned by the error. Any thread; does
+// not block.
 const char *durstream_error_json(const durstream_error *error);
 
 // Why a write was refused or a call not done (`invalid-key`, `buffer-bytes-exceeded`,
@@ -699,11 +814,16 @@ const char *durstream_error_earliest_offset(const durstream_error *error);
 uint64_t durstream_error_delivered(const durstream_error *error);
 
 // Of a `DURSTREAM_DELIVERY`: writes since the last flush that were refused, cancelled, are
-// unknown, or were turned away by a full buffer; else 0. Any thread; does not block.
+// unknown, stay in the outbox, or were turned away by a full buffer; else 0. Any thread; does not block.
 uint64_t durstream_error_undelivered(const durstream_error *error);
 
-// Of a `DURSTREAM_DELIVERY`: the first failure; else NULL. Owned by the error, not to be freed.
-// Any thread; does not block.
+// Of a `DURSTREAM_DELIVERY`: of the undelivered writes, those that stay in the outbox and are
+// delivered once the producer is opened again; else 0. Any thread; does not block.
+uint64_t durstream_error_kept(const durstream_error *error);
+
+// Of a `DURSTREAM_DELIVERY`: the first failure. Of a `DURSTREAM_TIMEOUT`: the failure that the
+// producer is in, if it is in one. Else NULL. Owned by the error, not to be freed. Any thread; does
+// not block.
 const durstream_error *durstream_error_cause(const durstream_error *error);
 
 // The name of a `durstream_code` (`STALE_EPOCH`); `UNKNOWN` for any other number. Static. Any
@@ -1102,11 +1222,23 @@ durstream_code durstream_producer_detach(const durstream_producer *producer,
 durstream_code durstream_producer_begin_shutdown(const durstream_producer *producer,
                                                  durstream_error **error);
 
-// Ends now: pending writes settle as cancelled, or as unknown where they were under way. Any
-// thread; does not block. The handle is still to be freed.
+// Ends now: pending writes settle as cancelled, or as unknown where they were under way; with an
+// outbox as kept, and they stay there. Any thread; does not block. The handle is still to be freed.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
 durstream_code durstream_producer_stop(const durstream_producer *producer, durstream_error **error);
+
+// Ends now and drops what the outbox holds: `dropped` (may be NULL) receives how many writes that
+// were. They settle as cancelled, or as unknown where they were under way. It is the other way out,
+// beside `durstream_producer_restart`, for a producer that was fenced. Any thread; blocks, at most
+// `timeout_ms`. The handle is still to be freed.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT` without `outbox_dir`; `_PRODUCER_CLOSED` where the producer
+// has ended and its outbox is closed; `_OUTBOX_FAILED`; `DURSTREAM_TIMEOUT`, and the dropping goes on.
+durstream_code durstream_producer_discard_outbox(const durstream_producer *producer,
+                                                 int64_t timeout_ms,
+                                                 uint64_t *dropped,
+                                                 durstream_error **error);
 
 // Fills `stats`, whose `size` the caller has set. Any thread; does not block.
 //
@@ -1115,6 +1247,11 @@ durstream_code durstream_producer_stop(const durstream_producer *producer, durst
 durstream_code durstream_producer_stats(const durstream_producer *producer,
                                         durstream_stats *stats,
                                         durstream_error **error);
+
+// The text for Prometheus about this producer, as `durstream_stats_prometheus` gives it about all of
+// the process. Free it with `durstream_string_free`; NULL if `producer` is NULL. Any thread; does not block.
+char *durstream_producer_stats_prometheus(const durstream_producer *producer,
+                                          int32_t openmetrics);
 
 // The producer's state. Any thread; does not block.
 durstream_lifecycle durstream_producer_state(const durstream_producer *producer);
@@ -1227,6 +1364,19 @@ const uint64_t *durstream_delivery_tags(const durstream_delivery *delivery);
 // thread; does not block.
 const durstream_outcome *durstream_delivery_outcome(const durstream_delivery *delivery);
 
+// --- Transitions, inside the state callback --------------------------------------------------------
+
+// The state before; `DURSTREAM_LIFECYCLE_NONE` only for NULL. The callback's thread; does not block.
+durstream_lifecycle durstream_transition_from(const durstream_transition *transition);
+
+// The state from here on; `DURSTREAM_LIFECYCLE_NONE` only for NULL. The callback's thread; does not
+// block.
+durstream_lifecycle durstream_transition_to(const durstream_transition *transition);
+
+// The failure that is the reason; NULL where none is. Owned by the transition, not to be freed. The
+// callback's thread; does not block.
+const durstream_error *durstream_transition_error(const durstream_transition *transition);
+
 // --- Schemas ---------------------------------------------------------------------------------------
 
 // Makes a schema without collections, for `durstream_schema_free`. Any thread; does not block.
@@ -1237,7 +1387,8 @@ void durstream_schema_free(durstream_schema *schema);
 
 // Adds a collection: its name in calls, the `type` of its events, the field that holds the primary
 // key, and the JSON Schema (drafts 4 to 2020-12) of its values; with NULL it takes any object that
-// has its key. All texts are copied. Any thread; does not block.
+// has its key: text, an integer or a boolean, not empty. In the stream a key is text. All texts are
+// copied. Any thread; does not block.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT`: a text is empty, name or type is taken, or the JSON Schema
 // is not valid. The schema is then unchanged.
@@ -1375,10 +1526,22 @@ durstream_code durstream_state_begin_shutdown(const durstream_state *state,
                                               durstream_error **error);
 
 // Ends now, for all handles: pending writes settle as cancelled, or as unknown where they were
-// under way. Any thread; does not block. The handle is still to be freed.
+// under way; with an outbox as kept, and they stay there. Any thread; does not block. The handle is still to be freed.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
-durstream_code durstream_state_stop(const durstream_state *state, durstream_error **error);
+durstream_code durstream_state_stop(const durstream_state *state,
+                                    durstream_error **error);
+
+// Ends now, for all handles, and drops what the outbox holds: `dropped` (may be NULL) receives how
+// many writes that were. They settle as cancelled, or as unknown where they were under way. Any
+// thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT` without `outbox_dir`; `_PRODUCER_CLOSED` where the producer
+// has ended and its outbox is closed; `_OUTBOX_FAILED`; `DURSTREAM_TIMEOUT`, and the dropping goes on.
+durstream_code durstream_state_discard_outbox(const durstream_state *state,
+                                              int64_t timeout_ms,
+                                              uint64_t *dropped,
+                                              durstream_error **error);
 
 // Fills `stats`, whose `size` the caller has set. Any thread; does not block.
 //
@@ -1387,6 +1550,11 @@ durstream_code durstream_state_stop(const durstream_state *state, durstream_erro
 durstream_code durstream_state_stats(const durstream_state *state,
                                      durstream_stats *stats,
                                      durstream_error **error);
+
+// The text for Prometheus about this producer, as `durstream_stats_prometheus` gives it about all of
+// the process. Free it with `durstream_string_free`; NULL if `state` is NULL. Any thread; does not block.
+char *durstream_state_stats_prometheus(const durstream_state *state,
+                                       int32_t openmetrics);
 
 // The producer's state. Any thread; does not block.
 durstream_lifecycle durstream_state_state(const durstream_state *state);
@@ -1419,6 +1587,22 @@ const char *durstream_state_id(const durstream_state *state);
 // The stream's URL, without user info and query. Owned by the handle. Any thread; does not
 // block.
 const char *durstream_state_url(const durstream_state *state);
+
+// --- What would be opened --------------------------------------------------------------------------
+
+// Tells what `durstream_state_open` would open with these options, as the text of a JSON object, and
+// opens nothing: `url` and `urls` (the stream, and the stream at each endpoint), `content_type`,
+// `producer_id`, `producer_id_suffix`, `headers` and `params` (names alone), `options` (each with the
+// `value` it will have, and where that is `from`: `given`, `environment` or `default`), `collections`
+// (`type`, `primary_key`, `validator`) and `warnings` (`code`, `message`). No secret is in it. Later
+// versions may add members. The text is the caller's, for `durstream_string_free`. Any thread; does not
+// block.
+//
+// Errors: those of `durstream_state_open`, but that the stream may be open with other options.
+durstream_code durstream_state_inspect(const durstream_options *options,
+                                       const durstream_schema *schema,
+                                       char **json,
+                                       durstream_error **error);
 
 // --- Changes that say more than their value --------------------------------------------------------
 
@@ -1538,6 +1722,12 @@ durstream_code durstream_transaction_try_commit(durstream_transaction *transacti
 // number. Static. Any thread; does not block.
 const char *durstream_lifecycle_name(int32_t lifecycle);
 
+// The text for Prometheus about all producers of this process, to be answered as
+// `text/plain; version=0.0.4`, or with `openmetrics` not 0 as
+// `application/openmetrics-text; version=1.0.0`. Producers of one stream and one id are one series.
+// Free it with `durstream_string_free`. Any thread; does not block.
+char *durstream_stats_prometheus(int32_t openmetrics);
+
 // --- The process -----------------------------------------------------------------------------------
 
 // The library's version, e.g. `0.1.0`. Static. Any thread; does not block.
@@ -1586,10 +1776,51 @@ void durstream_set_exit_timeout(int64_t timeout_ms);
 // (`would-deadlock`) inside a callback, where nothing is stopped.
 durstream_code durstream_shutdown(int64_t timeout_ms, durstream_error **error);
 
+// --- The log ---------------------------------------------------------------------------------------
+
 // Sends the library's log lines to a callback in place of standard error; NULL silences them.
 // `user_data` has to live as long as the process: another thread may be writing a line while this
 // is called. Any thread; does not block.
 void durstream_set_log(durstream_log_callback callback, void *user_data);
+
+// Sends the library's log lines with their fields to a callback, in place of standard error and of
+// the callback of `durstream_set_log`; NULL silences them. `user_data` has to live as long as the
+// process. Any thread; does not block.
+void durstream_set_log_lines(durstream_log_line_callback callback, void *user_data);
+
+// Sets how much the callback, or standard error, gets: lines of this `durstream_log_level` and of
+// those that matter more, or none with 0. `DURSTREAM_LOG_INFO` until it is set. Any thread; does
+// not block.
+//
+// Errors: `DURSTREAM_INVALID_ARGUMENT` for any other number.
+durstream_code durstream_set_log_level(int32_t level, durstream_error **error);
+
+// How much the line matters; `DURSTREAM_LOG_WARNING` for NULL. The callback's thread; does not
+// block.
+durstream_log_level durstream_log_line_level(const durstream_log_line *line);
+
+// The part of the library: `producer`, `connection` or `process`. Owned by the line. The callback's
+// thread; does not block.
+const char *durstream_log_line_target(const durstream_log_line *line);
+
+// The text for a person, which stands alone. Owned by the line. The callback's thread; does not
+// block.
+const char *durstream_log_line_text(const durstream_log_line *line);
+
+// The URL of the stream it is about, without user info and query, or NULL. Owned by the line. The
+// callback's thread; does not block.
+const char *durstream_log_line_stream(const durstream_log_line *line);
+
+// The id of the producer it is about, or NULL. Owned by the line. The callback's thread; does not
+// block.
+const char *durstream_log_line_producer_id(const durstream_log_line *line);
+
+// The epoch of that producer's session; 0 for a line about no producer. The callback's thread; does
+// not block.
+uint64_t durstream_log_line_epoch(const durstream_log_line *line);
+
+// Failed attempts in a row; 0 when all is well. The callback's thread; does not block.
+uint32_t durstream_log_line_attempt(const durstream_log_line *line);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -27,7 +27,10 @@
 #elif !defined(__cpp_exceptions) && !defined(__EXCEPTIONS) && !defined(_CPPUNWIND)
 #error "durstream.hpp throws, and exceptions are off here: use durstream.h, which returns codes"
 #else
+/// This face can be used: for the headers that build on it.
+#define DURSTREAM_CPP
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -69,6 +72,7 @@ using Reason = durstream_reason;
 using Lifecycle = durstream_lifecycle;
 using FlushReport = durstream_flush_report;
 using Stats = durstream_stats;
+using Distribution = durstream_distribution;
 using Operation = durstream_operation;
 using Control = durstream_control;
 using Limit = std::chrono::milliseconds;
@@ -133,7 +137,7 @@ protected:
               retryable(durstream_error_retryable(raw)), definite(durstream_error_definite(raw)),
               current_epoch(durstream_error_current_epoch(raw)),
               delivered(durstream_error_delivered(raw)),
-              undelivered(durstream_error_undelivered(raw)),
+              undelivered(durstream_error_undelivered(raw)), kept(durstream_error_kept(raw)),
               expected_seq(durstream_error_expected_seq(raw)),
               received_seq(durstream_error_received_seq(raw)),
               collection(text(durstream_error_collection(raw))), key(), issues(), cause() {
@@ -148,7 +152,7 @@ protected:
         std::string reason, option, url, final_offset, earliest_offset, json;
         int status;
         bool retryable, definite;
-        std::uint64_t current_epoch, delivered, undelivered, expected_seq, received_seq;
+        std::uint64_t current_epoch, delivered, undelivered, kept, expected_seq, received_seq;
         std::string collection;
         std::optional<std::string> key;
         std::vector<Issue> issues;
@@ -219,6 +223,9 @@ public:
     using Error::Error;
     std::uint64_t delivered() const noexcept { return data_->delivered; }
     std::uint64_t undelivered() const noexcept { return data_->undelivered; }
+    /// Of these, the writes that stay in the outbox: they are delivered once the producer is opened
+    /// again.
+    std::uint64_t kept() const noexcept { return data_->kept; }
     /// The first failure.
     const Error &cause() const noexcept { return data_->cause ? *data_->cause : *this; }
 };
@@ -233,9 +240,18 @@ class UnauthorizedError final : public Error { using Error::Error; };
 class NotSupportedError final : public Error { using Error::Error; };
 class ProtocolError final : public Error { using Error::Error; };
 class TransportError final : public Error { using Error::Error; };
-class TimeoutError final : public Error { using Error::Error; };
+/// A time limit ran out; the operation goes on.
+class TimeoutError final : public Error {
+public:
+    using Error::Error;
+    /// The failure that the producer was in; this error itself if it was in none.
+    const Error &cause() const noexcept { return data_->cause ? *data_->cause : *this; }
+};
 class ForkedError final : public Error { using Error::Error; };
 class InternalError final : public Error { using Error::Error; };
+class OutboxInUseError final : public Error { using Error::Error; };
+class OutboxDamagedError final : public Error { using Error::Error; };
+class OutboxFailedError final : public Error { using Error::Error; };
 
 namespace detail {
 
@@ -265,6 +281,9 @@ auto with_leaf(Code code, const durstream_error *raw, Use use) {
     case DURSTREAM_DELIVERY: return use(DeliveryError(code, raw));
     case DURSTREAM_FORKED: return use(ForkedError(code, raw));
     case DURSTREAM_INTERNAL: return use(InternalError(code, raw));
+    case DURSTREAM_OUTBOX_IN_USE: return use(OutboxInUseError(code, raw));
+    case DURSTREAM_OUTBOX_DAMAGED: return use(OutboxDamagedError(code, raw));
+    case DURSTREAM_OUTBOX_FAILED: return use(OutboxFailedError(code, raw));
     default: return use(Error(code, raw));
     }
 }
@@ -410,6 +429,11 @@ struct Event {
     std::optional<std::string_view> old_value{};
     /// A number that comes back in this holder's callbacks; 0 for none.
     std::uint64_t tag = 0;
+    /// The context of the trace that the call belongs to, as W3C Trace Context writes it. Events carry
+    /// it where the option `trace` is set; one that is none is left out, and logged once.
+    std::optional<std::string_view> traceparent{};
+    /// What tracing systems keep beside the `traceparent`.
+    std::optional<std::string_view> tracestate{};
 };
 
 namespace detail {
@@ -419,7 +443,8 @@ class RawEvent {
 public:
     explicit RawEvent(const Event &event)
         : txid_(event.txid, "txid"), timestamp_(event.timestamp, "timestamp"),
-          key_(event.key, "key") {
+          key_(event.key, "key"), traceparent_(event.traceparent, "traceparent"),
+          tracestate_(event.tracestate, "tracestate") {
         texts_.reserve(2 * event.headers.size());
         for (const auto &[name, value] : event.headers) {
             texts_.emplace_back(name, "headers");
@@ -435,13 +460,15 @@ public:
         raw_.old_value = bytes(event.old_value);
         raw_.old_value_length = event.old_value ? event.old_value->size() : 0;
         raw_.tag = event.tag;
+        raw_.traceparent = traceparent_.get();
+        raw_.tracestate = tracestate_.get();
     }
     RawEvent(const RawEvent &) = delete;
     RawEvent &operator=(const RawEvent &) = delete;
     const durstream_event *get() const noexcept { return &raw_; }
 
 private:
-    OptionalText txid_, timestamp_, key_;
+    OptionalText txid_, timestamp_, key_, traceparent_, tracestate_;
     std::vector<Text> texts_{};
     std::vector<const char *> pointers_{};
     durstream_event raw_{};
@@ -497,7 +524,16 @@ struct Delivery {
     std::uint64_t tag(std::size_t n) const noexcept { return tags ? tags[n] : 0; }
 };
 
+/// A change of a producer's state, as the state callback receives it.
+struct StateChange {
+    Lifecycle from;
+    Lifecycle to;
+    /// The failure that is the reason, as a leaf; null where none is.
+    std::shared_ptr<const Error> error;
+};
+
 using ErrorCallback = std::function<void(const Failure &)>;
+using StateCallback = std::function<void(const StateChange &)>;
 using DeliveryCallback = std::function<void(const Delivery &)>;
 /// Gives a header's value for one request; an exception says that there is none now.
 using HeaderFunction = std::function<std::string()>;
@@ -536,6 +572,15 @@ inline void on_delivery(const durstream_delivery *raw, void *user_data) noexcept
         (*static_cast<DeliveryCallback *>(user_data))(
             Delivery{durstream_delivery_first_id(raw), durstream_delivery_count(raw),
                      durstream_delivery_tags(raw), Outcome(durstream_delivery_outcome(raw))});
+    });
+}
+
+inline void on_state(const durstream_transition *raw, void *user_data) noexcept {
+    contained("a state", [&] {
+        const durstream_error *error = durstream_transition_error(raw);
+        (*static_cast<StateCallback *>(user_data))(
+            StateChange{durstream_transition_from(raw), durstream_transition_to(raw),
+                        error ? leaf(durstream_error_code(error), error) : nullptr});
     });
 }
 
@@ -643,6 +688,19 @@ public:
         error.check(durstream_options_on_delivery(raw_.get(), given ? detail::on_delivery : nullptr,
                                                   boxed.get(), detail::destroy<DeliveryCallback>,
                                                   error.out()));
+        if (given) static_cast<void>(boxed.release());
+        return *this;
+    }
+
+    /// Sets the callback for the changes of the producer's state, in their order; an empty function
+    /// takes it away.
+    Options &on_state(StateCallback callback) {
+        const bool given = static_cast<bool>(callback);
+        auto boxed = std::make_unique<StateCallback>(std::move(callback));
+        detail::Slot error;
+        error.check(durstream_options_on_state(raw_.get(), given ? detail::on_state : nullptr,
+                                               boxed.get(), detail::destroy<StateCallback>,
+                                               error.out()));
         if (given) static_cast<void>(boxed.release());
         return *this;
     }
@@ -962,7 +1020,9 @@ struct Messages {
     static constexpr auto let_go = durstream_producer_detach;
     static constexpr auto begin_shutdown = durstream_producer_begin_shutdown;
     static constexpr auto stop = durstream_producer_stop;
+    static constexpr auto discard_outbox = durstream_producer_discard_outbox;
     static constexpr auto stats = durstream_producer_stats;
+    static constexpr auto stats_prometheus = durstream_producer_stats_prometheus;
     static constexpr auto state = durstream_producer_state;
     static constexpr auto epoch = durstream_producer_epoch;
     static constexpr auto next_seq = durstream_producer_next_seq;
@@ -983,7 +1043,9 @@ struct Entities {
     static constexpr auto let_go = durstream_state_flush;
     static constexpr auto begin_shutdown = durstream_state_begin_shutdown;
     static constexpr auto stop = durstream_state_stop;
+    static constexpr auto discard_outbox = durstream_state_discard_outbox;
     static constexpr auto stats = durstream_state_stats;
+    static constexpr auto stats_prometheus = durstream_state_stats_prometheus;
     static constexpr auto state = durstream_state_state;
     static constexpr auto epoch = durstream_state_epoch;
     static constexpr auto next_seq = durstream_state_next_seq;
@@ -1025,10 +1087,19 @@ public:
         Slot error;
         error.check(Calls::begin_shutdown(get(), error.out()));
     }
-    /// Ends now, for all holders: pending writes settle as cancelled or unknown.
+    /// Ends now, for all holders: pending writes settle as cancelled or unknown; with an outbox as
+    /// kept, and they stay there.
     void stop() {
         Slot error;
         error.check(Calls::stop(get(), error.out()));
+    }
+    /// Ends now, for all holders, and drops what the outbox holds: how many writes that were. They
+    /// settle as cancelled or unknown.
+    std::uint64_t discard_outbox(Limit limit = no_limit) {
+        Slot error;
+        std::uint64_t dropped = 0;
+        error.check(Calls::discard_outbox(get(), limit.count(), &dropped, error.out()));
+        return dropped;
     }
 
     Stats stats() const {
@@ -1037,6 +1108,10 @@ public:
         Slot error;
         error.check(Calls::stats(get(), &stats, error.out()));
         return stats;
+    }
+    /// The text for Prometheus about this producer, or as OpenMetrics.
+    std::string stats_prometheus(bool openmetrics = false) const {
+        return taken(Calls::stats_prometheus(get(), openmetrics ? 1 : 0)).value_or("");
     }
     Lifecycle state() const noexcept { return Calls::state(get()); }
     std::uint64_t epoch() const noexcept { return Calls::epoch(get()); }
@@ -1171,6 +1246,53 @@ private:
 
 // --- Entity state ----------------------------------------------------------------------------
 
+/// A collection whose entities are of type `T`: a write to it takes no other. Made by
+/// `StreamSchema::collection`, and of that schema's producers: any other refuses it (`invalid-entity`). Cheap
+/// to copy, and safe to use from any thread if its `to_json` is.
+template <class T>
+class Collection {
+public:
+    std::string_view name() const noexcept { return data_->name; }
+    /// An entity as JSON text.
+    std::string json(const T &entity) const { return data_->to_json(entity); }
+
+private:
+    friend class StreamSchema;
+    friend class StateProducer;
+    friend class Transaction;
+    struct Data {
+        std::string name;
+        std::function<std::string(const T &)> to_json;
+        std::shared_ptr<const char> schema;
+    };
+    Collection(std::string_view name, std::function<std::string(const T &)> to_json,
+               std::shared_ptr<const char> schema)
+        : data_(std::make_shared<const Data>(
+              Data{std::string(name), std::move(to_json), std::move(schema)})) {}
+
+    /// Its name among the collections of a schema. That of another one is none that the library knows.
+    std::string name_in(const std::shared_ptr<const char> &schema) const {
+        return data_->schema == schema ? data_->name : data_->name + " of another schema";
+    }
+
+    std::shared_ptr<const Data> data_;
+};
+
+namespace detail {
+
+template <class T>
+struct Same { using type = T; };
+/// A type that is not deduced here: the collection says it.
+template <class T>
+using EntityOf = typename Same<T>::type;
+
+/// Takes entities that are JSON text.
+struct AsItIs {
+    std::string operator()(std::string_view text) const { return std::string(text); }
+};
+
+} // namespace detail
+
 /// The collections of a stream of entity state.
 class StreamSchema {
 public:
@@ -1186,10 +1308,24 @@ public:
                                          json_schema ? s.get() : nullptr, error.out()));
         return *this;
     }
+    /// Adds a collection whose entities are of type `T`, and gives what names it in writes, which then take
+    /// no other. `to_json` makes the JSON text of an entity, with whatever library: `std::string(const T &)`.
+    /// A `T` that is the text, or becomes a `std::string_view` of it, needs none.
+    template <class T, class ToJson = detail::AsItIs>
+    Collection<T> collection(std::string_view name, std::string_view type,
+                             std::string_view primary_key, ToJson to_json = {},
+                             std::optional<std::string_view> json_schema = std::nullopt) {
+        static_assert(std::is_invocable_r_v<std::string, const ToJson &, const T &>,
+                      "`to_json` makes the JSON text of an entity: std::string(const T &)");
+        add(name, type, primary_key, json_schema);
+        return Collection<T>(name, std::move(to_json), identity_);
+    }
     const durstream_schema *get() const noexcept { return raw_.get(); }
 
 private:
+    friend class StateProducer;
     detail::Handle<durstream_schema, durstream_schema_free> raw_;
+    std::shared_ptr<const char> identity_ = std::make_shared<const char>('\0');
 };
 
 namespace detail {
@@ -1210,7 +1346,7 @@ class Transaction;
 class StateProducer : public detail::Producer<detail::Entities> {
 public:
     StateProducer(const Options &options, const StreamSchema &schema)
-        : Producer(options.callback()), strict_(options.strict()) {
+        : Producer(options.callback()), schema_(schema.identity_), strict_(options.strict()) {
         detail::Slot error;
         durstream_state *raw = nullptr;
         error.check(durstream_state_open(options.get(), schema.get(), &raw, error.out()));
@@ -1269,6 +1405,61 @@ public:
         std::vector<Receipt> receipts;
         for (const auto &value : values) receipts.push_back(upsert(collection, value));
         return receipts;
+    }
+    // What follows takes entities that have a type, in the same way.
+    template <class T>
+    Receipt upsert(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                   std::uint64_t tag = 0) {
+        return upsert(collection.name_in(schema_), collection.json(entity), tag);
+    }
+    template <class T>
+    Receipt upsert(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                   const Event &event) {
+        return change(DURSTREAM_OPERATION_UPSERT, collection, entity, event);
+    }
+    template <class T>
+    Receipt try_upsert(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                       std::uint64_t tag = 0) {
+        return try_upsert(collection.name_in(schema_), collection.json(entity), tag);
+    }
+    template <class T>
+    Receipt insert(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                   const Event &event = {}) {
+        return change(DURSTREAM_OPERATION_INSERT, collection, entity, event);
+    }
+    template <class T>
+    Receipt update(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                   const Event &event = {}) {
+        return change(DURSTREAM_OPERATION_UPDATE, collection, entity, event);
+    }
+    template <class T>
+    Receipt change(Operation operation, const Collection<T> &collection,
+                   const detail::EntityOf<T> &entity, const Event &event = {}) {
+        return change(operation, collection.name_in(schema_), collection.json(entity), event);
+    }
+    template <class T>
+    Receipt try_change(Operation operation, const Collection<T> &collection,
+                       const detail::EntityOf<T> &entity, const Event &event = {}) {
+        return try_change(operation, collection.name_in(schema_), collection.json(entity), event);
+    }
+    template <class T, class Entities>
+    std::vector<Receipt> upsert_many(const Collection<T> &collection, const Entities &entities) {
+        std::vector<Receipt> receipts;
+        for (const auto &entity : entities) receipts.push_back(upsert(collection, entity));
+        return receipts;
+    }
+    template <class T>
+    Receipt remove(const Collection<T> &collection, std::string_view key, std::uint64_t tag = 0) {
+        return remove(collection.name_in(schema_), key, tag);
+    }
+    template <class T>
+    Receipt try_remove(const Collection<T> &collection, std::string_view key,
+                       std::uint64_t tag = 0) {
+        return try_remove(collection.name_in(schema_), key, tag);
+    }
+    template <class T>
+    Receipt remove(const Collection<T> &collection, std::string_view key, Event event) {
+        return remove(collection.name_in(schema_), key, std::move(event));
     }
     /// Publishes a message about the stream, in order with the changes:
     /// `DURSTREAM_CONTROL_SNAPSHOT_START`, `_SNAPSHOT_END` or `_RESET`; `offset` is the place that it
@@ -1343,6 +1534,7 @@ private:
     }
 
     friend class Transaction;
+    std::shared_ptr<const char> schema_;
     bool strict_ = false;
 };
 
@@ -1352,7 +1544,7 @@ class Transaction {
 public:
     /// Begins one, with a new UUID as its id unless given.
     explicit Transaction(StateProducer &state, std::optional<std::string_view> txid = std::nullopt)
-        : strict_(state.strict_) {
+        : schema_(state.schema_), strict_(state.strict_) {
         const detail::OptionalText own(txid, "txid");
         detail::Slot error;
         durstream_transaction *raw = nullptr;
@@ -1384,6 +1576,31 @@ public:
         event.key = key;
         add(DURSTREAM_OPERATION_DELETE, collection, std::nullopt, event);
     }
+    // What follows takes entities that have a type, in the same way.
+    template <class T>
+    void change(Operation operation, const Collection<T> &collection,
+                const detail::EntityOf<T> &entity, const Event &event = {}) {
+        change(operation, collection.name_in(schema_), collection.json(entity), event);
+    }
+    template <class T>
+    void upsert(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                const Event &event = {}) {
+        change(DURSTREAM_OPERATION_UPSERT, collection, entity, event);
+    }
+    template <class T>
+    void insert(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                const Event &event = {}) {
+        change(DURSTREAM_OPERATION_INSERT, collection, entity, event);
+    }
+    template <class T>
+    void update(const Collection<T> &collection, const detail::EntityOf<T> &entity,
+                const Event &event = {}) {
+        change(DURSTREAM_OPERATION_UPDATE, collection, entity, event);
+    }
+    template <class T>
+    void remove(const Collection<T> &collection, std::string_view key, Event event = {}) {
+        remove(collection.name_in(schema_), key, std::move(event));
+    }
     /// Sends the changes as one group, waiting up to `max_block_ms` for room. The receipt is that of the
     /// last one, and its outcome that of all; its id is 0 where there were none. A refused receipt says
     /// of all changes that were refused; after one for a full buffer it may be committed again.
@@ -1413,6 +1630,7 @@ private:
     }
 
     detail::Handle<durstream_transaction, durstream_transaction_free> raw_{};
+    std::shared_ptr<const char> schema_;
     bool strict_ = false;
 };
 
@@ -1425,12 +1643,25 @@ inline StateProducer create_durable_stream(const Options &options, const StreamS
     return StateProducer(options, schema);
 }
 
+/// Tells what create_durable_stream() would open with these options, as a JSON object without secrets,
+/// and opens nothing; durstream_state_inspect() says what is in it.
+inline std::string inspect(const Options &options, const StreamSchema &schema) {
+    detail::Slot error;
+    char *raw = nullptr;
+    error.check(durstream_state_inspect(options.get(), schema.get(), &raw, error.out()));
+    return detail::taken(raw).value_or("");
+}
+
 // --- The process -----------------------------------------------------------------------------
 
 inline std::string_view version() { return durstream_version(); }
 
 /// Writes of this process accepted and not settled, over all producers.
 inline std::uint64_t pending_count() { return durstream_pending_count(); }
+/// The text for Prometheus about all producers of this process, or as OpenMetrics.
+inline std::string stats_prometheus(bool openmetrics = false) {
+    return detail::taken(durstream_stats_prometheus(openmetrics ? 1 : 0)).value_or("");
+}
 
 /// Bounds the bytes that all producers together may buffer beyond one batch of each.
 inline void set_buffer_budget(std::uint64_t bytes) { durstream_set_buffer_budget(bytes); }
@@ -1444,6 +1675,61 @@ inline void flush_all(Limit limit = no_limit) {
 /// How long the normal end of the process waits for accepted writes to settle: 3 seconds unless
 /// set; with 0 it does not wait.
 inline void set_exit_timeout(Limit limit) noexcept { durstream_set_exit_timeout(limit.count()); }
+
+using LogLevel = durstream_log_level;
+
+/// A line of the log. The views end with the callback.
+struct LogLine {
+    LogLevel level;
+    /// The part of the library: `producer`, `connection` or `process`.
+    std::string_view target;
+    /// For a person; it stands alone.
+    std::string_view text;
+    /// The URL of the stream it is about, without user info and query; empty for none.
+    std::string_view stream;
+    /// The id of the producer it is about; empty for none.
+    std::string_view producer_id;
+    /// The epoch of that producer's session; 0 for none.
+    std::uint64_t epoch;
+    /// Failed attempts in a row.
+    std::uint32_t attempt;
+};
+
+/// Sets how much of the log there is: lines of this level and of those that matter more.
+inline void set_log_level(LogLevel level) {
+    detail::Slot error;
+    error.check(durstream_set_log_level(level, error.out()));
+}
+
+/// Sends the log to a function in place of standard error; an empty one silences it. It runs on a
+/// thread of the library's own, one line at a time, and lives as long as the process. What it throws
+/// ends there, and standard error gets the line.
+inline void set_log(std::function<void(const LogLine &)> log) {
+    struct Kept {
+        std::function<void(const LogLine &)> log;
+        Kept *before;
+    };
+    // Another thread may be within the one before: none is ever destroyed.
+    static std::atomic<Kept *> kept{nullptr};
+    if (!log) return durstream_set_log_lines(nullptr, nullptr);
+    const auto call = [](const durstream_log_line *line, void *user_data) noexcept {
+        const auto view = [](const char *text) {
+            return text ? std::string_view(text) : std::string_view();
+        };
+        const std::string_view text = view(durstream_log_line_text(line));
+        try {
+            static_cast<Kept *>(user_data)->log(LogLine{
+                durstream_log_line_level(line), view(durstream_log_line_target(line)), text,
+                view(durstream_log_line_stream(line)), view(durstream_log_line_producer_id(line)),
+                durstream_log_line_epoch(line), durstream_log_line_attempt(line)});
+        } catch (...) {
+            std::fprintf(stderr, "durstream: %.*s\n", static_cast<int>(text.size()), text.data());
+        }
+    };
+    Kept *const own = new Kept{std::move(log), nullptr};
+    own->before = kept.exchange(own);
+    durstream_set_log_lines(call, own);
+}
 
 /// Stops everything within the limit, 3 seconds unless given. A later open starts afresh.
 inline void shutdown(Limit limit = shutdown_limit) {

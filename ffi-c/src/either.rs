@@ -3,14 +3,15 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use durstream_core::{CloseResult, Error, ErrorKind, Outcome, Pending, Producer, Receipt};
+use durstream_core::{CloseResult, Error, Outcome, Pending, Producer, Receipt};
 
 use crate::args::{Out, limit, optional_out};
 use crate::given::{c_string, give, given};
 use crate::outcome::durstream_outcome;
 use crate::problem::{Problem, durstream_error};
 use crate::stats::{
-    SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats, lifecycle_of,
+    SizedOut, durstream_flush_report, durstream_lifecycle, durstream_stats, exposition,
+    lifecycle_of,
 };
 
 /// A producer, with the texts that its handle owns.
@@ -68,7 +69,7 @@ impl<P: Producer> Opened<P> {
         let Some(limit) = limit(timeout_ms) else { return Ok(ready.wait()?) };
         Ok(ready.wait_for(limit).unwrap_or_else(|| {
             let text = format!("{missing} within {} ms", limit.as_millis());
-            Err(Error::new(ErrorKind::Timeout, text))
+            Err(ready.overdue().saying(text))
         })?)
     }
 
@@ -83,12 +84,31 @@ impl<P: Producer> Opened<P> {
     }
 
     /// # Safety
+    /// `dropped` is NULL or may be written to.
+    pub(crate) unsafe fn discard_outbox(
+        &self,
+        timeout_ms: i64,
+        dropped: *mut u64,
+    ) -> Result<(), Problem> {
+        let dropped = optional_out(dropped);
+        let discarded = self.producer.discard_outbox();
+        let count = discarded.wait_or_timeout(limit(timeout_ms), "discard_outbox")?;
+        // SAFETY: the caller's promise.
+        unsafe { dropped.set(|| count) };
+        Ok(())
+    }
+
+    /// # Safety
     /// `stats` is NULL or a place for them.
     pub(crate) unsafe fn stats(&self, stats: *mut durstream_stats) -> Result<(), Problem> {
         // SAFETY: the caller's promise.
         let stats = unsafe { SizedOut::new(stats, "stats") }?;
         stats.set(self.own()?.stats());
         Ok(())
+    }
+
+    pub(crate) fn stats_prometheus(&self, openmetrics: i32) -> *mut c_char {
+        given(Some(&self.producer.stats_prometheus(exposition(openmetrics))))
     }
 
     pub(crate) fn state(&self) -> Option<durstream_lifecycle> {

@@ -36,8 +36,8 @@ pub unsafe extern "C" fn durstream_error_message(error: *const durstream_error) 
 /// Everything known about the error as one JSON object: `name`, `code`, `message`, `reason`, `url`,
 /// `status`, `retryable`, `definite`, and by kind `option`, `collection`, `key`, `issues` (each
 /// with `path` and `message`), `current_epoch`, `expected_seq`, `received_seq`, `final_offset`,
-/// `earliest_offset`, `delivered`, `undelivered`, `cause`. Owned by the error. Any thread; does not
-/// block.
+/// `earliest_offset`, `delivered`, `undelivered`, `kept`, `cause`. Owned by the error. Any thread; does
+/// not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_json(error: *const durstream_error) -> *const c_char {
     // SAFETY: NULL or a live error.
@@ -226,7 +226,7 @@ pub unsafe extern "C" fn durstream_error_delivered(error: *const durstream_error
 }
 
 /// Of a `DURSTREAM_DELIVERY`: writes since the last flush that were refused, cancelled, are
-/// unknown, or were turned away by a full buffer; else 0. Any thread; does not block.
+/// unknown, stay in the outbox, or were turned away by a full buffer; else 0. Any thread; does not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_undelivered(error: *const durstream_error) -> u64 {
     // SAFETY: NULL or a live error.
@@ -238,8 +238,22 @@ pub unsafe extern "C" fn durstream_error_undelivered(error: *const durstream_err
     }
 }
 
-/// Of a `DURSTREAM_DELIVERY`: the first failure; else NULL. Owned by the error, not to be freed.
-/// Any thread; does not block.
+/// Of a `DURSTREAM_DELIVERY`: of the undelivered writes, those that stay in the outbox and are
+/// delivered once the producer is opened again; else 0. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_error_kept(error: *const durstream_error) -> u64 {
+    // SAFETY: NULL or a live error.
+    unsafe {
+        get(0, || match error.as_ref()?.problem.detail()? {
+            Detail::Delivery { kept, .. } => Some(*kept),
+            _ => None,
+        })
+    }
+}
+
+/// Of a `DURSTREAM_DELIVERY`: the first failure. Of a `DURSTREAM_TIMEOUT`: the failure that the
+/// producer is in, if it is in one. Else NULL. Owned by the error, not to be freed. Any thread; does
+/// not block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn durstream_error_cause(
     error: *const durstream_error,

@@ -65,6 +65,12 @@ pub struct durstream_event {
     pub old_value_length: usize,
     /// A number that comes back in the callbacks of this handle; 0 for none.
     pub tag: u64,
+    /// The context of the trace that the call belongs to, as W3C Trace Context writes it; NULL for
+    /// none. Events carry it where the option `trace` is set; one that is none is left out, and logged
+    /// once.
+    pub traceparent: *const c_char,
+    /// What tracing systems keep beside the `traceparent`; NULL for none.
+    pub tracestate: *const c_char,
 }
 
 impl durstream_event {
@@ -78,6 +84,8 @@ impl durstream_event {
         old_value: ptr::null(),
         old_value_length: 0,
         tag: 0,
+        traceparent: ptr::null(),
+        tracestate: ptr::null(),
     };
 
     /// Reads what both sides know.
@@ -258,6 +266,8 @@ pub(crate) unsafe fn told<T>(
             headers: &headers,
             key: optional_text(event.key, "key")?,
             old_value: optional_bytes(event.old_value, event.old_value_length, "old_value")?,
+            traceparent: optional_text(event.traceparent, "traceparent")?,
+            tracestate: optional_text(event.tracestate, "tracestate")?,
             write: WriteOptions { tag: event.tag, block: false },
         };
         let (operation, value) = (operation_of(operation)?, bytes(value, length, "value")?);

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durstream_core::{Callbacks, Delivery, DeliveryCallback, Error, ErrorCallback, Failure};
-use durstream_core::{HeaderFn, Options};
+use durstream_core::{HeaderFn, Options, StateCallback, StateChange};
 
 use crate::args::{handle, text};
 use crate::delivery::durstream_delivery;
@@ -12,6 +12,7 @@ use crate::ffi_guard::{call, get};
 use crate::given::{give, take};
 use crate::outcome::durstream_failure;
 use crate::problem::{Problem, durstream_code, durstream_error};
+use crate::transition::durstream_transition;
 
 /// Options for a stream, a producer or a state producer. An open copies them: they may be changed,
 /// used again and freed afterwards.
@@ -24,6 +25,7 @@ struct Set {
     options: Options,
     on_error: Option<Arc<Listener<durstream_failure>>>,
     on_delivery: Option<Arc<Listener<durstream_delivery>>>,
+    on_state: Option<Arc<Listener<durstream_transition>>>,
 }
 
 /// Receives a write that was not delivered. `failure`, and everything it leads to, is owned by the
@@ -39,6 +41,13 @@ pub type durstream_error_callback =
 /// limits are those of `durstream_error_callback`.
 pub type durstream_delivery_callback =
     Option<unsafe extern "C" fn(delivery: *const durstream_delivery, user_data: *mut c_void)>;
+
+/// Receives each change of a producer's state, in their order. `transition`, and everything it leads
+/// to, is owned by the library and ends with the call. Its thread and its limits are those of
+/// `durstream_error_callback`. A producer begins as `DURSTREAM_LIFECYCLE_CONNECTING`, which is no
+/// change; of changes that a slow callback does not keep up with, the last ones become one.
+pub type durstream_transition_callback =
+    Option<unsafe extern "C" fn(transition: *const durstream_transition, user_data: *mut c_void)>;
 
 /// Runs once, on any thread, when `user_data` is used no more. It must not block.
 pub type durstream_destroy_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
@@ -101,8 +110,11 @@ impl durstream_options {
     /// For a stream, which has no callbacks of its own.
     pub(crate) fn for_stream(&self) -> Result<Options, Problem> {
         let set = self.lock();
-        let callbacks =
-            [("on_error", set.on_error.is_some()), ("on_delivery", set.on_delivery.is_some())];
+        let callbacks = [
+            ("on_error", set.on_error.is_some()),
+            ("on_delivery", set.on_delivery.is_some()),
+            ("on_state", set.on_state.is_some()),
+        ];
         if let Some((name, _)) = callbacks.iter().find(|(_, given)| *given) {
             let text = format!(
                 "`{name}` is for producers: a stream's own calls return what becomes of a write"
@@ -119,14 +131,17 @@ impl durstream_options {
 
     /// For a producer.
     pub(crate) fn for_producer(&self) -> (Options, Callbacks) {
-        let Set { options, on_error, on_delivery } = self.lock().clone();
+        let Set { options, on_error, on_delivery, on_state } = self.lock().clone();
         let on_error = on_error.map(|listener| -> ErrorCallback {
             Arc::new(move |failure: Failure| listener.call(&durstream_failure::new(failure)))
         });
         let on_delivery = on_delivery.map(|listener| -> DeliveryCallback {
             Arc::new(move |delivery: Delivery| listener.call(&durstream_delivery::new(delivery)))
         });
-        (options, Callbacks { on_error, on_delivery })
+        let on_state = on_state.map(|listener| -> StateCallback {
+            Arc::new(move |change: StateChange| listener.call(&durstream_transition::new(change)))
+        });
+        (options, Callbacks { on_error, on_delivery, on_state })
     }
 }
 
@@ -258,6 +273,30 @@ pub unsafe extern "C" fn durstream_options_on_delivery(
             let options = handle(options, "options")?;
             let fresh = Listener::of(callback, user_data, destroy);
             let before = std::mem::replace(&mut options.lock().on_delivery, fresh);
+            drop(before);
+            Ok(())
+        })
+    }
+}
+
+/// Sets the callback for the changes of the producer's state; NULL takes it away. `user_data` and
+/// `destroy` are those of `durstream_options_on_error`. Any thread; does not block.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL options; `destroy` is not called then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_options_on_state(
+    options: *mut durstream_options,
+    callback: durstream_transition_callback,
+    user_data: *mut c_void,
+    destroy: durstream_destroy_callback,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || {
+            let options = handle(options, "options")?;
+            let fresh = Listener::of(callback, user_data, destroy);
+            let before = std::mem::replace(&mut options.lock().on_state, fresh);
             drop(before);
             Ok(())
         })

@@ -24,6 +24,9 @@ pub enum durstream_status {
     DURSTREAM_STATUS_CANCELLED = 4,
     /// Settled so long ago that its outcome is forgotten; it may not have been plainly delivered.
     DURSTREAM_STATUS_FORGOTTEN = 5,
+    /// Still in the outbox: not in the stream as far as is known, and delivered once the producer
+    /// is opened again, or starts over.
+    DURSTREAM_STATUS_KEPT = 6,
 }
 
 /// Why a write was not delivered. The numbers are fixed; a later version may add some.
@@ -34,7 +37,7 @@ pub enum durstream_reason {
     DURSTREAM_REASON_NONE = 0,
     /// There is no such collection.
     DURSTREAM_REASON_INVALID_ENTITY = 1,
-    /// The primary key is missing, empty, or no scalar.
+    /// The primary key is missing, empty, or neither text, an integer nor a boolean.
     DURSTREAM_REASON_INVALID_KEY = 2,
     /// The schema refused the value, or it is empty or no JSON.
     DURSTREAM_REASON_INVALID_VALUE = 3,
@@ -80,6 +83,8 @@ pub enum durstream_reason {
     DURSTREAM_REASON_OFFSET_GONE = 23,
     /// A header of the event is one that it cannot have, or its `txid` or `timestamp` is none.
     DURSTREAM_REASON_INVALID_HEADERS = 24,
+    /// `outbox_max_bytes` is reached, or the disk of the outbox has no room.
+    DURSTREAM_REASON_OUTBOX_FULL = 25,
 }
 
 fn status_of(status: Status) -> durstream_status {
@@ -89,6 +94,7 @@ fn status_of(status: Status) -> durstream_status {
         Status::Rejected => DURSTREAM_STATUS_REJECTED,
         Status::Cancelled => DURSTREAM_STATUS_CANCELLED,
         Status::Forgotten => DURSTREAM_STATUS_FORGOTTEN,
+        Status::Kept => DURSTREAM_STATUS_KEPT,
         _ => DURSTREAM_STATUS_DELIVERY_UNKNOWN,
     }
 }
@@ -120,6 +126,7 @@ fn reason_of(reason: Option<Reason>) -> durstream_reason {
         Some(Reason::WouldDeadlock) => DURSTREAM_REASON_WOULD_DEADLOCK,
         Some(Reason::OffsetGone) => DURSTREAM_REASON_OFFSET_GONE,
         Some(Reason::InvalidHeaders) => DURSTREAM_REASON_INVALID_HEADERS,
+        Some(Reason::OutboxFull) => DURSTREAM_REASON_OUTBOX_FULL,
         Some(_) => DURSTREAM_REASON_PRODUCER_FAILED,
     }
 }
@@ -228,6 +235,7 @@ pub unsafe extern "C" fn durstream_status_name(status: i32) -> *const c_char {
             3 => c"rejected",
             4 => c"cancelled",
             5 => c"forgotten",
+            6 => c"kept",
             _ => return None,
         };
         Some(name.as_ptr())

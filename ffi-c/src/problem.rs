@@ -54,12 +54,19 @@ pub enum durstream_code {
     DURSTREAM_TRANSPORT = 17,
     /// A time limit ran out; the operation goes on.
     DURSTREAM_TIMEOUT = 18,
-    /// Writes since the last flush were not delivered; `durstream_error_undelivered` and `_cause`.
+    /// Writes since the last flush were not delivered; `durstream_error_undelivered`,
+    /// `_kept` and `_cause`.
     DURSTREAM_DELIVERY = 19,
     /// The handle came through `fork`; open another one in the child.
     DURSTREAM_FORKED = 20,
     /// A bug in the library, caught at the boundary.
     DURSTREAM_INTERNAL = 21,
+    /// Another process, or another producer of this one, has the outbox open; the text names it.
+    DURSTREAM_OUTBOX_IN_USE = 22,
+    /// A file of the outbox does not say what it should; the text names the file and the place.
+    DURSTREAM_OUTBOX_DAMAGED = 23,
+    /// The outbox cannot be made, opened, written or made durable, or a newer version made it.
+    DURSTREAM_OUTBOX_FAILED = 24,
 }
 
 fn code_of(kind: ErrorKind) -> durstream_code {
@@ -85,6 +92,9 @@ fn code_of(kind: ErrorKind) -> durstream_code {
         ErrorKind::Timeout => DURSTREAM_TIMEOUT,
         ErrorKind::Delivery => DURSTREAM_DELIVERY,
         ErrorKind::Forked => DURSTREAM_FORKED,
+        ErrorKind::OutboxInUse => DURSTREAM_OUTBOX_IN_USE,
+        ErrorKind::OutboxDamaged => DURSTREAM_OUTBOX_DAMAGED,
+        ErrorKind::OutboxFailed => DURSTREAM_OUTBOX_FAILED,
         _ => DURSTREAM_INTERNAL,
     }
 }

@@ -1,13 +1,10 @@
 //! Functions for the whole process.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
 use std::time::Duration;
-
-use durstream_core::LogLevel;
 
 use crate::args::limit;
 use crate::ffi_guard::{call, get};
-use crate::given::c_string;
 use crate::problem::{durstream_code, durstream_error};
 use crate::version;
 
@@ -100,61 +97,4 @@ pub unsafe extern "C" fn durstream_shutdown(
 ) -> durstream_code {
     // SAFETY: `error` is as the header asks.
     unsafe { call(error, || Ok(durstream_core::shutdown(bounded(timeout_ms))?)) }
-}
-
-/// How much a line of the log matters. The numbers are fixed; a later version may add some.
-#[repr(i32)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum durstream_log_level {
-    /// Something needs attention.
-    DURSTREAM_LOG_WARNING = 2,
-    /// Something is well again.
-    DURSTREAM_LOG_INFO = 3,
-}
-
-/// Receives a line of the log. `text` ends with the call. Runs on a thread of the library's own,
-/// one line at a time; it must not call this library. While it blocks, further lines are dropped
-/// and counted.
-pub type durstream_log_callback = Option<
-    unsafe extern "C" fn(level: durstream_log_level, text: *const c_char, user_data: *mut c_void),
->;
-
-/// A host's log.
-struct Log {
-    callback: unsafe extern "C" fn(durstream_log_level, *const c_char, *mut c_void),
-    user_data: *mut c_void,
-}
-
-// SAFETY: the header says that the callback and `user_data` are used on a thread of the library's.
-unsafe impl Send for Log {}
-// SAFETY: the core calls with one line at a time.
-unsafe impl Sync for Log {}
-
-impl Log {
-    fn line(&self, level: LogLevel, text: &str) {
-        let level = match level {
-            LogLevel::Info => durstream_log_level::DURSTREAM_LOG_INFO,
-            _ => durstream_log_level::DURSTREAM_LOG_WARNING,
-        };
-        let text = c_string(text);
-        // SAFETY: the host's function with its own data, for a text that lives until it ends.
-        unsafe { (self.callback)(level, text.as_ptr(), self.user_data) };
-    }
-}
-
-/// Sends the library's log lines to a callback in place of standard error; NULL silences them.
-/// `user_data` has to live as long as the process: another thread may be writing a line while this
-/// is called. Any thread; does not block.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn durstream_set_log(
-    callback: durstream_log_callback,
-    user_data: *mut c_void,
-) {
-    get((), || {
-        let log = callback.map(|callback| Log { callback, user_data });
-        durstream_core::set_log_sink(move |level, text| {
-            log.iter().for_each(|log| log.line(level, text))
-        });
-        Some(())
-    })
 }

@@ -338,8 +338,8 @@ pub unsafe extern "C" fn durstream_producer_begin_shutdown(
     unsafe { call(error, || handle(producer, "producer")?.opened.begin_shutdown()) }
 }
 
-/// Ends now: pending writes settle as cancelled, or as unknown where they were under way. Any
-/// thread; does not block. The handle is still to be freed.
+/// Ends now: pending writes settle as cancelled, or as unknown where they were under way; with an
+/// outbox as kept, and they stay there. Any thread; does not block. The handle is still to be freed.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
 #[unsafe(no_mangle)]
@@ -349,6 +349,26 @@ pub unsafe extern "C" fn durstream_producer_stop(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe { call(error, || handle(producer, "producer")?.opened.stop()) }
+}
+
+/// Ends now and drops what the outbox holds: `dropped` (may be NULL) receives how many writes that
+/// were. They settle as cancelled, or as unknown where they were under way. It is the other way out,
+/// beside `durstream_producer_restart`, for a producer that was fenced. Any thread; blocks, at most
+/// `timeout_ms`. The handle is still to be freed.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` without `outbox_dir`; `_PRODUCER_CLOSED` where the producer
+/// has ended and its outbox is closed; `_OUTBOX_FAILED`; `DURSTREAM_TIMEOUT`, and the dropping goes on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_discard_outbox(
+    producer: *const durstream_producer,
+    timeout_ms: i64,
+    dropped: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        call(error, || handle(producer, "producer")?.opened.discard_outbox(timeout_ms, dropped))
+    }
 }
 
 /// Fills `stats`, whose `size` the caller has set. Any thread; does not block.
@@ -363,6 +383,19 @@ pub unsafe extern "C" fn durstream_producer_stats(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe { call(error, || handle(producer, "producer")?.opened.stats(stats)) }
+}
+
+/// The text for Prometheus about this producer, as `durstream_stats_prometheus` gives it about all of
+/// the process. Free it with `durstream_string_free`; NULL if `producer` is NULL. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_producer_stats_prometheus(
+    producer: *const durstream_producer,
+    openmetrics: i32,
+) -> *mut c_char {
+    // SAFETY: the pointers are as the header asks.
+    unsafe {
+        get(ptr::null_mut(), || Some(producer.as_ref()?.opened.stats_prometheus(openmetrics)))
+    }
 }
 
 /// The producer's state. Any thread; does not block.

@@ -36,7 +36,8 @@ pub unsafe extern "C" fn durstream_schema_free(schema: *mut durstream_schema) {
 
 /// Adds a collection: its name in calls, the `type` of its events, the field that holds the primary
 /// key, and the JSON Schema (drafts 4 to 2020-12) of its values; with NULL it takes any object that
-/// has its key. All texts are copied. Any thread; does not block.
+/// has its key: text, an integer or a boolean, not empty. In the stream a key is text. All texts are
+/// copied. Any thread; does not block.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT`: a text is empty, name or type is taken, or the JSON Schema
 /// is not valid. The schema is then unchanged.

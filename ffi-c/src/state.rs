@@ -285,7 +285,7 @@ pub unsafe extern "C" fn durstream_state_begin_shutdown(
 }
 
 /// Ends now, for all handles: pending writes settle as cancelled, or as unknown where they were
-/// under way. Any thread; does not block. The handle is still to be freed.
+/// under way; with an outbox as kept, and they stay there. Any thread; does not block. The handle is still to be freed.
 ///
 /// Errors: `DURSTREAM_INVALID_ARGUMENT` for NULL; `DURSTREAM_FORKED`.
 #[unsafe(no_mangle)]
@@ -295,6 +295,23 @@ pub unsafe extern "C" fn durstream_state_stop(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe { call(error, || handle(state, "state")?.opened.stop()) }
+}
+
+/// Ends now, for all handles, and drops what the outbox holds: `dropped` (may be NULL) receives how
+/// many writes that were. They settle as cancelled, or as unknown where they were under way. Any
+/// thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+///
+/// Errors: `DURSTREAM_INVALID_ARGUMENT` without `outbox_dir`; `_PRODUCER_CLOSED` where the producer
+/// has ended and its outbox is closed; `_OUTBOX_FAILED`; `DURSTREAM_TIMEOUT`, and the dropping goes on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_discard_outbox(
+    state: *const durstream_state,
+    timeout_ms: i64,
+    dropped: *mut u64,
+    error: *mut *mut durstream_error,
+) -> durstream_code {
+    // SAFETY: the pointers are as the header asks.
+    unsafe { call(error, || handle(state, "state")?.opened.discard_outbox(timeout_ms, dropped)) }
 }
 
 /// Fills `stats`, whose `size` the caller has set. Any thread; does not block.
@@ -309,6 +326,17 @@ pub unsafe extern "C" fn durstream_state_stats(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe { call(error, || handle(state, "state")?.opened.stats(stats)) }
+}
+
+/// The text for Prometheus about this producer, as `durstream_stats_prometheus` gives it about all of
+/// the process. Free it with `durstream_string_free`; NULL if `state` is NULL. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_state_stats_prometheus(
+    state: *const durstream_state,
+    openmetrics: i32,
+) -> *mut c_char {
+    // SAFETY: the pointers are as the header asks.
+    unsafe { get(ptr::null_mut(), || Some(state.as_ref()?.opened.stats_prometheus(openmetrics))) }
 }
 
 /// The producer's state. Any thread; does not block.

@@ -1,28 +1,56 @@
 //! Counters and reports, as structs whose size the caller states, so that both sides may grow.
 
+use std::ffi::c_char;
 use std::mem::size_of;
+use std::ptr;
 
-use durstream_core::{FlushReport, Lifecycle, Stats};
+use durstream_core::{Distribution, Exposition, FlushReport, Lifecycle, Stats};
 
 use crate::ffi_guard::get;
+use crate::given::given;
 use crate::problem::Problem;
 
 /// The largest size a caller may state: beyond it, the field was never set.
 const MAX_SIZE: usize = 4096;
 
-/// The counters of a producer. At every instant `accepted = delivered + rejected + cancelled +
-/// unknown + pending`. Set `size` to `sizeof(durstream_stats)` before the call: fields that the
-/// library does not know read 0.
+/// What a distribution comes to. Each number but the sum is known to 3.2 %; 0 where there are none.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct durstream_distribution {
+    /// How many there are.
+    pub count: u64,
+    /// All of them together.
+    pub sum: u64,
+    /// As large as half of them, or larger.
+    pub p50: u64,
+    /// As large as 90 % of them, or larger.
+    pub p90: u64,
+    /// As large as 99 % of them, or larger.
+    pub p99: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+impl From<Distribution> for durstream_distribution {
+    fn from(found: Distribution) -> Self {
+        let Distribution { count, sum, p50, p90, p99, max, .. } = found;
+        durstream_distribution { count, sum, p50, p90, p99, max }
+    }
+}
+
+/// The counters, gauges and distributions of a producer. At every instant `accepted = delivered + rejected + cancelled +
+/// unknown + kept + pending`. Set `size` to `sizeof(durstream_stats)` before the call: fields that the
+/// library does not know read 0. A name that ends in `_us` is in microseconds, `_ms` in milliseconds.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct durstream_stats {
     /// `sizeof(durstream_stats)`, set by the caller.
     pub size: usize,
-    /// Writes accepted.
+    /// Writes accepted, and those found in the outbox.
     pub accepted: u64,
     /// Writes in the stream.
     pub delivered: u64,
-    /// Of these, the writes that the server said it had already.
+    /// Of these, the writes that the server said it had already. They are there once.
     pub duplicates: u64,
     /// Of the delivered writes, those that may be in the stream twice.
     pub uncertain: u64,
@@ -46,6 +74,54 @@ pub struct durstream_stats {
     pub retries: u64,
     /// Sessions begun, the first included.
     pub sessions: u64,
+    /// Of the accepted writes, those of an earlier life that were found in the outbox.
+    pub recovered: u64,
+    /// Accepted writes that stay in the outbox: they are delivered once the producer is opened
+    /// again.
+    pub kept: u64,
+    /// Of the cancelled and unknown writes, those that waited longer than `delivery_timeout_ms`.
+    pub expired: u64,
+    /// Batches in the stream.
+    pub batches: u64,
+    /// Bytes of the delivered writes, without framing.
+    pub delivered_bytes: u64,
+    /// Bytes of batches sent, framing and repeats included.
+    pub sent_bytes: u64,
+    /// Requests answered with success.
+    pub answers_2xx: u64,
+    /// Requests answered with a redirect that was not followed.
+    pub answers_3xx: u64,
+    /// Requests refused: by status 4xx.
+    pub answers_4xx: u64,
+    /// Requests answered with an error of the server.
+    pub answers_5xx: u64,
+    /// Requests that ended without an answer: no connection, cut, or nothing came in time.
+    pub unanswered: u64,
+    /// Looks at the stream itself for what it holds of batches in doubt.
+    pub reconciliations: u64,
+    /// How often another producer with the same id took over.
+    pub fenced: u64,
+    /// Requests with batches that are under way.
+    pub in_flight: u64,
+    /// The bytes that may be buffered: `max_buffer_bytes`.
+    pub buffer_limit_bytes: u64,
+    /// The age of the oldest pending write; 0 while none is pending.
+    pub oldest_pending_ms: u64,
+    /// How long ago a batch was acknowledged; before the first one, since the producer was opened.
+    pub since_acknowledgement_ms: u64,
+    /// From the call of a batch's first write to the acknowledgement of the batch, once a batch.
+    pub delivery_latency_us: durstream_distribution,
+    /// From the call of a batch's first write to the batch's first request, once a batch.
+    pub queue_latency_us: durstream_distribution,
+    /// From the start of a request with a batch to its answer, repeats included.
+    pub request_latency_us: durstream_distribution,
+    /// Writes of each delivered batch.
+    pub batch_writes: durstream_distribution,
+    /// Bytes of each delivered batch, without framing.
+    pub batch_bytes: durstream_distribution,
+    /// Of the accepted writes that were not delivered, how many for each `durstream_reason`, by its
+    /// number; the first is of reasons that have no place here.
+    pub undelivered: [u64; 32],
 }
 
 impl From<Stats> for durstream_stats {
@@ -66,6 +142,29 @@ impl From<Stats> for durstream_stats {
             requests: stats.requests,
             retries: stats.retries,
             sessions: stats.sessions,
+            recovered: stats.recovered,
+            kept: stats.kept,
+            expired: stats.expired,
+            batches: stats.batches,
+            delivered_bytes: stats.delivered_bytes,
+            sent_bytes: stats.sent_bytes,
+            answers_2xx: stats.answers_2xx,
+            answers_3xx: stats.answers_3xx,
+            answers_4xx: stats.answers_4xx,
+            answers_5xx: stats.answers_5xx,
+            unanswered: stats.unanswered,
+            reconciliations: stats.reconciliations,
+            fenced: stats.fenced,
+            in_flight: stats.in_flight,
+            buffer_limit_bytes: stats.buffer_limit_bytes,
+            oldest_pending_ms: stats.oldest_pending_ms,
+            since_acknowledgement_ms: stats.since_acknowledgement_ms,
+            delivery_latency_us: stats.delivery_latency_us.into(),
+            queue_latency_us: stats.queue_latency_us.into(),
+            request_latency_us: stats.request_latency_us.into(),
+            batch_writes: stats.batch_writes.into(),
+            batch_bytes: stats.batch_bytes.into(),
+            undelivered: stats.undelivered,
         }
     }
 }
@@ -141,7 +240,7 @@ pub(crate) fn lifecycle_of(state: Lifecycle) -> durstream_lifecycle {
 /// The name of a `durstream_lifecycle` (`reconnecting`); `none` for 0, `unknown` for any other
 /// number. Static. Any thread; does not block.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn durstream_lifecycle_name(lifecycle: i32) -> *const std::ffi::c_char {
+pub unsafe extern "C" fn durstream_lifecycle_name(lifecycle: i32) -> *const c_char {
     get(c"unknown".as_ptr(), || {
         let name = match lifecycle {
             0 => c"none",
@@ -159,13 +258,28 @@ pub unsafe extern "C" fn durstream_lifecycle_name(lifecycle: i32) -> *const std:
     })
 }
 
+pub(crate) fn exposition(openmetrics: i32) -> Exposition {
+    if openmetrics == 0 { Exposition::Prometheus } else { Exposition::OpenMetrics }
+}
+
+/// The text for Prometheus about all producers of this process, to be answered as
+/// `text/plain; version=0.0.4`, or with `openmetrics` not 0 as
+/// `application/openmetrics-text; version=1.0.0`. Producers of one stream and one id are one series.
+/// Free it with `durstream_string_free`. Any thread; does not block.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn durstream_stats_prometheus(openmetrics: i32) -> *mut c_char {
+    get(ptr::null_mut(), || {
+        Some(given(Some(&durstream_core::stats_prometheus(exposition(openmetrics)))))
+    })
+}
+
 /// A struct of ours whose first field is the size its owner knows it with.
 ///
 /// # Safety
 /// `repr(C)`, plain numbers, no padding, and the first field is `size: usize`.
 pub(crate) unsafe trait Sizeable: Copy {}
 
-// SAFETY: `repr(C)`, one `usize` and `u64`s.
+// SAFETY: `repr(C)`, one `usize` and `u64`s, some of them in structs and an array.
 unsafe impl Sizeable for durstream_stats {}
 // SAFETY: `repr(C)`, one `usize` and `u64`s.
 unsafe impl Sizeable for durstream_flush_report {}

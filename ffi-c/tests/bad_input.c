@@ -2,6 +2,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 
+#include <durstream_test.h>
+
 static const char *const BROKEN = "\xff\xfe";
 
 /* Ends the program unless the error is about the argument or option, and its text names it. */
@@ -91,6 +93,10 @@ static void null_is_an_error_everywhere(void) {
     durstream_header_answer_fail(NULL, "x");
     NAMES("options", durstream_options_on_error(NULL, NULL, NULL, NULL, &error), error);
     NAMES("options", durstream_options_on_delivery(NULL, NULL, NULL, NULL, &error), error);
+    NAMES("options", durstream_options_on_state(NULL, NULL, NULL, NULL, &error), error);
+    CHECK(durstream_transition_from(NULL) == DURSTREAM_LIFECYCLE_NONE);
+    CHECK(durstream_transition_to(NULL) == DURSTREAM_LIFECYCLE_NONE);
+    CHECK(durstream_transition_error(NULL) == NULL);
     NAMES("options", durstream_stream_create(NULL, NULL, 0, NULL, &error), error);
     NAMES("stream", durstream_stream_create(options, NULL, 0, NULL, &error), error);
     NAMES("options", durstream_stream_connect(NULL, NULL, &error), error);
@@ -118,7 +124,10 @@ static void null_is_an_error_everywhere(void) {
     NAMES("producer", durstream_producer_detach(NULL, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_begin_shutdown(NULL, &error), error);
     NAMES("producer", durstream_producer_stop(NULL, &error), error);
+    NAMES("producer", durstream_producer_discard_outbox(NULL, 0, NULL, &error), error);
     NAMES("producer", durstream_producer_stats(NULL, NULL, &error), error);
+    CHECK(durstream_producer_stats_prometheus(NULL, 0) == NULL);
+    CHECK(durstream_state_stats_prometheus(NULL, 0) == NULL);
     NAMES("schema", durstream_schema_add(NULL, "a", "a", "a", NULL, &error), error);
     NAMES("name", durstream_schema_add(schema, NULL, "a", "a", NULL, &error), error);
     NAMES("entity_type", durstream_schema_add(schema, "a", NULL, "a", NULL, &error), error);
@@ -149,6 +158,7 @@ static void null_is_an_error_everywhere(void) {
     NAMES("state", durstream_state_close(NULL, true, 0, NULL, &error), error);
     NAMES("state", durstream_state_begin_shutdown(NULL, &error), error);
     NAMES("state", durstream_state_stop(NULL, &error), error);
+    NAMES("state", durstream_state_discard_outbox(NULL, 0, NULL, &error), error);
     NAMES("state", durstream_state_stats(NULL, NULL, &error), error);
     /* Nobody has to look at the error. */
     CHECK(durstream_options_set(NULL, NULL, NULL, NULL) == DURSTREAM_INVALID_ARGUMENT);
@@ -156,7 +166,34 @@ static void null_is_an_error_everywhere(void) {
     durstream_schema_free(schema);
 }
 
+static void recorders_and_inspect_take_null(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = durstream_options_new();
+    NAMES("options", durstream_state_inspect(NULL, NULL, NULL, &error), error);
+    NAMES("schema", durstream_state_inspect(options, NULL, NULL, &error), error);
+    durstream_options_free(options);
+    durstream_test_recorder_free(NULL);
+    CHECK(durstream_test_recorder_url(NULL) == NULL);
+    NAMES("recorder", durstream_test_recorder_events(NULL, "/a", NULL, &error), error);
+    NAMES("recorder", durstream_test_recorder_clear(NULL, &error), error);
+    NAMES("recorder", durstream_test_recorder_hold(NULL, &error), error);
+    NAMES("recorder", durstream_test_recorder_release(NULL, &error), error);
+    NAMES("recorder", durstream_test_recorder_reject(NULL, "", 1, &error), error);
+    NAMES("recorder", durstream_test_recorder_fence(NULL, &error), error);
+    NAMES("recorder", durstream_test_recorder_fail(NULL, 1, &error), error);
+    NAMES("recorder", durstream_test_recorder_deliver(NULL, &error), error);
+    durstream_test_recorder *recorder = durstream_test_recorder_new();
+    NAMES("path", durstream_test_recorder_events(recorder, NULL, NULL, &error), error);
+    NAMES("chunk", durstream_test_recorder_events(recorder, "/a", NULL, &error), error);
+    NAMES("containing", durstream_test_recorder_reject(recorder, NULL, 1, &error), error);
+    NAMES("reason", durstream_test_recorder_reject(recorder, "", 4711, &error), error);
+    NAMES("reason",
+          durstream_test_recorder_reject(recorder, "", DURSTREAM_REASON_FENCED, &error), error);
+    durstream_test_recorder_free(recorder);
+}
+
 static void getters_and_frees_take_null(void) {
+    durstream_error *error = NULL;
     durstream_options_free(NULL);
     durstream_error_free(NULL);
     CHECK(!durstream_metadata_exists(NULL));
@@ -177,6 +214,7 @@ static void getters_and_frees_take_null(void) {
     CHECK(durstream_error_earliest_offset(NULL) == NULL);
     CHECK(durstream_error_final_offset(NULL) == NULL && durstream_error_cause(NULL) == NULL);
     CHECK(durstream_error_delivered(NULL) == 0 && durstream_error_undelivered(NULL) == 0);
+    CHECK(durstream_error_kept(NULL) == 0);
     CHECK(durstream_error_expected_seq(NULL) == 0 && durstream_error_received_seq(NULL) == 0);
     CHECK(durstream_error_collection(NULL) == NULL && durstream_error_key(NULL) == NULL);
     CHECK(durstream_error_issue_count(NULL) == 0 && durstream_error_issue_path(NULL, 0) == NULL);
@@ -201,6 +239,12 @@ static void getters_and_frees_take_null(void) {
     CHECK(durstream_outcome_attempts(NULL) == 0 && durstream_outcome_offset(NULL) == NULL);
     CHECK(durstream_outcome_error(NULL) == NULL && durstream_failure_id(NULL) == 0);
     CHECK(durstream_failure_payload(NULL, NULL) == NULL && durstream_failure_tag(NULL) == 0);
+    CHECK(durstream_log_line_level(NULL) == DURSTREAM_LOG_WARNING);
+    CHECK(durstream_log_line_target(NULL) == NULL && durstream_log_line_text(NULL) == NULL);
+    CHECK(durstream_log_line_stream(NULL) == NULL && durstream_log_line_producer_id(NULL) == NULL);
+    CHECK(durstream_log_line_epoch(NULL) == 0 && durstream_log_line_attempt(NULL) == 0);
+    NAMES("level", durstream_set_log_level(6, &error), error);
+    NAMES("level", durstream_set_log_level(-1, &error), error);
     CHECK(durstream_delivery_first_id(NULL) == 0 && durstream_delivery_count(NULL) == 0);
     CHECK(durstream_delivery_tags(NULL) == NULL && durstream_delivery_outcome(NULL) == NULL);
     CHECK(durstream_failure_outcome(NULL) == NULL && durstream_failure_error(NULL) == NULL);
@@ -254,6 +298,11 @@ static void see_nothing(const durstream_failure *failure, void *user_data) {
     (void)user_data;
 }
 
+static void see_no_state(const durstream_transition *transition, void *user_data) {
+    (void)transition;
+    (void)user_data;
+}
+
 static void hear_nothing(const durstream_delivery *delivery, void *user_data) {
     (void)delivery;
     (void)user_data;
@@ -277,16 +326,20 @@ static void streams_have_no_callback(void) {
     NAMES("on_delivery", durstream_stream_connect(options, &stream, &error), error);
     OK(durstream_options_on_delivery(options, NULL, NULL, NULL, &error), error);
     CHECK(destroyed == 3);
+    OK(durstream_options_on_state(options, see_no_state, &destroyed, count_one, &error), error);
+    NAMES("on_state", durstream_stream_connect(options, &stream, &error), error);
+    OK(durstream_options_on_state(options, NULL, NULL, NULL, &error), error);
+    CHECK(destroyed == 4);
     OK(durstream_options_on_delivery(options, hear_nothing, &destroyed, count_one, &error), error);
     durstream_options_free(options);
-    CHECK(destroyed == 4);
+    CHECK(destroyed == 5);
 }
 
 static durstream_stream *nowhere(const char *content_type) {
     durstream_error *error = NULL;
     durstream_stream *stream = NULL;
     durstream_options *options = durstream_options_new();
-    OK(durstream_options_set(options, "url", "http://user:secret@127.0.0.1:1/x?token=secret",
+    OK(durstream_options_set(options, "url", "http://user:s3cret@127.0.0.1:1/x?token=s3cret",
                              &error),
        error);
     OK(durstream_options_set(options, "content_type", content_type, &error), error);
@@ -456,6 +509,7 @@ int main(void) {
     CHECK(strlen(durstream_version()) >= 5);
     null_is_an_error_everywhere();
     texts_are_right();
+    recorders_and_inspect_take_null();
     getters_and_frees_take_null();
     names_of_any_number();
     options_are_checked();

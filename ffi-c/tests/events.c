@@ -3,14 +3,13 @@
 #include "check.h"
 #include "http.h"
 
-static durstream_state *open_state(const char *path, const char *operations) {
+static durstream_state *open_state(const char *path, const char *option, const char *value) {
     durstream_error *error = NULL;
     durstream_schema *schema = durstream_schema_new();
     OK(durstream_schema_add(schema, "orders", "order", "id", NULL, &error), error);
     durstream_options *options = options_for(path, NULL);
     OK(durstream_options_set(options, "producer_id", "c-events", &error), error);
-    if (operations != NULL)
-        OK(durstream_options_set(options, "operations", operations, &error), error);
+    if (option != NULL) OK(durstream_options_set(options, option, value, &error), error);
     durstream_state *state = NULL;
     OK(durstream_state_open(options, schema, &state, &error), error);
     durstream_options_free(options);
@@ -33,7 +32,7 @@ static durstream_code change(durstream_state *state, int32_t operation, const ch
 
 static void an_event_says_what_it_was_told(void) {
     const char *path = fresh_path("events");
-    durstream_state *state = open_state(path, NULL);
+    durstream_state *state = open_state(path, NULL, NULL);
     durstream_error *error = NULL;
     const char *headers[] = {"from", "billing"};
     const char *old_value = "{\"id\":\"1\"}";
@@ -49,7 +48,7 @@ static void an_event_says_what_it_was_told(void) {
     keyed.key = "k";
     OK(change(state, DURSTREAM_OPERATION_INSERT, "{}", &keyed, &error), error);
     OK(change(state, DURSTREAM_OPERATION_DELETE, NULL, &keyed, &error), error);
-    OK(change(state, DURSTREAM_OPERATION_DELETE, "{\"id\":1.0}", NULL, &error), error);
+    OK(change(state, DURSTREAM_OPERATION_DELETE, "{\"id\":1}", NULL, &error), error);
     uint64_t id = 0;
     OK(durstream_state_try_change(state, DURSTREAM_OPERATION_UPSERT, "orders",
                                   (const uint8_t *)"{\"id\":\"2\"}", 10, NULL, &id, &error),
@@ -76,6 +75,38 @@ static void an_event_says_what_it_was_told(void) {
     durstream_state_free(state);
 }
 
+static _Atomic int warnings;
+
+static void count_warning(durstream_log_level level, const char *line, void *user_data) {
+    (void)user_data;
+    if (level == DURSTREAM_LOG_WARNING && strstr(line, "traceparent") != NULL) warnings++;
+}
+
+/* The context of a trace is a header where the option is set, and one that is none breaks no write. */
+static void an_event_carries_the_context_that_it_was_told(void) {
+    const char *path = fresh_path("traced");
+    durstream_error *error = NULL;
+    durstream_state *state = open_state(path, "trace", "true");
+    durstream_event event = an_event();
+    event.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    event.tracestate = "a=1";
+    OK(change(state, DURSTREAM_OPERATION_UPSERT, "{\"id\":\"1\"}", &event, &error), error);
+    event.traceparent = "nonsense";
+    OK(change(state, DURSTREAM_OPERATION_UPSERT, "{\"id\":\"2\"}", &event, &error), error);
+    OK(change(state, DURSTREAM_OPERATION_UPSERT, "{\"id\":\"3\"}", &event, &error), error);
+    OK(durstream_state_flush(state, 30000, NULL, &error), error);
+    char *body = read_stream(path);
+    CHECK(is(body, "[{\"type\":\"order\",\"key\":\"1\",\"value\":{\"id\":\"1\"},\"headers\":{"
+                   "\"operation\":\"upsert\",\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-"
+                   "b7ad6b7169203331-01\",\"tracestate\":\"a=1\"}},"
+                   "{\"type\":\"order\",\"key\":\"2\",\"value\":{\"id\":\"2\"},\"headers\":{"
+                   "\"operation\":\"upsert\"}},"
+                   "{\"type\":\"order\",\"key\":\"3\",\"value\":{\"id\":\"3\"},\"headers\":{"
+                   "\"operation\":\"upsert\"}}]"));
+    free(body);
+    durstream_state_free(state);
+}
+
 static void refused(durstream_state *state, const durstream_event *event, durstream_code code,
                     const char *reason, const char *text) {
     durstream_error *error = NULL;
@@ -86,7 +117,7 @@ static void refused(durstream_state *state, const durstream_event *event, durstr
 }
 
 static void what_an_event_cannot_say_is_refused(void) {
-    durstream_state *state = open_state(fresh_path("refused"), "strict");
+    durstream_state *state = open_state(fresh_path("refused"), "operations", "strict");
     durstream_event event = an_event();
     event.txid = "";
     refused(state, &event, DURSTREAM_VALIDATION, "invalid-headers", "empty `txid`");
@@ -129,10 +160,20 @@ static void what_an_event_cannot_say_is_refused(void) {
     durstream_state_free(state);
 }
 
+static void everything(void) {
+    an_event_says_what_it_was_told();
+    an_event_carries_the_context_that_it_was_told();
+    what_an_event_cannot_say_is_refused();
+}
+
 int main(void) {
     durstream_error *error = NULL;
-    an_event_says_what_it_was_told();
-    what_an_event_cannot_say_is_refused();
+    durstream_set_log(count_warning, NULL);
+    everything();
+    begin_recording();
+    everything();
+    end_recording();
     OK(durstream_shutdown(5000, &error), error);
+    CHECK(warnings == 2); /* one of each producer */
     return 0;
 }

@@ -71,6 +71,9 @@ void producers_write() {
     CHECK(outcome.delivered() && !outcome.error);
     CHECK(producer.flush(30s).delivered == 2);
     CHECK(producer.stats().delivered == 2 && producer.pending_count() == 0);
+    CHECK(producer.stats().batch_writes.sum == 2);
+    CHECK(producer.stats_prometheus().find("producer_id=\"face\"} 2\n") != std::string::npos);
+    CHECK(durstream::stats_prometheus(true).find("# EOF") != std::string::npos);
     CHECK(producer.state() == DURSTREAM_LIFECYCLE_READY);
     CHECK(producer.epoch() > 0 && producer.last_offset() && producer.id() == "face");
 
@@ -203,10 +206,12 @@ void state_answers_with_receipts() {
 void events_say_what_they_were_told() {
     const std::string path = fresh_path("face-events");
     auto options = options_at(path);
-    options.set("producer_id", "face-events");
+    options.set("producer_id", "face-events").set("trace", true);
     durstream::StateProducer state(options, shipments());
     durstream::Event event;
     event.txid = "tx-1";
+    event.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    event.tracestate = "a=1";
     event.timestamp = "2026-02-28T10:00:00Z";
     event.headers = {{"from", "billing"}};
     event.old_value = R"({"id":"a"})";
@@ -221,7 +226,8 @@ void events_say_what_they_were_told() {
     const std::string expected =
         R"([{"type":"shipment","key":"a","value":{"id":"a"},"old_value":{"id":"a"},)"
         R"("headers":{"operation":"update","txid":"tx-1","timestamp":"2026-02-28T10:00:00Z",)"
-        R"("from":"billing"}},{"type":"shipment","key":"a","headers":{"operation":"delete"}},)"
+        R"("from":"billing","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",)"
+        R"("tracestate":"a=1"}},{"type":"shipment","key":"a","headers":{"operation":"delete"}},)"
         R"({"type":"shipment","key":"b","value":{"id":"b"},"headers":{"operation":"insert"}},)"
         R"({"type":"shipment","key":"c","value":{"id":"c"},"headers":{"operation":"upsert"}},)"
         R"({"type":"shipment","key":"d","value":{"id":"d"},"headers":{"operation":"upsert"}},)"
@@ -234,6 +240,79 @@ void events_say_what_they_were_told() {
     event.headers = {{"txid", "x"}};
     CHECK(state.upsert("shipments", R"({"id":"a"})", event).reason() == "invalid-headers");
     thrown<durstream::InvalidArgumentError>([&] { state.control(DURSTREAM_CONTROL_RESET, ""); });
+}
+
+struct Parcel {
+    Parcel(std::string own_id, int own_size) : id(std::move(own_id)), size(own_size) {}
+    std::string id;
+    int size;
+};
+
+std::string json_of(const Parcel &parcel) {
+    return R"({"id":")" + parcel.id + R"(","size":)" + std::to_string(parcel.size) + "}";
+}
+
+/// Collections whose entities have a type, in place of their names.
+void entities_have_types() {
+    const std::string path = fresh_path("face-typed");
+    durstream::StreamSchema schema, another;
+    const auto parcels = schema.collection<Parcel>("parcels", "parcel", "id", json_of);
+    const auto texts = schema.collection<std::string>(
+        "texts", "text", "id", [](const std::string &id) { return R"({"id":")" + id + R"("})"; },
+        R"({"maxProperties":1})");
+    const auto raw = schema.collection<std::string>("raw", "raw", "id", {}, R"({"minProperties":2})");
+    const auto foreign = another.collection<Parcel>("parcels", "parcel", "id", json_of);
+    CHECK(parcels.name() == "parcels" && parcels.json({"x", 1}) == R"({"id":"x","size":1})");
+    auto options = options_at(path);
+    options.set("producer_id", "face-typed");
+    durstream::StateProducer first(options, schema);
+    durstream::StateProducer state = std::move(first);
+    CHECK(state.upsert(parcels, {"a", 1}, 7).accepted());
+    CHECK(state.try_upsert(parcels, Parcel("b", 2)).accepted());
+    durstream::Event event;
+    event.txid = "t";
+    state.upsert(parcels, {"c", 3}, event);
+    state.insert(texts, "d");
+    CHECK(!state.upsert(raw, R"({"id":"x"})").accepted());
+    state.upsert(raw, R"({"id":"i","n":1})");
+    state.update(parcels, {"a", 4}, event);
+    state.upsert_many(parcels, std::vector<Parcel>{{"e", 5}, {"f", 6}});
+    state.change(DURSTREAM_OPERATION_DELETE, parcels, {"b", 2});
+    state.try_change(DURSTREAM_OPERATION_DELETE, texts, "d");
+    state.remove(parcels, "c");
+    state.try_remove(parcels, "e");
+    state.remove(parcels, "f", event);
+    auto changes = state.transaction("u");
+    changes.insert(parcels, {"g", 7});
+    changes.update(parcels, {"g", 8});
+    changes.upsert(texts, "h");
+    changes.change(DURSTREAM_OPERATION_DELETE, texts, "h");
+    changes.remove(parcels, "g");
+    CHECK(changes.commit().accepted());
+
+    const std::string why = "no collection `parcels of another schema`";
+    for (const auto &receipt : {state.upsert(foreign, {"a", 1}), state.remove(foreign, "a"),
+                                state.try_change(DURSTREAM_OPERATION_DELETE, foreign, {"a", 1})}) {
+        CHECK(!receipt.accepted() && receipt.error()->reason() == "invalid-entity");
+        CHECK(std::string(receipt.error()->what()).find(why) != std::string::npos);
+    }
+    auto refused = state.transaction();
+    refused.upsert(foreign, {"a", 1});
+    refused.remove(foreign, "a");
+    const auto receipt = refused.commit();
+    CHECK(!receipt.accepted());
+    CHECK(std::string(receipt.error()->what()).find("2 changes") == 0);
+    state.flush();
+
+    const std::string body = contents(path);
+    std::string said;
+    for (std::size_t at = 0; (at = body.find(R"("key":")", at)) != std::string::npos;) {
+        said += body[at += 7];
+        at = body.find(R"("operation":")", at) + 13;
+        said += body.substr(at, 3) + ' ';
+    }
+    CHECK(said == "aups bups cups dins iups aupd eups fups bdel ddel cdel edel fdel gins gupd hups hdel gdel ");
+    CHECK(occurrences(body.c_str(), R"("txid":"u")") == 5);
 }
 
 void transactions_stay_together() {
@@ -324,6 +403,31 @@ void an_empty_callback_is_none() {
     durstream_set_log(nullptr, nullptr);
 }
 
+void the_log_has_fields_and_levels() {
+    static std::atomic<int> ready{0}, lines{0};
+    durstream::set_log([](const durstream::LogLine &line) {
+        lines++;
+        if (line.producer_id == "face-log" && line.level == DURSTREAM_LOG_DEBUG &&
+            line.target == "producer" && line.epoch > 0 && !line.stream.empty() &&
+            line.text == "producer face-log: connecting -> ready")
+            ready++;
+        if (line.text.find("-> stopped") != std::string_view::npos)
+            throw std::runtime_error("goes no further");
+    });
+    durstream::set_log_level(DURSTREAM_LOG_DEBUG);
+    {
+        const auto stream = json_stream(fresh_path("face-log"));
+        durstream::IdempotentProducer producer(stream, "face-log");
+        producer.append("1");
+        producer.flush(30s);
+    }
+    WAIT_UNTIL(ready == 1);
+    durstream::set_log_level(DURSTREAM_LOG_INFO);
+    durstream::set_log(nullptr);
+    thrown<durstream::InvalidArgumentError>(
+        [] { durstream::set_log_level(static_cast<durstream::LogLevel>(9)); });
+}
+
 /// Lives until the callback that was told of its write has let it go.
 struct Order {
     int number;
@@ -389,6 +493,28 @@ void tags_come_back() {
         durstream::Options options = options_at(path);
         durstream::DurableStream::connect(options.on_delivery(hear));
     });
+}
+
+void states_are_told() {
+    std::vector<durstream::Lifecycle> to;
+    bool why = false;
+    {
+        durstream::Options nowhere, own;
+        nowhere.set("url", "http://127.0.0.1:1/v1/stream/x");
+        own.on_state([&](const durstream::StateChange &change) {
+            const auto before = to.empty() ? DURSTREAM_LIFECYCLE_CONNECTING : to.back();
+            CHECK(change.from == before);
+            why |= to.empty() && dynamic_cast<const durstream::TransportError *>(change.error.get());
+            to.push_back(change.to);
+        });
+        durstream::IdempotentProducer producer(durstream::DurableStream::connect(nowhere), "face", own);
+        producer.append("x");
+        while (producer.state() == DURSTREAM_LIFECYCLE_CONNECTING)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        producer.stop();
+    }
+    durstream::shutdown(30s);
+    CHECK(why && to.size() == 3 && to.back() == DURSTREAM_LIFECYCLE_STOPPED);
 }
 
 void headers_are_asked_for() {
@@ -658,6 +784,58 @@ int service(const std::string &path, int run) {
     return 0;
 }
 
+void an_outbox_keeps_what_is_pending(const std::string &program) {
+    const std::string path = fresh_path("face-outbox");
+    char made[] = "/tmp/durstream-face-XXXXXX";
+    CHECK(mkdtemp(made) != nullptr);
+    const std::string folder = std::string(made) + "/outbox";
+    const auto stream = json_stream(path);
+    durstream::Options where = options_at(path), options;
+    where.set("content_type", "application/json").set("proxy", "http://127.0.0.1:9"); // nobody is there
+    const auto away = durstream::DurableStream::connect(where);
+    options.set("outbox_dir", folder);
+    {
+        durstream::IdempotentProducer first(away, "kept", options);
+        const auto receipt = first.append("{\"n\":0}");
+        try {
+            durstream::IdempotentProducer(away, "kept", options);
+            CHECK(false);
+        } catch (const durstream::OutboxInUseError &error) {
+            CHECK(error.code() == DURSTREAM_OUTBOX_IN_USE);
+        }
+        first.stop();
+        CHECK(first.wait(receipt, 30s).status == DURSTREAM_STATUS_KEPT);
+        try {
+            first.flush(30s);
+            CHECK(false);
+        } catch (const durstream::DeliveryError &error) {
+            CHECK(error.kept() == 1 && error.undelivered() == 1 && error.delivered() == 0);
+        }
+        CHECK(first.stats().kept == 1);
+    }
+    {
+        durstream::IdempotentProducer second(stream, "kept", options);
+        CHECK(second.stats().recovered == 1);
+        second.append("{\"n\":1}");
+        CHECK(second.detach(30s).delivered == 2);
+    }
+    {
+        durstream::IdempotentProducer third(away, "kept", options);
+        third.append("{\"n\":2}");
+        CHECK(third.discard_outbox(30s) == 1);
+    }
+    check_numbers(path.c_str(), 2);
+    CHECK(std::system(("rm -r '" + std::string(made) + "'").c_str()) == 0);
+    const std::string taken = program + "/outbox"; // below a file
+    options.set("outbox_dir", taken);
+    try {
+        durstream::IdempotentProducer(away, "kept", options);
+        CHECK(false);
+    } catch (const durstream::OutboxFailedError &error) {
+        CHECK(std::string(error.what()).find(taken) != std::string::npos);
+    }
+}
+
 void restarts_lose_nothing(const std::string &program) {
     const std::string path = fresh_path("face-restart");
     for (const char *run : {"0", "1"})
@@ -674,11 +852,14 @@ int main(int count, char **arguments) {
     producers_write();
     streams_append();
     streams_are_read();
+    states_are_told();
     state_answers_with_receipts();
     events_say_what_they_were_told();
+    entities_have_types();
     transactions_stay_together();
     callbacks_are_wrapped();
     an_empty_callback_is_none();
+    the_log_has_fields_and_levels();
     tags_come_back();
     holders_are_told_each();
     headers_are_asked_for();
@@ -691,6 +872,15 @@ int main(int count, char **arguments) {
     bad_input_throws();
     threads_share_a_producer();
     restarts_lose_nothing(arguments[0]);
+    an_outbox_keeps_what_is_pending(arguments[0]);
+    begin_recording();
+    streams_append();
+    streams_are_read();
+    states_are_told();
+    state_answers_with_receipts();
+    events_say_what_they_were_told();
+    transactions_stay_together();
+    end_recording();
     durstream::flush_all(30s);
     CHECK(durstream::pending_count() == 0);
     durstream::shutdown(5s);

@@ -199,6 +199,81 @@ static void a_refused_flush_says_nothing(void) {
     durstream_stream_free(elsewhere);
 }
 
+static atomic_int steps, requests, strange, refused_waits;
+static durstream_producer *log_producer;
+
+static void keeps_fields(const durstream_log_line *line, void *user_data) {
+    const char *text = durstream_log_line_text(line), *id = durstream_log_line_producer_id(line);
+    const durstream_log_level level = durstream_log_line_level(line);
+    CHECK(user_data == &steps && text != NULL && durstream_log_line_target(line) != NULL);
+    if (id == NULL || strcmp(id, "levels") != 0) return;
+    if (level == DURSTREAM_LOG_DEBUG && strcmp(text, "producer levels: connecting -> ready") == 0) steps++;
+    if (level == DURSTREAM_LOG_TRACE && strstr(text, "sends batch 0: 1 writes") != NULL) requests++;
+    if (level < DURSTREAM_LOG_DEBUG || strcmp(durstream_log_line_target(line), "producer") != 0 ||
+        durstream_log_line_epoch(line) == 0 || durstream_log_line_attempt(line) != 0 ||
+        strstr(durstream_log_line_stream(line), "/levels") == NULL)
+        strange++;
+}
+
+static void deliver_and_end(const char *path) {
+    durstream_error *error = NULL;
+    stream = create(path, "text/plain");
+    healthy = open_producer(stream, "levels", NULL);
+    deliver(healthy);
+    OK(durstream_producer_detach(healthy, 30000, NULL, &error), error);
+    durstream_producer_free(healthy);
+    durstream_stream_free(stream);
+    OK(durstream_shutdown(5000, &error), error); /* the log is written */
+}
+
+/* Lines come by level, with what they are about. */
+static void levels_and_fields(void) {
+    durstream_error *error = NULL;
+    durstream_set_log_lines(keeps_fields, &steps);
+    deliver_and_end(fresh_path("levels"));
+    CHECK(steps == 0 && requests == 0 && strange == 0);
+    OK(durstream_set_log_level(DURSTREAM_LOG_DEBUG, &error), error);
+    deliver_and_end(fresh_path("levels"));
+    CHECK(steps == 1 && requests == 0 && strange == 0);
+    OK(durstream_set_log_level(DURSTREAM_LOG_TRACE, &error), error);
+    deliver_and_end(fresh_path("levels"));
+    CHECK(steps == 2 && requests == 1 && strange == 0);
+    durstream_set_log_lines(NULL, NULL);
+    OK(durstream_set_log_level(DURSTREAM_LOG_INFO, &error), error);
+}
+
+static void publishes(durstream_log_level level, const char *text, void *user_data) {
+    durstream_error *error = NULL;
+    (void)level, (void)user_data;
+    OK(append(log_producer, text, &error), error);
+    FAILS(DURSTREAM_NOT_SUPPORTED, durstream_producer_flush(log_producer, 30000, NULL, &error), error);
+    refused_waits++;
+}
+
+/* A log that is itself published: nothing waits for itself, and the lines are there. */
+static void a_log_may_write(void) {
+    durstream_error *error = NULL;
+    const char *path = fresh_path("published-log");
+    durstream_stream *log_stream = create(path, "text/plain");
+    log_producer = open_producer(log_stream, "log", NULL);
+    stream = create(fresh_path("levels"), "text/plain");
+    durstream_set_log(publishes, NULL);
+    OK(durstream_set_log_level(DURSTREAM_LOG_DEBUG, &error), error);
+    healthy = open_producer(stream, "levels", NULL);
+    deliver(healthy);
+    WAIT_UNTIL(refused_waits >= 2);
+    OK(durstream_set_log_level(0, &error), error);
+    OK(durstream_producer_flush(log_producer, 30000, NULL, &error), error);
+    CHECK(durstream_producer_pending_count(log_producer) == 0);
+    durstream_producer_free(healthy);
+    durstream_producer_free(log_producer);
+    durstream_stream_free(stream);
+    durstream_stream_free(log_stream);
+    OK(durstream_shutdown(5000, &error), error);
+    durstream_set_log(NULL, NULL);
+    OK(durstream_set_log_level(DURSTREAM_LOG_INFO, &error), error);
+}
+
 int main(void) {
     server();
     a_standard_error_nobody_reads(0);
@@ -206,6 +281,8 @@ int main(void) {
     what_was_dropped_is_counted();
     a_log_that_blocks();
     a_refused_flush_says_nothing();
+    levels_and_fields();
+    a_log_may_write();
     CHECK(durstream_shutdown(5000, NULL) == DURSTREAM_OK);
     return 0;
 }

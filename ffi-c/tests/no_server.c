@@ -79,6 +79,44 @@ static void flush_fails_in_time(void) {
     durstream_stream_free(stream);
 }
 
+static void check_overdue(durstream_error **error) {
+    CHECK(durstream_error_code(*error) == DURSTREAM_TIMEOUT);
+    CHECK(durstream_error_code(durstream_error_cause(*error)) == DURSTREAM_TRANSPORT);
+    CHECK(strstr(durstream_error_message(*error), "The last failure: append failed") != NULL);
+    durstream_error_free(*error);
+    *error = NULL;
+}
+
+/* A wait whose time runs out tells the failure that the producer is in. */
+static void waits_name_the_failure(void) {
+    durstream_error *error = NULL;
+    durstream_options *options = options_here();
+    durstream_stream *stream = NULL;
+    OK(durstream_stream_connect(options, &stream, &error), error);
+    durstream_options_free(options);
+    options = durstream_options_new();
+    OK(durstream_options_set(options, "max_buffer_items", "1", &error), error);
+    durstream_producer *producer = open_producer(stream, "nobody", options);
+    OK(append(producer, "x", &error), error);
+    WAIT_UNTIL((error = durstream_producer_last_error(producer)) != NULL);
+    durstream_error_free(error);
+    error = NULL;
+    durstream_producer_flush(producer, 20, NULL, &error);
+    check_overdue(&error);
+    durstream_producer_wait(producer, 1, 20, NULL, &error);
+    check_overdue(&error);
+    FAILS(DURSTREAM_BUFFER_FULL,
+          durstream_producer_try_append(producer, (const uint8_t *)"y", 1, 0, NULL, &error), error);
+    durstream_producer_wait_ready(producer, 20, &error);
+    check_overdue(&error);
+    durstream_producer_close(producer, NULL, 0, 20, NULL, &error);
+    check_overdue(&error);
+    OK(durstream_producer_stop(producer, &error), error);
+    durstream_producer_free(producer);
+    durstream_options_free(options);
+    durstream_stream_free(stream);
+}
+
 static void entity_state_too(void) {
     durstream_error *error = NULL;
     durstream_options *options = options_here();
@@ -115,6 +153,7 @@ int main(void) {
     choose_address();
     create_gives_up(); /* first, for what starts with the first request to take no time later */
     flush_fails_in_time();
+    waits_name_the_failure();
     entity_state_too();
     OK(durstream_shutdown(5000, &error), error);
     return 0;

@@ -90,6 +90,19 @@ static void receipts_tell_outcomes(void) {
     durstream_stats stats = {.size = sizeof stats};
     OK(durstream_producer_stats(producer, &stats, &error), error);
     CHECK(stats.accepted == 10 && stats.delivered == 10 && stats.pending == 0);
+    CHECK(stats.batches >= 1 && stats.answers_2xx >= stats.batches);
+    CHECK(stats.batch_writes.count == stats.batches && stats.batch_writes.sum == 10);
+    CHECK(stats.delivery_latency_us.p50 >= 1 &&
+          stats.delivery_latency_us.p50 <= stats.delivery_latency_us.max);
+    CHECK(stats.undelivered[DURSTREAM_REASON_EXPIRED] == 0);
+    char *own = durstream_producer_stats_prometheus(producer, 0);
+    CHECK(own != NULL && strstr(own, "# TYPE durstream_delivered_total counter\n") != NULL);
+    CHECK(strstr(own, "} 10\n") != NULL && strstr(own, "# EOF") == NULL);
+    durstream_string_free(own);
+    char *all = durstream_stats_prometheus(1);
+    CHECK(all != NULL && strstr(all, "# TYPE durstream_delivered counter\n") != NULL);
+    CHECK(strcmp(all + strlen(all) - strlen("# EOF\n"), "# EOF\n") == 0);
+    durstream_string_free(all);
     CHECK(stats.refused_invalid == 2 && stats.requests >= 1 && stats.sessions == 1);
     CHECK(durstream_producer_state(producer) == DURSTREAM_LIFECYCLE_READY);
     CHECK(durstream_producer_epoch(producer) > 0 && durstream_producer_next_seq(producer) > 0);

@@ -172,11 +172,18 @@ static void strict_refuses_in_the_same_way(void) {
     durstream_schema_free(schema);
 }
 
-int main(void) {
-    durstream_error *error = NULL;
+static void everything(void) {
     changes_become_events();
     a_stream_has_one_producer();
     strict_refuses_in_the_same_way();
+}
+
+int main(void) {
+    durstream_error *error = NULL;
+    everything();
+    begin_recording();
+    everything();
+    end_recording();
     OK(durstream_shutdown(5000, &error), error);
     return 0;
 }

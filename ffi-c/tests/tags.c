@@ -395,6 +395,50 @@ static void a_handle_hears_of_failures_until_it_is_freed(void) {
     }
 }
 
+typedef struct {
+    int32_t from[8], to[8];
+    bool has_error[8];
+    _Atomic int count;
+    _Atomic int destroyed;
+} states;
+
+static void on_state(const durstream_transition *transition, void *user_data) {
+    states *seen = user_data;
+    const int n = seen->count;
+    CHECK(n < 8);
+    seen->from[n] = durstream_transition_from(transition);
+    seen->to[n] = durstream_transition_to(transition);
+    seen->has_error[n] = durstream_transition_error(transition) != NULL;
+    seen->count = n + 1;
+}
+
+static void on_states_end(void *user_data) { ((states *)user_data)->destroyed++; }
+
+static void states_are_told_in_their_order(void) {
+    durstream_error *error = NULL;
+    durstream_producer *producer = NULL;
+    static states seen;
+    durstream_stream *stream = connect_to("http://127.0.0.1:1/v1/stream/x");
+    durstream_options *options = durstream_options_new();
+    OK(durstream_options_on_state(options, on_state, &seen, on_states_end, &error), error);
+    OK(durstream_producer_open(stream, "states", options, &producer, &error), error);
+    durstream_options_free(options);
+    durstream_stream_free(stream);
+    append_tagged(producer, "x", 0);
+    WAIT_UNTIL(seen.count >= 1);
+    OK(durstream_producer_stop(producer, &error), error);
+    WAIT_UNTIL(seen.count >= 3);
+    durstream_producer_free(producer);
+    shut_down();
+    const int32_t path[] = {DURSTREAM_LIFECYCLE_CONNECTING, DURSTREAM_LIFECYCLE_BACKOFF,
+                            DURSTREAM_LIFECYCLE_STOPPING, DURSTREAM_LIFECYCLE_STOPPED};
+    CHECK(seen.count == 3 && seen.destroyed == 1);
+    for (int n = 0; n < 3; n++) {
+        CHECK(seen.from[n] == path[n] && seen.to[n] == path[n + 1]);
+        CHECK(seen.has_error[n] == (n == 0));
+    }
+}
+
 int main(void) {
     durstream_set_log(NULL, NULL);
     every_write_is_told_once_in_order();
@@ -405,5 +449,6 @@ int main(void) {
     callbacks_write_and_do_not_wait();
     a_handle_hears_its_own_tags();
     a_handle_hears_of_failures_until_it_is_freed();
+    states_are_told_in_their_order();
     return 0;
 }

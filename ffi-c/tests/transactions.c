@@ -171,12 +171,19 @@ static void a_group_of_messages_is_one_piece(void) {
     durstream_options_free(options);
 }
 
-int main(void) {
-    durstream_error *error = NULL;
+static void everything(void) {
     a_transaction_is_one_piece();
     a_refused_transaction_sends_nothing();
     a_transaction_is_of_one_thread_and_process();
     a_group_of_messages_is_one_piece();
+}
+
+int main(void) {
+    durstream_error *error = NULL;
+    everything();
+    begin_recording();
+    everything();
+    end_recording();
     OK(durstream_shutdown(5000, &error), error);
     return 0;
 }

@@ -12,6 +12,8 @@
 #define small char
 #include <durstream.h>
 #include <durstream.h>
+#include <durstream_test.h>
+#include <durstream_test.h>
 
 int main(void) {
     durstream_options *options = durstream_options_new();
@@ -19,5 +21,6 @@ int main(void) {
     durstream_code code = durstream_options_set(options, "no_such_option", "1", &error);
     durstream_error_free(error);
     durstream_options_free(options);
+    durstream_test_recorder_free(durstream_test_recorder_new());
     return code == DURSTREAM_INVALID_ARGUMENT ? 0 : 1;
 }

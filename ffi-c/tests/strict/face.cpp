@@ -20,6 +20,8 @@
 #include <durstream.hpp>
 // Twice is once.
 #include <durstream.hpp>
+#include <durstream_test.hpp>
+#include <durstream_test.hpp>
 
 int used();
 int second();
@@ -49,6 +51,25 @@ int used() {
     } catch (const durstream::Error &thrown) {
         error = std::make_shared<const durstream::Error>(thrown);
     }
+    durstream::StreamSchema schema;
+    const auto numbers = schema.collection<int>("numbers", "number", "id", [](const int &id) {
+        return "{\"id\":" + std::to_string(id) + "}";
+    });
+    try {
+        durstream::StateProducer state(options, schema);
+        const int seven = 7;
+        state.upsert(numbers, seven);
+        state.try_upsert(numbers, seven);
+        state.insert(numbers, seven);
+        state.upsert_many(numbers, std::vector<int>{seven});
+        state.remove(numbers, "7");
+        state.transaction().upsert(numbers, seven);
+    } catch (const durstream::Error &thrown) {
+        error = std::make_shared<const durstream::Error>(thrown);
+    }
+    durstream::testing::Recorder recorder;
+    recorder.fail();
+    if (recorder.events("/s").item_count() != 0) return 3;
     return report.delivered == 0 && at == reader.end() && error ? 0 : 2;
 }
 

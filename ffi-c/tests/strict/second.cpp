@@ -1,5 +1,6 @@
 // A second translation unit of the same program.
 #include <durstream.hpp>
+#include <durstream_test.hpp>
 
 int second();
 
