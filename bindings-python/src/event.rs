@@ -39,6 +39,9 @@ impl Event<'_> {
             key: self.key.as_deref(),
             old_value: self.old_value.as_ref().map(|old| old.as_bytes()),
             write: WriteOptions::default(),
+            // Among the headers, where the option `trace` is set.
+            traceparent: None,
+            tracestate: None,
         })
     }
 }

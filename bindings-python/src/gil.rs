@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicIsize, AtomicPtr, Ordering};
 use std::thread::ThreadId;
 
-use durstream_core::uncut;
+use durstream_core::{Producer, uncut};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -78,6 +78,19 @@ pub(crate) fn detach<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -
         }
         result
     })
+}
+
+/// Makes a write without the GIL where it waits for the disk, so that threads share one sync. For
+/// threads inside.
+pub(crate) fn writing<T: Send>(
+    py: Python<'_>,
+    core: &impl Producer,
+    write: impl FnOnce() -> T + Send,
+) -> T {
+    match core.waits_for_disk() {
+        true => detach(py, write),
+        false => write(),
+    }
 }
 
 /// Whether any thread is inside.

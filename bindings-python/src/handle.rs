@@ -14,19 +14,22 @@ use crate::dispatcher;
 use crate::errors::{exception, raised};
 use crate::pending::Pending;
 use crate::receipt::{Receipt, pending_outcome, report};
+use crate::stats::{entries, exposition};
 
 /// A producer of the core, as Python holds it.
 pub(crate) struct Handle<P> {
     pub(crate) core: P,
-    /// Its `on_error`, its `default`, and the functions of its headers.
+    /// Its callbacks, its `default`, and the functions of its headers.
     pub(crate) callables: Callables,
+    /// Whether every write is reported to a callable, those that were delivered, too.
+    hears_all: bool,
     /// Whether a call has said how it ends.
     let_go: AtomicBool,
 }
 
 impl<P: Producer> Handle<P> {
-    pub(crate) fn new(core: P, callables: Callables) -> Self {
-        Handle { core, callables, let_go: AtomicBool::new(false) }
+    pub(crate) fn new(core: P, callables: Callables, hears_all: bool) -> Self {
+        Handle { core, callables, hears_all, let_go: AtomicBool::new(false) }
     }
 
     /// The producer, for a call that says how it ends.
@@ -60,6 +63,12 @@ impl<P: Producer> Handle<P> {
         Pending::new("wait_ready", self.core.ready(), |py, ()| Ok(py.None()))
     }
 
+    pub(crate) fn discard_outbox(&self) -> Pending {
+        Pending::new("discard_outbox", self.ending().discard_outbox(), |py, count| {
+            Ok(count.into_pyobject(py)?.into_any().unbind())
+        })
+    }
+
     /// The wait for the last write accepted so far; takes nothing from the report of a flush.
     pub(crate) fn last(&self) -> Option<Pending> {
         let last = self.core.stats().accepted;
@@ -75,11 +84,11 @@ impl<P: Producer> Handle<P> {
     }
 
     pub(crate) fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let entries = PyDict::new(py);
-        for (name, value) in self.own(py)?.stats().entries() {
-            entries.set_item(name, value)?;
-        }
-        Ok(entries)
+        entries(py, &self.own(py)?.stats())
+    }
+
+    pub(crate) fn stats_prometheus(&self, py: Python<'_>, openmetrics: bool) -> PyResult<String> {
+        Ok(self.own(py)?.stats_prometheus(exposition(openmetrics)))
     }
 
     /// Writes left pending by a handle that no call has ended.
@@ -100,10 +109,11 @@ impl<P: Producer> Handle<P> {
     }
 
     /// Keeps the callables of a handle that is gone until its writes are settled and reported, if
-    /// any are pending or failed.
+    /// any are to be: of those that were delivered, only where they are reported.
     pub(crate) fn keep<T: Send + 'static>(&mut self, settled: CorePending<T>) {
         let Stats { accepted, delivered, .. } = self.core.stats();
-        if accepted > delivered && !self.callables.is_empty() {
+        let told = if self.hears_all { 0 } else { delivered };
+        if accepted > told && !self.callables.is_empty() {
             let callables = std::mem::take(&mut self.callables);
             settled.on_dispatcher(move |_| dispatcher::with_python(|_| drop(callables)));
         }

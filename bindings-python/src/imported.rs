@@ -40,9 +40,11 @@ macro_rules! imported {
 imported! {
     ENCODE = "durstream._json" "encode";
     ERROR_FROM_JSON = "durstream._errors" "from_json";
+    DELIVERY = "durstream._errors" "Delivery";
     FAILURE = "durstream._errors" "Failure";
     INVALID = "durstream._errors" "invalid";
     OUTCOME = "durstream._errors" "Outcome";
+    STATE_CHANGE = "durstream._errors" "StateChange";
     LOG = "durstream._log" "log";
     CLOSE_RESULT = "durstream._types" "CloseResult";
     FLUSH_REPORT = "durstream._types" "FlushReport";

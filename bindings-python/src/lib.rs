@@ -24,9 +24,11 @@ mod producer;
 mod quick;
 mod reader;
 mod receipt;
+mod recorder;
 mod room;
 mod sink;
 mod state;
+mod stats;
 mod stream;
 mod transaction;
 mod utf8;
@@ -43,6 +45,7 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<sink::AppendSink>()?;
     module.add_class::<reader::Reader>()?;
     module.add_class::<reader::Chunk>()?;
+    module.add_class::<recorder::Recorder>()?;
     module.add_class::<producer::Producer>()?;
     producer::install(module.py())?;
     module.add_class::<state::Schema>()?;
@@ -52,12 +55,17 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(process::error_classes, module)?)?;
     module.add_function(wrap_pyfunction!(imported::prepare, module)?)?;
     module.add_function(wrap_pyfunction!(state::key_of_json, module)?)?;
+    module.add_function(wrap_pyfunction!(state::inspect, module)?)?;
     module.add_function(wrap_pyfunction!(process::start, module)?)?;
+    module.add_function(wrap_pyfunction!(log::set_log_level, module)?)?;
     module.add_function(wrap_pyfunction!(process::shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(process::end, module)?)?;
     module.add_function(wrap_pyfunction!(process::flush_all, module)?)?;
     module.add_function(wrap_pyfunction!(process::pending_count, module)?)?;
     module.add_function(wrap_pyfunction!(process::set_buffer_budget, module)?)?;
+    module.add_function(wrap_pyfunction!(stats::stats_prometheus, module)?)?;
+    module.add_function(wrap_pyfunction!(stats::all_stats, module)?)?;
+    module.add_function(wrap_pyfunction!(stats::instruments, module)?)?;
     module.add_function(wrap_pyfunction!(process::in_forked_child, module)?)?;
     Ok(())
 }

@@ -38,6 +38,11 @@ pub(crate) fn read(
     Ok((read, functions))
 }
 
+/// Whether these say that writes are kept in an outbox.
+pub(crate) fn is_kept(options: &Pairs) -> bool {
+    options.iter().any(|(name, _)| name == "outbox_dir")
+}
+
 /// Every option as (name, kind, default, constructors that take it, meaning).
 #[pyfunction]
 pub(crate) fn options_table() -> Vec<(&'static str, &'static str, &'static str, Vec<String>, String)>

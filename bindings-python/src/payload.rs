@@ -32,6 +32,13 @@ impl Deref for Bytes<'_> {
     }
 }
 
+impl Bytes<'_> {
+    /// For a thread that lets go of the GIL meanwhile; and whether this module wrote them.
+    pub(crate) fn shared(&self) -> (&[u8], bool) {
+        (self, matches!(self, Bytes::Written(_)))
+    }
+}
+
 /// The bytes of a message, or why it has none.
 pub(crate) type Payload<'a> = Result<Bytes<'a>, String>;
 

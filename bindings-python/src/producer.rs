@@ -8,10 +8,10 @@ use pyo3::{PyTraverseError, PyVisit, ffi};
 use crate::callable::{Callables, Called};
 use crate::callback;
 use crate::errors::raised;
-use crate::gil::Inside;
+use crate::gil::{self, Inside};
 use crate::handle::Handle;
 use crate::headers::Headers;
-use crate::options::{Pairs, read};
+use crate::options::{Pairs, is_kept, read};
 use crate::payload::{self, Bytes, Payload};
 use crate::pending::Pending;
 use crate::quick::{self, Usual};
@@ -32,25 +32,36 @@ impl Producer {
     /// Accepts a message, or says why not.
     fn accept(
         &self,
+        py: Python<'_>,
         payload: Payload<'_>,
         permit: Option<Permit<'_, IdempotentProducer>>,
     ) -> Result<durstream_core::Receipt, Error> {
         let core = &self.handle.core;
-        match (payload, permit) {
-            (Ok(Bytes::Written(json)), Some(permit)) => permit.submit_serialised(&json),
-            (Ok(Bytes::Written(json)), None) => core.append_serialised(&json),
-            (Ok(bytes), Some(permit)) => permit.submit(&*bytes),
-            (Ok(bytes), None) => core.append(&*bytes),
-            (Err(text), _) => Err(core.refuse(&text)),
-        }
+        let payload = match payload {
+            Ok(bytes) => bytes,
+            Err(text) => return Err(core.refuse(&text)),
+        };
+        let (bytes, is_written) = payload.shared();
+        gil::writing(py, core, || match (is_written, permit) {
+            (true, Some(permit)) => permit.submit_serialised(bytes),
+            (true, None) => core.append_serialised(bytes),
+            (false, Some(permit)) => permit.submit(bytes),
+            (false, None) => core.append(bytes),
+        })
     }
 
     /// Accepts a message if there is room for it now.
-    fn offer(&self, bytes: &Bytes<'_>) -> Option<Result<durstream_core::Receipt, Error>> {
-        match bytes {
-            Bytes::Written(json) => self.handle.core.offer_serialised(json),
-            bytes => self.handle.core.offer(&**bytes),
-        }
+    fn offer(
+        &self,
+        py: Python<'_>,
+        bytes: &Bytes<'_>,
+    ) -> Option<Result<durstream_core::Receipt, Error>> {
+        let core = &self.handle.core;
+        let (bytes, is_written) = bytes.shared();
+        gil::writing(py, core, || match is_written {
+            true => core.offer_serialised(bytes),
+            false => core.offer(bytes),
+        })
     }
 
     /// Accepts a message of the usual kinds at once; none if it is for [`append`](Self::append).
@@ -61,7 +72,7 @@ impl Producer {
     ) -> Option<PyResult<Py<PyAny>>> {
         let _inside = Inside::enter(py);
         let bytes = payload::usual(message, self.json)?;
-        let receipt = match self.offer(&bytes)? {
+        let receipt = match self.offer(py, &bytes)? {
             Ok(written) => {
                 self.handle.receipt(py, Ok(written)).and_then(|receipt| Py::new(py, receipt))
             }
@@ -72,13 +83,13 @@ impl Producer {
 
     fn accept_with_room(&self, py: Python<'_>, payload: Payload<'_>) -> PyResult<Receipt> {
         let permit = match &payload {
-            Ok(bytes) => match self.offer(bytes) {
+            Ok(bytes) => match self.offer(py, bytes) {
                 Some(written) => return self.handle.receipt(py, written),
                 None => reserve(py, &self.handle.core, bytes.len())?,
             },
             Err(_) => None,
         };
-        self.handle.receipt(py, self.accept(payload, permit))
+        self.handle.receipt(py, self.accept(py, payload, permit))
     }
 }
 
@@ -92,9 +103,9 @@ impl Producer {
         options: Pairs,
         headers: Headers,
         params: Pairs,
-        called: (Option<Bound<'_, PyAny>>, Option<Py<PyAny>>),
+        called: (callback::Given<'_>, Option<Py<PyAny>>),
     ) -> PyResult<Self> {
-        let (on_error, default) = called;
+        let (given, default) = called;
         let _inside = Inside::enter(py);
         let (read, mut callables) = read(py, &options, headers, &params)?;
         callables.share(py, &stream.functions);
@@ -102,10 +113,16 @@ impl Producer {
             Some(default) => Some(callables.add(py, default)?),
             None => stream.default.as_ref().map(|default| default.clone_ref(py)),
         };
-        let callbacks = callback::on_error(on_error, &mut callables)?;
-        let core = IdempotentProducer::open_with(&stream.core, producer_id, read, callbacks);
+        let (callbacks, hears_all) = callback::callbacks(given, &mut callables)?;
+        // An outbox may be large, and one before it may take a moment to let it go.
+        let open = || IdempotentProducer::open_with(&stream.core, producer_id, read, callbacks);
+        let core = match is_kept(&options) {
+            true => gil::detach(py, open),
+            false => open(),
+        };
         let core = core.map_err(|error| raised(py, &error))?;
-        Ok(Producer { handle: Handle::new(core, callables), json: stream.takes_values(), default })
+        let handle = Handle::new(core, callables, hears_all);
+        Ok(Producer { handle, json: stream.takes_values(), default })
     }
 
     /// Accepts one message and returns its receipt. Text and bytes are taken as they are: on a
@@ -128,7 +145,7 @@ impl Producer {
     fn try_append(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
         let payload = payload::message(message, self.json, self.default.as_ref())?;
-        let accepted = self.accept(payload, None);
+        let accepted = self.accept(py, payload, None);
         self.handle.receipt(py, Ok(accepted.unwrap_or_else(durstream_core::Receipt::refused)))
     }
 
@@ -147,9 +164,13 @@ impl Producer {
             }
         }
         let texts: Vec<&[u8]> = group.iter().map(|bytes| &**bytes).collect();
+        let core = &self.handle.core;
         let accepted =
-            until_room(py, &self.handle.core, || Ok(self.handle.core.offer_group(&texts)))?;
-        let accepted = accepted.unwrap_or_else(|| self.handle.core.append_group(&texts));
+            until_room(py, core, || Ok(gil::writing(py, core, || core.offer_group(&texts))))?;
+        let accepted = match accepted {
+            Some(accepted) => accepted,
+            None => gil::writing(py, core, || core.append_group(&texts)),
+        };
         let accepted = accepted.map_err(|error| raised(py, &error))?;
         accepted.map(|written| self.handle.receipt(py, Ok(written))).transpose()
     }
@@ -186,12 +207,16 @@ impl Producer {
         Pending::new("restart", self.handle.core.restart(), |py, ()| Ok(py.None()))
     }
 
+    fn _discard_outbox(&self) -> Pending {
+        self.handle.discard_outbox()
+    }
+
     fn _last(&self) -> Option<Pending> {
         self.handle.last()
     }
 
     /// Ends now: pending writes settle as ``cancelled``, or as ``delivery-unknown`` if they were
-    /// under way.
+    /// under way; with an outbox as ``kept``, and they stay there.
     fn stop(&self) {
         self.handle.ending().stop();
     }
@@ -254,6 +279,12 @@ impl Producer {
     /// Counters and gauges, in one consistent snapshot.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.handle.stats(py)
+    }
+
+    /// The text for Prometheus about this producer, or as OpenMetrics.
+    #[pyo3(signature = (openmetrics = false))]
+    fn stats_prometheus(&self, py: Python<'_>, openmetrics: bool) -> PyResult<String> {
+        self.handle.stats_prometheus(py, openmetrics)
     }
 
     /// Writes left pending by a handle that no call has ended.

@@ -62,7 +62,7 @@ impl Reader {
     fn _next(&self, py: Python<'_>) -> PyResult<Pending> {
         let next = self.look(py, StreamReader::next_chunk)?;
         Ok(Pending::new("the read", next, |py, chunk| match chunk {
-            Some(core) => Ok(Py::new(py, Chunk { core, data: PyOnceLock::new() })?.into_any()),
+            Some(core) => Ok(Py::new(py, Chunk::new(core))?.into_any()),
             None => Ok(py.None()),
         }))
     }
@@ -103,6 +103,12 @@ pub(crate) struct Chunk {
     core: durstream_core::Chunk,
     /// The bytes as a Python object, once Python asked.
     data: PyOnceLock<Py<PyBytes>>,
+}
+
+impl Chunk {
+    pub(crate) fn new(core: durstream_core::Chunk) -> Self {
+        Chunk { core, data: PyOnceLock::new() }
+    }
 }
 
 #[pymethods]

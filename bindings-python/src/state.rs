@@ -4,6 +4,7 @@ use durstream_core::{
     Collection, Control, Issue, Operation, Reason, Receipt as Written, StateProducer, StreamSchema,
     Validator, WriteOptions, create_durable_stream_with,
 };
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
@@ -12,20 +13,34 @@ use crate::callable::Callables;
 use crate::callback;
 use crate::errors::{invalid, raised};
 use crate::event::Event;
-use crate::gil::Inside;
+use crate::gil::{self, Inside};
 use crate::handle::Handle;
 use crate::headers::Headers;
 use crate::json;
 use crate::options::{Pairs, read};
-use crate::payload;
 use crate::pending::Pending;
 use crate::receipt::{Receipt, closed, report};
 use crate::room::reserve;
+use crate::utf8::utf8;
 
-/// The key that an entity has whose primary key is this JSON; None if it makes none.
+/// The key that a value makes, given as JSON; raises ValueError with the reason for what makes none.
 #[pyfunction]
-pub(crate) fn key_of_json(json: &str) -> Option<String> {
-    durstream_core::key_of_json(json).filter(|key| !key.is_empty())
+pub(crate) fn key_of_json(json: &str) -> PyResult<String> {
+    durstream_core::key_of_json(json).map_err(|why| PyValueError::new_err(why.as_str()))
+}
+
+/// What an open with these would open, as JSON.
+#[pyfunction]
+pub(crate) fn inspect(
+    py: Python<'_>,
+    schema: &Schema,
+    options: Pairs,
+    headers: Headers,
+    params: Pairs,
+) -> PyResult<String> {
+    let (read, _functions) = read(py, &options, headers, &params)?;
+    let told = durstream_core::inspect(read, schema.schema.clone());
+    told.map(|told| told.to_string()).map_err(|error| raised(py, &error))
 }
 
 /// The collections of a stream, as the core sees them.
@@ -88,10 +103,11 @@ impl State {
         value: &[u8],
     ) -> PyResult<Receipt> {
         let (core, collection) = (&self.handle.core, collection.to_string_lossy());
-        let written = match reserve(py, core, value.len())? {
+        let permit = reserve(py, core, value.len())?;
+        let written = gil::writing(py, core, || match permit {
             Some(permit) => permit.upsert_json(&collection, value),
             None => core.upsert_json(&collection, value),
-        };
+        });
         self.handle.receipt(py, written)
     }
 }
@@ -105,19 +121,19 @@ impl State {
         options: Pairs,
         headers: Headers,
         params: Pairs,
-        on_error: Option<Bound<'_, PyAny>>,
+        called: callback::Given<'_>,
     ) -> PyResult<Self> {
         let _inside = Inside::enter(py);
         let (read, functions) = read(py, &options, headers, &params)?;
         let asked = functions.called(py)?;
         let mut own = Callables::default();
-        let callbacks = callback::on_error(on_error, &mut own)?;
+        let (callbacks, hears_all) = callback::callbacks(called, &mut own)?;
         let core = create_durable_stream_with(read, schema.schema.clone(), callbacks)
             .map_err(|error| raised(py, &error))?;
         // The core asks the functions of the first open, so each handle owns those. No other open
         // comes in between: the GIL is held.
         own.own_again(py, core.kept_or(asked).map_or(&[], Vec::as_slice));
-        Ok(State { handle: Handle::new(core, own) })
+        Ok(State { handle: Handle::new(core, own, hears_all) })
     }
 
     /// Writes an entity given as JSON.
@@ -152,16 +168,12 @@ impl State {
     ) -> PyResult<Receipt> {
         let _inside = Inside::enter(py);
         let (core, collection) = (&self.handle.core, collection.to_string_lossy());
-        let written = match payload::text_of(key) {
-            Ok(key) => match reserve(py, core, key.len())? {
-                Some(permit) => permit.delete(&collection, &key),
-                None => core.delete(&collection, &key),
-            },
-            Err(text) => {
-                let issue = Issue { path: String::new(), message: text };
-                core.refuse(&collection, Reason::InvalidKey, None, vec![issue])
-            }
-        };
+        let key = utf8(key)?;
+        let permit = reserve(py, core, key.len())?;
+        let written = gil::writing(py, core, || match permit {
+            Some(permit) => permit.delete(&collection, &key),
+            None => core.delete(&collection, &key),
+        });
         self.handle.receipt(py, written)
     }
 
@@ -179,9 +191,11 @@ impl State {
         let operation = Operation::from_name(operation).map_err(|error| raised(py, &error))?;
         let value = value.as_bytes();
         let permit = reserve(py, core, value.len() + event.size())?;
-        let written = event.with(|event| match permit {
-            Some(permit) => permit.change_json(operation, &collection, value, event),
-            None => core.change_json_with(operation, &collection, value, *event),
+        let written = event.with(|event| {
+            gil::writing(py, core, || match permit {
+                Some(permit) => permit.change_json(operation, &collection, value, event),
+                None => core.change_json_with(operation, &collection, value, *event),
+            })
         });
         self.handle.receipt(py, written)
     }
@@ -193,7 +207,8 @@ impl State {
         let control = Control::from_name(control).map_err(|error| raised(py, &error))?;
         // It has no room of its own: the blocking call would hold the GIL.
         drop(reserve(py, core, offset.map_or(0, str::len))?);
-        self.handle.receipt(py, core.control(control, offset, WriteOptions::default()))
+        let write = || core.control(control, offset, WriteOptions::default());
+        self.handle.receipt(py, gil::writing(py, core, write))
     }
 
     /// Refuses and counts a value that the Python half refused, with issues as (path, message).
@@ -236,6 +251,10 @@ impl State {
         self.handle.ready()
     }
 
+    fn _discard_outbox(&self) -> Pending {
+        self.handle.discard_outbox()
+    }
+
     fn _last(&self) -> Option<Pending> {
         self.handle.last()
     }
@@ -246,7 +265,7 @@ impl State {
     }
 
     /// Ends now, for all holders: pending writes settle as ``cancelled``, or
-    /// ``delivery-unknown`` if they were under way.
+    /// ``delivery-unknown`` if they were under way; with an outbox as ``kept``, and they stay there.
     fn stop(&self) {
         self.handle.ending().stop();
     }
@@ -309,6 +328,12 @@ impl State {
     /// Counters and gauges, in one consistent snapshot.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.handle.stats(py)
+    }
+
+    /// The text for Prometheus about this producer, or as OpenMetrics.
+    #[pyo3(signature = (openmetrics = false))]
+    fn stats_prometheus(&self, py: Python<'_>, openmetrics: bool) -> PyResult<String> {
+        self.handle.stats_prometheus(py, openmetrics)
     }
 
     /// Whether both are holders of the same producer.

@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyString};
 
 use crate::errors::raised;
 use crate::event::Event;
-use crate::gil::Inside;
+use crate::gil::{self, Inside};
 use crate::receipt::Receipt;
 use crate::room::until_room;
 use crate::state::State;
@@ -104,8 +104,9 @@ impl Transaction {
         let _inside = Inside::enter(py);
         let state = self.state.get();
         let commit = |full| -> PyResult<_> {
-            let committed = self.changes(py)?.commit(state.core(), full);
-            Ok(committed)
+            drop(self.changes(py)?); // not in a forked child
+            let changes = || self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(gil::writing(py, state.core(), || changes().commit(state.core(), full)))
         };
         let is_full = |error: &Error| error.kind() == ErrorKind::BufferFull;
         let committed = until_room(py, state.core(), || {

@@ -18,6 +18,10 @@ from pathlib import Path
 
 import durstream
 import pytest
+from durstream.testing import Recorder
+
+#: What every secret of a test has in its text (tests/src/secrets.rs).
+MARK = "s3cret"
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -32,6 +36,17 @@ SHIPMENTS = {
 }
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Fails a test that printed or logged a secret: nobody sees what a test that passes says."""
+    outcome = yield
+    report = outcome.get_result()
+    leaks = [name for name, text in report.sections if MARK in text.lower()]
+    if report.passed and leaks:
+        report.outcome = "failed"
+        report.longrepr = f"a secret is in what was captured: {', '.join(leaks)}"
+
+
 @pytest.fixture(scope="session")
 def base():
     """The server's URL."""
@@ -39,6 +54,24 @@ def base():
     if not url:
         pytest.fail("DURABLE_STREAMS_URL is not set: run `cargo xtask test python`")
     return url.rstrip("/")
+
+
+#: The recorders of the tests under way, by their servers' URLs.
+RECORDERS = {}
+
+
+@pytest.fixture(params=["server", "recorder"])
+def each_base(request, monkeypatch):
+    """The server's URL, and that of a recorder in its place: what holds for one holds for both."""
+    if request.param == "server":
+        yield request.getfixturevalue("base")
+        return
+    recorder = Recorder()
+    base = recorder.url[: -len("/v1/stream")]
+    monkeypatch.setenv("DURABLE_STREAMS_URL", base)
+    RECORDERS[base] = recorder
+    yield base
+    del RECORDERS[base]
 
 
 @pytest.fixture
@@ -66,7 +99,10 @@ def text_stream(url):
 
 
 def read_pages(url):
-    """The stream's pages as bytes, over plain HTTP."""
+    """The stream's pages as bytes, over plain HTTP, or from the recorder that has it."""
+    base, _, path = url.partition("/v1/stream")
+    if base in RECORDERS:
+        return [RECORDERS[base].content(path)]
     offset, pages = "-1", []
     while True:
         with urllib.request.urlopen(f"{url}?offset={offset}", timeout=20) as answer:
@@ -114,6 +150,8 @@ def opened(path):
 
 def is_closed(url):
     """Whether the stream has ended."""
+    if url.partition("/v1/stream")[0] in RECORDERS:
+        return durstream.DurableStream(url).head().stream_closed
     request = urllib.request.Request(url, method="HEAD")
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.headers.get("Stream-Closed") == "true"

@@ -254,30 +254,6 @@ def test_usual_values_do_without_python(json_stream, monkeypatch):
     assert [event["value"] for event in read_json(json_stream.url + "-state")] == [loaded]
 
 
-@pytest.mark.parametrize(
-    ("key", "text"),
-    [
-        (1.0, "1"),
-        (1e16, "10000000000000000"),
-        (1e21, "1e+21"),
-        (1e-5, "0.00001"),
-        (-0.0, "0"),
-        (123456789.5, "123456789.5"),
-        (2**63, str(2**63)),
-        (-1, "-1"),
-        (False, "false"),
-        (Level.TWO, "2"),
-    ],
-)
-def test_keys_are_written_as_javascript_does(path, url, key, text):
-    schema = define_stream_schema(things={"schema": {}, "type": "thing", "primary_key": "id"})
-    with create_durable_stream(stream_path=path, schema=schema, producer_id="a") as producer:
-        assert producer.upsert("things", {"id": key}).accepted
-        assert producer.delete("things", key).accepted
-    first, second = read_json(url)
-    assert first["key"] == second["key"] == text
-
-
 def test_text_and_bytes_are_no_values(json_stream):
     with IdempotentProducer(json_stream, "text") as producer:
         producer.append(Loud('"as it is"'))

@@ -9,6 +9,7 @@ import warnings
 import durstream
 import pytest
 from conftest import is_closed, read_bytes, read_json, wait_until
+from conftest import each_base as base  # noqa: F401  (with the server, and with a recorder)
 from durstream import IdempotentProducer
 
 
@@ -203,6 +204,27 @@ def test_a_context_delivers_and_raises(json_stream, nowhere):
         with IdempotentProducer(lost, "context", delivery_timeout_ms=50) as producer:
             producer.append("x")
             raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("wait", ["flush", "close", "receipt", "ready"])
+def test_a_wait_that_ran_out_names_the_failure(nowhere, wait):
+    stream = durstream.DurableStream.connect(nowhere, content_type="text/plain")
+    producer = IdempotentProducer(stream, "nobody", max_buffer_items=1)
+    receipt = producer.append("x")
+    wait_until(lambda: producer.last_error is not None)
+    waits = {
+        "flush": producer.flush,
+        "close": lambda timeout: producer.close(timeout=timeout),
+        "receipt": receipt.wait,
+        "ready": producer.wait_ready,
+    }
+    if wait == "ready":
+        assert not producer.try_append("y").accepted
+    with pytest.raises(durstream.TimeoutError, match="The last failure: append failed") as raised:
+        waits[wait](0.05)
+    assert isinstance(raised.value.cause, durstream.TransportError)
+    assert raised.value.__cause__ is raised.value.cause
+    producer.stop()
 
 
 def test_no_server(nowhere):

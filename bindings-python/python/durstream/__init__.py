@@ -19,6 +19,7 @@ from ._durstream import __version__ as __version__
 from ._errors import (
     BufferFullError,
     ConflictError,
+    Delivery,
     DeliveryError,
     DurstreamError,
     Failure,
@@ -27,12 +28,16 @@ from ._errors import (
     InvalidArgumentError,
     Issue,
     NotSupportedError,
+    OutboxDamagedError,
+    OutboxFailedError,
+    OutboxInUseError,
     Outcome,
     ProducerClosedError,
     ProtocolError,
     SequenceConflictError,
     SequenceGapError,
     StaleEpochError,
+    StateChange,
     StreamClosedError,
     StreamExistsError,
     StreamGoneError,
@@ -43,32 +48,47 @@ from ._errors import (
     UnauthorizedError,
     ValidationError,
 )
-from ._process import flush_all, pending_count, set_buffer_budget, set_exit_timeout, shutdown
+from ._inspect import Inspection, inspect
+from ._process import (
+    flush_all,
+    pending_count,
+    set_buffer_budget,
+    set_exit_timeout,
+    shutdown,
+    stats_prometheus,
+)
 from ._producer import IdempotentProducer
 from ._reader import StreamReader
-from ._schema import StreamSchema, define_stream_schema
+from ._schema import Collection, StreamSchema, define_stream_schema
 from ._state import StateProducer, create_durable_stream
 from ._transaction import Transaction
 from ._stream import DurableStream
-from ._types import CloseResult, FlushReport, Metadata, Stats
+from ._types import CloseResult, Distribution, FlushReport, Metadata, Stats
 
 __all__ = [
     "BufferFullError",
     "Chunk",
     "CloseResult",
+    "Collection",
     "ConflictError",
+    "Delivery",
     "DeliveryError",
+    "Distribution",
     "DurableStream",
     "DurstreamError",
     "Failure",
     "FlushReport",
     "ForkedError",
     "IdempotentProducer",
+    "Inspection",
     "InternalError",
     "InvalidArgumentError",
     "Issue",
     "Metadata",
     "NotSupportedError",
+    "OutboxDamagedError",
+    "OutboxFailedError",
+    "OutboxInUseError",
     "Outcome",
     "ProducerClosedError",
     "ProtocolError",
@@ -76,6 +96,7 @@ __all__ = [
     "SequenceConflictError",
     "SequenceGapError",
     "StaleEpochError",
+    "StateChange",
     "StateProducer",
     "Stats",
     "StreamClosedError",
@@ -92,10 +113,12 @@ __all__ = [
     "create_durable_stream",
     "define_stream_schema",
     "flush_all",
+    "inspect",
     "pending_count",
     "set_buffer_budget",
     "set_exit_timeout",
     "shutdown",
+    "stats_prometheus",
 ]
 
 

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import enum
 import json
-import uuid
 from typing import TYPE_CHECKING, Any, Generic, Iterable, List, Optional, Tuple, TypeVar, Union
 
-from . import _durstream, _json
-from ._errors import invalid
+from . import _json, _trace
 from ._event import Unfit, event
+from ._keys import Key, NoKey, is_entity, key_of, key_text
 from ._refused import Refused
-from ._schema import StreamSchema
+from ._schema import Collection, E, StreamSchema, V
 
 if TYPE_CHECKING:
     from ._event import Event, EventHeaders, Timestamp
     from ._json import Default
     from ._schema import Kept
 
-#: What a primary key may be.
-Key = Union[
-    str, int, float, uuid.UUID, datetime.date, datetime.time, decimal.Decimal, enum.Enum
-]
-
 #: What a change returns.
 R = TypeVar("R")
 
 
-class Changes(Generic[R]):
+class Changes(Generic[R, E]):
     """Validates and writes changes. The native half beside it takes them."""
 
-    _schema: StreamSchema
+    _schema: StreamSchema[Any]
     _default: Default = None
+    #: Whether events carry the context of their trace.
+    _is_traced: bool = False
 
     if TYPE_CHECKING:
         def _upsert(self, collection: str, value: bytes) -> R: ...
@@ -52,8 +45,8 @@ class Changes(Generic[R]):
 
     def upsert(
         self,
-        collection: str,
-        value: Any,
+        collection: Union[Collection[V, E], str],
+        value: V,
         *,
         txid: Optional[str] = None,
         timestamp: Optional[Timestamp] = None,
@@ -62,8 +55,9 @@ class Changes(Generic[R]):
     ) -> R:
         """Publishes an entity's whole new state. Waits for nothing but room in a full buffer.
 
-        The value is a dict, an instance of the collection's model, or JSON as text or bytes, which
-        reaches the stream unchanged. A write that cannot be accepted gets a rejected receipt
+        The collection is one of the schema's, or its name. To a ``Collection`` belongs a value of its
+        type, which type checkers look at; to a name a dict, an instance of the collection's model, or
+        JSON as text or bytes, which reaches the stream unchanged. A write that cannot be accepted gets a rejected receipt
         (unknown collection ``invalid-entity``, missing primary key ``invalid-key``, refused by the
         schema ``invalid-value``, a full buffer, ...): nothing is sent. With ``strict`` it raises.
 
@@ -73,14 +67,15 @@ class Changes(Generic[R]):
         ones, none of them the protocol's own. ``key`` is the key where the value does not hold it.
         What an event cannot say is refused (``invalid-headers``).
         """
-        if txid is None and timestamp is None and headers is None and key is None:
-            return self._put("upsert", collection, value, None)
+        is_plain = txid is None and timestamp is None and headers is None and key is None
+        if is_plain and not (self._is_traced and _trace.current()):
+            return self._put("upsert", self._schema._name(collection), value, None)
         return self._say("upsert", collection, value, txid, timestamp, headers, key, None)
 
     def insert(
         self,
-        collection: str,
-        value: Any,
+        collection: Union[Collection[V, E], str],
+        value: V,
         *,
         txid: Optional[str] = None,
         timestamp: Optional[Timestamp] = None,
@@ -94,14 +89,14 @@ class Changes(Generic[R]):
 
     def update(
         self,
-        collection: str,
-        value: Any,
+        collection: Union[Collection[V, E], str],
+        value: V,
         *,
         txid: Optional[str] = None,
         timestamp: Optional[Timestamp] = None,
         headers: Optional[EventHeaders] = None,
         key: Optional[Key] = None,
-        old_value: Any = None,
+        old_value: Union[V, str, bytes, None] = None,
     ) -> R:
         """Publishes the whole new state of an entity that is there, otherwise as ``upsert`` does.
         Whether it is there is the caller's word. ``old_value`` is its state before.
@@ -112,8 +107,8 @@ class Changes(Generic[R]):
 
     def upsert_many(
         self,
-        collection: str,
-        values: Iterable[Any],
+        collection: Union[Collection[V, E], str],
+        values: Iterable[V],
         *,
         txid: Optional[str] = None,
         timestamp: Optional[Timestamp] = None,
@@ -130,7 +125,7 @@ class Changes(Generic[R]):
     def _say(
         self,
         verb: str,
-        collection: str,
+        collection: Union[Collection[Any, Any], str],
         value: Any,
         txid: Optional[str],
         timestamp: Optional[Timestamp],
@@ -139,19 +134,32 @@ class Changes(Generic[R]):
         old_value: Any,
     ) -> R:
         """Publishes a change with all that is said beside its entity."""
+        name = self._schema._name(collection)
         try:
-            told = None if key is None else _told(key)
+            told = None if key is None else key_text(key)
             said = event(txid, timestamp, headers, told, old_value, self._default)
+            if self._is_traced:
+                said = self._traced(said)
+        except NoKey as none:
+            return self._refuse(name, "invalid-key", None, [("", f"the key {none.why}")])
         except Unfit as unfit:
-            return self._refuse(_name(collection), unfit.reason, None, [("", unfit.why)])
+            return self._refuse(name, unfit.reason, None, [("", unfit.why)])
         if verb == "delete":
-            return self._change(verb, collection, b"", said)
-        return self._put(verb, collection, value, said)
+            return self._change(verb, name, b"", said)
+        return self._put(verb, name, value, said)
+
+    def _traced(self, said: Event) -> Event:
+        """The event with the context of the trace that is current, unless it was told one."""
+        txid, timestamp, headers, key, old_value = said
+        if all(name != "traceparent" for name, _ in headers):
+            told = [pair for pair in headers if pair[0] != "tracestate"]
+            headers = told + _trace.current()
+        return txid, timestamp, headers, key, old_value
 
     def _put(
         self, verb: str, collection: str, value: Any, said: Optional[Event]
     ) -> R:
-        kept = self._schema._collections.get(_name(collection))
+        kept = self._schema._collections.get(collection)
         if kept is None:
             return self._refuse(collection, "invalid-entity", None, [])  # the core names them
         text: Optional[bytes] = None
@@ -171,8 +179,8 @@ class Changes(Generic[R]):
             return self._written(verb, collection, kept, published, text, said)
         except Refused as refused:
             told = None if said is None else said[3]
-            return self._refused(
-                collection, kept.primary_key, value, refused.issues, told
+            return self._invalid(
+                "invalid-value", collection, kept, value, refused.issues, told
             )
         except RecursionError as error:
             return self._unwritable(collection, kept, value, error)
@@ -208,86 +216,56 @@ class Changes(Generic[R]):
         self, collection: str, kept: Kept, value: Any, error: Exception
     ) -> R:
         wrong = _json.ENDLESS if isinstance(error, RecursionError) else str(error)
-        key = _key_of(value, kept.primary_key)
-        return self._refuse(collection, "serialization-failed", key, [("", wrong)])
+        return self._invalid("serialization-failed", collection, kept, value, [("", wrong)])
 
-    def _refused(
+    def _invalid(
         self,
+        reason: str,
         collection: str,
-        primary_key: str,
+        kept: Kept,
         value: object,
         issues: List[Tuple[str, str]],
-        told: Optional[str],
+        told: Optional[str] = None,
     ) -> R:
-        key = told or _key_of(value, primary_key)
-        if isinstance(value, dict) and key is None:
-            # The missing key comes first, whatever else is wrong with the entity.
-            return self._refuse(collection, "invalid-key", None, [])
-        return self._refuse(collection, "invalid-value", key, issues)
+        """Refuses a value. What is wrong with its key comes first."""
+        key = told or None
+        try:
+            key = key or key_of(value, kept.primary_key)
+        except NoKey as none:
+            # An instance may hold it under another name.
+            if isinstance(value, dict) or not none.is_missing:
+                wrong = f"the primary key `{kept.primary_key:.60}` {none.why}"
+                return self._refuse(collection, "invalid-key", None, [("", wrong)])
+        return self._refuse(collection, reason, key, issues)
 
     def delete(
         self,
-        collection: str,
-        key: Any,
+        collection: Union[Collection[V, E], str],
+        key: Union[Key, V],
         *,
         txid: Optional[str] = None,
         timestamp: Optional[Timestamp] = None,
         headers: Optional[EventHeaders] = None,
-        old_value: Any = None,
+        old_value: Union[V, str, bytes, None] = None,
     ) -> R:
         """Publishes that an entity is gone. Refuses as ``upsert`` does. A key is what ``upsert``
-        takes as one: text, a number, True or False, a UUID, a date or time, a Decimal, or a member
+        takes as one: text, an int, True or False, a UUID, a date or time, a Decimal, or a member
         of an Enum that is one of these; an entity, as a dict or an instance of its model, is taken
-        by its primary key. ``old_value`` is its state before.
+        by its primary key. In the stream a key is text. ``old_value`` is its state before.
         """
-        kept = self._schema._collections.get(_name(collection))
-        text = key if isinstance(key, str) else _key_text(key)
-        if text is None and kept is not None and _is_entity(key, kept.primary_key):
-            text = _key_of(key, kept.primary_key)
-            if text is None:
-                return self._refuse(collection, "invalid-key", None, [])
-        if text is None:
-            wrong = f"a key has to be text, a number, True, False, a UUID or a date, not {key!r:.60}"
-            return self._refuse(collection, "invalid-key", None, [("", wrong)])
-        if txid is None and timestamp is None and headers is None and old_value is None:
-            return self._delete(collection, text)
-        return self._say("delete", collection, None, txid, timestamp, headers, text, old_value)
-
-
-def _name(collection: object) -> str:
-    """A collection's name; the core knows the collections."""
-    if isinstance(collection, str):
-        return collection
-    raise invalid("collection", f"`collection` takes text, not {collection!r:.60}")
-
-
-def _is_entity(value: object, primary_key: str) -> bool:
-    """Whether a value that is no key is an entity, with its key or without."""
-    return isinstance(value, dict) or hasattr(value, primary_key)
-
-
-def _told(key: object) -> str:
-    """The key that stands beside its value."""
-    text = key if isinstance(key, str) else _key_text(key)
-    if text is None:
-        why = f"a key has to be text, a number, True, False, a UUID or a date, not {key!r:.60}"
-        raise Unfit("invalid-key", why)
-    return text
-
-
-def _key_of(value: object, primary_key: str) -> Optional[str]:
-    """The key of a value as far as it can be seen without serialising it."""
-    if isinstance(value, dict):
-        key = value.get(primary_key)
-    else:
-        key = getattr(value, primary_key, None)
-    return _key_text(key)
-
-
-def _key_text(key: object) -> Optional[str]:
-    """The key as text, as the core reads it from an entity's JSON."""
-    try:
-        key = _json.key_of(key)
-        return None if key is None else _durstream.key_of_json(_json.encode(key).decode())
-    except (TypeError, ValueError, RecursionError):
-        return None
+        name = self._schema._name(collection)
+        kept = self._schema._collections.get(name)
+        try:
+            text = key_text(key)
+        except NoKey as none:
+            if kept is None or not is_entity(key, kept.primary_key):
+                return self._refuse(name, "invalid-key", None, [("", f"the key {none.why}")])
+            try:
+                text = key_of(key, kept.primary_key)
+            except NoKey as no_key:
+                wrong = f"the primary key `{kept.primary_key:.60}` {no_key.why}"
+                return self._refuse(name, "invalid-key", None, [("", wrong)])
+        is_plain = txid is None and timestamp is None and headers is None and old_value is None
+        if is_plain and not (self._is_traced and _trace.current()):
+            return self._delete(name, text)
+        return self._say("delete", name, None, txid, timestamp, headers, text, old_value)

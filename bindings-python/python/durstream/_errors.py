@@ -77,7 +77,8 @@ def _rebuilt(kind: Type[DurstreamError], message: str, details: Dict[str, Any]) 
 class Outcome:
     """The outcome of one write."""
 
-    #: ``delivered``, ``delivery-unknown``, ``rejected``, ``cancelled`` or ``forgotten``.
+    #: ``delivered``, ``delivery-unknown``, ``rejected``, ``cancelled``, ``forgotten``, or ``kept``: still
+    #: in the outbox, and delivered once the producer is opened again.
     status: str
     #: Why it was not delivered, e.g. ``invalid-key`` or ``expired``; None if it was.
     reason: Optional[str] = None
@@ -109,6 +110,30 @@ class Failure:
     payload: bytes
     #: Its outcome.
     outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Consecutive writes that were delivered in one batch, as ``on_delivery`` receives them."""
+
+    #: The receipt id of the first write; the others follow it without a gap.
+    first_id: int
+    #: How many writes there are.
+    count: int
+    #: The outcome they share.
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """A producer went from one state to another, as ``on_state`` receives it."""
+
+    #: The state before.
+    from_: str
+    #: The state from here on.
+    to: str
+    #: The failure that is the reason; None where none is.
+    error: Optional[DurstreamError] = None
 
 
 class InvalidArgumentError(DurstreamError, ValueError):
@@ -241,6 +266,8 @@ class TimeoutError(DurstreamError, builtins.TimeoutError):
     code = "TIMEOUT"
     retryable = True
     definite = False
+    #: The failure that the producer is in, if it is in one; ``__cause__`` too.
+    cause: Optional[DurstreamError] = None
 
 
 class DeliveryError(DurstreamError):
@@ -250,8 +277,10 @@ class DeliveryError(DurstreamError):
     definite = False
     #: Writes delivered.
     delivered: int = 0
-    #: Writes refused, cancelled, unknown, or turned away by a full buffer.
+    #: Writes refused, cancelled, unknown, kept, or turned away by a full buffer.
     undelivered: int = 0
+    #: Of these, the writes that stay in the outbox: they are delivered once the producer is opened again.
+    kept: int = 0
     #: The first failure; ``__cause__`` too.
     cause: Optional[DurstreamError] = None
 
@@ -267,6 +296,24 @@ class InternalError(DurstreamError):
 
     code = "INTERNAL"
     definite = False
+
+
+class OutboxInUseError(DurstreamError):
+    """Another process, or another producer of this one, has the outbox open. The error names it."""
+
+    code = "OUTBOX_IN_USE"
+
+
+class OutboxDamagedError(DurstreamError):
+    """A file of the outbox does not say what it should. The error names the file and the place."""
+
+    code = "OUTBOX_DAMAGED"
+
+
+class OutboxFailedError(DurstreamError):
+    """The outbox cannot be made, opened, written or made durable, or a newer version made it."""
+
+    code = "OUTBOX_FAILED"
 
 
 LEAVES: Dict[str, Type[DurstreamError]] = {
@@ -293,6 +340,9 @@ LEAVES: Dict[str, Type[DurstreamError]] = {
         DeliveryError,
         ForkedError,
         InternalError,
+        OutboxInUseError,
+        OutboxDamagedError,
+        OutboxFailedError,
     )
 }
 

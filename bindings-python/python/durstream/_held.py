@@ -25,6 +25,8 @@ _WITHOUT_LIMIT = 120.0
 def bound(options: Mapping[str, object]) -> float:
     """How long leaving a context may wait."""
     given = options.get("delivery_timeout_ms")
+    if given is None and options.get("outbox_dir") is not None:
+        return _WITHOUT_LIMIT  # the core's default with an outbox
     limit = int(str(given)) if given is not None else int(_options.default("delivery_timeout_ms"))
     return limit / 1000 + _GRACE if limit else _WITHOUT_LIMIT
 
@@ -39,6 +41,7 @@ class Held:
         def _flush(self) -> Pending[FlushReport]: ...
         def _detach(self) -> Pending[FlushReport]: ...
         def _ready(self) -> Pending[None]: ...
+        def _discard_outbox(self) -> Pending[int]: ...
         def _last(self) -> Optional[Pending[Outcome]]: ...
         def _left_pending(self) -> int: ...
 
@@ -83,6 +86,21 @@ class Held:
         cancelled.
         """
         await _wait.result(self._ready())
+
+    def discard_outbox(self, timeout: Optional[float] = None) -> int:
+        """Ends now, for all holders, and drops what the outbox holds: how many writes that were. They
+        settle as ``cancelled``, or as ``delivery-unknown`` if they were under way. It is the other way
+        out, beside a restart, for a producer that was fenced.
+
+        Raises ``InvalidArgumentError`` without ``outbox_dir``, ``ProducerClosedError`` where the producer
+        has ended and its outbox is closed, ``OutboxFailedError``, and ``TimeoutError`` after ``timeout``
+        seconds; the dropping then goes on. Ctrl-C interrupts the wait.
+        """
+        return _wait.within(timeout, self._discard_outbox)
+
+    async def adiscard_outbox(self) -> int:
+        """Ends now and drops what the outbox holds, as ``discard_outbox`` does, for asyncio."""
+        return await _wait.result(self._discard_outbox())
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
@@ -25,6 +26,9 @@ from ._refused import is_async
 
 if TYPE_CHECKING:
     from ._durstream import HeaderAnswer
+    from ._producer import OnDelivery, OnError, OnState
+
+    Callbacks = Tuple[Optional[OnError], Optional[OnDelivery], Optional[OnState]]
 
 Headers = Mapping[str, Union[str, _headers.HeaderFunction]]
 Params = Mapping[str, str]
@@ -48,6 +52,12 @@ class Place(TypedDict, total=False):
     stream_path: Optional[str]
     endpoints: Union[str, Sequence[str]]
     path_prefix: str
+    ca_pem: str
+    client_cert_pem: str
+    client_key_pem: str
+    tls_server_name: str
+    proxy: str
+    max_connections: int
     ttl_seconds: int
     expires_at: str
 
@@ -67,6 +77,10 @@ class Writing(TypedDict, total=False):
     max_buffer_items: int
     max_block_ms: int
     delivery_timeout_ms: int
+    outbox_dir: Union[str, os.PathLike[str]]
+    outbox_max_bytes: int
+    outbox_sync: Literal["process", "batch", "write"]
+    outbox_recovery: Literal["refuse", "salvage"]
     on_uncertain: str
 
 
@@ -93,6 +107,7 @@ class StateOptions(Limits, Place, Writing, total=False):
     timestamps: bool
     operations: Literal["upsert", "strict"]
     max_tracked_keys: int
+    trace: bool
     strict: bool
 
 
@@ -106,6 +121,24 @@ def default(name: str) -> str:
     return next(default for known, _, default, *_ in _durstream.options_table() if known == name)
 
 
+def documented(scope: str) -> Callable[[F], F]:
+    """Adds the options of a scope to the help of what takes them, from the core's table."""
+
+    def add(target: F) -> F:
+        if target.__doc__ is not None:  # it is with -OO
+            rows = [row for row in _durstream.options_table() if scope in row[3]]
+            lines = [
+                f"``{name}``" + (f" ({default})" if default else "") + f": {meaning}"
+                for name, _, default, _, meaning in rows
+            ]
+            head = "Options are keyword arguments, each with its default:"
+            text = [target.__doc__.rstrip(), "", head, "", *(f"- {line}" for line in lines), ""]
+            target.__doc__ = "\n    ".join(text)
+        return target
+
+    return add
+
+
 def texts(options: Mapping[str, object]) -> Pairs:
     """Options as text for the core, which checks them; ``None`` is an option not given."""
     return [(name, _text(name, value)) for name, value in options.items() if value is not None]
@@ -113,6 +146,8 @@ def texts(options: Mapping[str, object]) -> Pairs:
 
 def _text(name: str, value: object) -> str:
     kind = _kinds().get(name)
+    if name == "outbox_dir" and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if name == "endpoints" and isinstance(value, (list, tuple)):
         return ",".join(_text(name, item) for item in value)
     if isinstance(value, str) and kind not in ("number", "factor", "flag"):
@@ -135,7 +170,9 @@ def _digits(value: float) -> str:
 
 def _not_taken(name: str, value: object) -> str:
     words = {"number": "a whole number", "factor": "a number", "flag": "True or False"}
-    takes = words.get(_kinds()[name], "text")
+    takes = words.get(_kinds()[name])
+    if takes is None:  # a URL or a key, which may be a secret
+        raise invalid(name, f"`{name}` takes text, not {type(value).__name__}")
     raise invalid(name, f"`{name}` takes {takes}, not {value!r:.60}")
 
 
@@ -163,6 +200,19 @@ def function(name: str, given: Optional[F]) -> Optional[F]:
     if given is not None and is_async(given):
         raise invalid(name, f"`{name}` takes a plain function, not an async one")
     return given
+
+
+def callbacks(
+    on_error: Optional[OnError],
+    on_delivery: Optional[OnDelivery],
+    on_state: Optional[OnState],
+) -> Callbacks:
+    """The callbacks of a producer, each a function that the library calls and does not await."""
+    return (
+        function("on_error", on_error),
+        function("on_delivery", on_delivery),
+        function("on_state", on_state),
+    )
 
 
 def live(value: object) -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Optional
 
-from . import _durstream, _wait
+from . import _durstream, _log, _wait
 from ._errors import DurstreamError, invalid
 
 _exit_timeout = 3.0
@@ -19,12 +19,14 @@ _told_of_children = False
 def start() -> None:
     """Prepares the process for its first open, and a forked child for its own."""
     global _started_in
+    _log.follow_level()
     pid = os.getpid()
     if _started_in == pid:
         return
     if _started_in is None:
         _durstream.start()
-        atexit.register(_at_exit)
+        _log.follow()
+        atexit.register(end)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_durstream.in_forked_child)
     _started_in = pid
@@ -47,16 +49,16 @@ def _at_ends_of_children() -> None:
     # Missing also while another thread still imports it.
     ending = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
     if ending is not None:
-        ending.connect(_at_exit, weak=False, dispatch_uid="durstream")
+        ending.connect(end, weak=False, dispatch_uid="durstream")
 
 
 def _at_end_of_child() -> None:
     process, util = (sys.modules[f"multiprocessing.{name}"] for name in ("process", "util"))
     if process.parent_process() is not None and _started_in == os.getpid():
-        util.Finalize(None, _at_exit, exitpriority=0)
+        util.Finalize(None, end, exitpriority=0)
 
 
-def _at_exit(**_: object) -> None:
+def end(**_: object) -> None:
     try:
         _durstream.shutdown(_exit_timeout)
     except DurstreamError:
@@ -104,3 +106,13 @@ def set_buffer_budget(bytes: int) -> None:
 def pending_count() -> int:
     """Writes of this process accepted and not settled, over all producers."""
     return _durstream.pending_count()
+
+
+def stats_prometheus(openmetrics: bool = False) -> str:
+    """The text for Prometheus about all producers of this process: to be answered as
+    ``text/plain; version=0.0.4``, or with ``openmetrics`` as
+    ``application/openmetrics-text; version=1.0.0``.
+
+    Producers of one stream and one id are one series. A producer is in it as long as it is held.
+    """
+    return _durstream.stats_prometheus(openmetrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional
 
 from . import _durstream, _options, _process, _wait
-from ._errors import DurstreamError, invalid
+from ._errors import Delivery, DurstreamError, StateChange, invalid
 from ._held import Held, bound
 from ._stream import DurableStream
 from ._types import CloseResult
@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 #: Called on the library's thread for callbacks with the error of a write that was not delivered;
 #: the write itself is the error's ``failure``.
 OnError = Callable[[DurstreamError], Any]
+#: Called on that thread with writes that were delivered, a batch at a time in the order of the calls.
+#: Reports that wait count against the buffer.
+OnDelivery = Callable[[Delivery], Any]
+#: Called on that thread with each change of the producer's state, in their order.
+OnState = Callable[[StateChange], Any]
 
 
+@_options.documented("producer")
 class IdempotentProducer(Held, _durstream.Producer):
     """Writes messages to a stream, each exactly once, in the order of the calls.
 
@@ -32,8 +38,21 @@ class IdempotentProducer(Held, _durstream.Producer):
     ``default`` is called with a value whose type JSON does not know, for one to write in its place,
     as that of ``json.dumps`` is; the stream's own is, if none is given.
 
+    Each accepted write is reported once, to ``on_error`` or to ``on_delivery``; ``on_state`` is called
+    for each change of ``state``, as long as the handle is held. They run on a thread of the library's.
+
     As a context it detaches when left. A producer that is only dropped still delivers its writes in
     the background, with a ``ResourceWarning``.
+
+    Raises ``InvalidArgumentError`` for an option that is none or out of its range. Sends nothing before
+    the first write.
+
+    >>> from durstream import DurableStream, IdempotentProducer
+    >>> stream = DurableStream.create(url, content_type="application/json")
+    >>> with IdempotentProducer(stream, "order-service", linger_ms=5) as producer:
+    ...     receipt = producer.append({"orderId": "123"})
+    >>> receipt.wait().delivered
+    True
     """
 
     def __new__(
@@ -42,6 +61,8 @@ class IdempotentProducer(Held, _durstream.Producer):
         producer_id: str,
         *,
         on_error: Optional[OnError] = None,
+        on_delivery: Optional[OnDelivery] = None,
+        on_state: Optional[OnState] = None,
         headers: Optional[Headers] = None,
         params: Optional[Params] = None,
         default: Default = None,
@@ -54,7 +75,8 @@ class IdempotentProducer(Held, _durstream.Producer):
         _options.argument("producer_id", producer_id)
         _process.start()
         pairs = _options.texts(options)
-        functions = _options.function("on_error", on_error), _options.function("default", default)
+        called = _options.callbacks(on_error, on_delivery, on_state)
+        functions = called, _options.function("default", default)
         own = _options.header_pairs(headers), _options.param_pairs(params)
         self = super().__new__(cls, stream._native, producer_id, pairs, *own, functions)
         self._bound = bound(options)

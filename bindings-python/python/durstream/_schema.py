@@ -2,30 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+import typing
+from typing import TYPE_CHECKING, Any, Dict, Generic, Mapping, NamedTuple, Optional, Tuple, Type
+from typing import Union, overload
 
 from . import _durstream, _json
 from ._errors import invalid
 from ._validators import validator
 
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import Callable, TypedDict
+
+    from typing_extensions import TypeVar
 
     from ._refused import Validator
 
-    class Collection(TypedDict):
-        """A collection of entities."""
+    class CollectionDict(TypedDict):
+        """A collection of entities as a dict. Its values have no type that a checker knows."""
 
-        #: How its values are validated: a JSON Schema as a dict, True or False, a pydantic model, a
-        #: msgspec struct, a dataclass, a ``TypedDict``, another type of objects, or a callable.
         schema: Any
-        #: The ``type`` of its events.
         type: str
-        #: The field that holds the primary key.
         primary_key: str
 
+    #: The type of a collection's values.
+    V = TypeVar("V", default=Any)
+    #: The types of the values of a schema's collections. Without one anything goes.
+    E = TypeVar("E", contravariant=True, default=Any)
+    #: The type of a collection's values once more, by which a schema has it among its own.
+    Own = TypeVar("Own", covariant=True, default=V)
+    #: As ``E``, where a schema is declared.
+    S = TypeVar("S", default=Any)
 else:
-    Collection = Dict[str, Any]
+    CollectionDict = Dict[str, Any]
+    V, E, Own, S = map(typing.TypeVar, ("V", "E", "Own", "S"))
+
+
+class Collection(Generic[V, Own]):
+    """A collection of entities, whose values have a type. Made once, it declares a schema and is named
+    in writes, where type checkers compare its values with it:
+
+        shipments = Collection(Shipment, type="shipment", primary_key="id")
+        schema = define_stream_schema(shipments=shipments)
+        ...
+        producer.upsert(shipments, Shipment("ship_123", "in_transit"))
+
+    ``schema`` says how its values are validated, as ``define_stream_schema`` tells; ``type`` is the type
+    of its events, ``primary_key`` the field that holds the primary key. Values of a class have its type,
+    those of any other schema any. What cannot be is refused where the schema is defined.
+    """
+
+    __slots__ = ("schema", "type", "primary_key")
+
+    @overload
+    def __init__(
+        self: Collection[V, V], schema: Type[V], *, type: str, primary_key: str
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Collection[Any, Any],
+        schema: Union[Mapping[str, Any], bool, Callable[[Any], Any], object],
+        *,
+        type: str,
+        primary_key: str,
+    ) -> None: ...
+    def __init__(self, schema: Any, *, type: str, primary_key: str) -> None:
+        self.schema: Any = schema
+        self.type: str = type
+        self.primary_key: str = primary_key
+
+    def __class_getitem__(cls, values: Any) -> Any:
+        # Its users name one type; the second is the checkers' alone.
+        own: Any = super()
+        return own.__class_getitem__(values if isinstance(values, tuple) else (values, values))
+
+    def __repr__(self) -> str:
+        shown = getattr(self.schema, "__name__", None) or f"{self.schema!r:.60}"
+        return f"Collection({shown}, {self.type})"
 
 
 class Kept(NamedTuple):
@@ -36,14 +88,20 @@ class Kept(NamedTuple):
     validator: Optional[Validator]
 
 
-class StreamSchema:
-    """The collections of a stream, by name. Made by ``define_stream_schema``."""
+class StreamSchema(Generic[S]):
+    """The collections of a stream, by name. Made by ``define_stream_schema``.
 
-    __slots__ = ("_native", "_collections")
+    Of several collections pyright infers the types of their values, mypy none: with ``schema:
+    StreamSchema[Union[Shipment, Order]] = define_stream_schema(...)`` mypy knows them too, and a
+    collection of another schema is a type error.
+    """
 
-    def __init__(self, collections: Mapping[str, Collection]) -> None:
+    __slots__ = ("_native", "_collections", "_names")
+
+    def __init__(self, collections: Mapping[str, Union[Collection[Any, Any], CollectionDict]]) -> None:
         self._native = _durstream.Schema()
         self._collections: Dict[str, Kept] = {}
+        self._names: Dict[Collection[Any, Any], str] = {}
         for name, collection in collections.items():
             schema, entity_type, primary_key = _fields(name, collection)
             if isinstance(schema, (Mapping, bool)):
@@ -52,8 +110,19 @@ class StreamSchema:
                 own, text = validator(name, schema), None
             self._native.add(name, entity_type, primary_key, text)
             self._collections[name] = Kept(primary_key, own)
+            if isinstance(collection, Collection):
+                self._names[collection] = name
         if not self._collections:
             raise invalid("schema", "the schema has no collections")
+
+    def _name(self, collection: object) -> str:
+        """The name of a collection as a write gives it; the core knows whether there is one."""
+        if isinstance(collection, str):
+            return collection
+        if isinstance(collection, Collection):
+            return self._names.get(collection) or repr(collection)
+        text = f"`collection` takes a Collection or its name, not {collection!r:.60}"
+        raise invalid("collection", text)
 
     @property
     def collections(self) -> Tuple[str, ...]:
@@ -64,12 +133,22 @@ class StreamSchema:
         return f"StreamSchema({', '.join(self._collections)})"
 
 
+@overload
+def define_stream_schema(**named: Collection[Any, S]) -> StreamSchema[S]: ...
+@overload
 def define_stream_schema(
-    collections: Optional[Mapping[str, Collection]] = None, /, **named: Collection
-) -> StreamSchema:
+    collections: Optional[Mapping[str, Union[Collection[Any, Any], CollectionDict]]] = None,
+    /,
+    **named: Union[Collection[Any, Any], CollectionDict],
+) -> StreamSchema[Any]: ...
+def define_stream_schema(
+    collections: Optional[Mapping[str, Union[Collection[Any, Any], CollectionDict]]] = None,
+    /,
+    **named: Union[Collection[Any, Any], CollectionDict],
+) -> StreamSchema[Any]:
     """Declares the collections of a stream, by keyword or as a dict by name.
 
-    Each has ``schema``, ``type`` and ``primary_key``. A ``schema`` is a JSON Schema as a dict, True
+    Each is a ``Collection``, or a dict with ``schema``, ``type`` and ``primary_key``. A ``schema`` is a JSON Schema as a dict, True
     or False, a pydantic model, a msgspec struct, a dataclass, a ``TypedDict``, or a callable; with
     pydantic, or msgspec for its structs, any other type of objects, as ``Union[A, B]``.
 
@@ -90,9 +169,12 @@ def define_stream_schema(
 def _fields(name: object, collection: object) -> Tuple[Any, str, str]:
     if not isinstance(name, str):
         raise invalid("schema", f"a collection's name has to be text, not {name!r:.60}")
-    if not isinstance(collection, Mapping):
-        raise invalid("schema", f"collection `{name}` takes a dict, not {collection!r:.60}")
     known = ("schema", "type", "primary_key")
+    if isinstance(collection, Collection):
+        collection = {field: getattr(collection, field) for field in known}
+    if not isinstance(collection, Mapping):
+        text = f"collection `{name}` takes a Collection or a dict, not {collection!r:.60}"
+        raise invalid("schema", text)
     for field in known:
         if collection.get(field) is None:
             raise invalid("schema", f"collection `{name}` has no `{field}`")

@@ -8,7 +8,7 @@ from . import _durstream, _options, _process, _wait
 from ._changes import Changes
 from ._errors import invalid
 from ._held import Held, bound
-from ._schema import StreamSchema
+from ._schema import E, S, StreamSchema
 from ._transaction import Transaction
 from ._types import CloseResult, FlushReport
 
@@ -17,22 +17,25 @@ if TYPE_CHECKING:
 
     from ._durstream import Receipt
     from ._event import Control
-    from ._options import Headers, Params, StateOptions
+    from ._options import Callbacks, Headers, Params, StateOptions
     from ._json import Default
-    from ._producer import OnError
+    from ._producer import OnDelivery, OnError, OnState
 
 
+@_options.documented("state")
 def create_durable_stream(
     *,
-    schema: StreamSchema,
+    schema: StreamSchema[S],
     producer_id: str,
     url: Optional[str] = None,
     on_error: Optional[OnError] = None,
+    on_delivery: Optional[OnDelivery] = None,
+    on_state: Optional[OnState] = None,
     headers: Optional[Headers] = None,
     params: Optional[Params] = None,
     default: Default = None,
     **options: Unpack[StateOptions],
-) -> StateProducer:
+) -> StateProducer[S]:
     """Opens the writer of entity state for a stream, or another handle on the open one: there is
     one per stream in a process.
 
@@ -41,24 +44,41 @@ def create_durable_stream(
     producer may start before its server does.
 
     Each handle's ``on_error`` is called for every write that is not delivered, whichever handle
-    made it, and each handle validates its own writes with its own ``schema``. Only the header
+    made it, its ``on_delivery`` for those that are, a batch at a time, and its ``on_state`` for each
+    change of ``state``; each handle validates its own writes with its own ``schema``. Only the header
     functions of the first open are called.
+
+    Raises ``InvalidArgumentError`` for an option that is none or out of its range, or that differs from
+    those of the open handle.
+
+    >>> from durstream import create_durable_stream, define_stream_schema
+    >>> schema = define_stream_schema(orders={"schema": True, "type": "order", "primary_key": "id"})
+    >>> with create_durable_stream(url=url, schema=schema, producer_id="order-service") as producer:
+    ...     receipt = producer.upsert("orders", {"id": "1", "total": 5})
+    >>> receipt.wait().delivered
+    True
     """
+    check(schema, producer_id)
+    _process.start()
+    given = {"url": url, "producer_id": producer_id, **options}
+    asked = _options.function("default", default)
+    called = _options.callbacks(on_error, on_delivery, on_state)
+    producer: StateProducer[S] = StateProducer._open(schema, given, headers, params, called)
+    producer._default = asked
+    producer._is_traced = options.get("trace") is True
+    return producer
+
+
+def check(schema: StreamSchema, producer_id: str) -> None:
+    """Refuses what is no schema, or no id."""
     if not isinstance(schema, StreamSchema):
         text = f"`schema` takes what `define_stream_schema` returns, not {schema!r:.60}"
         raise invalid("schema", text)
     if not isinstance(producer_id, str):
         raise invalid("producer_id", f"`producer_id` takes text, not {producer_id!r:.60}")
-    _process.start()
-    given = {"url": url, "producer_id": producer_id, **options}
-    asked = _options.function("default", default)
-    on_error = _options.function("on_error", on_error)
-    producer = StateProducer._open(schema, given, headers, params, on_error)
-    producer._default = asked
-    return producer
 
 
-class StateProducer(Held, _durstream.State, Changes["Receipt"]):
+class StateProducer(Held, _durstream.State, Changes["Receipt", E]):
     """Publishes the state of entities to one stream, each change exactly once, in call order.
 
     Made by ``create_durable_stream``. Any thread may use it. As a context it detaches when left:
@@ -70,14 +90,14 @@ class StateProducer(Held, _durstream.State, Changes["Receipt"]):
     @classmethod
     def _open(
         cls,
-        schema: StreamSchema,
+        schema: StreamSchema[Any],
         options: Any,
         headers: Optional[Headers],
         params: Optional[Params],
-        on_error: Optional[OnError],
+        called: Callbacks,
     ) -> Self:
         own = _options.header_pairs(headers), _options.param_pairs(params)
-        self = cls(schema._native, _options.texts(options), *own, on_error)
+        self = cls(schema._native, _options.texts(options), *own, called)
         self._schema = schema
         self._bound = bound(options)
         return self
@@ -92,7 +112,7 @@ class StateProducer(Held, _durstream.State, Changes["Receipt"]):
             raise invalid("offset", f"`offset` takes text, not {offset!r:.60}")
         return self._control(control, offset)
 
-    def transaction(self, txid: Optional[str] = None) -> Transaction:
+    def transaction(self, txid: Optional[str] = None) -> Transaction[E]:
         """Begins a transaction: its changes reach the stream together, or not at all. Use it as a
         context: it is committed at the end, and rolled back where the block raises.
 

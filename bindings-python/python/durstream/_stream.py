@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._options import Headers, Params, StreamOptions
 
 
+@_options.documented("stream")
 class DurableStream:
     """A stream by its URL: create it, append to it, read it, end it, delete it.
 
@@ -32,6 +33,15 @@ class DurableStream:
 
     ``default`` is called with a value whose type JSON does not know, for one to write in its place,
     as that of ``json.dumps`` is.
+
+    Raises ``InvalidArgumentError`` for an option that is none or out of its range.
+
+    >>> from durstream import DurableStream
+    >>> stream = DurableStream.create(url, content_type="application/json")
+    >>> stream.append({"orderId": "123"}).delivered
+    True
+    >>> [chunk.json() for chunk in stream.read()]
+    [[{'orderId': '123'}]]
     """
 
     __slots__ = ("_native", "__weakref__")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Optional, Type
 
 from . import _durstream, _event
 from ._changes import Changes
+from ._schema import E
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ._state import StateProducer
 
 
-class Transaction(_durstream.Transaction, Changes[None]):
+class Transaction(_durstream.Transaction, Changes[None, E]):
     """Changes of entities that become one group, with one ``txid``. Made by
     ``StateProducer.transaction``.
 
@@ -28,10 +29,11 @@ class Transaction(_durstream.Transaction, Changes[None]):
     #: the ids before it, without a gap. None before, and where there were no changes.
     receipt: Optional[Receipt] = None
 
-    def __new__(cls, producer: StateProducer, txid: Optional[str]) -> Self:
+    def __new__(cls, producer: StateProducer[E], txid: Optional[str]) -> Self:
         self = super().__new__(cls, producer, txid)
         self._schema = producer._schema
         self._default = producer._default
+        self._is_traced = producer._is_traced
         return self
 
     def commit(self) -> Optional[Receipt]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, TypedDict
+from typing import Dict, Optional, TypedDict
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,32 @@ class CloseResult:
     final_offset: Optional[str] = None
 
 
+class Distribution(TypedDict):
+    """What a distribution comes to. Each number but the sum is known to 3.2 %; 0 where there are none."""
+
+    count: int
+    sum: int
+    #: As large as half of them, or larger.
+    p50: int
+    p90: int
+    p99: int
+    max: int
+
+
 class Stats(TypedDict):
-    """The counters of a producer. At every instant
-    ``accepted = delivered + rejected + cancelled + unknown + pending``."""
+    """The counters, gauges and distributions of a producer; ``docs/metrics.md`` says what each means.
+    At every instant ``accepted = delivered + rejected + cancelled + unknown + kept + pending``. A name that
+    ends in ``_us`` is in microseconds, ``_ms`` in milliseconds."""
 
     accepted: int
+    recovered: int
     delivered: int
     duplicates: int
     uncertain: int
     rejected: int
     cancelled: int
     unknown: int
+    kept: int
     pending: int
     refused_invalid: int
     refused: int
@@ -64,3 +79,25 @@ class Stats(TypedDict):
     requests: int
     retries: int
     sessions: int
+    expired: int
+    batches: int
+    delivered_bytes: int
+    sent_bytes: int
+    answers_2xx: int
+    answers_3xx: int
+    answers_4xx: int
+    answers_5xx: int
+    unanswered: int
+    reconciliations: int
+    fenced: int
+    in_flight: int
+    buffer_limit_bytes: int
+    oldest_pending_ms: int
+    since_acknowledgement_ms: int
+    delivery_latency_us: Distribution
+    queue_latency_us: Distribution
+    request_latency_us: Distribution
+    batch_writes: Distribution
+    batch_bytes: Distribution
+    #: Of the accepted writes that were not delivered, how many for each reason that there was.
+    undelivered: Dict[str, int]
