@@ -1,14 +1,21 @@
 // What both producers offer.
 
 import { Refusals, reporting } from "./failures.cjs";
+import { calling } from "./errors.cjs";
 import { endsHere } from "./exit.cjs";
 import { snapshotOf, statsOf } from "./lifecycle.cjs";
-import type { FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
+import type {
+  FlushReport,
+  Lifecycle,
+  PrometheusOptions,
+  Snapshot,
+  Stats,
+} from "./lifecycle.cjs";
 import type { NativeReceipts, NativeWait, NativeWriter, Written } from "./native.cjs";
 import type { OnError } from "./options.cjs";
 import { receiptOf } from "./receipt.cjs";
 import type { Receipt } from "./receipt.cjs";
-import { onAbort, settled } from "./wait.cjs";
+import { onAbort, optionsOf, settled } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
 /** What `IdempotentProducer` and `StateProducer` have in common. */
@@ -41,6 +48,22 @@ export abstract class Producer {
    */
   async ready(options?: WaitOptions): Promise<void> {
     await this.waiting<null>("ready", () => this.#native.ready(), options);
+  }
+
+  /**
+   * Ends now, for all holders, and drops what the outbox holds: how many writes that were. They settle as
+   * `cancelled`, or as `delivery-unknown` if they were under way. It is the other way out, beside a
+   * restart, for a producer that was fenced.
+   *
+   * Rejects with `InvalidArgumentError` without `outboxDir`, with `ProducerClosedError` where the producer
+   * has ended and its outbox is closed, and with `OutboxFailedError`.
+   */
+  discardOutbox(options?: WaitOptions): Promise<number> {
+    const discard = (): NativeWait => {
+      this.leave();
+      return this.#native.discardOutbox();
+    };
+    return this.waiting("discardOutbox", discard, options);
   }
 
   /** The epoch in use. */
@@ -83,6 +106,12 @@ export abstract class Producer {
     return statsOf(this.#native);
   }
 
+  /** The text for Prometheus about this producer. */
+  statsPrometheus(options: PrometheusOptions = {}): string {
+    const { openmetrics = false } = optionsOf(options);
+    return calling(() => this.#native.statsPrometheus(openmetrics === true));
+  }
+
   /** The producer id as sent: with its suffix if `shared`. */
   get producerId(): string {
     return this.#native.producerId;
@@ -108,5 +137,13 @@ export abstract class Producer {
   /** @internal */
   forgetSignal(): void {
     this.#forgetSignal?.();
+  }
+
+  /**
+   * Forgets what an end makes useless.
+   * @internal
+   */
+  leave(): void {
+    this.forgetSignal();
   }
 }

@@ -36,6 +36,7 @@ export interface ErrorFields {
   earliest_offset?: string | null;
   delivered?: number;
   undelivered?: number;
+  kept?: number;
   cause?: ErrorFields;
 }
 
@@ -200,8 +201,10 @@ export class TimeoutError extends DurstreamError {}
 export class DeliveryError extends DurstreamError {
   /** Writes delivered. */
   readonly delivered: number;
-  /** Writes refused, cancelled, unknown, or turned away by a full buffer. */
+  /** Writes refused, cancelled, unknown, kept, or turned away by a full buffer. */
   readonly undelivered: number;
+  /** Of these, the writes that stay in the outbox: they are delivered once the producer is opened again. */
+  readonly kept: number;
   declare readonly cause: DurstreamError;
 
   /** @internal */
@@ -210,6 +213,7 @@ export class DeliveryError extends DurstreamError {
     const fields = Object(given) as ErrorFields;
     this.delivered = fields.delivered ?? 0;
     this.undelivered = fields.undelivered ?? 0;
+    this.kept = fields.kept ?? 0;
   }
 }
 
@@ -217,6 +221,12 @@ export class DeliveryError extends DurstreamError {
 export class ForkedError extends DurstreamError {}
 /** A bug in this library, caught at the boundary. */
 export class InternalError extends DurstreamError {}
+/** Another process, or another producer of this one, has the outbox open. The error names it. */
+export class OutboxInUseError extends DurstreamError {}
+/** A file of the outbox does not say what it should. The error names the file and the place. */
+export class OutboxDamagedError extends DurstreamError {}
+/** The outbox cannot be made, opened, written or made durable, or a newer version made it. */
+export class OutboxFailedError extends DurstreamError {}
 
 /**
  * Every class by its name.
@@ -244,6 +254,9 @@ export const CLASSES: Readonly<Record<string, typeof DurstreamError>> = {
   DeliveryError,
   ForkedError,
   InternalError,
+  OutboxInUseError,
+  OutboxDamagedError,
+  OutboxFailedError,
 };
 
 /**

@@ -1,12 +1,11 @@
 // What a change says beside its entity: its transaction, time, further headers, key and old value.
 
 import { Unsayable, isSerialised, shown, stringify } from "./json.cjs";
+import { HALF, keyText } from "./key.cjs";
+import type { Key } from "./key.cjs";
 import type { Payload } from "./native.cjs";
 import { isRecord, isValidDate } from "./realms.cjs";
 import type { Reason } from "./receipt.cjs";
-
-/** A primary key: a number or boolean is the text that JSON writes it as. */
-export type Key = string | number | bigint | boolean;
 
 /** What an event says beside its entity. */
 export interface EventOptions {
@@ -59,7 +58,10 @@ export class Unfit extends Error {
   }
 }
 
-/** What is told beside a change; undefined for nothing. Throws {@link Unfit}; the core checks the rest. */
+/**
+ * What is told beside a change; undefined for nothing. Throws {@link Unfit} or `NoKey`; the core checks
+ * the rest.
+ */
 export function saidOf(how: unknown): Said | undefined {
   if (how === undefined) return undefined;
   if (!isRecord(how)) throw headersUnfit(`options that are no object: ${shown(how)}`);
@@ -72,19 +74,6 @@ export function saidOf(how: unknown): Said | undefined {
     oldValue: oldValue === undefined ? undefined : oldOf(oldValue),
   };
 }
-
-/** A key as text; throws {@link Unfit}. */
-export function keyText(key: unknown): string {
-  const text = ["number", "bigint", "boolean"].includes(typeof key) ? String(key) : key;
-  if (typeof text !== "string" || (typeof key === "number" && !Number.isFinite(key))) {
-    throw new Unfit("invalid-key", `a key is text, a number, true or false, not ${shown(key)}`);
-  }
-  if (HALF.test(text)) throw new Unfit("invalid-key", "the key holds half of a surrogate pair");
-  return text;
-}
-
-/** Half of a surrogate pair: no UTF-8 says it. */
-const HALF = /\p{Surrogate}/u;
 
 function headersUnfit(what: string): Unfit {
   return new Unfit("invalid-headers", `the event has ${what}`);

@@ -1,9 +1,12 @@
-// `onError`: failures on their way to the event loop, and what it does not come to any more.
+// `onError`, `onDelivery` and `onState`: reports on their way to the event loop, and what it does not
+// come to any more.
 
-import type { DurstreamError } from "./errors.cjs";
+import { errorFrom } from "./errors.cjs";
+import type { DurstreamError, ErrorFields } from "./errors.cjs";
+import type { Lifecycle } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeCallback, NativeListener } from "./native.cjs";
-import type { OnError } from "./options.cjs";
+import type { Callbacks } from "./options.cjs";
 import { outcomeFrom } from "./receipt.cjs";
 import type { OutcomeFields, Receipt } from "./receipt.cjs";
 import { isError, isThenable, ownBytes } from "./realms.cjs";
@@ -14,14 +17,22 @@ let lastNumber = 0;
 /** At how many the forgotten ones are removed: at each it would cost the square. */
 let full = 64;
 
+/** A report in the core's form: one of the three. */
+interface ReportFields {
+  failure?: { id: number; outcome: OutcomeFields };
+  delivery?: { firstId: number; count: number; outcome: OutcomeFields };
+  state?: { from: Lifecycle; to: Lifecycle; error: ErrorFields | null };
+}
+
 /**
- * The callback of the core for failures. No exception of `onError` gets further.
+ * The callback of the core for reports. No exception of the program's callbacks gets further.
  * @internal
  */
-export function listenerOf(onError: OnError | undefined): NativeListener | undefined {
-  if (onError === undefined) return undefined;
+export function listenerOf(callbacks: Callbacks): NativeListener | undefined {
+  const { onError, onDelivery, onState } = callbacks;
+  if (onError === undefined && onDelivery === undefined && onState === undefined) return undefined;
   const call: NativeCallback = (text, payload) => {
-    if (text !== "") tell(onError, text, payload);
+    if (text !== "") tell(callbacks, text, payload);
   };
   if (listeners.size >= full) {
     for (const [number, own] of listeners) if (own.deref() === undefined) listeners.delete(number);
@@ -29,24 +40,45 @@ export function listenerOf(onError: OnError | undefined): NativeListener | undef
   }
   lastNumber += 1;
   listeners.set(lastNumber, new WeakRef(call));
-  return { number: lastNumber, call };
+  const hears = {
+    onError: onError !== undefined,
+    onDelivery: onDelivery !== undefined,
+    onState: onState !== undefined,
+  };
+  return { number: lastNumber, call, ...hears };
 }
 
-function tell(onError: OnError, text: string, payload: Uint8Array): void {
+function tell(callbacks: Callbacks, text: string, payload: Uint8Array): void {
+  const report = JSON.parse(text) as ReportFields;
+  const name = report.failure ? "onError" : report.delivery ? "onDelivery" : "onState";
+  const warn = (thrown: unknown) => warnOf(name, thrown);
   try {
-    const { id, outcome: fields } = JSON.parse(text) as { id: number; outcome: OutcomeFields };
-    const outcome = outcomeFrom(fields);
-    const failure = { id, payload: ownBytes(payload), outcome };
-    const result: unknown = onError(outcome.error as DurstreamError, failure);
-    if (isThenable(result)) Promise.resolve(result).catch(warnOf);
+    const result = call(callbacks, report, payload);
+    if (isThenable(result)) Promise.resolve(result).catch(warn);
   } catch (thrown) {
-    warnOf(thrown);
+    warn(thrown);
   }
 }
 
-function warnOf(thrown: unknown): void {
+function call(callbacks: Callbacks, report: ReportFields, payload: Uint8Array): unknown {
+  const { failure, delivery, state } = report;
+  if (failure !== undefined) {
+    const outcome = outcomeFrom(failure.outcome);
+    const told = { id: failure.id, payload: ownBytes(payload), outcome };
+    return callbacks.onError?.(outcome.error as DurstreamError, told);
+  }
+  if (delivery !== undefined) {
+    const outcome = outcomeFrom(delivery.outcome);
+    return callbacks.onDelivery?.({ ...delivery, outcome });
+  }
+  if (state === undefined) return undefined;
+  const { from, to, error } = state;
+  return callbacks.onState?.(error === null ? { from, to } : { from, to, error: errorFrom(error) });
+}
+
+function warnOf(name: string, thrown: unknown): void {
   const text = isError(thrown) ? (thrown.stack ?? thrown.message) : String(thrown);
-  process.emitWarning(`an onError callback failed: ${text}`, "DurstreamWarning");
+  process.emitWarning(`an ${name} callback failed: ${text}`, "DurstreamWarning");
 }
 
 /**
@@ -89,7 +121,7 @@ export function tellRest(): void {
  * Waits for work that may fail; `onError` is called for its writes before the wait ends.
  * @internal
  */
-export async function reporting<T>(onError: OnError | undefined, work: Promise<T>): Promise<T> {
+export async function reporting<T>(onError: unknown, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {

@@ -23,15 +23,19 @@ export type { ReadOptions } from "./reader.cjs";
 export { IdempotentProducer } from "./producer.cjs";
 export type { IdempotentProducerOptions } from "./producer.cjs";
 export { StateProducer, createDurableStream } from "./state.cjs";
+export { inspect } from "./inspect.cjs";
+export type { InspectedOption, Inspection, Origin } from "./inspect.cjs";
 export { Transaction } from "./transaction.cjs";
 export type { Transacted } from "./transaction.cjs";
 export type { StateCloseOptions, StateProducerOptions } from "./state.cjs";
-export type { Control, EventOptions, Key, OldValue, ValueOptions } from "./event.cjs";
+export type { Control, EventOptions, OldValue, ValueOptions } from "./event.cjs";
+export type { Key } from "./key.cjs";
 export { StreamSchema, defineStreamSchema } from "./schema.cjs";
 export type {
   CollectionDefinition,
   Collections,
   InferInput,
+  KeyOrEntity,
   JsonSchema,
   JsonSchemaOf,
   StandardSchema,
@@ -39,16 +43,36 @@ export type {
 export { Receipt } from "./receipt.cjs";
 export type { Outcome, Reason, Status } from "./receipt.cjs";
 export { setExitTimeout } from "./exit.cjs";
-export { flushAll, pendingCount, setBufferBudget, shutdown } from "./lifecycle.cjs";
-export type { CloseResult, FlushReport, Lifecycle, Snapshot, Stats } from "./lifecycle.cjs";
+export { setLogger } from "./log.cjs";
+export type { LogLevel, LogLine, Logger, LoggerOptions } from "./log.cjs";
+export {
+  flushAll,
+  pendingCount,
+  setBufferBudget,
+  shutdown,
+  statsPrometheus,
+} from "./lifecycle.cjs";
+export type {
+  CloseResult,
+  Distribution,
+  FlushReport,
+  Lifecycle,
+  PrometheusOptions,
+  Snapshot,
+  Stats,
+} from "./lifecycle.cjs";
 export type { HeaderFunction, HeaderValue } from "./header.cjs";
 export type {
+  Delivery,
   Failure,
   HeadersRecord,
+  OnDelivery,
   OnError,
+  OnState,
   ParamsRecord,
   PlaceOptions,
   RequestOptions,
+  StateChange,
   WriterOptions,
 } from "./options.cjs";
 export type { Message } from "./json.cjs";
@@ -62,6 +86,9 @@ export {
   InternalError,
   InvalidArgumentError,
   NotSupportedError,
+  OutboxDamagedError,
+  OutboxFailedError,
+  OutboxInUseError,
   ProducerClosedError,
   ProtocolError,
   SequenceConflictError,

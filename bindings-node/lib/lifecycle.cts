@@ -5,6 +5,7 @@ import type { DurstreamError } from "./errors.cjs";
 import { shown } from "./json.cjs";
 import { native } from "./native.cjs";
 import type { NativeWriter } from "./native.cjs";
+import type { Reason } from "./receipt.cjs";
 import { checkTimeout, optionsOf, valueOf } from "./wait.cjs";
 
 const SHUTDOWN_MS = 3000;
@@ -98,33 +99,128 @@ export function snapshotOf(writer: NativeWriter): Snapshot {
   };
 }
 
+/** What a distribution comes to. Each number but the sum is known to 3.2 %; 0 where there are none. */
+export interface Distribution {
+  /** How many there are. */
+  readonly count: number;
+  /** All of them together. */
+  readonly sum: number;
+  /** As large as half of them, or larger. */
+  readonly p50: number;
+  /** As large as 90 % of them, or larger. */
+  readonly p90: number;
+  /** As large as 99 % of them, or larger. */
+  readonly p99: number;
+  /** The largest. */
+  readonly max: number;
+}
+
 /**
- * The counters of a producer: `accepted` is the sum of delivered, rejected, cancelled, unknown and
- * pending.
+ * The counters, gauges and distributions of a producer: `accepted` is the sum of delivered, rejected,
+ * cancelled, unknown, kept and pending. A name that ends in `Us` is in microseconds, `Ms` in milliseconds.
  */
 export interface Stats {
+  /** Writes accepted, and those found in the outbox. */
   readonly accepted: number;
+  /** Of these, the writes of an earlier life that were found in the outbox. */
+  readonly recovered: number;
+  /** Writes in the stream. */
   readonly delivered: number;
+  /** Of these, the writes that the server said it had already. They are there once. */
   readonly duplicates: number;
+  /** Of the delivered writes, those that may be in the stream twice. */
   readonly uncertain: number;
+  /** Accepted writes the server refused. */
   readonly rejected: number;
+  /** Accepted writes that were given up and are certainly not in the stream. */
   readonly cancelled: number;
+  /** Accepted writes that stay in doubt: nothing said whether they are stored. */
   readonly unknown: number;
+  /** Accepted writes that stay in the outbox: they are delivered once the producer is opened again. */
+  readonly kept: number;
+  /** Accepted writes not settled yet. */
   readonly pending: number;
   /** Calls turned away before accepting: invalid values. */
   readonly refusedInvalid: number;
   /** Calls turned away before accepting: buffer full, too large, producer closed. */
   readonly refused: number;
+  /** Bytes reserved by pending writes, overhead included. */
   readonly bufferedBytes: number;
+  /** Requests sent, repeats included. */
   readonly requests: number;
+  /** Requests that repeated a batch. */
   readonly retries: number;
+  /** Sessions begun, the first included. */
   readonly sessions: number;
+  /** Of the cancelled and unknown writes, those that waited longer than `delivery_timeout_ms`. */
+  readonly expired: number;
+  /** Batches in the stream. */
+  readonly batches: number;
+  /** Bytes of the delivered writes, without framing. */
+  readonly deliveredBytes: number;
+  /** Bytes of batches sent, framing and repeats included. */
+  readonly sentBytes: number;
+  /** Requests answered with success. */
+  readonly answers2xx: number;
+  /** Requests answered with a redirect that was not followed. */
+  readonly answers3xx: number;
+  /** Requests refused: by status 4xx. */
+  readonly answers4xx: number;
+  /** Requests answered with an error of the server. */
+  readonly answers5xx: number;
+  /** Requests that ended without an answer: no connection, cut, or nothing came in time. */
+  readonly unanswered: number;
+  /** Looks at the stream itself for what it holds of batches in doubt. */
+  readonly reconciliations: number;
+  /** How often another producer with the same id took over. */
+  readonly fenced: number;
+  /** Requests with batches that are under way. */
+  readonly inFlight: number;
+  /** The bytes that may be buffered: `max_buffer_bytes`. */
+  readonly bufferLimitBytes: number;
+  /** The age of the oldest pending write; 0 while none is pending. */
+  readonly oldestPendingMs: number;
+  /** How long ago a batch was acknowledged; before the first one, since the producer was opened. */
+  readonly sinceAcknowledgementMs: number;
+  /** From the call of a batch's first write to the acknowledgement of the batch, once a batch. */
+  readonly deliveryLatencyUs: Distribution;
+  /** From the call of a batch's first write to the batch's first request, once a batch. */
+  readonly queueLatencyUs: Distribution;
+  /** From the start of a request with a batch to its answer, repeats included. */
+  readonly requestLatencyUs: Distribution;
+  /** Writes of each delivered batch. */
+  readonly batchWrites: Distribution;
+  /** Bytes of each delivered batch, without framing. */
+  readonly batchBytes: Distribution;
+  /** Of the accepted writes that were not delivered, how many for each reason that there was. */
+  readonly undelivered: Readonly<Partial<Record<Reason, number>>>;
+}
+
+/** The core's names in JavaScript's spelling. */
+export function spelled(counters: Record<string, unknown>): Stats {
+  const spelling = (name: string) =>
+    name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+  const entries = Object.entries(counters).map(([name, value]) => [spelling(name), value]);
+  return Object.fromEntries(entries) as Stats;
 }
 
 export function statsOf(writer: NativeWriter): Stats {
-  const counters = JSON.parse(calling(() => writer.stats())) as Record<string, number>;
-  const { refused_invalid: refusedInvalid, buffered_bytes: bufferedBytes, ...rest } = counters;
-  return { ...rest, refusedInvalid, bufferedBytes } as unknown as Stats;
+  return spelled(JSON.parse(calling(() => writer.stats())) as Record<string, unknown>);
+}
+
+/** How a text for Prometheus is made. */
+export interface PrometheusOptions {
+  /** As OpenMetrics, for `application/openmetrics-text`; else for `text/plain; version=0.0.4`. */
+  readonly openmetrics?: boolean;
+}
+
+/**
+ * The text for Prometheus about all producers of this process. Producers of one stream and one id are
+ * one series. A producer is in it as long as it is held.
+ */
+export function statsPrometheus(options: PrometheusOptions = {}): string {
+  const { openmetrics = false } = optionsOf(options);
+  return calling(() => native.statsPrometheus(openmetrics === true));
 }
 
 /** The report of a flush. */

@@ -9,11 +9,12 @@ export interface OptionRow {
   readonly scopes: readonly string[];
 }
 
-/** The core's options, reasons and error classes. */
+/** The core's options, reasons and error classes, and the variables it looks at. */
 export interface Vocabulary {
   readonly options: readonly OptionRow[];
   readonly reasons: readonly string[];
   readonly errors: readonly string[];
+  readonly variables: readonly string[];
 }
 
 export function vocabulary(): Vocabulary {
@@ -28,6 +29,13 @@ export function optionTable(): ReadonlyMap<string, OptionRow> {
     table = new Map(vocabulary().options.map((row) => [toCamel(row.name), row]));
   }
   return table;
+}
+
+let variables: readonly string[] | undefined;
+
+/** The variables of the environment that the core looks at. */
+export function variableNames(): readonly string[] {
+  return (variables ??= vocabulary().variables);
 }
 
 /** `linger_ms` as `lingerMs`. */

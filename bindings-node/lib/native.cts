@@ -20,10 +20,13 @@ export type Payload = string | Uint8Array;
 export type NativeWrite = (message: Payload) => Written;
 export type NativeCallback = (text: string, payload: Uint8Array) => void;
 
-/** A callback, and the number by which its failures are found. */
+/** A callback, the number by which its reports are found, and which reports it hears. */
 export interface NativeListener {
   number: number;
   call: NativeCallback;
+  onError: boolean;
+  onDelivery: boolean;
+  onState: boolean;
 }
 
 /** A failure that the event loop did not come to. */
@@ -46,6 +49,8 @@ export interface Given {
   settings: string[];
   headers: string[];
   params: string[];
+  /** The variables of this realm's environment that the core looks at. */
+  variables: string[];
   /** The names of the headers whose values are functions, and the function of each. */
   askedHeaders: string[];
   asked: NativeAsked[];
@@ -109,10 +114,12 @@ export interface NativeWriter {
   receipts(): NativeReceipts;
   flush(): NativeWait;
   ready(): NativeWait;
+  discardOutbox(): NativeWait;
   beginShutdown(): void;
   stop(): void;
   snapshot(): string;
   stats(): string;
+  statsPrometheus(openmetrics: boolean): string;
   readonly producerId: string;
   readonly url: string;
 }
@@ -177,6 +184,24 @@ export interface NativeState extends NativeWriter {
   closeStream(): NativeWait;
 }
 
+export interface NativeLogLines {
+  take(): string[];
+  end(): void;
+}
+
+export interface NativeRecorder {
+  readonly url: string;
+  events(path: string): string;
+  content(path: string): Uint8Array;
+  clear(): void;
+  hold(): void;
+  release(): void;
+  reject(containing: string, reason: string): void;
+  fence(): void;
+  fail(times?: number): void;
+  deliver(): void;
+}
+
 export interface Native {
   Stream: new (given: Given) => NativeStream;
   AppendSink: new (stream: NativeStream, seq?: string) => NativeSink;
@@ -184,14 +209,25 @@ export interface Native {
     stream: NativeStream,
     id: string,
     given: Given,
-    onError?: NativeListener,
+    listener?: NativeListener,
   ) => NativeProducer;
   Schema: new () => NativeSchema;
-  State: new (schema: NativeSchema, given: Given, onError?: NativeListener) => NativeState;
+  State: new (schema: NativeSchema, given: Given, listener?: NativeListener) => NativeState;
+  /** The key of a value, given as JSON, or why it makes none. */
+  keyOfJson(json: string): { key?: string; why?: string };
+  Recorder: new () => NativeRecorder;
+  inspect(schema: NativeSchema, given: Given): string;
   version(): string;
   vocabulary(): string;
   pendingCount(): number;
   setBufferBudget(bytes: number): void;
+  statsPrometheus(openmetrics: boolean): string;
+  allStats(): string;
+  instruments(): string;
+  LogLines: new (call: () => void) => NativeLogLines;
+  setLogLevel(level: number): void;
+  drainLog(): void;
+  logToStderr(line: string): void;
   /** Ends, too, only once `onError` was called for what was not delivered. */
   flushAll(timeoutMs: number): NativeWait;
   /** Waits until `onError` was called for every failure so far. */

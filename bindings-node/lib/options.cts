@@ -5,9 +5,10 @@ import type { DurstreamError } from "./errors.cjs";
 import { headerFunction } from "./header.cjs";
 import type { HeaderValue } from "./header.cjs";
 import { shown } from "./json.cjs";
-import { optionTable } from "./names.cjs";
+import { optionTable, variableNames } from "./names.cjs";
 import type { Given } from "./native.cjs";
 import { isUrl, isValidDate } from "./realms.cjs";
+import type { Lifecycle } from "./lifecycle.cjs";
 import type { Outcome } from "./receipt.cjs";
 import { optionsOf } from "./wait.cjs";
 
@@ -34,6 +35,45 @@ export interface Failure {
 /** Receives every accepted write that was not delivered, on the event loop. */
 export type OnError = (error: DurstreamError, failure: Failure) => void;
 
+/** Consecutive writes that were delivered in one batch, as `onDelivery` receives them. */
+export interface Delivery {
+  /** The receipt id of the first write; the others follow it without a gap. */
+  readonly firstId: number;
+  /** How many writes there are. */
+  readonly count: number;
+  /** The outcome they share. */
+  readonly outcome: Outcome;
+}
+
+/**
+ * Receives every write that was delivered, a batch at a time in the order of the calls, on the event
+ * loop. Reports that wait count against the buffer.
+ */
+export type OnDelivery = (delivery: Delivery) => void;
+
+/** A producer went from one state to another, as `onState` receives it. */
+export interface StateChange {
+  /** The state before. */
+  readonly from: Lifecycle;
+  /** The state from here on. */
+  readonly to: Lifecycle;
+  /** The failure that is the reason, where one is. */
+  readonly error?: DurstreamError;
+}
+
+/** Receives each change of the producer's state, in their order, on the event loop. */
+export type OnState = (change: StateChange) => void;
+
+/**
+ * The callbacks of one holder.
+ * @internal
+ */
+export interface Callbacks {
+  readonly onError: OnError | undefined;
+  readonly onDelivery: OnDelivery | undefined;
+  readonly onState: OnState | undefined;
+}
+
 /** Where a stream is: a full `url`, or a `streamPath` below a base. */
 export interface PlaceOptions {
   /** The stream's full URL (http or https). Either this or `streamPath`. */
@@ -47,6 +87,25 @@ export interface PlaceOptions {
   endpoints?: string | readonly string[] | undefined;
   /** The path of a base URL that has none, before `streamPath`; by default `/v1/stream`. */
   pathPrefix?: string | undefined;
+  /**
+   * Certificates of the authorities whose signature a server has to have, in PEM: the text, or the
+   * path of a file, which is read again when it was replaced. In place of the system's, which are
+   * those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set, and of `NODE_EXTRA_CA_CERTS`.
+   */
+  caPem?: string | undefined;
+  /** The certificate that is shown to servers which want one, in PEM: the text, or a path. */
+  clientCertPem?: string | undefined;
+  /** The private key of `clientCertPem`, not encrypted; without it the key has to be in there. */
+  clientKeyPem?: string | undefined;
+  /** The host name that servers have to have in TLS, where it is not the URL's. */
+  tlsServerName?: string | undefined;
+  /**
+   * The proxy of all requests, as a URL, or `none`. Without it `HTTP_PROXY`, `HTTPS_PROXY`,
+   * `ALL_PROXY` and `NO_PROXY` say which, as for curl.
+   */
+  proxy?: string | undefined;
+  /** How many connections to one host there are at most, for all streams reached in this way; 16. */
+  maxConnections?: number | undefined;
   /** Lifetime in seconds since the last read or write, set at creation. */
   ttlSeconds?: number | undefined;
   /** When the stream expires, set at creation: RFC 3339 text or a Date; not with `ttlSeconds`. */
@@ -97,19 +156,41 @@ export interface WriterOptions extends RequestOptions {
   maxBufferItems?: number | undefined;
   /** For other languages: in Node a full buffer answers at once. */
   maxBlockMs?: number | undefined;
-  /** How long a write may take from call to outcome, in milliseconds; 0 is without limit. */
+  /**
+   * How long a write may take from call to outcome, in milliseconds; 0 is without limit, and the default
+   * with an outbox.
+   */
   deliveryTimeoutMs?: number | undefined;
+  /**
+   * A folder in which accepted writes are kept until they are settled: what the process had accepted is
+   * delivered when the producer is opened again, whatever ended it. Not with `epoch`.
+   */
+  outboxDir?: string | undefined;
+  /** Upper bound for everything accepted and not settled where there is an outbox, in bytes; 1 GiB. */
+  outboxMaxBytes?: number | undefined;
+  /**
+   * What of the outbox survives: `process` (unless told), the death of the process; `batch`, that of the
+   * machine for everything that was sent; `write`, that of the machine for everything accepted: each call
+   * then blocks the event loop until its write is on disk.
+   */
+  outboxSync?: "process" | "batch" | "write" | undefined;
+  /** What to do with an outbox whose files are damaged: not open, or deliver what is readable. */
+  outboxRecovery?: "refuse" | "salvage" | undefined;
   /** What to do when only the server could know whether a write is stored, and it forgot. */
   onUncertain?: "resend" | "report" | undefined;
   /** Aborting begins the shutdown: no new writes, the accepted ones are delivered. */
   signal?: AbortSignal | undefined;
   /** Called for every accepted write that was not delivered. */
   onError?: OnError | undefined;
+  /** Called for every accepted write that was delivered, a batch at a time. */
+  onDelivery?: OnDelivery | undefined;
+  /** Called for each change of the producer's `state`. */
+  onState?: OnState | undefined;
 }
 
 /** Options of the official client that mean something else here, and what to do instead. */
 const NOT_TAKEN: ReadonlyMap<string, string> = new Map([
-  ["fetch", "`fetch` is not taken: requests are made by the native core; use `headers`, `url` and the proxy variables of the environment"],
+  ["fetch", "`fetch` is not taken: requests are made by the native core; use `headers`, `url`, `caPem` and `proxy`"],
 ]);
 
 /**
@@ -117,7 +198,8 @@ const NOT_TAKEN: ReadonlyMap<string, string> = new Map([
  * by the caller.
  */
 export function givenOf(options: object, own: readonly string[]): Given {
-  const given: Given = { settings: [], headers: [], params: [], askedHeaders: [], asked: [] };
+  const variables = environment();
+  const given: Given = { settings: [], headers: [], params: [], variables, askedHeaders: [], asked: [] };
   for (const [name, value] of Object.entries(optionsOf(options)) as [string, unknown][]) {
     if (value === undefined || own.includes(name)) continue;
     const refusal = NOT_TAKEN.get(name);
@@ -127,6 +209,11 @@ export function givenOf(options: object, own: readonly string[]): Given {
     else given.settings.push(...settingOf(name, value));
   }
   return given;
+}
+
+/** What this realm's environment says: a worker thread has one of its own, and so has each test of Jest. */
+function environment(): string[] {
+  return variableNames().flatMap((name) => [name, process.env[name] ?? ""]);
 }
 
 function addHeaders(given: Given, headers: unknown): void {
@@ -177,7 +264,7 @@ function endpoint(value: unknown): string {
 
 function unknownOption(name: string): Error {
   const squeeze = (text: string): string => text.toLowerCase().replace(/[_-]/g, "");
-  const near = [...optionTable().keys(), "headers", "params", "signal", "onError"].find(
+  const near = [...optionTable().keys(), "headers", "params", "signal", ...CALLBACKS].find(
     (known) => squeeze(known) === squeeze(name),
   );
   const hint = near === undefined ? "" : `; did you mean \`${near}\`?`;
@@ -213,8 +300,20 @@ export function liveOf(live: unknown): string {
   return typeof live === "string" ? live : shown(live);
 }
 
-/** A callback, checked. */
-export function onErrorOf(value: unknown): OnError | undefined {
-  if (value === undefined || typeof value === "function") return value as OnError | undefined;
-  throw invalidArgument("onError", `\`onError\` takes a function, not ${shown(value)}`);
+/** The names of the callbacks. */
+export const CALLBACKS = ["onError", "onDelivery", "onState"] as const;
+
+/**
+ * The callbacks, checked.
+ * @internal
+ */
+export function callbacksOf(options: WriterOptions): Callbacks {
+  for (const name of CALLBACKS) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== "function") {
+      throw invalidArgument(name, `\`${name}\` takes a function, not ${shown(value)}`);
+    }
+  }
+  const { onError, onDelivery, onState } = options;
+  return { onError, onDelivery, onState };
 }

@@ -6,7 +6,7 @@ import type { NativeReceipts, Written } from "./native.cjs";
 import { settled } from "./wait.cjs";
 
 /** The final status of a write. */
-export type Status = "delivered" | "delivery-unknown" | "rejected" | "cancelled" | "forgotten";
+export type Status = "delivered" | "delivery-unknown" | "rejected" | "cancelled" | "forgotten" | "kept";
 
 /** Every {@link Reason}, in the core's order. */
 export const REASONS = [
@@ -34,6 +34,7 @@ export const REASONS = [
   "would-deadlock",
   "offset-gone",
   "invalid-headers",
+  "outbox-full",
 ] as const;
 
 /** Why a write was not delivered, or a call not done. */

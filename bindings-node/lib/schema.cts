@@ -5,6 +5,7 @@ import { inspect, types } from "node:util";
 import { InvalidArgumentError, calling, invalidArgument } from "./errors.cjs";
 import type { Issue } from "./errors.cjs";
 import { Unsayable, escapePointer, shown, stringify, textOf } from "./json.cjs";
+import type { Key } from "./key.cjs";
 import { native } from "./native.cjs";
 import type { NativeSchema } from "./native.cjs";
 import { isRecord, isThenable } from "./realms.cjs";
@@ -14,6 +15,7 @@ export interface StandardSchema {
   readonly "~standard": {
     readonly version: 1;
     readonly vendor: string;
+    /** Gives `{ value }`, or `{ issues }` where it refuses. */
     readonly validate: (value: unknown) => unknown;
     readonly types?: { readonly input: unknown; readonly output: unknown } | undefined;
   };
@@ -37,14 +39,14 @@ export interface JsonSchemaOf<Value extends object> {
 /** A collection of entities. */
 export interface CollectionDefinition {
   /**
-   * How its values are validated. A Standard Schema has to answer at once: what it throws refuses the
-   * value, as the `cause` of the receipt's error, and one that waits is refused itself, where it is
-   * declared if it says so (valibot), else by `upsert`.
+   * How its values are validated. What a Standard Schema throws refuses the value, as the `cause` of
+   * the receipt's error. One that answers with a promise is for `upsertAsync` alone: other calls do
+   * not wait, and throw.
    */
   readonly schema: StandardSchema | JsonSchema;
   /** The `type` of its events. */
   readonly type: string;
-  /** The field that holds the primary key. */
+  /** The field that holds the primary key, a {@link Key}. In the stream it is text, and so StreamDB gives it back. */
   readonly primaryKey: string;
 }
 
@@ -61,6 +63,14 @@ export type InferInput<S> = S extends {
   : S extends JsonSchemaOf<infer Value>
     ? Value
     : object;
+
+/**
+ * What `delete` takes for a validator: a key, or an entity, of which the primary key is enough. Where its
+ * type is known a list is neither.
+ */
+export type KeyOrEntity<S> = object extends InferInput<S>
+  ? Key | object
+  : Key | (object & Partial<InferInput<S>> & { readonly [Symbol.iterator]?: never });
 
 /** A collection ready to validate. */
 export interface Collection {
@@ -103,7 +113,7 @@ export class StreamSchema<C extends Collections = Collections> {
     if (typeof primaryKey !== "string") {
       throw wrong(`takes text as its \`primaryKey\`, not ${shown(primaryKey)}`);
     }
-    const validator = validatorOf(schema, wrong);
+    const validator = validatorOf(schema);
     let text: string | undefined;
     if (validator === undefined) {
       if (typeof schema !== "boolean" && !isRecord(schema)) {
@@ -138,7 +148,7 @@ export function defineStreamSchema<C extends Collections>(collections: C): Strea
   return new StreamSchema(TOKEN, collections);
 }
 
-const ASYNCHRONOUS = "validates asynchronously, `upsert` does not wait: validate before it";
+const ASYNCHRONOUS = "validates asynchronously: only `upsertAsync` waits for that";
 
 /** A validator outside the core. */
 export interface Validator {
@@ -147,17 +157,15 @@ export interface Validator {
   again?: (value: unknown) => Verdict | undefined;
 }
 
-/** The validator of a Standard Schema; undefined for anything else. Throws for one that waits. */
-function validatorOf(schema: unknown, wrong: (what: string) => Error): Validator | undefined {
+/** The validator of a Standard Schema; undefined for anything else. */
+function validatorOf(schema: unknown): Validator | undefined {
   // arktype's schemas are functions.
   if ((typeof schema !== "object" && typeof schema !== "function") || schema === null) {
     return undefined;
   }
   const standard = (schema as Partial<StandardSchema>)["~standard"];
   if (typeof standard?.validate !== "function") return undefined;
-  // valibot says so of its schemas.
-  const { async, safeParse } = schema as { async?: unknown; safeParse?: unknown };
-  if (types.isAsyncFunction(standard.validate) || async === true) throw wrong(ASYNCHRONOUS);
+  const { safeParse } = schema as { safeParse?: unknown };
   const validate = (value: unknown): unknown => standard.validate(value);
   if (standard.vendor !== "zod" || typeof safeParse !== "function") return { validate };
   return { validate, again: (value) => zodVerdict(schema as ZodSchema, value) };
@@ -194,6 +202,15 @@ export function validated(name: string, validator: Validator, value: unknown): V
     return isThenable(result) ? promised(name, validator, value, result) : verdictOf(result);
   } catch (thrown) {
     if (thrown instanceof InvalidArgumentError) throw thrown;
+    return thrownVerdict(thrown);
+  }
+}
+
+/** Asks a Standard Schema, and waits for its answer. An exception or a rejection is an issue. */
+export async function validatedLater(validator: Validator, value: unknown): Promise<Verdict> {
+  try {
+    return verdictOf(await validator.validate(value));
+  } catch (thrown) {
     return thrownVerdict(thrown);
   }
 }

@@ -13,8 +13,11 @@ const SLICE_MS = 5;
 
 /** A web stream, also as TypeScript's DOM library types it. */
 export interface ReadableSource<T> {
+  /** Its reader, which it then is locked to. */
   getReader(): {
+    /** The next message, or that there is none. */
     read(): Promise<{ done: boolean; value?: T | undefined }>;
+    /** Called where its messages are not wanted any more. */
     cancel(reason?: unknown): Promise<void>;
   };
 }

@@ -2,9 +2,9 @@
 
 import { Producer } from "./both.cjs";
 import { DurstreamError, calling, invalidArgument } from "./errors.cjs";
-import { NOTHING, changeOf, deleteOf, nameText } from "./changes.cjs";
-import type { Refusal, Verb } from "./changes.cjs";
-import type { Control, EventOptions, Key, OldValue, Said, ValueOptions } from "./event.cjs";
+import { NOTHING, changeLater, changeOf, deleteOf, nameText } from "./changes.cjs";
+import type { Change, Refusal, Verb } from "./changes.cjs";
+import type { Control, EventOptions, OldValue, Said, ValueOptions } from "./event.cjs";
 import { isSerialised, shown } from "./json.cjs";
 import { flushBeforeExit } from "./exit.cjs";
 import { listenerOf } from "./failures.cjs";
@@ -12,11 +12,12 @@ import { closeResult } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeState, NativeWait, NativeWrite, Payload } from "./native.cjs";
-import { givenOf, onErrorOf } from "./options.cjs";
-import type { OnError, PlaceOptions, WriterOptions } from "./options.cjs";
+import { CALLBACKS, callbacksOf, givenOf } from "./options.cjs";
+import type { Callbacks, PlaceOptions, WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
 import { StreamSchema } from "./schema.cjs";
-import type { Collections, InferInput } from "./schema.cjs";
+import type { Collections, InferInput, KeyOrEntity } from "./schema.cjs";
+import { currentContext, traced, tracedSaid } from "./trace.cjs";
 import { Transaction, isSync } from "./transaction.cjs";
 import type { Transacted } from "./transaction.cjs";
 import { optionsOf, signalOf } from "./wait.cjs";
@@ -39,6 +40,11 @@ export interface StateProducerOptions<C extends Collections> extends PlaceOption
   operations?: "upsert" | "strict" | undefined;
   /** How many keys are remembered with `strict` operations, 1 000 000 unless told. */
   maxTrackedKeys?: number | undefined;
+  /**
+   * Events carry the context of the trace that their call belongs to, in the headers `traceparent` and
+   * `tracestate`, unless `operations` is `strict`: that of OpenTelemetry's current span.
+   */
+  trace?: boolean | undefined;
   /** Throw for a refused upsert or delete, in place of a rejected receipt. */
   strict?: boolean | undefined;
 }
@@ -49,14 +55,15 @@ export interface StateCloseOptions extends WaitOptions {
   endStream?: boolean | undefined;
 }
 
-/** The schema, `onError` and signal of one holder. */
+/** The schema, callbacks and signal of one holder. */
 interface Own {
   readonly schema: unknown;
   readonly signal: AbortSignal | undefined;
-  readonly onError: OnError | undefined;
+  readonly callbacks: Callbacks;
 }
 
-const OWN = ["schema", "signal", "onError"];
+/** What is each holder's own. */
+export const OWN = ["schema", "signal", ...CALLBACKS];
 const TOKEN = Symbol("createDurableStream");
 
 /**
@@ -69,27 +76,38 @@ export class StateProducer<C extends Collections = Collections> extends Producer
   readonly #upserters = new Map<string, NativeWrite>();
   readonly #schema: StreamSchema<C>;
   readonly #own: Own;
+  /** Whether events carry the context of their trace. */
+  readonly #isTraced: boolean;
+  /** The last change by `upsertAsync`. */
+  #turn: Promise<unknown> = Promise.resolve();
   /** Opens that returned this object: nothing tells them apart, so it lets go with the last one. */
   #opens = 1;
 
   /** @internal */
-  constructor(token: symbol, state: NativeState, schema: StreamSchema<C>, own: Own) {
+  constructor(
+    token: symbol,
+    state: NativeState,
+    schema: StreamSchema<C>,
+    own: Own,
+    isTraced: boolean,
+  ) {
     if (token !== TOKEN) {
       throw invalidArgument("options", "open a state producer with createDurableStream");
     }
-    super(state, own.onError, own.signal);
+    super(state, own.callbacks.onError, own.signal);
     this.#native = state;
     this.#schema = schema;
     this.#own = own;
+    this.#isTraced = isTraced;
   }
 
   /** @internal */
   static open<C extends Collections>(options: StateProducerOptions<C>): StateProducer<C> {
     const given = givenOf(options, OWN);
     const schema = StreamSchema.native(options.schema);
-    const [signal, onError] = [signalOf(options.signal), onErrorOf(options.onError)];
-    const own: Own = { schema: options.schema, signal, onError };
-    const state = calling(() => new native.State(schema, given, listenerOf(onError)));
+    const [signal, callbacks] = [signalOf(options.signal), callbacksOf(options)];
+    const own: Own = { schema: options.schema, signal, callbacks };
+    const state = calling(() => new native.State(schema, given, listenerOf(callbacks)));
     const { url } = state;
     const handles = (opened.get(url) ?? []).filter((handle) => handle.deref() !== undefined);
     const known = handles
@@ -97,7 +115,7 @@ export class StateProducer<C extends Collections = Collections> extends Producer
       .find((handle) => handle !== undefined && handle.#isFor(state, own));
     let producer = known as StateProducer<C> | undefined;
     if (producer === undefined) {
-      producer = new StateProducer<C>(TOKEN, state, options.schema, own);
+      producer = new StateProducer<C>(TOKEN, state, options.schema, own, options.trace === true);
       handles.push(new WeakRef(producer as unknown as StateProducer));
     } else {
       producer.#opens += 1;
@@ -110,13 +128,15 @@ export class StateProducer<C extends Collections = Collections> extends Producer
 
   /** Whether an open gets this object again: nothing tells the two holders apart. */
   #isFor(state: NativeState, own: Own): boolean {
-    const { schema, signal, onError } = this.#own;
-    const isLike = own.schema === schema && own.signal === signal && own.onError === onError;
-    return isLike && this.#native.isSame(state);
+    const { schema, signal, callbacks } = this.#own;
+    const isLike = own.schema === schema && own.signal === signal;
+    const isSame = CALLBACKS.every((name) => own.callbacks[name] === callbacks[name]);
+    return isLike && isSame && this.#native.isSame(state);
   }
 
-  #leave(): void {
-    this.forgetSignal();
+  /** @internal */
+  override leave(): void {
+    super.leave();
     const others = (opened.get(this.url) ?? []).filter((other) => {
       const producer: unknown = other.deref();
       return producer !== undefined && producer !== this;
@@ -136,6 +156,31 @@ export class StateProducer<C extends Collections = Collections> extends Producer
     how?: ValueOptions,
   ): Receipt {
     return this.#put("upsert", collection, value, how);
+  }
+
+  /**
+   * Publishes an entity's whole new state as `upsert` does, once its validator has answered with a
+   * promise. Changes by `upsertAsync` stand in the stream in the order of its calls, however long each
+   * validator takes; one that never answers holds up those behind it. Other calls are not held up, and
+   * `flush` knows of the change only once the promise here is fulfilled. What is written is what the value
+   * was at the call, or what the validator makes of it. Rejected where `upsert`
+   * throws, and fulfilled with a rejected receipt where that returns one.
+   */
+  upsertAsync<K extends keyof C & string>(
+    collection: K,
+    value: InferInput<C[K]["schema"]>,
+    how?: ValueOptions,
+  ): Promise<Receipt> {
+    const context = this.#isTraced ? currentContext() : [];
+    const decided = changeLater(this.#schema, collection, value, how).then(
+      (change) => () => this.#written("upsert", collection, traced(change, context)),
+      (error: unknown) => (): never => {
+        throw error;
+      },
+    );
+    const receipt = this.#turn.then(() => decided).then((write) => write());
+    this.#turn = receipt.catch(() => undefined);
+    return receipt;
   }
 
   /** Publishes an entity that is new, otherwise as `upsert`: that it is new is the caller's word. */
@@ -193,12 +238,13 @@ export class StateProducer<C extends Collections = Collections> extends Producer
    */
   delete<K extends keyof C & string>(
     collection: K,
-    keyOrEntity: Key | object,
+    keyOrEntity: KeyOrEntity<C[K]["schema"]>,
     how?: EventOptions & OldValue<InferInput<C[K]["schema"]>>,
   ): Receipt {
     const change = deleteOf(this.#schema, collection, keyOrEntity, how);
     if ("reason" in change) return this.#refuse(collection, change);
-    const { key, said } = change;
+    const { key } = change;
+    const said = this.#isTraced ? tracedSaid(change.said, currentContext()) : change.said;
     if (said === undefined) return this.receiptOf(this.#native.delete(nameText(collection), key));
     return this.#change("delete", collection, "", { ...said, key });
   }
@@ -240,7 +286,7 @@ export class StateProducer<C extends Collections = Collections> extends Producer
     }
     const begun = calling(() => this.#native.begin(txid));
     try {
-      const value = add(new Transaction(begun, this.#schema));
+      const value = add(new Transaction(begun, this.#schema, this.#isTraced));
       if (!isSync(value)) {
         throw invalidArgument("transaction", "the function of a transaction is not asynchronous");
       }
@@ -259,41 +305,55 @@ export class StateProducer<C extends Collections = Collections> extends Producer
     if (optionsOf(options).endStream) {
       const end = (): NativeWait => this.#native.closeStream();
       const result = await this.waiting<{ finalOffset: string | null }>("close", end, options);
-      this.#leave();
+      this.leave();
       return closeResult(result);
     }
     const close = (): NativeWait => {
-      this.#leave();
+      this.leave();
       return this.#native.close();
     };
     return this.waiting<FlushReport>("close", close, options);
   }
 
-  /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */
+  /**
+   * Ends now: pending writes settle as `cancelled` or `delivery-unknown`; with an outbox as `kept`, and
+   * they stay there.
+   */
   stop(): void {
-    this.#leave();
+    this.leave();
     calling(() => this.#native.stop());
   }
 
   /**
-   * Flushes and lets this holder go at the end of `await using`; the last one lets the producer go.
-   * Its `onError` is called for the writes accepted before, and for no later ones; the holder
-   * writes no more, and ends nothing that others hold.
+   * Flushes and lets this holder go; the last one lets the producer go, and the stream stays open. Its
+   * `onError` is called for the writes accepted before, and for no later ones; the holder writes no
+   * more, and ends nothing that others hold. Rejects as `flush` does; after a time limit it is let go
+   * all the same, and what is pending is still delivered.
    */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.waiting<FlushReport>("flush", () => {
+  detach(options?: WaitOptions): Promise<FlushReport> {
+    const detach = (): NativeWait => {
       const flushed = this.#native.flush();
       this.#opens -= 1;
       if (this.#opens <= 0) {
-        this.#leave();
+        this.leave();
         this.#native.release();
       }
       return flushed;
-    });
+    };
+    return this.waiting<FlushReport>("detach", detach, options);
+  }
+
+  /** Detaches at the end of `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.detach();
   }
 
   #put(verb: Verb, name: string, given: unknown, how: unknown): Receipt {
     const change = changeOf(this.#schema, name, given, how);
+    return this.#written(verb, name, this.#isTraced ? traced(change, currentContext()) : change);
+  }
+
+  #written(verb: Verb, name: string, change: Change | Refusal): Receipt {
     if ("reason" in change) return this.#refuse(name, change);
     const { payload, said } = change;
     if (said === undefined && verb === "upsert") {
@@ -333,9 +393,22 @@ const opened = new Map<string, WeakRef<StateProducer>[]>();
 
 /**
  * Opens the writer of entity state for a stream, or becomes a holder of the open one: there is one
- * per stream. An open with the `schema`, `onError` and `signal` of an earlier one gets the same
+ * per stream. An open with the `schema`, callbacks and `signal` of an earlier one gets the same
  * object, any other open a handle of its own. Only the header functions of the first open are
- * called. Sends nothing itself, so that it may start before its server does.
+ * called. Sends nothing itself, so that it may start before its server does. Throws an
+ * `InvalidArgumentError` for an option that is none, out of its range, or another one than the open
+ * producer's.
+ *
+ * ```js
+ * const schema = defineStreamSchema({ orders: { schema: true, type: "order", primaryKey: "id" } });
+ * const producer = createDurableStream({
+ *   url: "http://localhost:4437/v1/stream/hover-orders",
+ *   schema,
+ *   producerId: "order-service",
+ * });
+ * producer.upsert("orders", { id: "1", total: 5 });
+ * await producer.close();
+ * ```
  */
 export function createDurableStream<C extends Collections>(
   options: StateProducerOptions<C>,

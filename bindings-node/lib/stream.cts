@@ -118,7 +118,21 @@ export interface CloseOptions extends WaitOptions {
 
 const OWN = ["signal", "batching", "warnOnHttp", "body"];
 
-/** A stream by its URL: create it, append to it, read it, end it, delete it. */
+/**
+ * A stream by its URL: create it, append to it, read it, end it, delete it.
+ *
+ * `append` waits for the outcome of one message and rejects with its error; for many, and for messages
+ * that nobody waits for, use an `IdempotentProducer`.
+ *
+ * ```js
+ * const stream = await DurableStream.create({
+ *   url: "http://localhost:4437/v1/stream/hover-stream",
+ *   contentType: "application/json",
+ * });
+ * await stream.append({ orderId: "123" });
+ * for await (const chunk of stream.read()) console.log(chunk.json());
+ * ```
+ */
 export class DurableStream {
   readonly #native: NativeStream;
   readonly #signal: AbortSignal | undefined;

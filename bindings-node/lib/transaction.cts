@@ -3,11 +3,12 @@
 import { NOTHING, changeOf, deleteOf, nameText } from "./changes.cjs";
 import type { Refusal, Verb } from "./changes.cjs";
 import { calling } from "./errors.cjs";
-import type { EventOptions, Key, OldValue, Said, ValueOptions } from "./event.cjs";
+import type { EventOptions, OldValue, Said, ValueOptions } from "./event.cjs";
 import type { NativeTransaction, Payload } from "./native.cjs";
 import { isThenable } from "./realms.cjs";
 import type { Receipt } from "./receipt.cjs";
-import type { Collections, InferInput, StreamSchema } from "./schema.cjs";
+import { currentContext, traced, tracedSaid } from "./trace.cjs";
+import type { Collections, InferInput, KeyOrEntity, StreamSchema } from "./schema.cjs";
 
 /** What came of a transaction. */
 export interface Transacted<T> {
@@ -29,11 +30,13 @@ export interface Transacted<T> {
 export class Transaction<C extends Collections = Collections> {
   readonly #native: NativeTransaction;
   readonly #schema: StreamSchema<C>;
+  readonly #isTraced: boolean;
 
   /** @internal */
-  constructor(native: NativeTransaction, schema: StreamSchema<C>) {
+  constructor(native: NativeTransaction, schema: StreamSchema<C>, isTraced: boolean) {
     this.#native = native;
     this.#schema = schema;
+    this.#isTraced = isTraced;
   }
 
   /** The transaction's id. */
@@ -71,16 +74,18 @@ export class Transaction<C extends Collections = Collections> {
   /** Adds that an entity is gone. */
   delete<K extends keyof C & string>(
     collection: K,
-    keyOrEntity: Key | object,
+    keyOrEntity: KeyOrEntity<C[K]["schema"]>,
     how?: EventOptions & OldValue<InferInput<C[K]["schema"]>>,
   ): void {
     const change = deleteOf(this.#schema, collection, keyOrEntity, how);
     if ("reason" in change) return this.#refuse(collection, change);
-    this.#change("delete", collection, "", { ...(change.said ?? NOTHING), key: change.key });
+    const said = this.#isTraced ? tracedSaid(change.said, currentContext()) : change.said;
+    this.#change("delete", collection, "", { ...(said ?? NOTHING), key: change.key });
   }
 
   #put(verb: Verb, name: string, given: unknown, how: unknown): void {
-    const change = changeOf(this.#schema, name, given, how);
+    const context = this.#isTraced ? currentContext() : [];
+    const change = traced(changeOf(this.#schema, name, given, how), context);
     if ("reason" in change) return this.#refuse(name, change);
     this.#change(verb, name, change.payload, change.said ?? NOTHING);
   }

@@ -9,14 +9,14 @@ import { closeResult } from "./lifecycle.cjs";
 import type { CloseResult, FlushReport } from "./lifecycle.cjs";
 import { native } from "./native.cjs";
 import type { NativeProducer, NativeStream, NativeWait, NativeWrite, Payload } from "./native.cjs";
-import { givenOf, onErrorOf } from "./options.cjs";
+import { CALLBACKS, callbacksOf, givenOf } from "./options.cjs";
 import type { WriterOptions } from "./options.cjs";
 import type { Receipt } from "./receipt.cjs";
 import { rejectedReceipt } from "./receipt.cjs";
 import { signalOf } from "./wait.cjs";
 import type { WaitOptions } from "./wait.cjs";
 
-const OWN = ["signal", "onError"];
+const OWN = ["signal", ...CALLBACKS];
 
 /** Writes messages to a stream, each exactly once, in the order of the calls. */
 export class Writer extends Producer {
@@ -31,10 +31,10 @@ export class Writer extends Producer {
       throw invalidArgument("producerId", `\`producerId\` takes text, not ${shown(producerId)}`);
     }
     const given = givenOf(options, OWN);
-    const [signal, onError] = [signalOf(options.signal), onErrorOf(options.onError)];
-    const listener = listenerOf(onError);
+    const [signal, callbacks] = [signalOf(options.signal), callbacksOf(options)];
+    const listener = listenerOf(callbacks);
     const own = calling(() => new native.Producer(target, producerId, given, listener));
-    super(own, onError, signal);
+    super(own, callbacks.onError, signal);
     this.#json = target.takesValues;
     this.#native = own;
     this.#append = own.appender();
@@ -127,7 +127,10 @@ export class Writer extends Producer {
     return this.waiting("detach", detach, options);
   }
 
-  /** Ends now: pending writes settle as `cancelled` or `delivery-unknown`. */
+  /**
+   * Ends now: pending writes settle as `cancelled` or `delivery-unknown`; with an outbox as `kept`, and
+   * they stay there.
+   */
   stop(): void {
     this.forgetSignal();
     calling(() => this.#native.stop());

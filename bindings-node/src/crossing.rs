@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use durstream_core::{
-    CloseResult, Error, ErrorKind, FlushReport, Metadata, Outcome, Receipt, Snapshot,
+    CloseResult, Error, ErrorKind, Exposition, FlushReport, Metadata, Outcome, Reason, Receipt,
+    Snapshot, Stats,
 };
 use napi::bindgen_prelude::{Either, Uint8ArraySlice};
 use serde_json::{Value, json};
@@ -130,8 +131,27 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
     snapshot.to_string()
 }
 
-/// Counters by their names in the core's spelling.
-pub fn stats(stats: &durstream_core::Stats) -> String {
-    let entries = stats.entries().into_iter().map(|(name, count)| (name.to_owned(), count.into()));
-    Value::Object(entries.collect()).to_string()
+/// Counters and measures by their names in the core's spelling, as JSON text.
+pub fn stats(stats: &Stats) -> String {
+    counted(stats).to_string()
+}
+
+/// Counters and measures by their names in the core's spelling.
+pub fn counted(stats: &Stats) -> Value {
+    let numbers = stats.entries().into_iter().map(|(name, count)| (name.to_owned(), count.into()));
+    let distributions = stats.distributions().into_iter().map(|(name, found)| {
+        let entries = found.entries().into_iter().map(|(name, n)| (name.to_owned(), n.into()));
+        (name.to_owned(), Value::Object(entries.collect()))
+    });
+    let undelivered = Reason::ALL.iter().map(|reason| (reason, stats.undelivered(*reason)));
+    let undelivered = undelivered.filter(|(_, count)| *count > 0);
+    let undelivered =
+        undelivered.map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();
+    let undelivered = [("undelivered".to_owned(), Value::Object(undelivered))];
+    Value::Object(numbers.chain(distributions).chain(undelivered).collect())
+}
+
+/// The format of a text for Prometheus.
+pub fn exposition(openmetrics: bool) -> Exposition {
+    if openmetrics { Exposition::OpenMetrics } else { Exposition::Prometheus }
 }

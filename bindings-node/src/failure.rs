@@ -1,11 +1,12 @@
-//! `onError`: failures on their way from the dispatcher thread to the event loop.
+//! `onError`, `onDelivery` and `onState`: reports on their way from the dispatcher thread to the event
+//! loop.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
-use durstream_core::{Callbacks, Failure, UntilTold};
+use durstream_core::{Callbacks, Delivery, Error, Failure, StateChange, UntilTold};
 use napi::Status;
 use napi::bindgen_prelude::{FnArgs, Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -24,8 +25,14 @@ type Channel = ThreadsafeFunction<u64, (), Arguments, Status, false, true>;
 pub struct Listener<'env> {
     /// Its number, of those of this thread.
     pub number: u32,
-    /// The function: of a failure's text and the write's bytes. An empty text is no failure.
+    /// The function: of a report's text, and of a failure's bytes. An empty text is no report.
     pub call: Function<'env, Arguments, ()>,
+    /// Whether it hears of the writes that are not delivered.
+    pub on_error: bool,
+    /// Whether it hears of those that are.
+    pub on_delivery: bool,
+    /// Whether it hears of the producer's states.
+    pub on_state: bool,
 }
 
 /// A failure that the event loop did not come to.
@@ -47,7 +54,9 @@ const OVERHEAD: usize = 2048;
 
 /// The core's callbacks for a JavaScript function.
 pub fn callback(listener: Option<Listener<'_>>) -> napi::Result<Callbacks> {
-    let Some(Listener { number, call }) = listener else { return Ok(Callbacks::default()) };
+    let Some(Listener { number, call, on_error, on_delivery, on_state }) = listener else {
+        return Ok(Callbacks::default());
+    };
     let here = Here::get();
     let queue = Arc::new(Queue { number, ..Queue::default() });
     QUEUES.with_borrow_mut(|queues| queues.add(&queue));
@@ -57,9 +66,9 @@ pub fn callback(listener: Option<Listener<'_>>) -> napi::Result<Callbacks> {
         let (text, payload) = asked.take_one(context.value);
         Ok(FnArgs::from((text, Uint8Array::new(payload))))
     })?;
-    let tell = move |failure: Failure| {
-        let permit = queue.enter(failure.payload.len() + OVERHEAD);
-        let call = queue.push(failure, permit, here.enter());
+    let tell = Arc::new(move |text: String, payload: &[u8], kept: Option<UntilTold>| {
+        let permit = queue.enter(payload.len() + OVERHEAD);
+        let call = queue.push(text, payload, (kept, permit, here.enter()));
         // Dropped with the channel's own queue when the environment ends, and so is the failure.
         channel.call_with_return_value(
             call.number,
@@ -69,8 +78,34 @@ pub fn callback(listener: Option<Listener<'_>>) -> napi::Result<Callbacks> {
                 Ok(())
             },
         );
-    };
-    Ok(Callbacks { on_error: Some(Arc::new(tell)), ..Callbacks::default() })
+    });
+    let mut callbacks = Callbacks::default();
+    if on_error {
+        let tell = tell.clone();
+        callbacks.on_error = Some(Arc::new(move |failure: Failure| {
+            let outcome = outcome(&failure.outcome);
+            let text = json!({ "failure": { "id": failure.id, "outcome": outcome } }).to_string();
+            tell(text, &failure.payload, Some(failure.until_told()));
+        }));
+    }
+    if on_delivery {
+        let tell = tell.clone();
+        callbacks.on_delivery = Some(Arc::new(move |delivery: Delivery| {
+            let Delivery { first_id, count, .. } = delivery;
+            let outcome = outcome(&delivery.outcome);
+            let told = json!({ "firstId": first_id, "count": count, "outcome": outcome });
+            tell(json!({ "delivery": told }).to_string(), &[], None);
+        }));
+    }
+    if on_state {
+        callbacks.on_state = Some(Arc::new(move |change: StateChange| {
+            let error = change.error.as_ref().map(Error::to_json);
+            let (from, to) = (change.from.as_str(), change.to.as_str());
+            let told = json!({ "from": from, "to": to, "error": error });
+            tell(json!({ "state": told }).to_string(), &[], None);
+        }));
+    }
+    Ok(callbacks)
 }
 
 /// The queues of one thread's functions.
@@ -118,8 +153,11 @@ struct Item {
     /// Empty once it was taken.
     text: String,
     payload: Vec<u8>,
-    _until_told: (UntilTold, Permit, Ticket),
+    _until_told: Kept,
 }
+
+/// What is kept until a report was told.
+type Kept = (Option<UntilTold>, Permit, Ticket);
 
 /// The failures under way to one function.
 #[derive(Default)]
@@ -143,11 +181,8 @@ impl Queue {
         self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn push(self: &Arc<Self>, failure: Failure, permit: Permit, ticket: Ticket) -> Call {
-        let text = json!({ "id": failure.id, "outcome": outcome(&failure.outcome) }).to_string();
-        let (number, payload) =
-            (self.last.fetch_add(1, Ordering::Relaxed) + 1, failure.payload.to_vec());
-        let _until_told = (failure.until_told(), permit, ticket);
+    fn push(self: &Arc<Self>, text: String, payload: &[u8], _until_told: Kept) -> Call {
+        let (number, payload) = (self.last.fetch_add(1, Ordering::Relaxed) + 1, payload.to_vec());
         self.failures().push_back(Item { number, text, payload, _until_told });
         Call { queue: self.clone(), number }
     }

@@ -7,11 +7,13 @@ pub mod crossing;
 pub mod failure;
 
 pub mod header;
+pub mod log;
 pub mod options;
 pub mod process;
 pub mod producer;
 pub mod reader;
 pub mod receipts;
+pub mod recorder;
 pub mod said;
 pub mod schema;
 pub mod sink;

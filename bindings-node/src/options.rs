@@ -1,6 +1,8 @@
 //! Options by their names in the core's spelling; the facade translates both ways.
 
-use durstream_core::{ErrorKind, HeaderFn, OPTIONS, OptionKind, Options, Reason, Result};
+use durstream_core::{
+    ErrorKind, HeaderFn, OPTIONS, OptionKind, Options, Reason, Result, VARIABLES,
+};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
@@ -17,6 +19,8 @@ pub struct Given<'env> {
     pub headers: Vec<String>,
     /// Query parameters.
     pub params: Vec<String>,
+    /// The variables of the host's environment that the core looks at: a realm or a worker has its own.
+    pub variables: Vec<String>,
     /// The names of the headers whose values are functions.
     pub asked_headers: Vec<String>,
     /// The function of each of them.
@@ -39,6 +43,8 @@ impl Given<'_> {
         for pair in self.headers.chunks_exact(2) {
             options.set_header(&pair[0], &pair[1])?;
         }
+        let variables = self.variables.chunks_exact(2);
+        options.set_variables(variables.map(|pair| (pair[0].clone(), pair[1].clone())).collect());
         for (name, function) in self.asked_headers.iter().zip(functions) {
             options.set_header_fn(name, function)?;
         }
@@ -56,7 +62,7 @@ pub fn version() -> &'static str {
 }
 
 /// The core's vocabulary as JSON text: its options (name, kind, constructors), the reasons of
-/// refusals, and the classes of errors.
+/// refusals, the classes of errors, and the variables it looks at.
 #[napi]
 pub fn vocabulary() -> String {
     let options: Vec<Value> = OPTIONS
@@ -74,5 +80,6 @@ pub fn vocabulary() -> String {
         .collect();
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     let errors: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.class_name()).collect();
-    json!({ "options": options, "reasons": reasons, "errors": errors }).to_string()
+    json!({ "options": options, "reasons": reasons, "errors": errors, "variables": VARIABLES })
+        .to_string()
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use durstream_core::{METRICS, Metric, MetricKind, ProducerStats};
 use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Task};
 use napi_derive::napi;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::crossing::{guarded, settled};
+use crate::crossing::{self, guarded, settled};
 use crate::failure::{self, LeftFailure};
 use crate::thread::Here;
 use crate::wait::Wait;
@@ -16,6 +17,10 @@ use crate::wait::Wait;
 #[napi_derive::module_init]
 fn own_end() {
     durstream_core::set_exit_timeout(Duration::ZERO);
+    // As Node's own TLS.
+    if let Some(file) = std::env::var_os("NODE_EXTRA_CA_CERTS").filter(|file| !file.is_empty()) {
+        durstream_core::trust_also(file.into());
+    }
 }
 
 /// Writes accepted and not settled, over all producers.
@@ -29,6 +34,50 @@ pub fn pending_count() -> f64 {
 #[napi]
 pub fn set_buffer_budget(bytes: f64) {
     durstream_core::set_buffer_budget(bytes as u64);
+}
+
+/// The text for Prometheus about all producers, or as OpenMetrics.
+#[napi]
+pub fn stats_prometheus(openmetrics: bool) -> napi::Result<String> {
+    guarded(|| Ok(durstream_core::stats_prometheus(crossing::exposition(openmetrics))))
+}
+
+/// Every producer with what it counts and measures, as JSON text.
+#[napi]
+pub fn all_stats() -> napi::Result<String> {
+    guarded(|| {
+        let of = |one: &ProducerStats| {
+            let stats = crossing::counted(&one.stats);
+            json!({ "stream": &*one.stream, "id": one.producer_id, "state": one.state, "stats": stats })
+        };
+        let all: Vec<Value> = durstream_core::all_stats().iter().map(of).collect();
+        Ok(Value::Array(all).to_string())
+    })
+}
+
+/// The table of metrics, as JSON text.
+#[napi]
+pub fn instruments() -> napi::Result<String> {
+    guarded(|| {
+        let of = |metric: &Metric| {
+            let instrument = metric.opentelemetry();
+            let kind = match metric.kind {
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+                _ => "distribution",
+            };
+            json!({
+                "instrument": instrument.name,
+                "kind": kind,
+                "name": metric.name,
+                "unit": instrument.unit,
+                "meaning": metric.meaning.trim().replace('`', ""),
+                "attribute": instrument.attribute.map(|(name, value)| [name, value]),
+                "divisor": instrument.divisor,
+            })
+        };
+        Ok(Value::Array(METRICS.iter().map(of).collect()).to_string())
+    })
 }
 
 /// Waits until everything accepted is settled, and then until `onError` was called for it.

@@ -30,9 +30,9 @@ impl Producer {
         stream: &Stream,
         id: String,
         given: Given<'_>,
-        on_error: Option<Listener<'_>>,
+        listener: Option<Listener<'_>>,
     ) -> napi::Result<Self> {
-        let (options, callbacks) = (given.options()?, callback(on_error)?);
+        let (options, callbacks) = (given.options()?, callback(listener)?);
         guarded(|| {
             let producer =
                 IdempotentProducer::open_with(&stream.stream(), &id, options, callbacks)?;
@@ -93,6 +93,12 @@ impl Producer {
         guarded(|| Ok(Wait::new(self.producer.ready(), |()| Value::Null)))
     }
 
+    /// Ends now and drops what the outbox holds.
+    #[napi]
+    pub fn discard_outbox(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.discard_outbox(), |count| Value::from(*count))))
+    }
+
     /// Begins a fresh session.
     #[napi]
     pub fn restart(&self) -> napi::Result<Wait> {
@@ -139,6 +145,12 @@ impl Producer {
     #[napi]
     pub fn stats(&self) -> napi::Result<String> {
         guarded(|| Ok(crossing::stats(&self.producer.stats())))
+    }
+
+    /// The text for Prometheus, or as OpenMetrics.
+    #[napi]
+    pub fn stats_prometheus(&self, openmetrics: bool) -> napi::Result<String> {
+        guarded(|| Ok(self.producer.stats_prometheus(crossing::exposition(openmetrics))))
     }
 
     /// The producer id as sent.

@@ -5,6 +5,24 @@ use napi_derive::napi;
 
 use crate::crossing::guarded;
 
+/// The key that a value makes, or why it makes none.
+#[napi(object)]
+pub struct KeyText {
+    /// The key.
+    pub key: Option<String>,
+    /// In its place, why there is none.
+    pub why: Option<String>,
+}
+
+/// The key that a value makes, given as JSON.
+#[napi]
+pub fn key_of_json(json: String) -> KeyText {
+    match durstream_core::key_of_json(&json) {
+        Ok(key) => KeyText { key: Some(key), why: None },
+        Err(why) => KeyText { key: None, why: Some(why.as_str().to_owned()) },
+    }
+}
+
 /// A schema under construction.
 #[napi]
 #[derive(Default)]

@@ -31,6 +31,13 @@ impl Drop for State {
     }
 }
 
+/// What an open with these would open, as JSON text.
+#[napi]
+pub fn inspect(schema: &Schema, given: Given<'_>) -> napi::Result<String> {
+    let options = given.options()?;
+    guarded(|| Ok(durstream_core::inspect(options, schema.schema.clone())?.to_string()))
+}
+
 #[napi]
 impl State {
     /// Opens the producer of a stream, or becomes a holder of the open one.
@@ -38,9 +45,9 @@ impl State {
     pub fn new(
         schema: &Schema,
         given: Given<'_>,
-        on_error: Option<Listener<'_>>,
+        listener: Option<Listener<'_>>,
     ) -> napi::Result<Self> {
-        let (options, callbacks) = (given.options()?, callback(on_error)?);
+        let (options, callbacks) = (given.options()?, callback(listener)?);
         guarded(|| {
             let producer = create_durable_stream_with(options, schema.schema.clone(), callbacks)?;
             Ok(State { producer: Arc::new(producer) })
@@ -150,6 +157,12 @@ impl State {
         guarded(|| Ok(Wait::new(self.producer.ready(), |()| Value::Null)))
     }
 
+    /// Ends now and drops what the outbox holds.
+    #[napi]
+    pub fn discard_outbox(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.discard_outbox(), |count| Value::from(*count))))
+    }
+
     /// Flushes, leaves the registry and stops the producer for all holders.
     #[napi]
     pub fn close(&self) -> napi::Result<Wait> {
@@ -190,6 +203,12 @@ impl State {
     #[napi]
     pub fn stats(&self) -> napi::Result<String> {
         guarded(|| Ok(crossing::stats(&self.producer.stats())))
+    }
+
+    /// The text for Prometheus, or as OpenMetrics.
+    #[napi]
+    pub fn stats_prometheus(&self, openmetrics: bool) -> napi::Result<String> {
+        guarded(|| Ok(self.producer.stats_prometheus(crossing::exposition(openmetrics))))
     }
 
     /// The producer id as sent.

@@ -110,11 +110,11 @@ const writes: [string, (wrong: any) => Receipt, string[]][] = [
   ["append of text", (wrong) => writer.tryAppend(wrong), ["text", "bytes"]],
   ["upsert", (wrong) => entities.upsert("t", wrong), []],
   ["upsert's collection", (wrong) => entities.upsert(wrong, { id: "a" }), []],
-  ["upsert's key", (id) => entities.upsert("t", { id }), ["number", "text", "true", "date"]],
+  ["upsert's key", (id) => entities.upsert("t", { id }), ["text", "true", "date"]],
   ["upsertJson", (wrong) => entities.upsertJson("t", wrong), []],
   ["upsertJson's collection", (wrong) => entities.upsertJson(wrong, '{"id":"a"}'), []],
   ["delete's collection", (wrong) => entities.delete(wrong, "a"), []],
-  ["delete's key", (wrong) => entities.delete("t", wrong), ["number", "bigint", "text", "true"]],
+  ["delete's key", (wrong) => entities.delete("t", wrong), ["bigint", "text", "true", "date"]],
 ];
 
 for (const [name, write, right] of writes) {
@@ -141,9 +141,9 @@ test("a bigint says where it is", () => {
 });
 
 test("secrets are in no text about headers", async () => {
-  for (const headers of ["Bearer secret", ["Bearer secret"], [["Authorization", { secret: 1 }]]]) {
+  for (const headers of ["Bearer s3cret", ["Bearer s3cret"], [["Authorization", { s3cret: 1 }]]]) {
     const error = await rejectionOf((async () => new DurableStream({ url: nowhere, headers: headers as never }))());
-    assert.doesNotMatch(error.message, /secret/);
+    assert.doesNotMatch(error.message, /s3cret/);
   }
 });
 

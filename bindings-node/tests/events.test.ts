@@ -121,7 +121,7 @@ test("what an event cannot say is refused", async () => {
     [{ headers: [] }, "invalid-headers", /`headers` that are no object/],
     [5, "invalid-headers", /options that are no object/],
     [{ key: "2" }, "invalid-key", /not the entity's own/],
-    [{ key: {} }, "invalid-key", /a key is text/],
+    [{ key: {} }, "invalid-key", /neither text, an integer/],
     [{ oldValue: 5n }, "serialization-failed", /the old value/],
     [{ oldValue: "{" }, "invalid-value", /the old value/],
   ];

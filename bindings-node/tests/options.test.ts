@@ -36,6 +36,11 @@ for (const [option, call] of [
   ["epoch", producer({ epoch: 2 ** 53 })],
   ["autoClaim", producer({ autoClaim: "true" })],
   ["onUncertain", producer({ onUncertain: "maybe" })],
+  ["outboxDir", producer({ outboxDir: new URL("file:///tmp/outbox") })],
+  ["outboxDir", producer({ outboxDir: "" })],
+  ["outboxSync", producer({ outboxSync: "always" })],
+  ["outboxRecovery", producer({ outboxRecovery: "repair" })],
+  ["outboxMaxBytes", producer({ outboxMaxBytes: 0 })],
   ["retryMultiplier", producer({ retryMultiplier: 0.5 })],
   ["linger_ms", producer({ linger_ms: 5 })],
   ["nonsense", producer({ nonsense: 1 })],
@@ -230,8 +235,8 @@ test("a stream path, a lifetime, parameters and headers reach the server", async
     body: [1, 2],
   });
   assert.deepEqual(await readJson(made.url), [1, 2]);
-  const secret = new DurableStream({ url: new URL(`${fresh("secret")}?token=x`), params: { a: "b" } });
-  assert.doesNotMatch(secret.url, /token/);
+  const secret = new DurableStream({ url: new URL(`${fresh("secret")}?token=s3cret`), params: { a: "b" } });
+  assert.doesNotMatch(secret.url, /token|s3cret/);
 });
 
 test("the types know every option of the core's table, and no other", () => {
@@ -239,23 +244,29 @@ test("the types know every option of the core's table, and no other", () => {
   const { vocabulary, toCamel } = require("../../dist/names.cjs");
   const stateOptions: Record<keyof StateProducerOptions<never>, true> = {
     url: true, streamPath: true, endpoints: true, pathPrefix: true, ttlSeconds: true,
+    caPem: true, clientCertPem: true, clientKeyPem: true, tlsServerName: true, proxy: true,
+    maxConnections: true,
     expiresAt: true, headers: true, requestTimeoutMs: true, retryInitialDelayMs: true,
     retryMaxDelayMs: true, retryMultiplier: true, retryAfterMaxMs: true, fetch: true, epoch: true,
     autoClaim: true, shared: true, lingerMs: true, maxBatchBytes: true, maxBatchItems: true,
     maxInFlight: true, maxWriteBytes: true, maxBufferBytes: true, maxBufferItems: true,
+    outboxDir: true, outboxMaxBytes: true, outboxSync: true, outboxRecovery: true,
     maxBlockMs: true, deliveryTimeoutMs: true, onUncertain: true, signal: true, onError: true,
+    onDelivery: true, onState: true,
     schema: true, producerId: true, strict: true, params: true, timestamps: true,
-    operations: true, maxTrackedKeys: true,
+    operations: true, maxTrackedKeys: true, trace: true,
   };
   const streamOptions: Record<keyof DurableStreamOptions, true> = {
     url: true, streamPath: true, endpoints: true, pathPrefix: true, ttlSeconds: true,
+    caPem: true, clientCertPem: true, clientKeyPem: true, tlsServerName: true, proxy: true,
+    maxConnections: true,
     expiresAt: true, headers: true, requestTimeoutMs: true, retryInitialDelayMs: true,
     retryMaxDelayMs: true, retryMultiplier: true, retryAfterMaxMs: true, fetch: true,
     contentType: true, maxRetries: true, params: true, signal: true, batching: true,
     warnOnHttp: true, closed: true, forkFrom: true, forkOffset: true, forkSubOffset: true,
     maxReadBytes: true, idempotent: true,
   };
-  const facade = ["headers", "signal", "onError", "fetch", "schema", "params", "batching", "warnOnHttp"];
+  const facade = ["headers", "signal", "onError", "onDelivery", "onState", "fetch", "schema", "params", "batching", "warnOnHttp"];
   for (const [scope, typed] of [["state", stateOptions], ["stream", streamOptions]] as const) {
     const rows = vocabulary().options.filter(({ scopes }: any) => scopes.includes(scope));
     const names = rows.map(({ name }: any) => toCamel(name));

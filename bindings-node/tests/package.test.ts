@@ -49,7 +49,8 @@ test("publint: nothing wrong, nothing to suggest", async () => {
 
 test("the package holds its README, its types and nothing to build with", () => {
   const paths = packed.files.map(({ path }) => path);
-  for (const needed of ["README.md", "package.json", "dist/index.cjs", "dist/index.mjs", "dist/index.d.cts"]) {
+  const skill = "skills/publishing-data/SKILL.md";
+  for (const needed of ["README.md", "package.json", "dist/index.cjs", "dist/index.mjs", "dist/index.d.cts", skill]) {
     assert.ok(paths.includes(needed), `${needed} is missing`);
   }
   assert.deepEqual(paths.filter((path) => /^(lib|src|tests|examples)\//.test(path)), []);

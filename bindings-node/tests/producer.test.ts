@@ -20,7 +20,7 @@ import {
   ValidationError,
 } from "durstream";
 import type { Failure, IdempotentProducerOptions } from "durstream";
-import { fresh, isClosed, nowhere, readJson, readText, rejectionOf, thrownBy } from "./support.ts";
+import { fresh, isClosed, nowhere, readBytes, readJson, readText, rejectionOf, thrownBy } from "./support.ts";
 
 async function open(
   name: string,
@@ -80,7 +80,7 @@ test("bytes and unicode on streams that are not JSON", async () => {
   producer.append(new Uint8Array(all.buffer, 0, 1));
   await producer.flush();
 
-  const bytes = Buffer.from(await (await fetch(`${url}?offset=-1`)).arrayBuffer());
+  const bytes = await readBytes(url);
   const expected = Uint8Array.from({ length: 256 }, (_, n) => n);
   assert.deepEqual(bytes, Buffer.concat([expected, Buffer.from("🚢漢字\0")]));
 });
@@ -411,4 +411,22 @@ test("create without a server fails after its repeats", async () => {
   const error = await rejectionOf(DurableStream.create({ url: nowhere, maxRetries: 1 }));
   assert.ok(error instanceof TransportError);
   assert.equal(error.url, nowhere);
+});
+
+test("a wait that ran out names the failure the producer is in", async () => {
+  const handle = new DurableStream({ url: nowhere, contentType: "text/plain" });
+  const producer = new IdempotentProducer(handle, "overdue", { maxBufferItems: 1 });
+  producer.append("x");
+  while (producer.snapshot().lastError === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.ok(!producer.tryAppend("y").accepted);
+  for (const wait of [
+    () => producer.flush({ timeoutMs: 20 }),
+    () => producer.ready({ timeoutMs: 20 }),
+    () => producer.close(undefined, { timeoutMs: 20 }),
+  ]) {
+    const error = await rejectionOf(wait());
+    assert.ok(error instanceof TimeoutError && error.cause instanceof TransportError, String(error));
+    assert.match(error.message, /The last failure: append failed/);
+  }
+  producer.stop();
 });

@@ -85,8 +85,8 @@ test("keys and values that cannot be are refused", async () => {
     producer.delete(Symbol("x") as any, "x"),
   ].map((receipt) => receipt.refusal?.reason);
   assert.deepEqual(reasons, [
-    "invalid-key", "invalid-key", "invalid-key", "invalid-key",
-    "serialization-failed", "serialization-failed",
+    "invalid-key", "invalid-key", "invalid-key", "invalid-key", "invalid-key",
+    "serialization-failed",
     "invalid-value", "serialization-failed", "invalid-value", "invalid-value",
     "invalid-key", "invalid-key", "invalid-key", "invalid-key", "invalid-key",
     "invalid-entity", "invalid-entity", "invalid-entity",
@@ -95,8 +95,7 @@ test("keys and values that cannot be are refused", async () => {
   await producer.close();
   assert.equal(producer.stats().accepted, 0);
   assert.equal(producer.stats().refusedInvalid, reasons.length);
-  const response = await fetch(url);
-  assert.equal(response.ok ? await response.text() : "", response.ok ? "[]" : "");
+  assert.ok(["", "[]"].includes(await readText(url)));
 });
 
 test("what JSON.stringify says is published; text reaches the stream as it is", async () => {

@@ -12,7 +12,14 @@ import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
-const base = process.env.DURABLE_STREAMS_URL;
+import { DurableStream } from "durstream";
+import { Recorder } from "durstream/testing";
+
+/** The recorder in the server's place, where `recorded.test.ts` asked for one. */
+const recorder = process.env.DURSTREAM_RECORDED === "1" ? new Recorder() : undefined;
+if (recorder !== undefined) process.env.DURABLE_STREAMS_URL = recorder.url.replace(/\/v1\/stream$/, "");
+
+export const base = process.env.DURABLE_STREAMS_URL;
 assert.ok(base, "DURABLE_STREAMS_URL names the server; `cargo xtask with-server` sets it");
 
 /** A part of the server nobody else uses. */
@@ -130,17 +137,26 @@ export async function faults(t: TestContext): Promise<Faults> {
   };
 }
 
-/** Everything in a stream of bytes. */
-export async function readText(url: string): Promise<string> {
-  let text = "";
+/** Everything in a stream of bytes; nothing where there is no stream. */
+export async function readBytes(url: string): Promise<Buffer> {
+  if (recorder !== undefined && url.startsWith(recorder.url)) {
+    return Buffer.from(recorder.content(url.slice(recorder.url.length)));
+  }
+  const parts: Buffer[] = [];
   for (let offset = "-1", more = true; more; ) {
     const response = await fetch(`${url}?offset=${encodeURIComponent(offset)}`);
+    if (response.status === 404) return Buffer.alloc(0);
     assert.equal(response.status, 200, `GET ${url} answered ${response.status}`);
-    text += await response.text();
+    parts.push(Buffer.from(await response.arrayBuffer()));
     offset = response.headers.get("stream-next-offset") ?? "";
     more = response.headers.get("stream-up-to-date") !== "true";
   }
-  return text;
+  return Buffer.concat(parts);
+}
+
+/** Everything in a stream of text. */
+export async function readText(url: string): Promise<string> {
+  return (await readBytes(url)).toString();
 }
 
 /** Everything in a JSON stream, as text of one part of the stream after the other. */
@@ -150,6 +166,9 @@ export async function readJson(url: string): Promise<any[]> {
 }
 
 export async function isClosed(url: string): Promise<boolean> {
+  if (recorder !== undefined && url.startsWith(recorder.url)) {
+    return (await new DurableStream({ url }).head()).streamClosed === true;
+  }
   const response = await fetch(url, { method: "HEAD" });
   return response.headers.get("stream-closed") === "true";
 }
@@ -163,6 +182,12 @@ export interface Ended {
 /** What was said beside that nobody listens. */
 export function besideOutage(stderr: string): string {
   return stderr.replace(/^durstream: cannot reach .*\n/gm, "");
+}
+
+/** The one line about what is given up at an end: how much, of which stream, and why if that is known. */
+export function stillPending(count: number, limit: number): RegExp {
+  const why = "( \\(.*Connection refused.*\\))?";
+  return new RegExp(`^durstream: ${count} writes were still pending after ${limit} ms: ${count} writes to ${nowhere}${why}\n$`);
 }
 
 /** Runs one of `programs/` to its end; a program that hangs is a failure. */

@@ -102,7 +102,7 @@ test("a receipt says of everything that was refused", async () => {
   assert.equal(receipt?.refusal?.reason, "invalid-value");
   const error = receipt?.refusal?.error;
   assert.ok(error instanceof ValidationError);
-  const expected = ["shipments `b`: ", "orders `c`: ", "`id` is missing", "nothing", "`txid`", "f", "a key"];
+  const expected = ["shipments `b`: ", "orders `c`: ", "`id` is missing", "nothing", "`txid`", "f", "the key"];
   assert.equal(error.issues.length, expected.length);
   error.issues.forEach(({ message }, n) => assert.ok(message.includes(expected[n] ?? "?"), message));
   const large = producer.transaction((changes) => {

@@ -83,3 +83,68 @@ test("what is inferred is the type that was named", () => {
   const plain: StreamSchema = schema;
   assert.ok(same && none && ofTrue && ofLiteral && plain === (schema as unknown));
 });
+
+test("the mistakes of a write are type errors, inside a transaction and beside an event, too", async () => {
+  const streamPath = freshPath("types-mistakes");
+  const producer = createDurableStream({ streamPath, schema, producerId: "types" });
+  const shipment: Shipment = { id: "a", status: "created" };
+  const refused = [
+    // @ts-expect-error: there is no such collection
+    producer.upsert("shipmnts", shipment),
+    // @ts-expect-error: nor to delete from
+    producer.delete("shipmnts", "a"),
+    // @ts-expect-error: a text is no entity
+    producer.upsert("declared", "shipment"),
+    // @ts-expect-error: the key is missing
+    producer.upsert("declared", { status: "created" }),
+    // @ts-expect-error: nothing is no key
+    producer.delete("declared", undefined),
+    // @ts-expect-error: an entity of no such collection
+    producer.delete("declared", { name: "a" }),
+    // @ts-expect-error: a list is no key
+    producer.delete("declared", ["a"]),
+    // @ts-expect-error: the key is missing in the second one
+    ...producer.upsertMany("declared", [{ status: "created" }]),
+    // @ts-expect-error: a transaction's id is text
+    producer.upsert("declared", shipment, { txid: 5 }),
+    // @ts-expect-error: headers are text
+    producer.insert("declared", shipment, { headers: { n: 5 } }),
+    // @ts-expect-error: a time is a Date, text or true
+    producer.insert("declared", shipment, { timestamp: 5 }),
+    // @ts-expect-error: a key is no object
+    producer.insert("declared", shipment, { key: {} }),
+  ];
+  assert.ok(refused.every((receipt) => !receipt.accepted));
+
+  const update = (how: Parameters<typeof producer.update<"declared">>[2]) => how;
+  update({ oldValue: shipment, txid: "t", timestamp: new Date(), headers: { a: "b" }, key: "a" });
+  // @ts-expect-error: the old value is an entity of the same type
+  update({ oldValue: { id: "a", status: "lost" } });
+  // @ts-expect-error: there is no such option
+  update({ txId: "t" });
+  // @ts-expect-error: an insert has no old value
+  producer.insert("declared", shipment, { oldValue: shipment });
+
+  const { value, receipt } = producer.transaction((changes) => {
+    // @ts-expect-error: there is no such collection
+    changes.upsert("shipmnts", shipment);
+    // @ts-expect-error: nor to delete from
+    changes.delete("shipmnts", "a");
+    // @ts-expect-error: a text is no entity
+    changes.insert("declared", "shipment");
+    // @ts-expect-error: the key is missing
+    changes.update("declared", { status: "created" });
+    // @ts-expect-error: a list is no key
+    changes.delete("declared", ["a"]);
+    return changes.txid.length;
+  });
+  assert.equal(value satisfies number, 36);
+  assert.ok(receipt?.refusal?.error?.message.startsWith("5 changes"));
+  // @ts-expect-error: a transaction's id is text
+  assert.throws(() => producer.transaction(5, () => undefined));
+  // @ts-expect-error: its function is a function
+  assert.throws(() => producer.transaction("t"));
+  producer.delete("declared", { id: "a" });
+  producer.delete("open", { anything: 1, id: 5 });
+  await producer.close();
+});

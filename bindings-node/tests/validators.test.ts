@@ -1,10 +1,16 @@
-// Validators that throw refuse a value; those that wait are refused themselves.
+// Validators that throw refuse a value; those that wait are for `upsertAsync` alone.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { type } from "arktype";
-import { InvalidArgumentError, ValidationError, createDurableStream, defineStreamSchema } from "durstream";
+import {
+  InvalidArgumentError,
+  ProducerClosedError,
+  ValidationError,
+  createDurableStream,
+  defineStreamSchema,
+} from "durstream";
 import type { StandardSchema } from "durstream";
 import * as v from "valibot";
 import { z } from "zod";
@@ -82,30 +88,80 @@ const waiting: Record<string, StandardSchema> = {
   "zod mini": mini.object({ id: mini.string().check(mini.refine(wait)) }),
   "zod 3": z3.object({ id: z3.string().refine(wait) }),
   "zod 3, transform": z3.object({ id: z3.string().transform(async (text) => text) }),
+  valibot: v.objectAsync({ id: v.pipeAsync(v.string(), v.checkAsync(wait)) }),
+  "an asynchronous function": own(async (value) => ({ value })),
   "one with a promise": own((value) => Promise.resolve({ value })),
   "one with a thenable": own((value) => ({ then: (give: (it: unknown) => void) => give({ value }) })),
 };
 
 for (const [name, schema] of Object.entries(waiting)) {
-  test(`a validator that waits is refused at its first value: ${name}`, () => {
+  test(`a validator that waits is for upsertAsync alone: ${name}`, async () => {
     const definition = defineStreamSchema({ rows: { schema, type: "row", primaryKey: id } });
-    const producer = createDurableStream({ streamPath: freshPath("waiting"), producerId: "tester", schema: definition });
+    const streamPath = freshPath("waiting");
+    const producer = createDurableStream({ streamPath, producerId: "tester", schema: definition });
     const error = thrownBy(() => producer.upsert("rows", { id: "a" }));
     assert.ok(error instanceof InvalidArgumentError, String(error));
     assert.equal(error.option, "schema");
-    assert.match(error.message, /`rows` validates asynchronously, `upsert` does not wait/);
-    producer.stop();
+    assert.match(error.message, /`rows` validates asynchronously: only `upsertAsync` waits for that/);
+    const receipt = await producer.upsertAsync("rows", { id: "a" }, { txid: "t" });
+    assert.equal((await receipt.completion).status, "delivered");
+    const [event] = await readJson(urlOf(streamPath));
+    assert.deepEqual([event.key, event.value, event.headers.txid], ["a", { id: "a" }, "t"]);
+    await producer.close();
   });
 }
 
-test("one that says that it waits is refused where it is declared", () => {
-  const schemas = {
-    valibot: v.objectAsync({ id: v.pipeAsync(v.string(), v.checkAsync(wait)) }),
-    own: own(async (value) => ({ value })),
-  };
-  for (const [name, schema] of Object.entries(schemas)) {
-    const error = thrownBy(() => defineStreamSchema({ rows: { schema, type: "row", primaryKey: id } }));
-    assert.ok(error instanceof InvalidArgumentError, name);
-    assert.match(error.message, /`rows` validates asynchronously/);
+/** A validator that takes as long as each value says. */
+const slow = own(async (value) => {
+  await new Promise((resolve) => setTimeout(resolve, value.ms));
+  if (value.fault) throw fault;
+  return value.refused ? { issues: [{ message: "not so", path: ["ms"] }] } : { value };
+});
+
+test("changes by upsertAsync keep the order of their calls", async () => {
+  const schema = defineStreamSchema({ rows: { schema: slow, type: "row", primaryKey: id } });
+  const streamPath = freshPath("in-turn");
+  const producer = createDurableStream({ streamPath, producerId: "tester", schema });
+  const values = [40, 5, 20, 0, 10].map((ms, n) => ({ id: `r${n}`, ms }));
+  const receipts = await Promise.all(values.map((value) => producer.upsertAsync("rows", value)));
+  assert.deepEqual(receipts.map(({ id: receipt }) => receipt), [1, 2, 3, 4, 5]);
+  await producer.flush();
+  assert.deepEqual((await readJson(urlOf(streamPath))).map(({ value }) => value), values);
+  await producer.close();
+});
+
+test("upsertAsync writes what the entity was at the call", async () => {
+  const schema = defineStreamSchema({ rows: { schema: slow, type: "row", primaryKey: id } });
+  const streamPath = freshPath("at-the-call");
+  const producer = createDurableStream({ streamPath, producerId: "tester", schema });
+  const row = { id: "a", ms: 5, state: "first" };
+  const first = producer.upsertAsync("rows", row);
+  row.state = "second";
+  await Promise.all([first, producer.upsertAsync("rows", row)]);
+  await producer.close();
+  const states = (await readJson(urlOf(streamPath))).map(({ value }) => value.state);
+  assert.deepEqual(states, ["first", "second"]);
+});
+
+test("what an asynchronous validator refuses or throws makes a rejected receipt, in its turn", async () => {
+  const schema = defineStreamSchema({ rows: { schema: slow, type: "row", primaryKey: id } });
+  const producer = createDurableStream({ streamPath: freshPath("refused"), producerId: "tester", schema });
+  const first = producer.upsertAsync("rows", { id: "a", ms: 30 });
+  const refused = producer.upsertAsync("rows", { id: "b", ms: 0, refused: true });
+  const thrown = producer.upsertAsync("rows", { id: "c", ms: 0, fault: true });
+  const keyless = producer.upsertAsync("rows", { ms: 0 });
+  const unknown = producer.upsertAsync("nothing" as never, { id: "d", ms: 0 } as never);
+  assert.equal((await first).accepted, true);
+  const outcome = await (await refused).completion;
+  assert.ok(outcome.status === "rejected" && outcome.error instanceof ValidationError);
+  assert.deepEqual([outcome.reason, outcome.error.issues], ["invalid-value", [{ path: "/ms", message: "not so" }]]);
+  const broken = await (await thrown).completion;
+  assert.ok(broken.status === "rejected" && broken.error?.cause === fault);
+  for (const [receipt, reason] of [[keyless, "invalid-key"], [unknown, "invalid-entity"]] as const) {
+    const { reason: found } = (await (await receipt).completion) as { reason?: string };
+    assert.equal(found, reason);
   }
+  producer.stop();
+  const late = await (await producer.upsertAsync("rows", { id: "e", ms: 0 })).completion;
+  assert.ok(late.status === "rejected" && late.error instanceof ProducerClosedError);
 });

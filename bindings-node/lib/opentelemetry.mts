@@ -1,0 +1,3 @@
+// The same instance for `import`.
+export type { MeterLike, MeterProviderLike } from "./opentelemetry.cjs";
+export { observe } from "./opentelemetry.cjs";
