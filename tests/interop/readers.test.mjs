@@ -18,7 +18,7 @@ import { Ajv } from "ajv";
 import addFormats from "ajv-formats";
 
 import { curl } from "./curl.mjs";
-import { eventOf, stateOf, stepsOf } from "./rule.mjs";
+import { eventOf, groupsOf, stateOf, stepsOf } from "./rule.mjs";
 
 const server = setting("DURABLE_STREAMS_URL");
 const writers = JSON.parse(setting("DURSTREAM_INTEROP_WRITERS"));
@@ -26,6 +26,7 @@ const seed = Number(process.env.DURSTREAM_INTEROP_SEED ?? randomInt(2 ** 32));
 const STRICT_EVENTS = Number(process.env.DURSTREAM_INTEROP_STRICT_EVENTS ?? 20_000);
 const VERB_EVENTS = 2000;
 const TXIDS = 1000;
+const GROUPS = 500;
 /** What is too long for any machine: nobody is measured by it. */
 const AFTER_THE_LAST_WRITE_MS = 10_000;
 const WRITER_LIMIT_MS = 300_000;
@@ -57,6 +58,33 @@ for (const [language, command] of writers) {
       const changes = found.filter(isChangeEvent);
       assert.ok(changes.every(({ headers }) => headers.timestamp !== undefined));
       console.log(`${language}: ${found.length} strict events, all valid against the schema`);
+    });
+
+    test("each transaction's writes are in one piece, in the stream and for a reader that follows", async () => {
+      const { pathname, url } = freshStream(language, "groups");
+      await createStream(url);
+      const expected = Array.from(groupsOf(GROUPS, seed), ({ txid, keys, isRolledBack, single }) => [
+        ...(isRolledBack ? [] : keys.map((key) => [key, txid])),
+        [single, undefined],
+      ]).flat();
+      const live = await stream({ url, live: "sse", json: true });
+      const pieces = [];
+      let seen = 0;
+      const all = new Promise((resolve) => {
+        live.subscribeJson(({ items }) => {
+          if (items.length > 0) pieces.push(items.map(({ key, headers: { txid } }) => [key, txid]));
+          seen += items.length;
+          if (seen >= expected.length) resolve();
+        });
+      });
+      await runWriter(command, [pathname, "groups", GROUPS, seed]);
+      await Promise.race([all, after(AFTER_THE_LAST_WRITE_MS)]);
+      live.cancel();
+      assert.deepEqual(pieces.flat(), expected);
+      assert.deepEqual((await curl(url)).map(({ key, headers: { txid } }) => [key, txid]), expected);
+      const ends = pieces.slice(1).map(([[, txid]], index) => [pieces[index].at(-1)[1], txid]);
+      assert.ok(ends.every(([before, behind]) => before === undefined || before !== behind));
+      console.log(`${language}: ${GROUPS} transactions, read live in ${pieces.length} pieces, none cut`);
     });
 
     test("awaitTxId is resolved for every transaction", async (context) => {

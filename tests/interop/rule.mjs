@@ -91,6 +91,18 @@ export function* stepsOf(plan, count, seed) {
   }
 }
 
+/**
+ * The plan `groups`: a transaction of each number, with 1 to 20 changes, of which some are rolled back, and a
+ * change of no transaction behind each.
+ */
+export function* groupsOf(count, seed) {
+  for (let n = 0; n < count; n += 1) {
+    const bits = mixed(seed, n);
+    const keys = Array.from({ length: 1 + (bits % 20) }, (_, index) => `g${n}-${index}`);
+    yield { n, txid: `tx-${seed}-${n}`, keys, isRolledBack: ((bits >>> 7) & 3) === 0, single: `s${n}` };
+  }
+}
+
 function timeOf(n) {
   return new Date(Date.UTC(2026, 2, 1, 12, Math.floor(n / 60) % 60, n % 60, n % 1000));
 }

@@ -32,6 +32,11 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Response> {
     send(address, "GET", path, &[], b"")
 }
 
+/// One GET on a connection of its own, each step of which takes so long at most.
+pub fn get_within(address: SocketAddr, path: &str, limit: Duration) -> Result<Response> {
+    send_within(address, "GET", path, &[], b"", limit)
+}
+
 /// One request on a connection of its own.
 pub fn send(
     address: SocketAddr,
@@ -40,10 +45,22 @@ pub fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<Response> {
+    send_within(address, method, path, headers, body, TIMEOUT)
+}
+
+/// One request on a connection of its own, each step of which takes so long at most.
+pub fn send_within(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    limit: Duration,
+) -> Result<Response> {
     let doing = || format!("{method} http://{address}{path}");
-    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT).context(doing())?;
-    socket.set_read_timeout(Some(TIMEOUT)).context(doing())?;
-    socket.set_write_timeout(Some(TIMEOUT)).context(doing())?;
+    let mut socket = TcpStream::connect_timeout(&address, limit).context(doing())?;
+    socket.set_read_timeout(Some(limit)).context(doing())?;
+    socket.set_write_timeout(Some(limit)).context(doing())?;
     let headers: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();

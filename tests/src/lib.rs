@@ -4,30 +4,39 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The README's Rust quick start, run as a doctest.
+/// The blocks in Rust of the READMEs and of `docs/`, run as doctests.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
-
-/// The blocks of the crate's README, run as doctests.
-#[cfg(doctest)]
-#[doc = include_str!("../../core/README.md")]
-pub struct CoreReadme;
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    pub struct Readme;
+    #[doc = include_str!("../../core/README.md")]
+    pub struct CoreReadme;
+    #[doc = include_str!("../../docs/rust.md")]
+    pub struct Rust;
+    #[doc = include_str!("../../docs/testing.md")]
+    pub struct Testing;
+}
 
 pub mod audit;
+pub mod beside;
 pub mod compilers;
 pub mod console;
+pub mod facts;
 pub mod failure;
 mod failures;
 pub mod harness;
 pub mod http;
+pub mod markdown;
 pub mod needs;
+pub mod network;
 pub mod numbered;
 pub mod process;
 pub mod proxy;
 pub mod quickstart;
+pub mod random;
 pub mod readback;
 pub mod runner;
+pub mod secrets;
 pub mod server;
 pub mod signals;
 pub mod stamp;

@@ -12,6 +12,8 @@ use crate::failure::{Context, Result};
 pub enum Need {
     /// The official server, installed.
     Server,
+    /// The server of which several nodes make one, installed.
+    Cluster,
     /// The programs of a package of the workspace, optimised.
     RustPrograms(String),
     /// A program in C or C++, and the staged library.
@@ -70,6 +72,7 @@ impl Need {
     fn to_value(&self) -> Value {
         match self {
             Self::Server => json!(["server"]),
+            Self::Cluster => json!(["cluster"]),
             Self::RustPrograms(package) => json!(["rust", package]),
             Self::CProgram(CProgram { title, source, program }) => {
                 json!(["c", title, source, program])
@@ -87,6 +90,7 @@ impl Need {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match words[..] {
             ["server"] => Self::Server,
+            ["cluster"] => Self::Cluster,
             ["rust", package] => Self::RustPrograms(package.into()),
             ["c", title, source, program] => Self::CProgram(CProgram {
                 title: title.into(),
@@ -130,6 +134,7 @@ mod tests {
     fn what_is_said_is_understood() {
         let needs = [
             Need::Server,
+            Need::Cluster,
             Need::RustPrograms("a".into()),
             Need::CProgram(CProgram::example("C++", "shipments.cpp")),
             Need::PythonPackage,

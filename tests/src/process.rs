@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::console;
 use crate::failure::{Context, Failure, Result};
 use crate::failures;
+use crate::secrets;
 use crate::signals;
 
 /// How long a child may take to end by itself after Ctrl-C, which the terminal sends to it too.
@@ -69,6 +70,23 @@ impl Guarded {
         self.kill();
     }
 
+    /// Stops it where it is, or lets it go on.
+    ///
+    /// # Errors
+    /// If it has ended, or there is no such thing here.
+    pub fn freeze(&self, is_frozen: bool) -> Result {
+        #[cfg(unix)]
+        {
+            let id = libc::pid_t::try_from(self.0.id()).context("a process id")?;
+            let signal = if is_frozen { libc::SIGSTOP } else { libc::SIGCONT };
+            // SAFETY: a signal to a child that was not waited for, so the number is still its own.
+            if unsafe { libc::kill(id, signal) } == 0 {
+                return Ok(());
+            }
+        }
+        Err(format!("cannot freeze or thaw a process here ({is_frozen})").into())
+    }
+
     /// Ends it at once, and waits until it is gone.
     pub fn kill(&mut self) {
         // Both fail only when the child has ended and was waited for.
@@ -112,7 +130,8 @@ impl Drop for Guarded {
 }
 
 /// Runs a command with its output shown; an error when it fails. Where nobody looks on, the error
-/// repeats what the output said of failures: the end of a long log is read first.
+/// repeats what the output said of failures: the end of a long log is read first. There it is an error
+/// as well that the output shows a secret.
 ///
 /// # Errors
 /// If it cannot be run, is not done at the limit, or fails.
@@ -128,12 +147,42 @@ pub fn shown(command: &mut Command, limit: Option<Duration>) -> Result {
         signals::check()?;
         expect_success(&name, status)
     });
-    let said = copied.map(Copied::failures).unwrap_or_default();
-    result.map_err(|failure| format!("{failure}{}", failures::indented(&said)).into())
+    copied.map(Copied::said).unwrap_or_default().judge(&name, result)
 }
 
-/// A program's output on its way to ours, of which the lines that tell of failures are kept.
-struct Copied(Receiver<Vec<String>>);
+/// A program's output on its way to ours, of which some lines are kept.
+struct Copied(Receiver<Said>);
+
+/// The lines of an output that tell of failures, and those that hold a secret.
+#[derive(Default)]
+struct Said {
+    failures: Vec<String>,
+    secrets: Vec<String>,
+}
+
+impl Said {
+    /// What is to be kept of an output, all of which is handed on.
+    fn in_lines_of(output: impl Read, mut hand_on: impl FnMut(&[u8])) -> Self {
+        let (mut failures, mut secrets) = (failures::Kept::default(), secrets::Kept::default());
+        let (mut lines, mut line) = (BufReader::new(output), Vec::new());
+        while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            hand_on(&line);
+            let text = String::from_utf8_lossy(&line);
+            failures.see(text.trim_end());
+            secrets.see(text.trim_end());
+            line.clear();
+        }
+        Said { failures: failures.into_lines(), secrets: secrets.into_lines() }
+    }
+
+    /// What became of a program that said this.
+    fn judge(&self, name: &str, result: Result) -> Result {
+        result.map_err(|failure| -> Failure {
+            format!("{failure}{}", failures::indented(&self.failures)).into()
+        })?;
+        secrets::none_in(&format!("the output of `{name}`"), &self.secrets)
+    }
+}
 
 impl Copied {
     fn output_of(command: &mut Command) -> Result<Self> {
@@ -141,23 +190,15 @@ impl Copied {
         command.stdout(writer.try_clone().context("a pipe")?).stderr(writer);
         let (sender, kept) = channel();
         let copy = move || {
-            let mut failures = failures::Kept::default();
-            let mut lines = BufReader::new(reader);
-            let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                console::copy(&line);
-                failures.see(String::from_utf8_lossy(&line).trim_end());
-                line.clear();
-            }
             // Whoever stopped listening after the last output does not want it.
-            let _ = sender.send(failures.into_lines());
+            let _ = sender.send(Said::in_lines_of(reader, console::copy));
         };
         std::thread::Builder::new().name("copy".to_owned()).spawn(copy).context("copying")?;
         Ok(Self(kept))
     }
 
     /// Waits for the end of the output, but not of a daemon that somebody started and that holds it.
-    fn failures(self) -> Vec<String> {
+    fn said(self) -> Said {
         self.0.recv_timeout(LAST_OUTPUT).unwrap_or_default()
     }
 }
@@ -319,6 +360,17 @@ mod tests {
             assert_eq!(cargo_progress(line).as_deref(), Some(expected), "{line}");
         }
         assert_eq!(cargo_progress("   Compiling serde v1.0.0"), None);
+    }
+
+    #[test]
+    fn a_program_that_prints_a_secret_has_failed() {
+        let said = |output: &str| Said::in_lines_of(output.as_bytes(), |_| ());
+        said("one\ntwo").judge("suite", Ok(())).unwrap();
+        // Not printed here: this is a test of a suite, too.
+        let shown = said(&format!("one\nBearer {}\n", secrets::MARK.to_uppercase()));
+        let told = shown.judge("suite", Ok(())).unwrap_err().to_string();
+        assert_eq!(told.lines().next(), Some("the output of `suite` shows a secret"));
+        assert!(told.lines().nth(1).is_some_and(|line| line.starts_with("    line 2: Bearer")));
     }
 
     /// Cargo tells a test as much about its package as it tells `cargo xtask`.

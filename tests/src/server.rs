@@ -23,6 +23,10 @@ pub const OFFICIAL: Tool = Tool {
     features: "",
 };
 
+/// The one that runs on several nodes. It builds for a quarter of an hour.
+pub const URSULA: Tool =
+    Tool { crate_name: "ursula", version: "0.11.5", binary: "ursula", features: "" };
+
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// A port found free may be taken by the time the server binds it.
 const START_ATTEMPTS: usize = 3;
@@ -106,9 +110,14 @@ impl Server {
     /// answered there.
     pub fn kill_and_restart(&mut self) -> Result<Duration> {
         let started = Instant::now();
-        self.process.kill();
+        self.kill();
         self.restart()?;
         Ok(started.elapsed())
+    }
+
+    /// Kills the server; [`Server::restart`] brings it back.
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 
     /// Asks the server to end, kills it if it has not by then, and starts it again; whether it
@@ -121,7 +130,11 @@ impl Server {
         Ok(ended)
     }
 
-    fn restart(&mut self) -> Result {
+    /// Starts a server that has ended again on what it kept, at the same address.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn restart(&mut self) -> Result {
         let started = Instant::now();
         loop {
             match launch(&self.data, &self.binary, self.durability, self.address) {

@@ -10,13 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::failure::Result;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static DEFERRED: AtomicBool = AtomicBool::new(false);
 
 /// The exit status shells use for a program that ended on Ctrl-C.
 pub const INTERRUPTED_STATUS: u8 = 130;
 
-/// Whether somebody pressed Ctrl-C or asked this process to end.
+/// Whether somebody pressed Ctrl-C or asked this process to end, unless that is deferred.
 pub fn interrupted() -> bool {
+    asked() && !DEFERRED.load(Ordering::Relaxed)
+}
+
+/// Whether somebody did, deferred or not.
+pub fn asked() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// For a program that looks at [`asked`] and ends in its own way: until it stops deferring, all else
+/// goes on.
+pub fn defer(defers: bool) {
+    DEFERRED.store(defers, Ordering::Relaxed);
 }
 
 /// An error once somebody did.

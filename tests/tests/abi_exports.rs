@@ -1,4 +1,4 @@
-//! What the C library offers: the names of the header and no others, each through the ffi_guard,
+//! What the C library offers: the names of the headers and no others, each through the ffi_guard,
 //! under the right soname, with the core's numbers.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
@@ -12,8 +12,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// What the headers declare.
 fn header() -> String {
-    std::fs::read_to_string(root().join("include/durstream.h")).unwrap()
+    let read = |name| std::fs::read_to_string(root().join("include").join(name)).unwrap();
+    ["durstream.h", "durstream_test.h"].map(read).concat()
 }
 
 /// What is in the name of the shared library: until 1.0 the minor version too, which may break
@@ -182,7 +184,7 @@ fn numbers_are_the_cores() {
     assert_eq!(numbers("DURSTREAM_REASON_"), expected);
 
     use Status::*;
-    let all = [Delivered, DeliveryUnknown, Rejected, Cancelled, Forgotten];
+    let all = [Delivered, DeliveryUnknown, Rejected, Cancelled, Forgotten, Kept];
     let expected: BTreeMap<_, _> = all.iter().map(|s| (upper(s.as_str()), *s as i32)).collect();
     assert_eq!(numbers("DURSTREAM_STATUS_"), expected);
 
@@ -192,21 +194,35 @@ fn numbers_are_the_cores() {
     expected.insert("NONE".to_owned(), 0);
     assert_eq!(numbers("DURSTREAM_LIFECYCLE_"), expected);
 
-    let levels = [("WARNING", LogLevel::Warning), ("INFO", LogLevel::Info)];
-    let expected = levels.map(|(name, level)| (name.to_owned(), level as i32)).into();
+    let name = |level: &LogLevel| match level {
+        LogLevel::Warning => "WARNING".to_owned(),
+        other => upper(other.as_str()),
+    };
+    let expected = LogLevel::ALL.iter().map(|level| (name(level), *level as i32)).collect();
     assert_eq!(numbers("DURSTREAM_LOG_"), expected);
 }
 
 #[test]
 fn every_counter_is_in_the_struct_in_the_cores_order() {
     let header = header();
-    let (_, rest) = header.split_once("size_t size;\n    // Writes accepted.").unwrap();
+    let (_, rest) = header
+        .split_once("size_t size;\n    // Writes accepted, and those found in the outbox.")
+        .unwrap();
     let (fields, _) = rest.split_once("} durstream_stats;").unwrap();
     let names: Vec<&str> = fields
         .lines()
         .filter_map(|line| line.trim().strip_prefix("uint64_t ")?.strip_suffix(';'))
+        .filter(|name| !name.contains('['))
         .collect();
     assert_eq!(names, Stats::default().entries().map(|(name, _)| name));
+    let distributions = fields
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("durstream_distribution ")?.strip_suffix(';'));
+    let expected = Stats::default().distributions().map(|(name, _)| name);
+    assert_eq!(distributions.collect::<Vec<_>>(), expected);
+    assert!(
+        fields.contains(&format!("uint64_t undelivered[{}];", Stats::default().undelivered.len()))
+    );
 }
 
 /// The declarations of a header: functions and types without their comments, and each enumerator.

@@ -1,10 +1,36 @@
-//! `include/durstream.h` is what cbindgen makes of the sources; `DURSTREAM_REWRITE=1` makes it so.
+//! The C headers are what cbindgen makes of the sources; `DURSTREAM_REWRITE=1` makes them so.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 use std::path::{Path, PathBuf};
 
-/// The nouns in the header's order: the file, what its functions begin with, the headline.
-const NOUNS: [(&str, &str, &str); 18] = [
+/// A header: its name, how it is made, and its nouns.
+struct Header {
+    name: &'static str,
+    config: &'static str,
+    nouns: &'static [Noun],
+    /// Files without functions.
+    types: &'static [&'static str],
+}
+
+/// In the header's order: the file, what its functions begin with, the headline.
+type Noun = (&'static str, &'static str, &'static str);
+
+const HEADERS: [Header; 2] = [
+    Header {
+        name: "durstream.h",
+        config: "cbindgen.toml",
+        nouns: NOUNS,
+        types: &["problem"], // the codes, and the error that every noun answers with
+    },
+    Header {
+        name: "durstream_test.h",
+        config: "cbindgen-test.toml",
+        nouns: &[("recorder", "durstream_test_recorder_new(", "Recorders")],
+        types: &[],
+    },
+];
+
+const NOUNS: &[Noun] = &[
     ("options", "durstream_options_new(", "Options"),
     ("header", "durstream_options_set_header_fn(", "Headers that are asked for"),
     ("error", "durstream_error_free(", "Errors"),
@@ -17,34 +43,37 @@ const NOUNS: [(&str, &str, &str); 18] = [
     ("outcome", "durstream_outcome_free(", "Outcomes"),
     ("outcome", "durstream_failure_id(", "Failures, inside the error callback"),
     ("delivery", "durstream_delivery_first_id(", "Deliveries, inside the delivery callback"),
+    ("transition", "durstream_transition_from(", "Transitions, inside the state callback"),
     ("schema", "durstream_schema_new(", "Schemas"),
     ("state", "durstream_state_open(", "Entity state"),
+    ("inspect", "durstream_state_inspect(", "What would be opened"),
     ("event", "durstream_state_change(", "Changes that say more than their value"),
     ("transaction", "durstream_state_begin(", "Transactions"),
     ("stats", "durstream_lifecycle_name(", "Where a producer stands"),
     ("process", "durstream_version(", "The process"),
+    ("log", "durstream_set_log(", "The log"),
 ];
-
-/// The file of the codes and of the error that every noun answers with: types, and no function.
-const ANSWERS: &str = "problem";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn generated() -> String {
+fn include(header: &Header) -> PathBuf {
+    root().join("include").join(header.name)
+}
+
+fn generated(header: &Header) -> String {
     let ffi = root().join("ffi-c");
-    let config = cbindgen::Config::from_file(ffi.join("cbindgen.toml")).unwrap();
-    let mut files: Vec<&str> = NOUNS.iter().map(|(file, ..)| *file).collect();
+    let config = cbindgen::Config::from_file(ffi.join(header.config)).unwrap();
+    let mut files: Vec<&str> = header.nouns.iter().map(|(file, ..)| *file).collect();
     files.dedup();
-    files.push(ANSWERS);
-    let builder =
-        files.iter().fold(cbindgen::Builder::new().with_config(config), |builder, file| {
-            builder.with_src(ffi.join(format!("src/{file}.rs")))
-        });
+    let files = files.iter().chain(header.types);
+    let builder = files.fold(cbindgen::Builder::new().with_config(config), |builder, file| {
+        builder.with_src(ffi.join(format!("src/{file}.rs")))
+    });
     let mut bytes = Vec::new();
     builder.generate().unwrap().write(&mut bytes);
-    NOUNS.iter().fold(String::from_utf8(bytes).unwrap(), |text, (_, first, headline)| {
+    header.nouns.iter().fold(String::from_utf8(bytes).unwrap(), |text, (_, first, headline)| {
         with_headline(&text, first, headline)
     })
 }
@@ -64,26 +93,28 @@ fn with_headline(text: &str, function: &str, headline: &str) -> String {
 }
 
 #[test]
-fn the_header_is_current() {
-    let path = root().join("include/durstream.h");
-    let generated = generated();
-    if std::env::var_os("DURSTREAM_REWRITE").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &generated).unwrap();
+fn the_headers_are_current() {
+    for header in &HEADERS {
+        let (path, generated) = (include(header), generated(header));
+        if std::env::var_os("DURSTREAM_REWRITE").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &generated).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == generated,
+            "include/{} is not what the sources make: run \
+             `DURSTREAM_REWRITE=1 cargo test -p durstream-tests --test abi_header`",
+            header.name
+        );
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == generated,
-        "include/durstream.h is not what the sources make: run \
-         `DURSTREAM_REWRITE=1 cargo test -p durstream-tests --test abi_header`"
-    );
 }
 
 /// Each function's comment and declaration, in one line each.
 fn functions() -> Vec<(String, String)> {
-    let header = std::fs::read_to_string(root().join("include/durstream.h")).unwrap();
+    let texts = HEADERS.iter().map(|header| std::fs::read_to_string(include(header)).unwrap());
     let mut found = Vec::new();
-    for part in header.split("\n\n") {
+    for part in texts.collect::<Vec<_>>().join("\n").split("\n\n") {
         let (comment, rest): (Vec<&str>, Vec<&str>) =
             part.lines().partition(|line| line.starts_with("//"));
         let declaration = rest.join(" ");
@@ -135,12 +166,13 @@ fn every_pointer_is_tried_with_null() {
 }
 
 #[test]
-fn every_source_with_exports_is_in_the_header() {
+fn every_source_with_exports_is_in_a_header() {
     for entry in std::fs::read_dir(root().join("ffi-c/src")).unwrap() {
         let path = entry.unwrap().path();
         if std::fs::read_to_string(&path).unwrap().contains("#[unsafe(no_mangle)]") {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            assert!(NOUNS.iter().any(|(file, ..)| **file == *name), "{name} is missing");
+            let mut nouns = HEADERS.iter().flat_map(|header| header.nouns);
+            assert!(nouns.any(|(file, ..)| **file == *name), "{name} is missing");
         }
     }
 }

@@ -54,7 +54,7 @@ fn expected(range: std::ops::Range<u64>) -> Vec<String> {
 fn told(result: Result<FlushReport, Error>) -> (u64, u64, Error) {
     let error = result.unwrap_err();
     match (error.kind(), error.detail()) {
-        (ErrorKind::Delivery, Some(Detail::Delivery { delivered, undelivered, cause })) => {
+        (ErrorKind::Delivery, Some(Detail::Delivery { delivered, undelivered, cause, .. })) => {
             (*delivered, *undelivered, cause.clone())
         }
         _ => panic!("{error:?}"),

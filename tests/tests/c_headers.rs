@@ -157,7 +157,9 @@ fn the_headers_explain_themselves() {
         let mut compiler = cpp_compiler();
         let include = Tree::find().unwrap().root.join("include");
         compiler.args(["-std=c++17", flag, "-fsyntax-only", "-I"]).arg(include);
-        compiler.args(["-include", "durstream.hpp", "-x", "c++"]).arg(strict().join("empty.cpp"));
+        compiler
+            .args(["-include", "durstream_test.hpp", "-x", "c++"])
+            .arg(strict().join("empty.cpp"));
         let output = compiler.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let explains = said.contains(text) && said.matches("error:").count() == 1;
@@ -166,6 +168,40 @@ fn the_headers_explain_themselves() {
             "{flag} is not explained by one error:\n{said}"
         );
     }
+}
+
+/// What the compiler says of each mistake in `mistakes.cpp`.
+const MISTAKES: [&str; 11] = [
+    "declared",
+    "declared",
+    "no matching",
+    "no matching",
+    "no matching",
+    "no matching",
+    "no matching",
+    "no matching",
+    "no matching",
+    "no matching",
+    "`to_json` makes the JSON text of an entity",
+];
+
+/// A write to a collection that is not of its type does not compile, and without it the program does.
+#[test]
+fn mistakes_with_collections_do_not_compile() {
+    compilers(cpp_compiler, "clang++", |compiler, _| {
+        let compiled = |mistake: usize| {
+            let mut compiler = compiler();
+            compiler.args(["-std=c++17", "-fsyntax-only", &format!("-DMISTAKE={mistake}"), "-I"]);
+            compiler.arg(Tree::find().unwrap().root.join("include"));
+            compiler.arg(strict().join("mistakes.cpp")).output().unwrap()
+        };
+        let said = |mistake| String::from_utf8_lossy(&compiled(mistake).stderr).into_owned();
+        assert!(compiled(0).status.success(), "{}", said(0));
+        for (n, text) in MISTAKES.iter().enumerate() {
+            let said = said(n + 1);
+            assert!(said.contains("error: ") && said.contains(text), "mistake {}:\n{said}", n + 1);
+        }
+    });
 }
 
 /// Two units with the headers make one program, which runs.
@@ -181,4 +217,26 @@ fn the_headers_may_be_in_two_translation_units() {
     compiler.arg("-ldurstream").arg(format!("-Wl,-rpath,{}", lib.display()));
     run(compiler.arg("-o").arg(&program));
     run(&mut Command::new(&program));
+}
+
+/// The reference of both headers has every function, and Doxygen has nothing to say of it. Without
+/// Doxygen nothing is looked at.
+#[test]
+fn the_reference_is_built_without_a_warning() {
+    if Command::new("doxygen").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("doxygen is not here: the reference of the headers is not built");
+        return;
+    }
+    let tree = Tree::find().unwrap();
+    let output = tree.fresh_directory("docs/c").unwrap();
+    // A file cannot name a target directory that is elsewhere: the later line counts.
+    let given = std::fs::read_to_string(tree.root.join("ffi-c/Doxyfile")).unwrap();
+    let file = output.join("Doxyfile");
+    std::fs::write(&file, format!("{given}\nOUTPUT_DIRECTORY = {}\n", output.display())).unwrap();
+    let done = Command::new("doxygen").arg(&file).current_dir(&tree.root).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let page = std::fs::read_to_string(output.join("html/durstream_8h.html")).unwrap();
+    for name in ["durstream_producer_append", "durstream_state_upsert", "durstream_shutdown"] {
+        assert!(page.contains(name), "{name}");
+    }
 }

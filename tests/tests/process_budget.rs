@@ -30,6 +30,8 @@ fn what_waits_without_an_identity_is_part_of_it() {
     };
     assert_eq!(refused.kind(), ErrorKind::BufferFull);
     assert!(refused.message().contains("of this process"), "{refused}");
+    // What comes to the proxy only now would be held all the same.
+    assert!(proxy.wait_held("all", 1, Duration::from_secs(30)));
     proxy.clear();
     for append in sent {
         append.wait().unwrap();

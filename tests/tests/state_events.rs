@@ -1,6 +1,9 @@
-//! What state producers write is what the State Protocol asks for, read from a real server.
+//! What state producers write is what the State Protocol asks for, read from a real server and from a
+//! recorder.
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
+mod place;
 
 use std::sync::Arc;
 
@@ -8,9 +11,19 @@ use durstream_core::{
     Collection, Control, EventOptions, Operation, Options, Reason, Receipt, StateProducer,
     StreamSchema, Timestamp, Validator, WriteOptions, create_durable_stream,
 };
-use durstream_tests::readback::{read_bytes, read_stream};
-use durstream_tests::{fresh_path, server_address};
+use durstream_tests::fresh_path;
+use place::{Place, on_each_place};
 use serde_json::{Value, json};
+
+on_each_place!(
+    every_verb_writes_its_operation,
+    an_event_says_what_it_was_told_byte_for_byte,
+    control_messages_stand_in_order_with_the_changes,
+    strict_operations_say_insert_once_for_each_key_from_any_thread,
+    strict_operations_say_insert_again_behind_a_reset,
+    producers_with_timestamps_stamp_what_has_none,
+    what_an_event_cannot_say_is_refused_and_nothing_is_sent,
+);
 
 fn open(path: &str, options: Options) -> StateProducer {
     let schema = StreamSchema::new()
@@ -20,20 +33,15 @@ fn open(path: &str, options: Options) -> StateProducer {
     create_durable_stream(options, schema).unwrap()
 }
 
-fn events(path: &str) -> Vec<Value> {
-    read_stream(server_address(), path).unwrap()
-}
-
 fn refusal(receipt: durstream_core::Result<Receipt>) -> (Reason, String) {
     let receipt = receipt.unwrap();
     let outcome = receipt.refusal().expect("it is refused").clone();
     (outcome.reason.unwrap(), outcome.error.unwrap().message().to_owned())
 }
 
-#[test]
-fn every_verb_writes_its_operation() {
+fn every_verb_writes_its_operation(place: &Place) {
     let path = fresh_path("verbs");
-    let producer = open(&path, Options::new());
+    let producer = open(&path, place.options());
     let entity = json!({ "id": "1", "total": 5 });
     producer.insert("orders", &entity).unwrap();
     producer.update("orders", &entity).unwrap();
@@ -52,13 +60,12 @@ fn every_verb_writes_its_operation() {
         user("7", json!(7)),
         user("true", json!(true)),
     ];
-    assert_eq!(events(&path), expected);
+    assert_eq!(place.events(&path).unwrap(), expected);
 }
 
-#[test]
-fn an_event_says_what_it_was_told_byte_for_byte() {
+fn an_event_says_what_it_was_told_byte_for_byte(place: &Place) {
     let path = fresh_path("told");
-    let producer = open(&path, Options::new());
+    let producer = open(&path, place.options());
     let options = EventOptions {
         txid: Some("tx-1"),
         timestamp: Some(Timestamp::At("2026-02-28T10:00:00+01:00")),
@@ -84,14 +91,13 @@ fn an_event_says_what_it_was_told_byte_for_byte() {
         rest.replace("OPERATION", "update"),
         rest.replace("OPERATION", "delete")
     );
-    let found = String::from_utf8(read_bytes(server_address(), &path).unwrap()).unwrap();
+    let found = String::from_utf8(place.bytes(&path).unwrap()).unwrap();
     assert_eq!(found, expected);
 }
 
-#[test]
-fn control_messages_stand_in_order_with_the_changes() {
+fn control_messages_stand_in_order_with_the_changes(place: &Place) {
     let path = fresh_path("control");
-    let producer = open(&path, Options::new());
+    let producer = open(&path, place.options());
     let control = |control, offset| {
         assert!(producer.control(control, offset, WriteOptions::default()).unwrap().is_accepted());
     };
@@ -102,7 +108,8 @@ fn control_messages_stand_in_order_with_the_changes() {
     let wrong = producer.control(Control::Reset, Some(""), WriteOptions::default()).unwrap_err();
     assert_eq!(wrong.option_name(), Some("offset"));
     producer.flush().wait().unwrap();
-    let found: Vec<Value> = events(&path).iter().map(|event| event["headers"].clone()).collect();
+    let found: Vec<Value> =
+        place.events(&path).unwrap().iter().map(|event| event["headers"].clone()).collect();
     let expected = [
         json!({ "control": "snapshot-start" }),
         json!({ "operation": "upsert" }),
@@ -112,13 +119,12 @@ fn control_messages_stand_in_order_with_the_changes() {
     assert_eq!(found, expected);
 }
 
-#[test]
-fn strict_operations_say_insert_once_for_each_key_from_any_thread() {
+fn strict_operations_say_insert_once_for_each_key_from_any_thread(place: &Place) {
     const THREADS: usize = 8;
     const KEYS: usize = 200;
     let path = fresh_path("strict");
     // Room for a few, so that some threads wait and some are refused.
-    let options = Options::new().operations("strict").max_buffer_items(20u64);
+    let options = place.options().operations("strict").max_buffer_items(20u64);
     let producer = Arc::new(open(&path, options));
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -139,7 +145,7 @@ fn strict_operations_say_insert_once_for_each_key_from_any_thread() {
     producer.delete("orders", "0").unwrap();
     producer.upsert("orders", &json!({ "id": "0" })).unwrap();
     producer.flush().wait().unwrap();
-    let found = events(&path);
+    let found = place.events(&path).unwrap();
     let (before, after) = found.split_at(found.len() - 2);
     let operations = |events: &[Value], key: &str| -> Vec<String> {
         let own = events.iter().filter(|event| event["key"] == key);
@@ -155,10 +161,9 @@ fn strict_operations_say_insert_once_for_each_key_from_any_thread() {
 }
 
 /// Readers forget everything at a reset: an `update` of what they do not have says nothing to them.
-#[test]
-fn strict_operations_say_insert_again_behind_a_reset() {
+fn strict_operations_say_insert_again_behind_a_reset(place: &Place) {
     let path = fresh_path("strict-reset");
-    let producer = open(&path, Options::new().operations("strict"));
+    let producer = open(&path, place.options().operations("strict"));
     let upsert = || producer.upsert("orders", &json!({ "id": "1" })).unwrap();
     let control = |control, block| {
         producer.control(control, None, WriteOptions { tag: 0, block }).unwrap();
@@ -173,29 +178,27 @@ fn strict_operations_say_insert_again_behind_a_reset() {
     control(Control::Reset, true);
     upsert();
     producer.flush().wait().unwrap();
-    let found = events(&path);
+    let found = place.events(&path).unwrap();
     let operations = found.iter().filter_map(|event| event["headers"]["operation"].as_str());
     let expected = ["insert", "update", "insert", "update", "insert"];
     assert_eq!(operations.collect::<Vec<_>>(), expected);
 }
 
-#[test]
-fn producers_with_timestamps_stamp_what_has_none() {
+fn producers_with_timestamps_stamp_what_has_none(place: &Place) {
     let path = fresh_path("stamps");
-    let producer = open(&path, Options::new().timestamps(true));
+    let producer = open(&path, place.options().timestamps(true));
     producer.upsert("users", &json!({ "id": "a" })).unwrap();
     producer.delete("users", "a").unwrap();
     producer.flush().wait().unwrap();
-    for event in events(&path) {
+    for event in place.events(&path).unwrap() {
         let stamp = event["headers"]["timestamp"].as_str().unwrap().to_owned();
         assert!(stamp.starts_with("20") && stamp.ends_with('Z'), "{stamp}");
     }
 }
 
-#[test]
-fn what_an_event_cannot_say_is_refused_and_nothing_is_sent() {
+fn what_an_event_cannot_say_is_refused_and_nothing_is_sent(place: &Place) {
     let path = fresh_path("refused");
-    let producer = open(&path, Options::new().operations("strict"));
+    let producer = open(&path, place.options().operations("strict"));
     let with = |options: EventOptions<'_>| {
         refusal(producer.upsert_json_with("orders", br#"{"id":"1"}"#, options))
     };

@@ -1,6 +1,9 @@
-//! Streams as handles, against a real server: create, look, append in order, read, delete.
+//! Streams as handles, against a real server, and a recorder: create, look, append in order, read,
+//! delete.
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
+mod place;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, ToSocketAddrs};
@@ -11,9 +14,27 @@ use durstream_core::{
 };
 use durstream_tests::fresh_path;
 use durstream_tests::proxy::{Fault, Proxy, Rule};
+use place::{Place, on_each_place};
 
-fn create(path: &str, content_type: &str) -> DurableStream {
-    let options = Options::new().stream_path(path).content_type(content_type);
+on_each_place!(
+    head_says_what_a_stream_is,
+    what_is_not_there_is_said_by_name,
+    a_deleted_stream_is_gone_and_can_be_made_again,
+    a_stream_can_be_born_closed,
+    sequence_numbers_of_the_caller_have_to_rise,
+    a_conflict_names_the_streams_type,
+    a_conflict_spares_what_was_sent_around_it,
+    reading_goes_on_where_it_left_off,
+    a_chunk_whose_wait_was_given_up_comes_again,
+    a_wrong_offset_names_the_option,
+    an_answer_beyond_the_limit_is_refused,
+    every_append_knows_its_offset_and_no_failure_is_told_twice,
+    a_handle_without_a_type_asks_for_it_once_something_is_appended,
+    what_is_there_instead_is_named,
+);
+
+fn create(place: &Place, path: &str, content_type: &str) -> DurableStream {
+    let options = place.options().stream_path(path).content_type(content_type);
     DurableStream::create(options, "").wait().unwrap()
 }
 
@@ -26,10 +47,10 @@ fn text(stream: &DurableStream) -> String {
     parts.map(|chunk| String::from_utf8(chunk.data.to_vec()).unwrap()).collect()
 }
 
-#[test]
-fn head_says_what_a_stream_is() {
+fn head_says_what_a_stream_is(place: &Place) {
     let path = fresh_path("head");
-    let options = Options::new().stream_path(&path).content_type("text/plain").ttl_seconds(3600u64);
+    let options =
+        place.options().stream_path(&path).content_type("text/plain").ttl_seconds(3600u64);
     let stream = DurableStream::create(options, "abc").wait().unwrap();
     let before = stream.head().wait().unwrap();
     assert_eq!(before.content_type.as_deref(), Some("text/plain"));
@@ -41,10 +62,9 @@ fn head_says_what_a_stream_is() {
     assert!(after.exists && outcome.offset == after.offset);
 }
 
-#[test]
-fn what_is_not_there_is_said_by_name() {
+fn what_is_not_there_is_said_by_name(place: &Place) {
     let path = fresh_path("missing");
-    let stream = DurableStream::connect(Options::new().stream_path(&path)).unwrap();
+    let stream = DurableStream::connect(place.options().stream_path(&path)).unwrap();
     let reader = stream.read(None).unwrap();
     assert_eq!(stream.head().wait().unwrap(), Metadata::default());
     let errors = [
@@ -58,22 +78,20 @@ fn what_is_not_there_is_said_by_name() {
     }
 }
 
-#[test]
-fn a_deleted_stream_is_gone_and_can_be_made_again() {
+fn a_deleted_stream_is_gone_and_can_be_made_again(place: &Place) {
     let path = fresh_path("delete");
-    let stream = create(&path, "text/plain");
+    let stream = create(place, &path, "text/plain");
     stream.append("old").wait().unwrap();
     stream.delete().wait().unwrap();
     assert_eq!(stream.delete().wait().unwrap_err().kind(), ErrorKind::StreamNotFound);
-    let again = create(&path, "text/plain");
+    let again = create(place, &path, "text/plain");
     again.append("new").wait().unwrap();
     assert_eq!(text(&again), "new");
 }
 
-#[test]
-fn a_stream_can_be_born_closed() {
+fn a_stream_can_be_born_closed(place: &Place) {
     let path = fresh_path("closed");
-    let options = Options::new().stream_path(&path).content_type("text/plain").closed(true);
+    let options = place.options().stream_path(&path).content_type("text/plain").closed(true);
     let stream = DurableStream::create(options, "all there is").wait().unwrap();
     let reader = stream.read(None).unwrap();
     let all = chunks(&reader);
@@ -84,9 +102,8 @@ fn a_stream_can_be_born_closed() {
     assert_eq!(error.kind(), ErrorKind::StreamClosed);
 }
 
-#[test]
-fn sequence_numbers_of_the_caller_have_to_rise() {
-    let stream = create(&fresh_path("seq"), "text/plain");
+fn sequence_numbers_of_the_caller_have_to_rise(place: &Place) {
+    let stream = create(place, &fresh_path("seq"), "text/plain");
     stream.append_with_seq("a", "001").wait().unwrap();
     stream.append_with_seq("b", "003").wait().unwrap();
     for stale in ["003", "002"] {
@@ -105,7 +122,7 @@ fn sequence_numbers_of_the_caller_have_to_rise() {
 
 /// A proxy before the server, and a new stream behind it.
 fn behind_a_proxy(name: &str, content_type: &str) -> (Proxy, DurableStream) {
-    let stream = create(&fresh_path(name), content_type);
+    let stream = create(&Place::Server, &fresh_path(name), content_type);
     let (host, path) = stream.url()["http://".len()..].split_once('/').unwrap();
     let proxy = Proxy::start(host.to_socket_addrs().unwrap().next().unwrap()).unwrap();
     let url = format!("{}/{path}", proxy.url());
@@ -140,19 +157,17 @@ fn what_takes_no_further_producers_takes_appends() {
     assert!(stream.head().wait().unwrap().stream_closed);
 }
 
-#[test]
-fn a_conflict_names_the_streams_type() {
+fn a_conflict_names_the_streams_type(place: &Place) {
     let path = fresh_path("type");
-    create(&path, "text/plain");
-    let options = Options::new().stream_path(&path).content_type("application/json");
+    create(place, &path, "text/plain");
+    let options = place.options().stream_path(&path).content_type("application/json");
     let error = DurableStream::connect(options).unwrap().append("1").wait().unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Conflict, Some(409)));
     assert!(error.message().contains("of the stream is `text/plain`"), "{error}");
 }
 
-#[test]
-fn a_conflict_spares_what_was_sent_around_it() {
-    let stream = create(&fresh_path("seq-many"), "text/plain");
+fn a_conflict_spares_what_was_sent_around_it(place: &Place) {
+    let stream = create(place, &fresh_path("seq-many"), "text/plain");
     let sent: Vec<_> = (0..50)
         .map(|n| match n % 5 {
             3 => stream.append_with_seq("!", if n == 3 { "5" } else { "4" }),
@@ -169,9 +184,8 @@ fn a_conflict_spares_what_was_sent_around_it() {
     assert_eq!(text(&stream), expected);
 }
 
-#[test]
-fn reading_goes_on_where_it_left_off() {
-    let stream = create(&fresh_path("resume"), "application/json");
+fn reading_goes_on_where_it_left_off(place: &Place) {
+    let stream = create(place, &fresh_path("resume"), "application/json");
     let reader = stream.read(None).unwrap();
     assert!(reader.next_chunk().wait().unwrap().is_none() && reader.up_to_date());
     let big = r#"{"n": 12345678901234567890, "n":1}"#;
@@ -186,9 +200,8 @@ fn reading_goes_on_where_it_left_off() {
     assert!(!later.stream_closed());
 }
 
-#[test]
-fn a_chunk_whose_wait_was_given_up_comes_again() {
-    let stream = create(&fresh_path("given-up"), "text/plain");
+fn a_chunk_whose_wait_was_given_up_comes_again(place: &Place) {
+    let stream = create(place, &fresh_path("given-up"), "text/plain");
     stream.append("once").wait().unwrap();
     let reader = stream.read(None).unwrap();
     for _ in 0..20 {
@@ -198,21 +211,19 @@ fn a_chunk_whose_wait_was_given_up_comes_again() {
     assert!(reader.next_chunk().wait().unwrap().is_none());
 }
 
-#[test]
-fn a_wrong_offset_names_the_option() {
-    let stream = create(&fresh_path("offset"), "text/plain");
+fn a_wrong_offset_names_the_option(place: &Place) {
+    let stream = create(place, &fresh_path("offset"), "text/plain");
     let error = stream.read(Some("no offset")).unwrap().next_chunk().wait().unwrap_err();
     assert_eq!((error.option_name(), error.status()), (Some("offset"), Some(400)));
 }
 
-#[test]
-fn an_answer_beyond_the_limit_is_refused() {
+fn an_answer_beyond_the_limit_is_refused(place: &Place) {
     let path = fresh_path("limit");
-    create(&path, "text/plain").append("0123456789").wait().unwrap();
-    let options = Options::new().stream_path(&path).max_read_bytes(9u64);
+    create(place, &path, "text/plain").append("0123456789").wait().unwrap();
+    let options = place.options().stream_path(&path).max_read_bytes(9u64);
     let small = DurableStream::connect(options).unwrap().read(None).unwrap();
     assert_eq!(small.next_chunk().wait().unwrap_err().kind(), ErrorKind::TooLarge);
-    let options = Options::new().stream_path(&path).max_read_bytes(10u64);
+    let options = place.options().stream_path(&path).max_read_bytes(10u64);
     let enough = DurableStream::connect(options).unwrap().read(None).unwrap();
     assert_eq!(chunks(&enough).len(), 1);
 }
@@ -220,7 +231,7 @@ fn an_answer_beyond_the_limit_is_refused() {
 #[test]
 fn a_fork_begins_with_its_sources_content() {
     let path = fresh_path("fork");
-    let source = create(&path, "text/plain");
+    let source = create(&Place::Server, &path, "text/plain");
     source.append("ab").wait().unwrap();
     let options =
         Options::new().stream_path(format!("{path}-fork")).fork_from(format!("/v1/stream{path}"));
@@ -230,9 +241,8 @@ fn a_fork_begins_with_its_sources_content() {
     assert_eq!((text(&fork), text(&source)), ("abc".to_owned(), "ab".to_owned()));
 }
 
-#[test]
-fn every_append_knows_its_offset_and_no_failure_is_told_twice() {
-    let stream = create(&fresh_path("awaited"), "text/plain");
+fn every_append_knows_its_offset_and_no_failure_is_told_twice(place: &Place) {
+    let stream = create(place, &fresh_path("awaited"), "text/plain");
     for n in 0..200 {
         let outcome = stream.append(format!("{n} ")).wait().unwrap();
         assert!(outcome.offset.is_some(), "{n}");
@@ -285,12 +295,11 @@ fn lines_of_a_byte_stream_are_bytes() {
     server.join().unwrap();
 }
 
-#[test]
-fn a_handle_without_a_type_asks_for_it_once_something_is_appended() {
+fn a_handle_without_a_type_asks_for_it_once_something_is_appended(place: &Place) {
     for (content_type, body) in [("application/json", "[1,2,3]"), ("text/plain", "123")] {
         let path = fresh_path("untyped");
-        let typed = create(&path, content_type);
-        let stream = DurableStream::connect(Options::new().stream_path(&path)).unwrap();
+        let typed = create(place, &path, content_type);
+        let stream = DurableStream::connect(place.options().stream_path(&path)).unwrap();
         assert_eq!(stream.content_type(), None);
         let producer = IdempotentProducer::open(&stream, "p", Options::new()).unwrap();
         producer.append("1").unwrap();
@@ -303,13 +312,12 @@ fn a_handle_without_a_type_asks_for_it_once_something_is_appended() {
 }
 
 /// The second run of a program that ends its stream is told so, and what else is different is named.
-#[test]
-fn what_is_there_instead_is_named() {
+fn what_is_there_instead_is_named(place: &Place) {
     let path = fresh_path("instead");
-    let wanted = || Options::new().stream_path(&path).content_type("application/json");
+    let wanted = || place.options().stream_path(&path).content_type("application/json");
     let stream = DurableStream::create(wanted(), "").wait().unwrap();
     let refusal = |options| DurableStream::create(options, "").wait().unwrap_err();
-    let other = refusal(Options::new().stream_path(&path).content_type("text/plain"));
+    let other = refusal(place.options().stream_path(&path).content_type("text/plain"));
     assert_eq!(other.kind(), ErrorKind::StreamExists);
     assert!(other.message().contains("`application/json`, not `text/plain`"), "{other}");
     let other = refusal(wanted().ttl_seconds(60u64));

@@ -2,13 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
+mod place;
+
 use durstream_core::{
     Collection, DurableStream, ErrorKind, EventOptions, IdempotentProducer, Operation, Options,
     Reason, StateProducer, StreamSchema, Validator, WriteOptions, create_durable_stream,
 };
-use durstream_tests::readback::read_stream;
-use durstream_tests::{fresh_path, server_address};
-use serde_json::{Value, json};
+use durstream_tests::fresh_path;
+use place::{Place, on_each_place};
+use serde_json::json;
+
+on_each_place!(
+    a_transaction_is_one_piece_with_one_id,
+    a_transaction_without_an_id_gets_a_new_one,
+    what_is_rolled_back_or_empty_sends_nothing,
+    a_commit_says_of_everything_that_was_refused_and_sends_nothing,
+    a_transaction_is_too_large_as_a_whole,
+    transactions_are_of_one_thread_and_not_nested,
+    a_commit_behind_the_end_is_refused,
+    strict_transactions_insert_each_key_once_and_forget_what_was_not_accepted,
+    a_group_of_messages_is_one_piece,
+);
 
 fn open(path: &str, options: Options) -> StateProducer {
     let validator = Validator::JsonSchema(json!({ "properties": { "n": { "type": "integer" } } }));
@@ -17,14 +31,9 @@ fn open(path: &str, options: Options) -> StateProducer {
     create_durable_stream(options.stream_path(path).producer_id("service"), schema).unwrap()
 }
 
-fn events(path: &str) -> Vec<Value> {
-    read_stream(server_address(), path).unwrap()
-}
-
-#[test]
-fn a_transaction_is_one_piece_with_one_id() {
+fn a_transaction_is_one_piece_with_one_id(place: &Place) {
     let path = fresh_path("transaction");
-    let producer = open(&path, Options::new());
+    let producer = open(&path, place.options());
     let mut transaction = producer.transaction(Some("tx-1")).unwrap();
     transaction.insert("orders", &json!({ "id": "a" })).unwrap();
     producer.upsert("orders", &json!({ "id": "between" })).unwrap();
@@ -33,7 +42,9 @@ fn a_transaction_is_one_piece_with_one_id() {
     let receipt = transaction.commit().unwrap().unwrap();
     assert_eq!(receipt.id(), 4);
     assert!(producer.wait(receipt.id()).wait().unwrap().is_delivered());
-    let found: Vec<_> = events(&path)
+    let found: Vec<_> = place
+        .events(&path)
+        .unwrap()
         .iter()
         .map(|event| (event["key"].clone(), event["headers"]["txid"].clone()))
         .collect();
@@ -46,9 +57,8 @@ fn a_transaction_is_one_piece_with_one_id() {
     assert_eq!(found, expected.map(|pair| (pair[0].clone(), pair[1].clone())));
 }
 
-#[test]
-fn a_transaction_without_an_id_gets_a_new_one() {
-    let producer = open(&fresh_path("own-ids"), Options::new());
+fn a_transaction_without_an_id_gets_a_new_one(place: &Place) {
+    let producer = open(&fresh_path("own-ids"), place.options());
     let ids: Vec<String> =
         (0..2).map(|_| producer.transaction(None).unwrap().txid().to_owned()).collect();
     assert_ne!(ids[0], ids[1]);
@@ -57,10 +67,9 @@ fn a_transaction_without_an_id_gets_a_new_one() {
     }
 }
 
-#[test]
-fn what_is_rolled_back_or_empty_sends_nothing() {
+fn what_is_rolled_back_or_empty_sends_nothing(place: &Place) {
     let path = fresh_path("rolled-back");
-    let producer = open(&path, Options::new());
+    let producer = open(&path, place.options());
     let mut transaction = producer.transaction(None).unwrap();
     transaction.upsert("orders", &json!({ "id": "a" })).unwrap();
     transaction.rollback();
@@ -72,13 +81,12 @@ fn what_is_rolled_back_or_empty_sends_nothing() {
     assert_eq!(producer.stats().accepted, 0);
     producer.upsert("orders", &json!({ "id": "c" })).unwrap();
     producer.flush().wait().unwrap();
-    assert_eq!(events(&path).len(), 1);
+    assert_eq!(place.events(&path).unwrap().len(), 1);
 }
 
-#[test]
-fn a_commit_says_of_everything_that_was_refused_and_sends_nothing() {
+fn a_commit_says_of_everything_that_was_refused_and_sends_nothing(place: &Place) {
     let path = fresh_path("refused");
-    let producer = open(&path, Options::new());
+    let producer = open(&path, place.options());
     let mut transaction = producer.transaction(None).unwrap();
     transaction.upsert("orders", &json!({ "id": "a" })).unwrap();
     transaction.upsert("orders", &json!({ "id": "b", "n": "x" })).unwrap();
@@ -102,10 +110,9 @@ fn a_commit_says_of_everything_that_was_refused_and_sends_nothing() {
     assert_eq!(producer.stats().refused_invalid, 1);
 }
 
-#[test]
-fn a_transaction_is_too_large_as_a_whole() {
+fn a_transaction_is_too_large_as_a_whole(place: &Place) {
     let path = fresh_path("large");
-    let options = Options::new().max_batch_items(3u64).max_write_bytes(1_000u64);
+    let options = place.options().max_batch_items(3u64).max_write_bytes(1_000u64);
     let producer = open(&path, options);
     let of = |count: usize, text: &str| {
         let mut transaction = producer.transaction(None).unwrap();
@@ -120,12 +127,11 @@ fn a_transaction_is_too_large_as_a_whole() {
     }
     assert!(of(3, "").is_accepted());
     assert!(producer.flush().wait().is_err(), "two were turned away");
-    assert_eq!(events(&path).len(), 3);
+    assert_eq!(place.events(&path).unwrap().len(), 3);
 }
 
-#[test]
-fn transactions_are_of_one_thread_and_not_nested() {
-    let producer = open(&fresh_path("threads"), Options::new());
+fn transactions_are_of_one_thread_and_not_nested(place: &Place) {
+    let producer = open(&fresh_path("threads"), place.options());
     let mut transaction = producer.transaction(None).unwrap();
     let nested = producer.transaction(None).err().unwrap();
     assert_eq!(nested.option_name(), Some("transaction"));
@@ -142,9 +148,8 @@ fn transactions_are_of_one_thread_and_not_nested() {
     assert_eq!(producer.transaction(Some("")).err().unwrap().option_name(), Some("txid"));
 }
 
-#[test]
-fn a_commit_behind_the_end_is_refused() {
-    let producer = open(&fresh_path("ended"), Options::new());
+fn a_commit_behind_the_end_is_refused(place: &Place) {
+    let producer = open(&fresh_path("ended"), place.options());
     let mut transaction = producer.transaction(None).unwrap();
     transaction.upsert("orders", &json!({ "id": "a" })).unwrap();
     producer.close().wait().unwrap();
@@ -153,10 +158,9 @@ fn a_commit_behind_the_end_is_refused() {
     assert_eq!(error.kind(), ErrorKind::ProducerClosed);
 }
 
-#[test]
-fn strict_transactions_insert_each_key_once_and_forget_what_was_not_accepted() {
+fn strict_transactions_insert_each_key_once_and_forget_what_was_not_accepted(place: &Place) {
     let path = fresh_path("strict");
-    let options = Options::new().operations("strict").max_buffer_items(4u64);
+    let options = place.options().operations("strict").max_buffer_items(4u64);
     let producer = open(&path, options);
     let write = |keys: &[&str]| {
         let mut transaction = producer.transaction(None).unwrap();
@@ -167,7 +171,9 @@ fn strict_transactions_insert_each_key_once_and_forget_what_was_not_accepted() {
     assert!(write(&["a", "a", "b"]).is_accepted());
     assert!(write(&["b", "c", "d"]).is_accepted(), "it waits for room");
     let _ = producer.flush().wait();
-    let found: Vec<_> = events(&path)
+    let found: Vec<_> = place
+        .events(&path)
+        .unwrap()
         .iter()
         .map(|event| format!("{} {}", event["headers"]["operation"], event["key"]).replace('"', ""))
         .collect();
@@ -175,10 +181,9 @@ fn strict_transactions_insert_each_key_once_and_forget_what_was_not_accepted() {
     assert_eq!(found, expected);
 }
 
-#[test]
-fn a_group_of_messages_is_one_piece() {
+fn a_group_of_messages_is_one_piece(place: &Place) {
     let path = fresh_path("group");
-    let json = Options::new().stream_path(&path).content_type("application/json");
+    let json = place.options().stream_path(&path).content_type("application/json");
     let stream = DurableStream::create(json, "").wait().unwrap();
     let options = Options::new().max_batch_items(4u64);
     let producer = IdempotentProducer::open(&stream, "p", options).unwrap();
@@ -190,7 +195,7 @@ fn a_group_of_messages_is_one_piece() {
     let waits = WriteOptions { block: true, ..WriteOptions::default() };
     assert_eq!(producer.append_group_with(&["5"], waits).unwrap().unwrap().id(), 6);
     assert_eq!(producer.flush().wait().unwrap().delivered, 6);
-    assert_eq!(events(&path), (0..6).map(|n| json!(n)).collect::<Vec<_>>());
+    assert_eq!(place.events(&path).unwrap(), (0..6).map(|n| json!(n)).collect::<Vec<_>>());
     let error = producer.append_group(&["6"; 5]).unwrap_err();
     assert_eq!(error.reason(), Some(Reason::TooLarge));
 }

@@ -7,7 +7,7 @@ use crate::stage::{self, Linkage};
 use crate::toolchain;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::needs::{CProgram, Need};
-use durstream_tests::server::OFFICIAL;
+use durstream_tests::server::{OFFICIAL, URSULA};
 use durstream_tests::stamp::Stamp;
 use durstream_tests::step::{Step, step};
 use durstream_tests::tree::Tree;
@@ -34,6 +34,7 @@ pub(crate) fn provide(tree: &Tree, needs: &[Need]) -> Result {
 fn provide_one(tree: &Tree, need: &Need) -> Result {
     match need {
         Need::Server => OFFICIAL.install(tree, "server").map(drop),
+        Need::Cluster => URSULA.install(tree, "cluster").map(drop),
         Need::RustPrograms(package) => rust_programs(tree, package),
         Need::CProgram(program) => c_program(tree, program, Linkage::Shared).map(drop),
         Need::PythonPackage => python_wheel(tree),
@@ -137,7 +138,7 @@ fn build_wheel(tree: &Tree, step: &Step) -> Result {
     step.run(pip_install(&python).args(["--force-reinstall", "--no-deps"]).arg(wheel))
 }
 
-fn pip_install(python: &Path) -> Command {
+pub(crate) fn pip_install(python: &Path) -> Command {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--disable-pip-version-check"]);
     pip
@@ -213,11 +214,12 @@ fn cargo_build(tree: &Tree, step: &Step, package: &str) -> Result {
 }
 
 /// What is built to build and to test, quickly and not optimised.
-const OUR_TOOLS: [&str; 7] = [
+const OUR_TOOLS: [&str; 8] = [
     "xtask",
     "durstream-demo",
     "durstream-conformance",
     "durstream-faults",
+    "durstream-soak",
     "durstream-interop",
     "durstream-bench",
     "durstream-package",
@@ -261,6 +263,7 @@ mod tests {
             "durstream-demo-service",
             "durstream-conformance-adapter",
             "durstream-faults-writer",
+            "durstream-soak-service",
             "durstream-interop-writer",
             "durstream-bench-programs",
             "durstream-bench-plots",

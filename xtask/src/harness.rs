@@ -91,10 +91,7 @@ fn started(command: &mut Command) -> Result<u8> {
 }
 
 fn succeeds(command: &mut Command) -> Result {
-    match started(command)? {
-        0 => Ok(()),
-        _ => Err("see above".into()),
-    }
+    process::shown(signals::die_with_us(command), None)
 }
 
 fn languages(needs: &[Need]) -> Languages {

@@ -24,19 +24,21 @@ struct Command {
     run: fn(&Tree, &[String]) -> Result<u8>,
 }
 
-const COMMANDS: [Command; 11] = [
+const COMMANDS: [Command; 12] = [
     Command {
         name: "demo",
-        usage: "demo [--only rust|c|python|node]… [--keep] [--shipments N]",
+        usage: "demo [--only rust|c|python|node]… [--keep] [--shipments N] [--web [--seconds N] [--screenshot DIR]]",
         about: "a shipment service in five languages, restarted half way and its server killed; counts what arrived\n\
-                --only builds and shows one language; --keep leaves the server up until Ctrl-C; N is 2000 unless told",
+                --only builds and shows one language; --keep leaves the server up until Ctrl-C; N is 2000 unless told\n\
+                --web shows it on a page as it happens, 1000 shipments in 60 seconds unless told; Ctrl-C ends it early;\n\
+                --screenshot has a Chromium take pictures of the page",
         run: |tree, words| harness::run(tree, "demo", words),
     },
     Command {
         name: "test",
-        usage: "test [rust|c|python|node|conformance|faults|interop|comparison|readme|packages|sanitizers|fuzz …]",
+        usage: "test [rust|c|python|node|conformance|faults|interop|ends|board|comparison|readme|packages|sanitizers|fuzz|cluster|soak …]",
         about: "every test of every language against a real server; all suites unless told\n\
-                but sanitizers and fuzz, which run when they are named\n\
+                but those from sanitizers on, which run when they are named\n\
                 fuzz takes DURSTREAM_FUZZ_SECONDS for each target, 60 unless told",
         run: suites::test,
     },
@@ -59,6 +61,13 @@ const COMMANDS: [Command; 11] = [
         about: "producers against real servers with faults injected; counts what was lost or doubled\n\
                 PATTERN is a part of a row's name; a random seed unless told",
         run: |tree, words| harness::run(tree, "faults", words),
+    },
+    Command {
+        name: "soak",
+        usage: "soak [--minutes N] [--seed S] [--report]",
+        about: "services in four languages under faults of all kinds: what they lose, and what they hold of memory\n\
+                60 minutes and a random seed unless told; --report writes docs/soak.md",
+        run: |tree, words| harness::run(tree, "soak", words),
     },
     Command {
         name: "interop",

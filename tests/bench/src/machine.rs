@@ -1,5 +1,7 @@
 //! Where the machine's time went during a run. Known on Linux alone.
 
+pub(crate) use durstream_tests::facts::cores;
+
 /// CPU seconds so far, of one process or of all.
 #[cfg(target_os = "linux")]
 pub(crate) fn cpu_seconds(process: Option<u32>) -> Option<f64> {
@@ -50,10 +52,6 @@ pub(crate) fn sleeps(_process: u32) -> Option<u64> {
 #[cfg(any(target_os = "linux", test))]
 fn voluntary(line: &str) -> Option<u64> {
     line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok()
-}
-
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// User and system time, the 14th and 15th field; the second may hold anything but ends with `)`.

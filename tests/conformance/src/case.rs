@@ -38,6 +38,19 @@ pub(crate) struct Case {
     pub(crate) operations: Vec<Operation>,
 }
 
+impl Case {
+    /// Whether one of its faults is about connections, not about requests.
+    pub(crate) fn breaks_connections(&self) -> bool {
+        self.operations.iter().any(|operation| match operation {
+            Operation::Step { fields, .. } => {
+                let fault = fields.pointer("/rule/fault").and_then(Value::as_str);
+                matches!(fault, Some("refuse" | "closed"))
+            }
+            Operation::Command { .. } => false,
+        })
+    }
+}
+
 /// One line of a case.
 #[derive(Debug)]
 pub(crate) enum Operation {

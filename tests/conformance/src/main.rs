@@ -24,6 +24,8 @@ use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::harness::Harness;
 use durstream_tests::needs::Need;
+use durstream_tests::network::authority::Authority;
+use durstream_tests::network::front::{self, ServerConfig};
 use durstream_tests::server::Server;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
@@ -42,6 +44,8 @@ struct Options {
     cases: Option<String>,
     /// Instead of the one adapter that is built for it.
     program: Option<PathBuf>,
+    /// The adapters speak TLS, with the certificate of an authority that their environment names.
+    tls: bool,
     /// Not every case is shown.
     brief: bool,
     /// Does nothing but be the one adapter.
@@ -74,10 +78,17 @@ fn conformance(tree: &Tree, options: Options) -> Result<u8> {
     if cases.is_empty() {
         return Err(format!("no case is called {}", options.cases.unwrap_or_default()).into());
     }
+    let tls = options.tls.then(|| Tls::new(tree)).transpose()?;
+    if tls.is_some() {
+        // What such a fault does to a connection, it does behind the handshake.
+        cases.retain(|case| !case.breaks_connections());
+    }
     let server = Server::start(tree)?;
     let mut columns = Vec::new();
     for name in &options.adapters {
-        columns.push(column(tree, server.address(), name, command(name), &cases)?);
+        let mut command = command(name);
+        let config = tls.as_ref().map(|tls| tls.trusted_by(&mut command));
+        columns.push(column(tree, (server.address(), config), name, command, &cases)?);
     }
     let ids: Vec<&str> = cases.iter().map(|case| case.id.as_str()).collect();
     if !options.brief {
@@ -86,7 +97,7 @@ fn conformance(tree: &Tree, options: Options) -> Result<u8> {
     Ok(if report::show(&ids, &columns) { 0 } else { 1 })
 }
 
-/// `[--adapter NAME]… [--case PATTERN]`, and what `cargo xtask` itself asks for.
+/// `[--adapter NAME]… [--case PATTERN] [--tls]`, and what `cargo xtask` itself asks for.
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
     let mut words = lexopt::Parser::from_args(arguments);
@@ -94,6 +105,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         match word {
             Long("adapter") => options.adapters.push(adapters::known(&words.value()?.string()?)?),
             Long("case") => options.cases = Some(words.value()?.string()?),
+            Long("tls") => options.tls = true,
             Long("brief") => options.brief = true,
             Long("program") => options.program = Some(words.value()?.into()),
             Long("become") => {
@@ -137,16 +149,16 @@ fn load(tree: &Tree) -> Result<Vec<Case>> {
 /// Runs every case with an adapter. Only Ctrl-C is an error here.
 fn column(
     tree: &Tree,
-    server: SocketAddr,
+    (server, tls): (SocketAddr, Option<ServerConfig>),
     name: &'static str,
     command: Command,
     cases: &[Case],
 ) -> Result<Column> {
-    let start = || -> Result<Bench> {
+    let start = move || -> Result<Bench> {
         let log = tree.directory("conformance")?.join(format!("{name}.err"));
         std::fs::write(&log, "").context(log.display())?;
         let command = Box::new(move || again(&command));
-        let mut bench = Bench::new(Program { command, log, limit: COMMAND_LIMIT }, server)?;
+        let mut bench = Bench::new(Program { command, log, limit: COMMAND_LIMIT }, server, tls)?;
         bench.start()?;
         Ok(bench)
     };
@@ -159,6 +171,27 @@ fn column(
             outcomes: cases.iter().map(|_| Outcome::NotRun).collect(),
             trouble: Some(failure.to_string()),
         }),
+    }
+}
+
+/// A server's side of TLS, and the authority that adapters have to trust.
+struct Tls {
+    authority: PathBuf,
+    config: ServerConfig,
+}
+
+impl Tls {
+    fn new(tree: &Tree) -> Result<Self> {
+        let authority = Authority::new("the conformance cases")?;
+        let config = front::config(&authority.server(&["localhost", "127.0.0.1"])?, None)?;
+        let file = tree.directory("conformance")?.join("ca.pem");
+        std::fs::write(&file, authority.pem()).context(file.display())?;
+        Ok(Tls { authority: file, config })
+    }
+
+    fn trusted_by(&self, command: &mut Command) -> ServerConfig {
+        command.env("SSL_CERT_FILE", &self.authority).env("SSL_CERT_DIR", "");
+        self.config.clone()
     }
 }
 

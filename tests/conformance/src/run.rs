@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use durstream_tests::failure::{Context, Result};
+use durstream_tests::network::front::{Front, ServerConfig};
 use durstream_tests::proxy::Proxy;
 use durstream_tests::{fresh_path, http};
 use serde_json::{Value, json};
@@ -25,18 +26,31 @@ pub(crate) struct Bench {
     program: Program,
     server: SocketAddr,
     proxy: Proxy,
+    /// Before the proxy, where adapters speak TLS.
+    front: Option<Front>,
     adapter: Option<Adapter>,
 }
 
 impl Bench {
-    pub(crate) fn new(program: Program, server: SocketAddr) -> Result<Self> {
-        Ok(Self { program, server, proxy: Proxy::start(server)?, adapter: None })
+    pub(crate) fn new(
+        program: Program,
+        server: SocketAddr,
+        tls: Option<ServerConfig>,
+    ) -> Result<Self> {
+        let proxy = Proxy::start(server)?;
+        let front = tls.map(|config| Front::start(proxy.address(), config)).transpose()?;
+        Ok(Self { program, server, proxy, front, adapter: None })
+    }
+
+    /// What adapters are told.
+    fn url(&self) -> String {
+        self.front.as_ref().map_or_else(|| self.proxy.url(), Front::url)
     }
 
     /// Starts the adapter if it does not run; the reason why it cannot.
     pub(crate) fn start(&mut self) -> Result {
         if self.adapter.is_none() {
-            self.adapter = Some(Adapter::start(&self.program, &self.proxy.url())?);
+            self.adapter = Some(Adapter::start(&self.program, &self.url())?);
         }
         Ok(())
     }
@@ -59,13 +73,13 @@ impl Bench {
 
     fn run_operations(&mut self, case: &Case) -> Result {
         self.start()?;
-        let url = self.proxy.url();
+        let url = self.url();
         self.adapter()?.init(&url)?;
         let mut variables = Variables::default();
         let path = format!("/v1/stream{}", fresh_path(&format!("conformance/{}", case.id)));
         variables.set("path", path.into());
         // Another origin by its name, and the same proxy to see what is sent there.
-        variables.set("elsewhere", url.replace("127.0.0.1", "localhost").into());
+        variables.set("elsewhere", other_name(&url).into());
         variables.set("server", url.into());
         for (index, operation) in case.operations.iter().enumerate() {
             signals::check()?;
@@ -171,5 +185,12 @@ fn eventually(limit: Duration, mut check: impl FnMut() -> Result) -> Result {
         }
         signals::check()?;
         std::thread::sleep(PAUSE);
+    }
+}
+
+fn other_name(url: &str) -> String {
+    match url.contains("localhost") {
+        true => url.replace("localhost", "127.0.0.1"),
+        false => url.replace("127.0.0.1", "localhost"),
     }
 }

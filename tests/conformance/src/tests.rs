@@ -23,7 +23,7 @@ fn bench_within(limit: Duration, server: SocketAddr, answer: &str) -> Bench {
         command
     };
     let log = "/dev/null".into();
-    Bench::new(Program { command: Box::new(command), log, limit }, server).unwrap()
+    Bench::new(Program { command: Box::new(command), log, limit }, server, None).unwrap()
 }
 
 fn case(operations: &str) -> Case {
@@ -127,7 +127,7 @@ fn an_adapter_that_ends_or_babbles_fails_its_case() {
 fn an_adapter_that_does_not_start_is_no_case_s_failure() {
     let command = Box::new(|| Command::new("no-such-adapter-anywhere"));
     let program = Program { command, log: "/dev/null".into(), limit: Duration::from_secs(1) };
-    assert!(Bench::new(program, nowhere()).unwrap().start().is_err());
+    assert!(Bench::new(program, nowhere(), None).unwrap().start().is_err());
 }
 
 #[test]

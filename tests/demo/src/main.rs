@@ -1,13 +1,20 @@
 //! `demo`: the shipment service in five languages, side by side, each restarted half way and their
-//! server killed once while all write, and then a count of what arrived.
+//! server killed once while all write, and then a count of what arrived. On a board, a page shows it.
 
+mod board;
+mod browser;
+mod options;
+mod pace;
 mod report;
 mod runner;
 mod services;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use board::Board;
+use browser::{Browser, Errand, FOLDER, chromium};
 use durstream_tests::console;
 use durstream_tests::failure::Result;
 use durstream_tests::harness::Harness;
@@ -16,31 +23,31 @@ use durstream_tests::server::{Durability, Server};
 use durstream_tests::signals;
 use durstream_tests::table::grouped;
 use durstream_tests::tree::Tree;
-use lexopt::prelude::*;
+use options::Options;
 use report::Outcome;
 use services::Service;
 
-const DEFAULT_SHIPMENTS: usize = 2000;
-/// What may be asked for alone; C comes with C++.
-const LANGUAGES: [&str; 4] = ["rust", "c", "python", "node"];
-
-struct Options {
-    /// Of [`LANGUAGES`].
-    only: Vec<&'static str>,
-    keep: bool,
-    shipments: usize,
-}
-
 fn main() -> ExitCode {
-    Harness { name: "demo", parse, needs: |options| Ok(needs(options)), run: demo }.main()
+    Harness { name: "demo", parse: options::parse, needs: |options| Ok(needs(options)), run: demo }
+        .main()
 }
 
 fn demo(tree: &Tree, options: Options) -> Result<u8> {
+    if let (Some(Errand::Test), Err(failure)) = (&options.errand, chromium()) {
+        console::line(&format!("{failure}; the board is not tested"));
+        return Ok(0);
+    }
     let started = Instant::now();
     let services = services(tree, &options);
     let mut server = Server::start_as(tree, Durability::Disk)?;
+    let folder = tree.fresh_directory("demo")?;
+    let mut board = show(tree, &folder, &options, &server.url())?;
     announce(services.len(), options.shipments, &server.url());
-    let runs = runner::run(tree, &services, &mut server, options.shipments)?;
+    signals::defer(board.is_some());
+    let runs = runner::run(&folder, &services, &mut server, options.shipments, board.as_mut());
+    signals::defer(false);
+    let runs = runs?;
+    let looked = board.as_mut().map_or(Ok(()), Board::end);
     let outcomes: Vec<Outcome> = services
         .iter()
         .zip(runs)
@@ -49,47 +56,38 @@ fn demo(tree: &Tree, options: Options) -> Result<u8> {
     let clean = report::show(&outcomes);
     let seconds = started.elapsed().as_secs_f64();
     console::line(&format!("Took {seconds:.1} s to run and check."));
-    if options.keep {
+    looked?;
+    if options.keep && !board.as_ref().is_some_and(|board| board.hurries) {
         hold(&mut server, &services)?;
     }
     Ok(if clean { 0 } else { 1 })
 }
 
-/// `[--only LANGUAGE]… [--keep] [--shipments N]`
-fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options { only: Vec::new(), keep: false, shipments: DEFAULT_SHIPMENTS };
-    let mut words = lexopt::Parser::from_args(arguments);
-    while let Some(word) = words.next()? {
-        match word {
-            Long("only") => options.only.push(language(&words.value()?.string()?)?),
-            Long("keep") => options.keep = true,
-            Long("shipments") => options.shipments = words.value()?.parse()?,
-            other => return Err(other.unexpected().into()),
-        }
+/// The board, where it was asked for, and who looks at it.
+fn show(tree: &Tree, folder: &Path, options: &Options, server: &str) -> Result<Option<Board>> {
+    let Some(seconds) = options.web else { return Ok(None) };
+    let mut board = Board::start(tree, folder, server, options.shipments, seconds)?;
+    console::line(&format!("The board: {}", board.url()));
+    if let Some(errand) = &options.errand {
+        board.watch(Browser::start(tree, folder, errand, &board.url(), server)?);
     }
-    if options.shipments == 0 {
-        return Err("--shipments: at least 1".into());
-    }
-    if options.only.is_empty() {
-        options.only = LANGUAGES.into();
-    }
-    Ok(options)
+    Ok(Some(board))
 }
 
-fn language(name: &str) -> Result<&'static str> {
-    let known = LANGUAGES.into_iter().find(|known| *known == name);
-    known.ok_or_else(|| format!("no language {name:?}: there are {}", LANGUAGES.join(", ")).into())
-}
-
-/// Everything the services need.
+/// Everything the services and the board need; nothing for a test that no browser can make.
 fn needs(options: &Options) -> Vec<Need> {
+    if options.errand == Some(Errand::Test) && chromium().is_err() {
+        return Vec::new();
+    }
+    let board = Need::NpmPackages { title: "board packages".into(), folder: FOLDER.into() };
+    let board = options.web.map(|_| board);
     let of = |language: &&str| match *language {
         "rust" => vec![Need::RustPrograms("durstream-demo-service".into())],
         "c" => vec![Need::CProgram(c_program()), Need::CProgram(cpp_program())],
         "python" => vec![Need::PythonPackage],
         _ => vec![Need::NodePackage],
     };
-    options.only.iter().flat_map(of).chain([Need::Server]).collect()
+    options.only.iter().flat_map(of).chain([Need::Server]).chain(board).collect()
 }
 
 fn c_program() -> CProgram {
@@ -151,7 +149,7 @@ mod tests {
         for (language, titles) in
             [("rust", "Rust"), ("c", "C C++"), ("python", "Python"), ("node", "Node")]
         {
-            let options = parse(&["--only".to_owned(), language.to_owned()]).unwrap();
+            let options = options::parse(&["--only".to_owned(), language.to_owned()]).unwrap();
             let found: Vec<&str> =
                 services(&tree, &options).iter().map(|service| service.title).collect();
             assert_eq!(found.join(" "), titles);
@@ -162,18 +160,6 @@ mod tests {
                 needs.iter().any(|need| matches!(need, Need::RustPrograms(_))),
                 language == "rust"
             );
-        }
-    }
-
-    #[test]
-    fn options_are_read_and_checked() {
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let options = parse(&words("--shipments 20 --keep")).unwrap();
-        assert!(options.keep && options.shipments == 20);
-        let usual = parse(&[]).unwrap();
-        assert_eq!((usual.shipments, usual.only), (DEFAULT_SHIPMENTS, LANGUAGES.to_vec()));
-        for wrong in ["--shipments", "--shipments many", "--shipments 0", "--fast", "--only go"] {
-            assert!(parse(&words(wrong)).is_err(), "{wrong} was taken");
         }
     }
 }

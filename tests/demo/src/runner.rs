@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use super::board::{Board, Doing, View};
+use super::pace::Pace;
 use super::services::{Service, Summary, expected_writes};
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
@@ -13,7 +15,6 @@ use durstream_tests::process::{self, Guarded};
 use durstream_tests::server::Server;
 use durstream_tests::signals;
 use durstream_tests::table::grouped;
-use durstream_tests::tree::Tree;
 
 /// A run that writes nothing more and does not end for so long is stuck.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
@@ -21,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LAST_RUN: usize = 2;
 /// The server is killed after this part of all writes, in the middle of the first runs.
 const KILLED_AFTER: usize = 4;
+/// How long it is gone where somebody looks on.
+const SEEN_OUTAGE: Duration = Duration::from_secs(4);
 
 /// What is left of a service when both of its runs have ended.
 pub(crate) struct Run {
@@ -30,35 +33,46 @@ pub(crate) struct Run {
     pub(crate) failure: Option<String>,
 }
 
-/// Runs the services side by side to their ends.
+/// Runs the services side by side to their ends. With a board they write at its pace, and Ctrl-C has
+/// them write what is left at once.
 pub(crate) fn run(
-    tree: &Tree,
+    folder: &Path,
     services: &[Service],
     server: &mut Server,
     shipments: usize,
+    mut board: Option<&mut Board>,
 ) -> Result<Vec<Run>> {
-    let folder = tree.fresh_directory("demo")?;
-    let setting = Setting { folder: &folder, url: &server.url(), shipments };
-    let killed_at = services.len() * expected_writes(shipments) / KILLED_AFTER;
-    let mut was_killed = false;
+    let pace = board.as_ref().map(|board| board.writes_per_second(expected_writes(shipments)));
+    let setting = Setting { folder, url: &server.url(), shipments, pace };
+    let mut outage = Outage {
+        after: services.len() * expected_writes(shipments) / KILLED_AFTER,
+        lasts: if board.is_some() { SEEN_OUTAGE } else { Duration::ZERO },
+        began: None,
+        is_over: false,
+    };
     let mut actors = services
         .iter()
         .map(|service| Actor::start(service, &setting))
         .collect::<Result<Vec<_>>>()?;
-    while actors.iter().any(|actor| actor.process.is_some()) {
+    loop {
+        let runs = actors.iter().any(|actor| actor.process.is_some());
+        let (goes_on, hurries) = match &mut board {
+            Some(board) => {
+                let views: Vec<View<'_>> = actors.iter().map(Actor::view).collect();
+                let is_watched = board.advance(&views, server.address())?;
+                (runs || is_watched && !board.hurries, board.hurries)
+            }
+            None => (runs, false),
+        };
         signals::check()?;
+        if !goes_on {
+            break;
+        }
         for actor in &mut actors {
-            actor.advance(&setting)?;
+            actor.advance(&setting, hurries)?;
         }
         let written = actors.iter().map(|actor| actor.ledger.lines).sum::<usize>();
-        if written >= killed_at && !was_killed {
-            was_killed = true;
-            let gone = server.kill_and_restart()?.as_secs_f64();
-            let written = grouped(written);
-            console::line(&format!(
-                "  the server was killed after {written} writes; back in {gone:.1} s"
-            ));
-        }
+        outage.advance(server, written, hurries)?;
         console::status(&progress(&actors, shipments));
         std::thread::sleep(PAUSE);
     }
@@ -69,6 +83,37 @@ struct Setting<'a> {
     folder: &'a Path,
     url: &'a str,
     shipments: usize,
+    /// How many writes a service makes a second, where that is limited.
+    pace: Option<f64>,
+}
+
+/// The one time that the server is killed.
+struct Outage {
+    /// After so many writes.
+    after: usize,
+    lasts: Duration,
+    began: Option<Instant>,
+    is_over: bool,
+}
+
+impl Outage {
+    fn advance(&mut self, server: &mut Server, written: usize, hurries: bool) -> Result {
+        if self.began.is_none() && written >= self.after {
+            self.began = Some(Instant::now());
+            self.after = written;
+            server.kill();
+        }
+        let Some(began) = self.began.filter(|_| !self.is_over) else { return Ok(()) };
+        if hurries || began.elapsed() >= self.lasts {
+            server.restart()?;
+            self.is_over = true;
+            let (written, gone) = (grouped(self.after), began.elapsed().as_secs_f64());
+            console::line(&format!(
+                "  the server was killed after {written} writes; back in {gone:.1} s"
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn progress(actors: &[Actor<'_>], shipments: usize) -> String {
@@ -83,6 +128,9 @@ struct Actor<'a> {
     process: Option<Guarded>,
     run: usize,
     ledger: Ledger,
+    pace: Option<Pace>,
+    /// How much of the ledger belongs to runs that ended well: all of that was delivered.
+    settled: usize,
     moved: Instant,
     summary: Summary,
     failure: Option<String>,
@@ -91,11 +139,14 @@ struct Actor<'a> {
 impl<'a> Actor<'a> {
     fn start(service: &'a Service, setting: &Setting<'_>) -> Result<Self> {
         let path = setting.folder.join(format!("{}.ledger", service.name()));
+        let pace = setting.pace.map(|each_second| Pace::new(&path, each_second)).transpose()?;
         let mut actor = Self {
             service,
             process: None,
             run: 1,
             ledger: Ledger { path, position: 0, lines: 0 },
+            pace,
+            settled: 0,
             moved: Instant::now(),
             summary: Summary::default(),
             failure: None,
@@ -122,9 +173,12 @@ impl<'a> Actor<'a> {
         command.env("DURABLE_STREAMS_URL", setting.url);
         command.env("SHIPMENT_STREAM_PATH", self.service.stream_path());
         command.env("SHIPMENT_PRODUCER_ID", self.service.producer_id());
-        command.env("SHIPMENT_LEDGER", &self.ledger.path);
+        command.env("SHIPMENT_LEDGER", self.pace.as_ref().map_or(&*self.ledger.path, Pace::pipe));
         command.env("SHIPMENT_COUNT", setting.shipments.to_string());
         command.env("SHIPMENT_RUN", self.run.to_string());
+        if self.pace.is_some() {
+            signals::own_group(&mut command);
+        }
         Guarded::spawn(signals::die_with_us(&mut command))
     }
 
@@ -133,9 +187,12 @@ impl<'a> Actor<'a> {
     }
 
     /// Looks at the process, and goes on to the second run when the first has ended well.
-    fn advance(&mut self, setting: &Setting<'_>) -> Result {
+    fn advance(&mut self, setting: &Setting<'_>, hurries: bool) -> Result {
         let Some(process) = &mut self.process else { return Ok(()) };
         let status = process.poll()?;
+        if let Some(pace) = &mut self.pace {
+            pace.advance(hurries || status.is_some())?;
+        }
         if self.ledger.follow()? {
             self.moved = Instant::now();
         }
@@ -158,6 +215,7 @@ impl<'a> Actor<'a> {
             Ok(summary) => self.summary.add(summary),
             Err(failure) => return self.fail(setting, &failure.to_string()),
         }
+        self.settled = self.ledger.lines;
         let (title, writes) = (self.service.title, grouped(self.ledger.lines));
         if self.run == LAST_RUN {
             console::line(&format!("  {title:<8} finished: {writes} writes"));
@@ -177,6 +235,21 @@ impl<'a> Actor<'a> {
         let shown = format!("  {:<8} {failure}\n{errors}", self.service.title);
         console::line(shown.trim_end());
         self.failure = Some(failure);
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            service: self.service,
+            ledger: &self.ledger.path,
+            written: self.ledger.lines,
+            settled: self.settled,
+            run: self.run,
+            doing: match (&self.process, &self.failure) {
+                (_, Some(_)) => Doing::Failed,
+                (Some(_), None) => Doing::Writing,
+                (None, None) => Doing::Finished,
+            },
+        }
     }
 
     fn into_run(self) -> Run {

@@ -2,6 +2,7 @@
 //! fault: what was written is compared, write by write, with the stream and with what the producer
 //! said became of it.
 
+mod cluster;
 mod expect;
 mod report;
 mod rows;
@@ -10,13 +11,14 @@ mod writer;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use durstream_tests::audit::outcomes::Verdict;
 use durstream_tests::console;
 use durstream_tests::failure::Result;
 use durstream_tests::harness::Harness;
 use durstream_tests::needs::Need;
+use durstream_tests::random;
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
 use lexopt::prelude::*;
@@ -30,6 +32,8 @@ const LANES: usize = 3;
 #[derive(Default)]
 struct Options {
     list: bool,
+    /// Three nodes of one server, in place of single ones.
+    cluster: bool,
     only: Vec<String>,
     seed: Option<u64>,
 }
@@ -42,12 +46,19 @@ fn needs(options: &Options) -> Result<Vec<Need>> {
     if options.list {
         return Ok(Vec::new());
     }
+    if options.cluster {
+        return Ok(vec![Need::RustPrograms(stage::WRITER.into()), Need::Cluster]);
+    }
     let reference =
         Need::NpmPackages { title: "Reference server".into(), folder: stage::REFERENCE.into() };
     Ok(vec![Need::RustPrograms(stage::WRITER.into()), reference, Need::Server])
 }
 
 fn faults(tree: &Tree, options: Options) -> Result<u8> {
+    let seed = options.seed.unwrap_or_else(random::chance);
+    if options.cluster {
+        return cluster::run(tree, &options.only, options.list, seed);
+    }
     let mut rows = rows::all();
     let is_wanted = |row: &Row| options.only.iter().any(|part| row.name.contains(part));
     rows.retain(|row| options.only.is_empty() || is_wanted(row));
@@ -58,7 +69,7 @@ fn faults(tree: &Tree, options: Options) -> Result<u8> {
         rows.iter().for_each(|row| console::line(&row.name));
         return Ok(0);
     }
-    let clean = run(tree, &rows, options.seed.unwrap_or_else(chance))?;
+    let clean = run(tree, &rows, seed)?;
     Ok(if clean { 0 } else { 1 })
 }
 
@@ -124,19 +135,14 @@ fn line(stage: &Stage<'_>, index: usize, row: &Row) -> Line {
     }
 }
 
-/// A seed nobody chose.
-fn chance() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_nanos() as u64 % 1_000_000_000
-}
-
-/// `[--only PATTERN]… [--seed S] [--list]`
+/// `[--cluster] [--only PATTERN]… [--seed S] [--list]`
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
     let mut words = lexopt::Parser::from_args(arguments);
     while let Some(word) = words.next()? {
         match word {
             Long("list") => options.list = true,
+            Long("cluster") => options.cluster = true,
             Long("only") => options.only.push(words.value()?.string()?),
             Long("seed") => options.seed = Some(words.value()?.parse()?),
             other => return Err(other.unexpected().into()),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -34,6 +34,10 @@ pub(crate) struct Job {
     pub(crate) max_pending: usize,
     pub(crate) options: Vec<(&'static str, String)>,
     pub(crate) token_file: Option<PathBuf>,
+    /// Once it is there, nothing more is written.
+    pub(crate) stop_file: Option<PathBuf>,
+    /// What comes before the stream's path, where it is not the usual.
+    pub(crate) path_prefix: Option<&'static str>,
 }
 
 impl Job {
@@ -49,6 +53,8 @@ impl Job {
             max_pending: 25,
             options: Vec::new(),
             token_file: None,
+            stop_file: None,
+            path_prefix: None,
         }
     }
 
@@ -80,6 +86,8 @@ impl Job {
             "max_pending": self.max_pending,
             "options": options,
             "token_file": self.token_file,
+            "stop_file": self.stop_file,
+            "path_prefix": self.path_prefix,
         })
         .to_string()
     }
@@ -127,6 +135,8 @@ pub(crate) struct Writer {
     job: Job,
     process: Guarded,
     settled: Arc<AtomicUsize>,
+    /// When it said that more was settled.
+    pub(crate) acks: Arc<Mutex<Vec<Instant>>>,
     report: Arc<Mutex<Option<String>>>,
     reader: Option<JoinHandle<()>>,
     errors: PathBuf,
@@ -143,17 +153,19 @@ impl Writer {
         let mut process = Guarded::spawn(&mut command)?;
         let output = process.output().ok_or("the writer has no output")?;
         let (settled, report) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<_>>::default());
-        let (count, kept) = (settled.clone(), report.clone());
+        let acks = Arc::<Mutex<Vec<_>>>::default();
+        let (count, kept, noted) = (settled.clone(), report.clone(), acks.clone());
         let reader = process::follow(output, move |line| match line.split_once(' ') {
             Some(("settled", number)) => {
                 count.store(number.parse().unwrap_or(0), Ordering::Relaxed);
+                noted.lock().expect("nobody panics with it").push(Instant::now());
             }
             Some(("report", text)) => {
                 *kept.lock().expect("nobody panics with it") = Some(text.to_owned());
             }
             _ => {}
         })?;
-        Ok(Self { job, process, settled, report, reader: Some(reader), errors })
+        Ok(Self { job, process, settled, acks, report, reader: Some(reader), errors })
     }
 
     /// How many of its writes have an outcome.

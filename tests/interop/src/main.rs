@@ -80,6 +80,9 @@ fn run(tree: &Tree, languages: Vec<&'static str>) -> Result<u8> {
         languages.iter().map(|language| json!([language, writer(tree, language)])).collect();
     let mut node = Command::new("node");
     node.args(["--test", "readers.test.mjs"]).current_dir(tree.root.join(FOLDER));
+    if languages.contains(&"node") {
+        node.arg("migrating.test.mjs");
+    }
     node.env("DURABLE_STREAMS_URL", server.url());
     node.env("DURSTREAM_INTEROP_WRITERS", writers.to_string());
     process::shown(&mut node, Some(LIMIT))?;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::wire::Head;
 use crate::failure::Result;
+use crate::random::Random;
 
 /// The number of a rule, to remove it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -369,7 +370,7 @@ pub(super) struct Plan {
 pub(super) struct Rules {
     list: Vec<Active>,
     next: u64,
-    random: u64,
+    random: Random,
     fired: u64,
 }
 
@@ -383,7 +384,7 @@ struct Active {
 
 impl Rules {
     pub(super) fn new(seed: u64) -> Self {
-        Self { list: Vec::new(), next: 1, random: seed, fired: 0 }
+        Self { list: Vec::new(), next: 1, random: Random::new(seed), fired: 0 }
     }
 
     pub(super) fn add(&mut self, rule: Rule) -> RuleId {
@@ -427,7 +428,7 @@ impl Rules {
                 active.skipped += 1;
                 continue;
             }
-            if rule.probability.is_some_and(|p| fraction(&mut self.random) >= p) {
+            if rule.probability.is_some_and(|p| self.random.fraction() >= p) {
                 continue;
             }
             active.fired += 1;
@@ -440,15 +441,6 @@ impl Rules {
         }
         plan
     }
-}
-
-/// The next number of SplitMix64, from 0 to below 1.
-fn fraction(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 mod c;
 mod c_packages;
+mod ends;
 mod fuzz;
 mod readme;
 mod sanitizers;
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::artefacts;
 use crate::harness;
@@ -17,6 +18,7 @@ use crate::toolchain::{self, Languages};
 use durstream_tests::console;
 use durstream_tests::failure::Result;
 use durstream_tests::runner::{Runner, Suite};
+use durstream_tests::secrets;
 use durstream_tests::server::{OFFICIAL, Server};
 use durstream_tests::signals;
 use durstream_tests::tree::Tree;
@@ -27,7 +29,7 @@ type Body = fn(&mut Suite<'_>);
 /// For a program that takes a second.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
-const SUITES: [(&str, Body); 10] = [
+const SUITES: [(&str, Body); 12] = [
     ("rust", rust),
     ("c", c::suite),
     ("python", python),
@@ -35,13 +37,20 @@ const SUITES: [(&str, Body); 10] = [
     ("conformance", conformance),
     ("faults", faults),
     ("interop", interop),
+    ("ends", ends::suite),
+    ("board", board),
     ("comparison", comparison),
     ("readme", readme::suite),
     ("packages", packages),
 ];
 
 /// What takes a toolchain or time that not everybody has: it runs when it is named.
-const NAMED_SUITES: [(&str, Body); 2] = [("sanitizers", sanitizers::suite), ("fuzz", fuzz::suite)];
+const NAMED_SUITES: [(&str, Body); 4] = [
+    ("sanitizers", sanitizers::suite),
+    ("fuzz", fuzz::suite),
+    ("cluster", cluster),
+    ("soak", soak),
+];
 
 /// `test [SUITE…]`
 pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
@@ -50,27 +59,54 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let any_of = |names: &[&str]| chosen.iter().any(|(chosen, _)| names.contains(chosen));
     console::line("Toolchains");
     toolchain::check(Languages {
-        c: any_of(&["c", "conformance", "interop", "readme", "packages", "sanitizers", "fuzz"]),
-        python: any_of(&["python", "conformance", "interop", "readme", "packages"]),
+        c: any_of(&[
+            "c",
+            "conformance",
+            "interop",
+            "ends",
+            "board",
+            "readme",
+            "packages",
+            "sanitizers",
+            "fuzz",
+            "soak",
+        ]),
+        python: any_of(&[
+            "python",
+            "conformance",
+            "interop",
+            "ends",
+            "board",
+            "readme",
+            "packages",
+            "soak",
+        ]),
         node: any_of(&[
             "node",
             "conformance",
             "faults",
             "interop",
+            "ends",
+            "board",
             "comparison",
             "readme",
             "packages",
+            "soak",
         ]),
     })?;
     OFFICIAL.install(tree, "server")?;
     let mut runner = Runner::default();
     for (name, body) in chosen {
         console::line(&format!("\n== {name}"));
+        let began = SystemTime::now();
         let server = Server::start(tree);
         let url = server.as_ref().map(Server::url).unwrap_or_default();
         let mut suite = Suite::new(&mut runner, tree, name, url);
         match &server {
-            Ok(_) => body(&mut suite),
+            Ok(_) => {
+                body(&mut suite);
+                suite.step("secrets in files", |tree| secrets::none_in_files(&tree.target, began));
+            }
             Err(failure) => drop(suite.step("server", |_| Err(failure.to_string().into()))),
         }
         signals::check()?;
@@ -152,14 +188,28 @@ fn conformance(suite: &mut Suite<'_>) {
             harness::passes(tree, "conformance", &["--adapter", name, "--brief"])
         });
     }
+    suite.step("all, over TLS", |tree| harness::passes(tree, "conformance", &["--tls", "--brief"]));
 }
 
 fn faults(suite: &mut Suite<'_>) {
     suite.step("all rows", |tree| harness::passes(tree, "faults", &[]));
 }
 
+fn cluster(suite: &mut Suite<'_>) {
+    suite.step("all rows", |tree| harness::passes(tree, "faults", &["--cluster"]));
+}
+
+fn soak(suite: &mut Suite<'_>) {
+    suite.step("a minute", |tree| harness::passes(tree, "soak", &["--minutes", "1"]));
+}
+
 fn interop(suite: &mut Suite<'_>) {
     suite.step("readers", |tree| harness::passes(tree, "interop", &[]));
+}
+
+/// The demo's page in a browser, where there is one.
+fn board(suite: &mut Suite<'_>) {
+    suite.step("browser", |tree| harness::passes(tree, "demo", &["--web", "--check"]));
 }
 
 /// What the other suites built, packed as a release is and installed elsewhere.
@@ -204,6 +254,8 @@ mod tests {
             "conformance",
             "faults",
             "interop",
+            "ends",
+            "board",
             "comparison",
             "readme",
             "packages",
@@ -211,7 +263,10 @@ mod tests {
         assert_eq!(names(&[]), Ok(all.to_vec()));
         assert_eq!(names(&["node", "c"]), Ok(vec!["c", "node"]));
         assert_eq!(names(&["sanitizers", "c"]), Ok(vec!["c", "sanitizers"]));
-        let unknown = format!("no suite \"go\": there are {}, sanitizers, fuzz", all.join(", "));
+        let unknown = format!(
+            "no suite \"go\": there are {}, sanitizers, fuzz, cluster, soak",
+            all.join(", ")
+        );
         assert_eq!(names(&["go"]), Err::<Vec<&str>, _>(unknown));
     }
 }

@@ -1,11 +1,12 @@
-//! The quick starts of the READMEs, run as a reader would run them. Those in Rust are doctests of
-//! `durstream-tests`, those of the Python and npm packages are tests of theirs.
+//! The quick starts of the READMEs and the programs of `docs/`, run as a reader would run them. Those in
+//! Rust are doctests of `durstream-tests`, those of the packages' READMEs are tests of theirs.
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use durstream_tests::failure::{Context, Result};
-use durstream_tests::quickstart::{Language, QUICK_STARTS};
+use durstream_tests::quickstart::{Language, QUICK_STARTS, left, programs};
 
 use crate::artefacts;
 use crate::stage::{self, Linkage};
@@ -14,6 +15,9 @@ use durstream_tests::step::step;
 use durstream_tests::tree::Tree;
 
 type Build = fn(&Tree) -> Result;
+
+/// For a program that takes a second.
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn suite(suite: &mut Suite<'_>) {
     let builds: [(&str, Build); 3] = [
@@ -27,22 +31,41 @@ pub(crate) fn suite(suite: &mut Suite<'_>) {
         }
     }
     for quick_start in &QUICK_STARTS {
-        let mut command = None;
         let title = quick_start.title();
-        let prepared = suite.step(&format!("{title}, prepared"), |tree| {
-            let text = quick_start.block(tree)?;
-            command = Some(program(tree, quick_start.language, &text)?);
-            Ok(())
-        });
-        let Some(command) = command.filter(|_| prepared) else {
-            suite.blocked(&title);
-            continue;
-        };
-        if suite.run(&title, command) {
+        if run(suite, &title, quick_start.language, |tree| quick_start.block(tree)) {
             let address = suite.address();
             suite.step(&format!("{title}, read back"), |_| quick_start.arrived(address?));
         }
     }
+    let mut found = Vec::new();
+    let address = suite.address();
+    suite.step("programs of docs/", |tree| {
+        programs(tree, address?).map(|programs| found = programs)
+    });
+    for program in found {
+        run(suite, &program.title, program.language, |_| Ok(program.text));
+    }
+    let address = suite.address();
+    suite.step("programs of docs/, read back", |_| left(address?));
+}
+
+/// Makes a program of a text and runs it; whether all of it passed.
+fn run(
+    suite: &mut Suite<'_>,
+    title: &str,
+    language: Language,
+    text: impl FnOnce(&Tree) -> Result<String>,
+) -> bool {
+    let mut command = None;
+    let prepared = suite.step(&format!("{title}, prepared"), |tree| {
+        command = Some(program(tree, language, &text(tree)?)?);
+        Ok(())
+    });
+    let Some(command) = command.filter(|_| prepared) else {
+        suite.blocked(title);
+        return false;
+    };
+    suite.run_within(title, command, Some(LIMIT))
 }
 
 /// Makes a program of a block.
@@ -76,12 +99,22 @@ fn python(tree: &Tree, text: &str) -> Result<Command> {
 
 /// Node finds the package by its name in a `node_modules` beside the program.
 fn node(tree: &Tree, text: &str) -> Result<Command> {
-    let entry = tree.root.join("bindings-node/dist/index.mjs");
     let modules = tree.directory("readme/node_modules/durstream")?;
-    let manifest = r#"{ "name": "durstream", "version": "0.0.0", "exports": "./index.mjs" }"#;
+    let manifest = r#"{ "name": "durstream", "version": "0.0.0",
+        "exports": { ".": "./index.mjs", "./*": "./*.mjs" } }"#;
     std::fs::write(modules.join("package.json"), manifest).context("package.json")?;
-    let forward = format!("export * from {:?};\n", format!("file://{}", entry.display()));
-    std::fs::write(modules.join("index.mjs"), forward).context("index.mjs")?;
+    for name in ["index.mjs", "testing.mjs", "opentelemetry.mjs"] {
+        let entry = tree.root.join("bindings-node/dist").join(name);
+        let forward = format!("export * from {:?};\n", format!("file://{}", entry.display()));
+        std::fs::write(modules.join(name), forward).context(name)?;
+    }
+    let sdk = tree.directory("readme/node_modules/@opentelemetry/sdk-metrics")?;
+    let own =
+        tree.root.join("bindings-node/node_modules/@opentelemetry/sdk-metrics/build/src/index.js");
+    let forward = format!("export * from {:?};\n", format!("file://{}", own.display()));
+    std::fs::write(sdk.join("index.mjs"), forward).context("sdk-metrics")?;
+    let manifest = r#"{ "name": "@opentelemetry/sdk-metrics", "exports": "./index.mjs" }"#;
+    std::fs::write(sdk.join("package.json"), manifest).context("package.json")?;
     let mut command = Command::new("node");
     command.arg(written(tree, "quickstart.mjs", text)?);
     Ok(command)

@@ -176,7 +176,9 @@ fn draw_panel<'a>(
         let colour = palette.of(series.role);
         let path: Vec<(i32, i32)> = series.points.iter().map(|point| at(*point)).collect();
         area.draw(&PathElement::new(path.clone(), colour.stroke_width(2)))?;
-        for point in path {
+        // Where there are so many that they would touch, the line is enough.
+        let has_dots = path.len() as i32 * 3 * DOT < right - left;
+        for point in path.into_iter().filter(|_| has_dots) {
             area.draw(&Circle::new(point, DOT, colour.filled()))?;
         }
     }

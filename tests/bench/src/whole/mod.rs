@@ -19,6 +19,7 @@ use std::time::Instant;
 use crate::contestant::{self, Id, rust_program};
 use crate::options::Options;
 use durstream_tests::console;
+use durstream_tests::facts::{commit, machine, now};
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::needs::Need;
 use durstream_tests::process;
@@ -124,9 +125,9 @@ fn measure(
     signals::check()?;
     let points = points?;
     let made = Made {
-        at: facts::now(),
-        commit: facts::commit(&lab.tree.root),
-        machine: facts::machine(),
+        at: now(),
+        commit: commit(&lab.tree.root, &["tests/bench/report", REPORT]),
+        machine: machine(),
         versions,
         quick: lab.quick || lab.shrink > 1,
         took_seconds: started.elapsed().as_secs_f64(),

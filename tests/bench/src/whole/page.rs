@@ -1,9 +1,11 @@
 //! `REPORT.md`. Every number in it comes out of the store.
 
+use durstream_tests::facts::date;
+
+use super::goals;
 use super::store::{Made, Point, Store};
 use super::tables;
 use super::text::Page;
-use super::{facts, goals};
 
 pub(crate) fn write(store: &Store, kept: &[(String, u64)]) -> String {
     let mut page = Page::default();
@@ -55,7 +57,7 @@ fn head(page: &mut Page, store: &Store) {
     let Made { at, commit, machine, .. } = made;
     page.line(format!(
         "Measured on {machine}; the last part at {}, of commit {commit}.",
-        facts::date(*at)
+        date(*at)
     ));
     if store.parts().any(|(_, measured)| measured.made.quick) {
         page.line(
@@ -122,7 +124,7 @@ fn tail(page: &mut Page, store: &Store) {
             .map_or(String::new(), |part| tables::percent(part.median));
         vec![
             name.to_owned(),
-            facts::date(made.at),
+            date(made.at),
             made.commit.clone(),
             format!("{:.0} s", made.took_seconds),
             busy,

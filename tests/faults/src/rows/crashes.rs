@@ -9,7 +9,9 @@ use crate::expect::Expect;
 use crate::stage::{self, Ran, Stage};
 use crate::writer::Job;
 use durstream_tests::failure::Result;
+use durstream_tests::http;
 use durstream_tests::numbered::Kind;
+use durstream_tests::proxy::Proxy;
 use durstream_tests::server::{Durability, Server};
 
 const CRASHES: usize = 5;
@@ -32,6 +34,11 @@ pub(super) fn rows() -> Vec<Row> {
     let bulk = |kind| vec![Job { writes: BULK, ..job(kind).in_bulk() }];
     // Where others write too, a look decides nothing; what a server that forgot takes again is flagged.
     let (unknown, flagged) = (one.may_not_know().may_flag(), one.may_flag());
+    // Nobody believes the look, so what was in flight is unknown, or sent again and flagged.
+    let lags = |name, kind| {
+        let expect = one.may_not_know().may_flag();
+        Row::new(name, expect, move |stage: &Stage<'_>| lagging(stage, kind))
+    };
     vec![
         killed("official server killed, JSON", one, vec![job(Kind::Json)]),
         killed("official server killed, lines", one, vec![job(Kind::Lines)]),
@@ -46,6 +53,8 @@ pub(super) fn rows() -> Vec<Row> {
             crash(stage, &[job(Kind::Json)], |server| server.stop_and_restart(GRACE).map(drop))
         }),
         Row::new("official server stopped politely", one, polite_stop),
+        lags("official server killed, reads lag, JSON", Kind::Json),
+        lags("official server killed, reads lag, state", Kind::State),
     ]
 }
 
@@ -118,5 +127,40 @@ fn polite_stop(stage: &Stage<'_>) -> Result<Ran> {
     })?;
     let injected = (CRASHES - moments.len()) as u64 - killed;
     let stream = stage::read(server.address(), job.kind, &job.stream_path)?;
+    Ok(Ran { injected, told, stream, ..Ran::default() })
+}
+
+/// Two addresses answer for the stream, and whoever reads there sees it as it was at first.
+fn lagging(stage: &Stage<'_>, kind: Kind) -> Result<Ran> {
+    let mut server = stage.server(Durability::Disk)?;
+    let proxies = [stage.proxy(server.address())?, stage.proxy(server.address())?];
+    let urls = proxies.each_ref().map(Proxy::url).join(",");
+    let job = Job { url: urls, ..job(kind) };
+    let (mut moments, mut lags) = (moments(stage.seed, job.writes), false);
+    let told = stage.run(std::slice::from_ref(&job), |settled| {
+        if settled > 0 && !lags {
+            lags = true;
+            let path = format!("/v1/stream{}", job.stream_path);
+            let tail = http::send(server.address(), "HEAD", &path, &[], b"")?;
+            let tail = tail.header("stream-next-offset").ok_or("a stream without an end")?;
+            for (proxy, (method, body)) in
+                proxies.iter().flat_map(|proxy| [("HEAD", ""), ("GET", "[]")].map(|a| (proxy, a)))
+            {
+                proxy.add_json(&json!({
+                    "fault": "answer", "method": method, "status": 200, "times": 0, "body": body,
+                    "headers": {
+                        "Content-Type": "application/json", "Stream-Next-Offset": tail,
+                        "Stream-Up-To-Date": "true",
+                    },
+                }))?;
+            }
+        }
+        if moments.next_if(|moment| settled >= *moment).is_some() {
+            server.kill_and_restart()?;
+        }
+        Ok(())
+    })?;
+    let injected = (CRASHES - moments.len()) as u64;
+    let stream = stage::read(server.address(), kind, &job.stream_path)?;
     Ok(Ran { injected, told, stream, ..Ran::default() })
 }

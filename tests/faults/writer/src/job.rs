@@ -25,6 +25,10 @@ pub(crate) struct Job {
     pub(crate) options: BTreeMap<String, String>,
     /// Holds the token for every request; somebody else renews it.
     pub(crate) token_file: Option<PathBuf>,
+    /// Once it is there, nothing more is written.
+    pub(crate) stop_file: Option<PathBuf>,
+    /// The option of that name.
+    pub(crate) path_prefix: Option<String>,
 }
 
 impl Job {
@@ -48,7 +52,14 @@ impl Job {
             max_pending: number("max_pending")?,
             options: serde_json::from_value(value["options"].clone())?,
             token_file: value["token_file"].as_str().map(PathBuf::from),
+            stop_file: value["stop_file"].as_str().map(PathBuf::from),
+            path_prefix: value["path_prefix"].as_str().map(str::to_owned),
         })
+    }
+
+    /// Whether it is to end before everything is written.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop_file.as_ref().is_some_and(|file| file.exists())
     }
 
     /// How many writes should have been called by then, of which so many have an outcome.

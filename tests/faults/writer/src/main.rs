@@ -80,10 +80,13 @@ fn run() -> Result<Value> {
 /// Writes everything and waits until all of it is settled.
 fn write(job: &Job, producer: &Producer, watch: &mut Watch) -> Vec<Receipt> {
     let started = Instant::now();
-    let mut receipts = Vec::with_capacity(job.writes);
-    let mut pending = 0;
+    let mut receipts = Vec::new();
+    let (mut pending, mut writes) = (0, job.writes);
     loop {
-        let due = job.due(started.elapsed(), receipts.len() - pending);
+        if job.is_stopped() {
+            writes = receipts.len();
+        }
+        let due = writes.min(job.due(started.elapsed(), receipts.len() - pending));
         let before = receipts.len();
         while receipts.len() < due.min(before + BETWEEN_LOOKS) {
             receipts.push(producer.write(&job.writer, receipts.len()));
@@ -91,7 +94,7 @@ fn write(job: &Job, producer: &Producer, watch: &mut Watch) -> Vec<Receipt> {
         let stats = producer.stats();
         watch.look(&stats);
         pending = usize::try_from(stats.pending).expect("no more than there are receipts");
-        if receipts.len() == job.writes && pending == 0 {
+        if receipts.len() == writes && pending == 0 {
             return receipts;
         }
         if receipts.len() >= due {

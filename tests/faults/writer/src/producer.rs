@@ -38,11 +38,11 @@ impl Producer {
         if job.kind == Kind::State {
             let collection = Collection::new(numbered::EVENT_TYPE, "id", Validator::Any);
             let schema = StreamSchema::new().collection(numbered::COLLECTION, collection);
-            let options = own.endpoints(&job.url).stream_path(&job.stream_path);
+            let options = place(job, own);
             let options = with_token(job, options.producer_id(&job.producer_id));
             return Ok(Self::State(create_durable_stream_with(options, schema, callbacks)?));
         }
-        let options = Options::new().endpoints(&job.url).stream_path(&job.stream_path);
+        let options = place(job, Options::new());
         let options = with_token(job, options.content_type(job.kind.content_type()));
         let stream = DurableStream::create(options, "").wait()?;
         let producer = IdempotentProducer::open_with(&stream, &job.producer_id, own, callbacks)?;
@@ -89,6 +89,15 @@ impl Producer {
         };
         // A producer that failed says so here too; its outcomes have told.
         let _ = report.wait();
+    }
+}
+
+/// Where the job's stream is.
+fn place(job: &Job, options: Options) -> Options {
+    let options = options.endpoints(&job.url).stream_path(&job.stream_path);
+    match &job.path_prefix {
+        Some(prefix) => options.path_prefix(prefix),
+        None => options,
     }
 }
 

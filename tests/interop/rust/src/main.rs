@@ -71,6 +71,10 @@ impl Writer {
 
     fn run(mut self) -> Result {
         for n in 0..self.count {
+            if self.plan == "groups" {
+                self.group(n)?;
+                continue;
+            }
             if self.plan != "txids" {
                 self.controls(n)?;
             }
@@ -83,6 +87,24 @@ impl Writer {
         self.producer.flush().wait()?;
         self.producer.close().wait()?;
         Ok(())
+    }
+
+    fn group(&self, n: u32) -> Result {
+        let bits = mixed(self.seed, n);
+        let mut changes = self.producer.transaction(Some(&format!("tx-{}-{n}", self.seed)))?;
+        for index in 0..1 + bits % 20 {
+            changes.upsert("orders", &json!({ "id": format!("g{n}-{index}"), "n": n }))?;
+        }
+        if (bits >> 7) & 3 == 0 {
+            changes.rollback();
+        } else {
+            accepted(changes.blocking_commit()?.ok_or("an empty transaction")?)?;
+        }
+        let single = json!({ "id": format!("s{n}"), "n": n }).to_string();
+        let options = EventOptions { write: BLOCKING, ..EventOptions::default() };
+        let single = single.as_bytes();
+        let upsert = Operation::Upsert;
+        accepted(self.producer.change_json_with(upsert, "orders", single, options)?)
     }
 
     fn controls(&mut self, n: u32) -> Result {
@@ -129,6 +151,7 @@ impl Writer {
             key: None,
             old_value: old_value.as_ref().map(String::as_bytes),
             write: BLOCKING,
+            ..EventOptions::default()
         };
         if operation == Operation::Delete && action == 0 {
             return Ok(self.producer.delete_with(collection, &key, options)?);

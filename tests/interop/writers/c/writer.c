@@ -132,6 +132,28 @@ static void control(writer *self, durstream_control message, const char *offset)
     check(durstream_state_control(self->producer, message, offset, 0, NULL, &error), &error);
 }
 
+static void write_group(writer *self, uint32_t n) {
+    const uint32_t bits = mixed(self->seed, n);
+    char txid[32], value[64];
+    durstream_error *error = NULL;
+    durstream_transaction *changes = NULL;
+    snprintf(txid, sizeof txid, "tx-%" PRIu32 "-%" PRIu32, self->seed, n);
+    check(durstream_state_begin(self->producer, txid, &changes, &error), &error);
+    for (uint32_t index = 0; index < 1 + bits % 20; index++) {
+        int length = snprintf(value, sizeof value, "{\"id\":\"g%" PRIu32 "-%" PRIu32 "\",\"n\":%" PRIu32 "}",
+                              n, index, n);
+        check(durstream_transaction_change(changes, DURSTREAM_OPERATION_UPSERT, "orders",
+                                           (const uint8_t *)value, (size_t)length, NULL, &error),
+              &error);
+    }
+    if (bits >> 7 & 3) check(durstream_transaction_commit(changes, NULL, &error), &error);
+    durstream_transaction_free(changes);
+    int length = snprintf(value, sizeof value, "{\"id\":\"s%" PRIu32 "\",\"n\":%" PRIu32 "}", n, n);
+    check(durstream_state_upsert(self->producer, "orders", (const uint8_t *)value, (size_t)length,
+                                 0, NULL, &error),
+          &error);
+}
+
 static void flush(writer *self) {
     durstream_error *error = NULL;
     check(durstream_state_flush(self->producer, -1, NULL, &error), &error);
@@ -165,6 +187,10 @@ int main(int argc, char **argv) {
     durstream_error *error = NULL;
     open_writer(&self, argv[1]);
     for (uint32_t n = 0; n < self.count; n++) {
+        if (is_plan(&self, "groups")) {
+            write_group(&self, n);
+            continue;
+        }
         if (!is_plan(&self, "txids")) {
             if (n == 0) control(&self, DURSTREAM_CONTROL_SNAPSHOT_START, NULL);
             if (n == self.count / 4) control(&self, DURSTREAM_CONTROL_SNAPSHOT_END, "1_2");

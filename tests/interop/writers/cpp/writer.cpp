@@ -58,6 +58,10 @@ public:
 
     void run() {
         for (std::uint32_t n = 0; n < count_; n++) {
+            if (plan_ == "groups") {
+                group(n);
+                continue;
+            }
             if (plan_ != "txids") controls(n);
             accepted(write(n));
             if (plan_ == "txids") {
@@ -77,6 +81,21 @@ private:
         options.set("stream_path", path).set("producer_id", "interop-cpp");
         if (plan == "strict") options.set("operations", "strict").set("timestamps", true);
         return durstream::create_durable_stream(options, schema);
+    }
+
+    void group(std::uint32_t n) {
+        const auto bits = mixed(seed_, n);
+        const auto number = std::to_string(n);
+        const auto order = [&](const std::string &id) {
+            return R"({"id":")" + id + R"(","n":)" + number + "}";
+        };
+        {
+            durstream::Transaction changes(producer_, "tx-" + std::to_string(seed_) + "-" + number);
+            for (std::uint32_t index = 0; index < 1 + bits % 20; index++)
+                changes.upsert("orders", order("g" + number + "-" + std::to_string(index)));
+            if (bits >> 7 & 3) accepted(changes.commit());
+        }
+        accepted(producer_.upsert("orders", order("s" + number)));
     }
 
     void controls(std::uint32_t n) {

@@ -69,6 +69,25 @@ def write_all(producer, plan, count, seed):
     producer.flush()
 
 
+class RolledBack(Exception):
+    """Ends a transaction that is to leave nothing."""
+
+
+def write_groups(producer, count, seed):
+    for n in range(count):
+        bits = mixed(seed, n)
+        try:
+            with producer.transaction(f"tx-{seed}-{n}") as changes:
+                for index in range(1 + bits % 20):
+                    changes.upsert("orders", {"id": f"g{n}-{index}", "n": n})
+                if bits >> 7 & 3 == 0:
+                    raise RolledBack
+        except RolledBack:
+            pass
+        accepted(producer.upsert("orders", {"id": f"s{n}", "n": n}))
+    producer.flush()
+
+
 def write(producer, plan, n, seed, last):
     bits = mixed(seed, n)
     number = (bits >> 1) % KEYS_PER_COLLECTION
@@ -109,7 +128,10 @@ def main():
     producer = create_durable_stream(
         stream_path=path, schema=schema, producer_id="interop-python", **strict
     )
-    write_all(producer, plan, count, seed)
+    if plan == "groups":
+        write_groups(producer, count, seed)
+    else:
+        write_all(producer, plan, count, seed)
     producer.close()
 
 

@@ -150,7 +150,7 @@ fn streams(job: &Job) -> Result<String> {
 
 /// What an upsert that a JSON Schema checks costs its caller: nobody listens at the URL.
 fn upsert(job: &Job) -> Result<String> {
-    durstream_core::set_log_sink(|_, _| {}); // what is given up at the end is not news here
+    durstream_core::set_log_sink(|_| {}); // what is given up at the end is not news here
     let schema = serde_json::json!({
         "type": "object",
         "required": ["id", "text"],
