@@ -38,22 +38,21 @@ pub(crate) fn wheel(
     here: &Here,
     artefact: &mut Artefact,
 ) {
-    if !machine.has_languages() {
-        return;
-    }
     suite.step(&format!("{} installed", artefact.name()), |tree| {
         let folder = Folder::new("python-elsewhere")?;
         let packages = folder.path().join("packages");
-        let cpu = here.multiarch.split('-').next().unwrap_or_default();
-        let platform = format!("{}_{cpu}", here.wheel);
         let mut pip = python::python3();
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
-        pip.args(["--only-binary=:all:", "--python-version", "3.11", "--platform", &platform]);
-        pip.arg("--target").arg(&packages).arg("--find-links").arg(parent(&artefact.file));
+        pip.args(["--only-binary=:all:", "--python-version", "3.11", "--platform"]);
+        pip.arg(here.wheel_platform())
+            .arg("--target")
+            .arg(&packages)
+            .arg("--find-links")
+            .arg(parent(&artefact.file));
         tools::output(pip.arg("durstream").env_remove("PIP_FIND_LINKS"))?;
         let program = folder.path().join("first.py");
         texts::copy_file(&tree.root.join("packaging/programs/first.py"), &program)?;
-        let mut command = machine.python(&packages);
+        let mut command = machine.python(&packages)?;
         command.arg(&program);
         site.first(command)?;
         artefact.tried(&format!("pip for Python 3.11; {}", machine.shown()), RAN);
@@ -69,21 +68,19 @@ pub(crate) fn npm_packages(
     addon: &mut Artefact,
     platform: &Platform,
 ) {
-    if !machine.has_languages() {
-        return;
-    }
     suite.step(&format!("{} installed", addon.name()), |tree| {
         let folder = Folder::new("npm-elsewhere")?;
         let (os, cpu) = (platform.os, platform.cpu);
-        let mut target = vec![format!("--os={os}"), format!("--cpu={cpu}")];
+        // By force: npm compares a package that is named with its own machine all the same.
+        let mut target = vec!["--force".to_owned(), format!("--os={os}"), format!("--cpu={cpu}")];
         target.extend(platform.libc.map(|libc| format!("--libc={libc}")));
         let project = npm::project(folder.path(), &[main, &addon.file], &target)?;
         let program = project.join("first.mjs");
         texts::copy_file(&tree.root.join("packaging/programs/first.mjs"), &program)?;
-        let mut command = machine.node();
+        let mut command = machine.node()?;
         command.arg(&program);
         site.first(command)?;
-        addon.tried(&format!("npm; Node 18; {}", machine.shown()), RAN);
+        addon.tried(&format!("npm; {}", machine.node_shown()), RAN);
         Ok(())
     });
 }

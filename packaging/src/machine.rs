@@ -1,5 +1,6 @@
 //! Other machines: a folder with another Linux's own C library, Python and Node, made of Debian's
-//! packages, and an emulator for another processor. Nothing is installed in the system.
+//! packages as far as there are some, and an emulator for another processor. Nothing is installed in
+//! the system.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +10,12 @@ use durstream_tests::failure::{Context, Result};
 use durstream_tests::step::{Step, step};
 use durstream_tests::tree::Tree;
 
-use crate::platforms::Platform;
-use crate::tools;
+use crate::platforms::{Here, Platform};
+use crate::{musl, tools};
 
 /// What a machine with glibc has: Node 18 and Python 3.11 in Debian 12.
 const WITH_GLIBC: [&str; 3] = ["nodejs", "python3.11", "libgcc-s1"];
-/// Debian has no Python and no Node that use musl.
+/// Python and Node come from elsewhere: `musl.rs`.
 const WITH_MUSL: [&str; 1] = ["musl"];
 
 /// One that programs of a platform run on.
@@ -25,10 +26,10 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// The machine of a platform; none where Debian's tools are not to be had.
-    pub(crate) fn of(tree: &Tree, platform: &Platform) -> Result<Option<Self>> {
-        let has = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
-        if !(has("apt-get") && has("dpkg-deb")) {
+    /// The machine of a platform; none where this is not Debian 12, which has the packages.
+    pub(crate) fn of(tree: &Tree, platform: &Platform, here: &Here) -> Result<Option<Self>> {
+        let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        if !system.contains("VERSION_CODENAME=bookworm") {
             return Ok(None);
         }
         let debian = |cpu: &str| if cpu == "arm64" { "arm64" } else { "amd64" };
@@ -39,6 +40,10 @@ impl Machine {
             let architecture = debian(platform.cpu);
             let root =
                 unpacked(tree, step, architecture, packages, &format!("{architecture}-{libc}"))?;
+            if platform.is_musl() {
+                musl::add_node(tree, step, here, architecture, &root)?;
+                musl::add_python(tree, step, here, &root)?;
+            }
             let emulator = match (platform.cpu, std::env::consts::ARCH) {
                 ("x64", "x86_64") | ("arm64", "aarch64") => None,
                 (cpu, host) => {
@@ -52,43 +57,58 @@ impl Machine {
         })
     }
 
-    /// Whether it has Python and Node.
-    pub(crate) fn has_languages(&self) -> bool {
-        !self.is_musl
-    }
-
     /// What is said of it in the report.
     pub(crate) fn shown(&self) -> String {
-        let libc = if self.is_musl { "musl" } else { "glibc" };
-        let emulated = if self.emulator.is_some() { ", under qemu" } else { "" };
-        format!("Debian 12's {libc}{emulated}")
+        self.emulated_or_not(if self.is_musl { "musl 1.2.3" } else { "glibc 2.36" })
+    }
+
+    pub(crate) fn node_shown(&self) -> String {
+        let node = if self.is_musl { "Node 24, musl 1.2.5" } else { "Node 18, glibc 2.36" };
+        self.emulated_or_not(node)
+    }
+
+    fn emulated_or_not(&self, libc: &str) -> String {
+        let emulated = if self.emulator.is_some() { ", emulated" } else { "" };
+        format!("{libc}{emulated}")
     }
 
     /// Runs a program of this machine, which finds libraries in a folder beside its own.
     pub(crate) fn run(&self, program: &Path, libraries: &Path) -> Result<Command> {
-        if !self.is_musl {
-            let mut command = self.emulated(program);
-            command.env("LD_LIBRARY_PATH", libraries);
-            return Ok(command);
-        }
-        // Its loader is a program, too.
-        let loader = self.root.join("lib");
-        let entries = fs::read_dir(&loader).context(loader.display())?.flatten();
-        let is_loader = |path: &PathBuf| path.to_string_lossy().contains("/ld-musl-");
-        let loader = entries.map(|entry| entry.path()).find(is_loader);
-        let mut command = self.emulated(&loader.ok_or("musl has no loader")?);
-        command.arg("--library-path").arg(libraries).arg(program);
+        let mut command = self.started(program)?;
+        command.env("LD_LIBRARY_PATH", libraries);
         Ok(command)
     }
 
-    pub(crate) fn python(&self, packages: &Path) -> Command {
-        let mut command = self.emulated(&self.root.join("usr/bin/python3.11"));
-        command.env("PYTHONHOME", self.root.join("usr")).env("PYTHONPATH", packages);
-        command
+    pub(crate) fn python(&self, packages: &Path) -> Result<Command> {
+        let home = self.root.join(if self.is_musl { musl::PYTHON_HOME } else { "usr" });
+        let mut command = self.started(&home.join("bin/python3.11"))?;
+        command.env("PYTHONHOME", home).env("PYTHONPATH", packages);
+        Ok(command)
     }
 
-    pub(crate) fn node(&self) -> Command {
-        self.emulated(&self.root.join("usr/bin/node"))
+    pub(crate) fn node(&self) -> Result<Command> {
+        if !self.is_musl {
+            return self.started(&self.root.join("usr/bin/node"));
+        }
+        self.loaded(&self.root.join(musl::NODE_LIBC), &self.root.join(musl::NODE_PROGRAM))
+    }
+
+    fn started(&self, program: &Path) -> Result<Command> {
+        if self.is_musl {
+            return self.loaded(&self.root.join("lib"), program);
+        }
+        Ok(self.emulated(program))
+    }
+
+    /// Starts a program with musl's loader, which is a program, too: the builder has none where
+    /// programs look for it.
+    fn loaded(&self, libc: &Path, program: &Path) -> Result<Command> {
+        let entries = fs::read_dir(libc).context(libc.display())?.flatten();
+        let is_loader = |path: &PathBuf| path.to_string_lossy().contains("/ld-musl-");
+        let loader = entries.map(|entry| entry.path()).find(is_loader);
+        let mut command = self.emulated(&loader.ok_or("musl has no loader")?);
+        command.arg(program);
+        Ok(command)
     }
 
     fn emulated(&self, program: &Path) -> Command {
@@ -111,31 +131,15 @@ fn unpacked(
     if root.exists() {
         return Ok(root);
     }
-    let apt = tree.directory(&format!("package-machines/apt-{architecture}"))?;
-    let archives = apt.join(format!("archives-{name}"));
-    for folder in [apt.join("state/lists/partial"), archives.join("partial")] {
-        fs::create_dir_all(&folder).context(folder.display())?;
-    }
-    // Its own state: the system's has other architectures, and what it has installed counts there.
-    let apt_get = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        for option in [
-            format!("APT::Architecture={architecture}"),
-            format!("APT::Architectures={architecture}"),
-            format!("Dir::State={}", apt.join("state").display()),
-            format!("Dir::Cache::archives={}", archives.display()),
-            "Dir::State::status=/dev/null".to_owned(),
-            "APT::Install-Recommends=false".to_owned(),
-            "APT::Sandbox::User=".to_owned(),
-            "Debug::NoLocking=true".to_owned(),
-        ] {
-            command.arg("-o").arg(option);
-        }
-        command.args(arguments);
-        command
+    let archives = tree.directory(&format!("package-machines/archives-{name}"))?;
+    fs::create_dir_all(archives.join("partial")).context(archives.display())?;
+    let apt = |arguments: &[&str]| -> Result {
+        let mut command = tools::apt_get(tree, architecture)?;
+        command.arg("-o").arg(format!("Dir::Cache::archives={}", archives.display()));
+        step.run(command.args(arguments))
     };
-    step.run(&mut apt_get(&["-qq", "update"]))?;
-    step.run(apt_get(&["-qq", "-y", "--download-only", "install"]).args(packages))?;
+    apt(&["-qq", "update"])?;
+    apt(&[&["-qq", "-y", "--download-only", "install"], packages].concat())?;
     let partial = root.with_extension("partial");
     for entry in fs::read_dir(&archives).context(archives.display())?.flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "deb") {

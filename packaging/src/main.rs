@@ -7,6 +7,7 @@ mod crates;
 mod elsewhere;
 mod host;
 mod machine;
+mod musl;
 mod npm;
 mod platforms;
 mod python;
@@ -233,7 +234,7 @@ impl Work<'_> {
         let (mut libraries, mut machine) = (None, None);
         if !platform.is_host() {
             suite.step(&format!("machine {}", platform.name), |tree| {
-                machine = Machine::of(tree, platform)?;
+                machine = Machine::of(tree, platform, here)?;
                 Ok(())
             });
         }

@@ -20,7 +20,7 @@ use crate::tools;
 const MOST_BYTES: u64 = MOST_LIBRARY_BYTES + 500_000;
 const FOLDER: &str = "bindings-node";
 /// What the main package has of it.
-const PARTS_OF_MAIN: [&str; 2] = ["bin", "dist"];
+const PARTS_OF_MAIN: [&str; 3] = ["bin", "dist", "skills"];
 
 pub(crate) fn npm() -> Command {
     Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
@@ -54,10 +54,8 @@ pub(crate) fn main_package(tree: &Tree, made: &str) -> Result<Artefact> {
     let version = manifest["version"].clone();
     let platforms = PLATFORMS.iter().map(|platform| (platform.npm(), version.clone()));
     manifest.insert("optionalDependencies".to_owned(), Value::Object(platforms.collect()));
-    manifest.insert(
-        "files".to_owned(),
-        json!([PARTS_OF_MAIN[0], PARTS_OF_MAIN[1], "THIRD-PARTY.md", "LICENSE-*"]),
-    );
+    let texts = ["THIRD-PARTY.md", "LICENSE-*"];
+    manifest.insert("files".to_owned(), json!([&PARTS_OF_MAIN[..], &texts].concat()));
     // What builds it is of no use to those who install it.
     manifest.remove("scripts");
     manifest.remove("devDependencies");

@@ -30,6 +30,14 @@ pub(crate) struct Here {
     pub(crate) debian: Option<&'static str>,
 }
 
+impl Here {
+    /// The platform of its wheels, as pip is told.
+    pub(crate) fn wheel_platform(&self) -> String {
+        let cpu = self.multiarch.split('-').next().unwrap_or_default();
+        format!("{}_{cpu}", self.wheel)
+    }
+}
+
 const fn elsewhere(
     name: &'static str,
     triple: &'static str,

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use durstream_tests::failure::{Context, Result};
 
-const HEADERS: [&str; 2] = ["durstream.h", "durstream.hpp"];
+const HEADERS: [&str; 4] =
+    ["durstream.h", "durstream.hpp", "durstream_test.h", "durstream_test.hpp"];
 
 /// What the library's files are called here, and what a program adds to link it statically.
 pub struct Names {

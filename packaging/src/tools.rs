@@ -74,6 +74,27 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Debian's client for an architecture, with a state of its own: the system's has other architectures,
+/// and what it has installed counts there.
+pub(crate) fn apt_get(tree: &Tree, architecture: &str) -> Result<Command> {
+    let state = tree.directory(&format!("package-machines/apt-{architecture}"))?;
+    let lists = state.join("lists/partial");
+    fs::create_dir_all(&lists).context(lists.display())?;
+    let mut command = Command::new("apt-get");
+    for option in [
+        format!("APT::Architecture={architecture}"),
+        format!("APT::Architectures={architecture}"),
+        format!("Dir::State={}", state.display()),
+        "Dir::State::status=/dev/null".to_owned(),
+        "APT::Install-Recommends=false".to_owned(),
+        "APT::Sandbox::User=".to_owned(),
+        "Debug::NoLocking=true".to_owned(),
+    ] {
+        command.arg("-o").arg(option);
+    }
+    Ok(command)
+}
+
 /// A cargo, or a maturin, that builds for a platform: with zig as its C compiler and linker, and
 /// without a word of where it was built.
 pub(crate) struct Builder {
@@ -112,8 +133,9 @@ impl Builder {
             format!("--remap-path-prefix={}=/crates", registry.display()),
         ];
         if platform.is_musl() {
-            // A library that is loaded cannot bring a C library of its own.
-            rust.push("-Ctarget-feature=-crt-static".to_owned());
+            // A library that is loaded cannot bring a C library of its own. In these words: maturin
+            // adds them unless it finds them, and would compile everything once more.
+            rust.extend(["-C".to_owned(), "target-feature=-crt-static".to_owned()]);
         }
         let linker = format!("CARGO_TARGET_{}_LINKER", name.to_uppercase());
         let variables = vec![
@@ -152,12 +174,12 @@ fn registry() -> Result<PathBuf> {
 }
 
 #[cfg(unix)]
-fn executable(file: &Path) -> Result {
+pub(crate) fn executable(file: &Path) -> Result {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).context(file.display())
 }
 
 #[cfg(not(unix))]
-fn executable(_file: &Path) -> Result {
+pub(crate) fn executable(_file: &Path) -> Result {
     Ok(())
 }
