@@ -1181,9 +1181,9 @@ durstream_code durstream_producer_wait_ready(const durstream_producer *producer,
                                              int64_t timeout_ms,
                                              durstream_error **error);
 
-// Begins a fresh session, which may claim the id, once everything accepted so far is settled. It
-// is the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
-// at most `timeout_ms`.
+// Begins a fresh session, which may claim the id, once everything accepted so far is settled; what is
+// in the outbox of a fenced producer is delivered then. It is the way back after another producer took
+// over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks, at most `timeout_ms`.
 //
 // Errors: `DURSTREAM_TIMEOUT`, and the restart goes on; `_PRODUCER_CLOSED`, or the error that the
 // producer failed with.
@@ -1532,9 +1532,21 @@ durstream_code durstream_state_begin_shutdown(const durstream_state *state,
 durstream_code durstream_state_stop(const durstream_state *state,
                                     durstream_error **error);
 
+// Begins a fresh session for all handles, which may claim the id, once everything accepted so far is
+// settled; what is in the outbox of a fenced producer is delivered then. It is the way back after
+// another producer took over (`DURSTREAM_STALE_EPOCH`). With strict operations the keys that were
+// written before count as written. Any thread; blocks, at most `timeout_ms`.
+//
+// Errors: `DURSTREAM_TIMEOUT`, and the restart goes on; `_PRODUCER_CLOSED`, also where another producer
+// of the stream was opened since; or the error that the producer failed with.
+durstream_code durstream_state_restart(const durstream_state *state,
+                                       int64_t timeout_ms,
+                                       durstream_error **error);
+
 // Ends now, for all handles, and drops what the outbox holds: `dropped` (may be NULL) receives how
-// many writes that were. They settle as cancelled, or as unknown where they were under way. Any
-// thread; blocks, at most `timeout_ms`. The handle is still to be freed.
+// many writes that were. They settle as cancelled, or as unknown where they were under way. It is the
+// other way out, beside `durstream_state_restart`, for a producer that was fenced. Any thread; blocks,
+// at most `timeout_ms`. The handle is still to be freed.
 //
 // Errors: `DURSTREAM_INVALID_ARGUMENT` without `outbox_dir`; `_PRODUCER_CLOSED` where the producer
 // has ended and its outbox is closed; `_OUTBOX_FAILED`; `DURSTREAM_TIMEOUT`, and the dropping goes on.

@@ -1020,6 +1020,7 @@ struct Messages {
     static constexpr auto let_go = durstream_producer_detach;
     static constexpr auto begin_shutdown = durstream_producer_begin_shutdown;
     static constexpr auto stop = durstream_producer_stop;
+    static constexpr auto restart = durstream_producer_restart;
     static constexpr auto discard_outbox = durstream_producer_discard_outbox;
     static constexpr auto stats = durstream_producer_stats;
     static constexpr auto stats_prometheus = durstream_producer_stats_prometheus;
@@ -1043,6 +1044,7 @@ struct Entities {
     static constexpr auto let_go = durstream_state_flush;
     static constexpr auto begin_shutdown = durstream_state_begin_shutdown;
     static constexpr auto stop = durstream_state_stop;
+    static constexpr auto restart = durstream_state_restart;
     static constexpr auto discard_outbox = durstream_state_discard_outbox;
     static constexpr auto stats = durstream_state_stats;
     static constexpr auto stats_prometheus = durstream_state_stats_prometheus;
@@ -1093,8 +1095,14 @@ public:
         Slot error;
         error.check(Calls::stop(get(), error.out()));
     }
+    /// Begins a fresh session once everything accepted so far is settled; what is in the outbox of a
+    /// fenced producer is delivered then. It is the way back after StaleEpochError.
+    void restart(Limit limit = no_limit) {
+        Slot error;
+        error.check(Calls::restart(get(), limit.count(), error.out()));
+    }
     /// Ends now, for all holders, and drops what the outbox holds: how many writes that were. They
-    /// settle as cancelled or unknown.
+    /// settle as cancelled or unknown. It is the other way out, beside `restart`, of a fenced producer.
     std::uint64_t discard_outbox(Limit limit = no_limit) {
         Slot error;
         std::uint64_t dropped = 0;
@@ -1195,12 +1203,6 @@ public:
     /// Accepts messages as one group without waiting: throws BufferFullError if the buffer is full.
     Receipt try_append_group(const std::vector<std::string_view> &messages, std::uint64_t tag = 0) {
         return write(durstream_producer_try_append_group, messages, tag);
-    }
-    /// Begins a fresh session once everything accepted so far is settled. It is the way back after
-    /// StaleEpochError.
-    void restart(Limit limit = no_limit) {
-        detail::Slot error;
-        error.check(durstream_producer_restart(get(), limit.count(), error.out()));
     }
     /// Flushes, then ends the stream for everybody, a last message in the same request.
     std::optional<std::string> close(std::optional<std::string_view> message = std::nullopt,

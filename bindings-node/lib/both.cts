@@ -51,9 +51,19 @@ export abstract class Producer {
   }
 
   /**
+   * Begins a fresh session, which may claim the id, once everything accepted so far is settled; what is in
+   * the outbox of a fenced producer is delivered then. It is the way back after another producer took over
+   * (`StaleEpochError`). Rejects with a `ProducerClosedError`, of a `StateProducer` also where another one
+   * of its stream was opened since, or with the error that the producer failed with.
+   */
+  async restart(options?: WaitOptions): Promise<void> {
+    await this.waiting<null>("restart", () => this.#native.restart(), options);
+  }
+
+  /**
    * Ends now, for all holders, and drops what the outbox holds: how many writes that were. They settle as
-   * `cancelled`, or as `delivery-unknown` if they were under way. It is the other way out, beside a
-   * restart, for a producer that was fenced.
+   * `cancelled`, or as `delivery-unknown` if they were under way. It is the other way out, beside
+   * `restart`, for a producer that was fenced.
    *
    * Rejects with `InvalidArgumentError` without `outboxDir`, with `ProducerClosedError` where the producer
    * has ended and its outbox is closed, and with `OutboxFailedError`.

@@ -114,6 +114,7 @@ export interface NativeWriter {
   receipts(): NativeReceipts;
   flush(): NativeWait;
   ready(): NativeWait;
+  restart(): NativeWait;
   discardOutbox(): NativeWait;
   beginShutdown(): void;
   stop(): void;
@@ -133,7 +134,6 @@ export interface NativeProducer extends NativeWriter {
   appendGroup(messages: Payload[]): Written | null;
   /** Accepts a message; null if there is no room for it now. */
   offer(message: Payload): Written | null;
-  restart(): NativeWait;
   close(message?: Payload): NativeWait;
   detach(): NativeWait;
 }

@@ -97,15 +97,6 @@ export class Writer extends Producer {
     return written === null ? undefined : this.receiptOf(written);
   }
 
-  /**
-   * Begins a fresh session, which may claim the id, once everything accepted so far is settled. It
-   * is the way back after another producer took over (`StaleEpochError`). Rejects with a
-   * `ProducerClosedError`, or with the error that the producer failed with.
-   */
-  async restart(options?: WaitOptions): Promise<void> {
-    await this.waiting<null>("restart", () => this.#native.restart(), options);
-  }
-
   /** Flushes, then ends the *stream* for everybody, a last message in the same request. */
   async close(lastMessage?: Message, options?: WaitOptions): Promise<CloseResult> {
     const payload =

@@ -157,6 +157,12 @@ impl State {
         guarded(|| Ok(Wait::new(self.producer.ready(), |()| Value::Null)))
     }
 
+    /// Begins a fresh session.
+    #[napi]
+    pub fn restart(&self) -> napi::Result<Wait> {
+        guarded(|| Ok(Wait::new(self.producer.restart(), |()| Value::Null)))
+    }
+
     /// Ends now and drops what the outbox holds.
     #[napi]
     pub fn discard_outbox(&self) -> napi::Result<Wait> {

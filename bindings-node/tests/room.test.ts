@@ -111,6 +111,32 @@ test("restart is the way back after another producer took over", async () => {
   assert.deepEqual(await readJson(url), [1, 2, 5]);
 });
 
+test("a fenced state producer comes back, unless it was replaced", async () => {
+  const url = fresh("fenced-state");
+  const schema = defineStreamSchema({ things: { schema: true, type: "thing", primaryKey: "id" } });
+  const open = () => createDurableStream({ url, schema, producerId: "same", onError: () => undefined });
+  const old = open();
+  const takeOver = async () => {
+    await old.upsert("things", { id: "a" }).completion;
+    const other = new IdempotentProducer(new DurableStream({ url, contentType }), "same");
+    other.append({ headers: { control: "reset" } });
+    await other.detach();
+    assert.equal((await old.upsert("things", { id: "late" }).completion).reason, "fenced");
+    await rejectionOf(old.flush());
+  };
+  await takeOver();
+  assert.equal(await old.restart(), undefined);
+  assert.equal((await old.upsert("things", { id: "b" }).completion).status, "delivered");
+  await takeOver();
+  const next = open();
+  const error = await rejectionOf(old.restart());
+  assert.ok(error instanceof ProducerClosedError);
+  assert.match(error.message, /another one of its stream was opened since/);
+  await next.close();
+  const events = (await readJson(url)) as { key?: string }[];
+  assert.deepEqual(events.flatMap(({ key }) => key ?? []), ["a", "b", "a"]);
+});
+
 test("restart begins a session after what was accepted", async () => {
   const url = fresh("restart");
   const handle = await DurableStream.create({ url, contentType });

@@ -63,6 +63,10 @@ impl<P: Producer> Handle<P> {
         Pending::new("wait_ready", self.core.ready(), |py, ()| Ok(py.None()))
     }
 
+    pub(crate) fn restart(&self) -> Pending {
+        Pending::new("restart", self.core.restart(), |py, ()| Ok(py.None()))
+    }
+
     pub(crate) fn discard_outbox(&self) -> Pending {
         Pending::new("discard_outbox", self.ending().discard_outbox(), |py, count| {
             Ok(count.into_pyobject(py)?.into_any().unbind())

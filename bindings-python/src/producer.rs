@@ -204,7 +204,7 @@ impl Producer {
     }
 
     fn _restart(&self) -> Pending {
-        Pending::new("restart", self.handle.core.restart(), |py, ()| Ok(py.None()))
+        self.handle.restart()
     }
 
     fn _discard_outbox(&self) -> Pending {

@@ -251,6 +251,10 @@ impl State {
         self.handle.ready()
     }
 
+    fn _restart(&self) -> Pending {
+        self.handle.restart()
+    }
+
     fn _discard_outbox(&self) -> Pending {
         self.handle.discard_outbox()
     }

@@ -337,6 +337,14 @@ impl Producer for IdempotentProducer {
     fn stop(&self) {
         self.stop();
     }
+
+    fn discard_outbox(&self) -> Pending<u64> {
+        self.discard_outbox()
+    }
+
+    fn restart(&self) -> Pending<()> {
+        self.restart()
+    }
 }
 
 impl Drop for IdempotentProducer {

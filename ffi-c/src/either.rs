@@ -83,6 +83,10 @@ impl<P: Producer> Opened<P> {
         Ok(())
     }
 
+    pub(crate) fn restart(&self, timeout_ms: i64) -> Result<(), Problem> {
+        Ok(self.producer.restart().wait_or_timeout(limit(timeout_ms), "restart")?)
+    }
+
     /// # Safety
     /// `dropped` is NULL or may be written to.
     pub(crate) unsafe fn discard_outbox(

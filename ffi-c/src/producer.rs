@@ -254,9 +254,9 @@ pub unsafe extern "C" fn durstream_producer_wait_ready(
     }
 }
 
-/// Begins a fresh session, which may claim the id, once everything accepted so far is settled. It
-/// is the way back after another producer took over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks,
-/// at most `timeout_ms`.
+/// Begins a fresh session, which may claim the id, once everything accepted so far is settled; what is
+/// in the outbox of a fenced producer is delivered then. It is the way back after another producer took
+/// over (`DURSTREAM_STALE_EPOCH`). Any thread; blocks, at most `timeout_ms`.
 ///
 /// Errors: `DURSTREAM_TIMEOUT`, and the restart goes on; `_PRODUCER_CLOSED`, or the error that the
 /// producer failed with.
@@ -268,10 +268,7 @@ pub unsafe extern "C" fn durstream_producer_restart(
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
     unsafe {
-        call(error, || {
-            let restarted = handle(producer, "producer")?.opened.producer.restart();
-            Ok(restarted.wait_or_timeout(limit(timeout_ms), "restart")?)
-        })
+        call(error, || handle(producer, "producer")?.opened.restart(timeout_ms))
     }
 }
 

@@ -158,6 +158,7 @@ static void null_is_an_error_everywhere(void) {
     NAMES("state", durstream_state_close(NULL, true, 0, NULL, &error), error);
     NAMES("state", durstream_state_begin_shutdown(NULL, &error), error);
     NAMES("state", durstream_state_stop(NULL, &error), error);
+    NAMES("state", durstream_state_restart(NULL, 0, &error), error);
     NAMES("state", durstream_state_discard_outbox(NULL, 0, NULL, &error), error);
     NAMES("state", durstream_state_stats(NULL, NULL, &error), error);
     /* Nobody has to look at the error. */

@@ -677,6 +677,26 @@ void fenced_ones_come_back() {
     thrown<durstream::ProducerClosedError>([&] { old.restart(30s); });
 }
 
+void fenced_state_producers_come_back() {
+    const std::string path = fresh_path("face-state-back");
+    const std::string shipment = R"({"id":"a","status":"created"})";
+    auto options = options_at(path);
+    options.set("producer_id", "one-of-us");
+    durstream::StateProducer state(options, shipments());
+    state.upsert("shipments", shipment);
+    state.flush(30s);
+    durstream::IdempotentProducer other(json_stream(path), "one-of-us");
+    other.append(R"({"headers":{"control":"reset"}})");
+    other.detach(30s);
+    state.upsert("shipments", shipment);
+    thrown<durstream::DeliveryError>([&] { state.flush(30s); });
+    state.restart(30s);
+    state.upsert("shipments", shipment);
+    CHECK(state.flush(30s).delivered == 1);
+    state.close(30s);
+    thrown<durstream::ProducerClosedError>([&] { state.restart(30s); });
+}
+
 void room_is_bounded() {
     durstream::Options options, own;
     options.set("url", "http://127.0.0.1:1/v1/stream/x");
@@ -867,6 +887,7 @@ int main(int count, char **arguments) {
     a_dropped_offset_is_named();
     numbers_know_no_locale();
     fenced_ones_come_back();
+    fenced_state_producers_come_back();
     room_is_bounded();
     nul_is_named();
     bad_input_throws();

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durstream_core::{
-    Callbacks, Detail, DurableStream, Error, ErrorKind, IdempotentProducer, Options, Reason,
-    Status, set_exit_timeout,
+    Callbacks, Collection, Detail, DurableStream, Error, ErrorKind, IdempotentProducer, Options,
+    Reason, StateProducer, Status, StreamSchema, Validator, create_durable_stream,
+    set_exit_timeout,
 };
 use durstream_tests::proxy::{Cut, Fault, Proxy, Rule};
 use durstream_tests::readback::read_stream;
@@ -241,6 +242,53 @@ fn a_fenced_writer_is_told_by_its_next_write() {
     durstream_core::flush_all(Duration::from_secs(30)).wait().unwrap();
     let kinds: Vec<_> = told.lock().unwrap().iter().map(Error::kind).collect();
     assert!(kinds.iter().all(|kind| *kind == ErrorKind::StaleEpoch), "{kinds:?}");
+}
+
+/// So it is for entities, unless another producer of the stream was opened in its place: two of one
+/// process would fence each other.
+#[test]
+fn a_fenced_state_producer_comes_back_unless_it_was_replaced() {
+    let path = fresh_path("fenced-state");
+    let open = || {
+        let any = Collection::new("thing", "id", Validator::Any);
+        let options = Options::new().stream_path(&path).producer_id("worker");
+        create_durable_stream(options, StreamSchema::new().collection("things", any)).unwrap()
+    };
+    let (worker, holder) = (open(), open());
+    let upsert = |producer: &StateProducer, id: &str| {
+        producer.upsert("things", &json!({ "id": id })).map(|receipt| receipt.id())
+    };
+    upsert(&worker, "a").unwrap();
+    worker.flush().wait().unwrap();
+    let take_over = || {
+        let stream = DurableStream::connect(
+            Options::new().stream_path(&path).content_type("application/json"),
+        );
+        let other = IdempotentProducer::open(&stream.unwrap(), "worker", Options::new()).unwrap();
+        other.append(r#"{"headers":{"control":"reset"}}"#).unwrap();
+        other.detach().wait().unwrap();
+        let late = upsert(&worker, "late").unwrap();
+        assert_eq!(worker.wait(late).wait().unwrap().reason, Some(Reason::Fenced));
+        worker.flush().wait().unwrap_err();
+    };
+    take_over();
+    assert_eq!(worker.restart().wait(), Ok(()));
+    assert!(worker.is_same(&open()), "nobody opened another one");
+    upsert(&holder, "b").unwrap();
+    worker.flush().wait().unwrap();
+    drop(holder.release());
+    assert_eq!(holder.restart().wait().unwrap_err().kind(), ErrorKind::ProducerClosed);
+
+    take_over();
+    let next = open();
+    assert!(!next.is_same(&worker));
+    let error = worker.restart().wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ProducerClosed);
+    assert!(error.message().contains("another one of its stream was opened since"), "{error}");
+    upsert(&next, "c").unwrap();
+    next.close().wait().unwrap();
+    let keys: Vec<_> = found(&path).iter().filter_map(|event| event.get("key").cloned()).collect();
+    assert_eq!(keys, ["a", "b", "c"]);
 }
 
 /// "Manually managing epoch numbers": one too low is an error that names the server's.

@@ -87,10 +87,27 @@ class Held:
         """
         await _wait.result(self._ready())
 
+    def restart(self, timeout: Optional[float] = None) -> None:
+        """Begins a fresh session, which may claim the id, once everything accepted so far is
+        settled; what is in the outbox of a fenced producer is delivered then. It is the way back after
+        another producer took over (``StaleEpochError``).
+
+        Raises ``ProducerClosedError``, of a ``StateProducer`` also where another one of its stream was
+        opened since; the error that the producer failed with; and ``TimeoutError`` after ``timeout``
+        seconds; the restart then goes on. Ctrl-C interrupts the wait.
+        """
+        _wait.within(timeout, self._restart)
+
+    async def arestart(self) -> None:
+        """Begins a fresh session once everything accepted so far is settled, as ``restart`` does,
+        for asyncio.
+        """
+        await _wait.result(self._restart())
+
     def discard_outbox(self, timeout: Optional[float] = None) -> int:
         """Ends now, for all holders, and drops what the outbox holds: how many writes that were. They
         settle as ``cancelled``, or as ``delivery-unknown`` if they were under way. It is the other way
-        out, beside a restart, for a producer that was fenced.
+        out, beside ``restart``, for a producer that was fenced.
 
         Raises ``InvalidArgumentError`` without ``outbox_dir``, ``ProducerClosedError`` where the producer
         has ended and its outbox is closed, ``OutboxFailedError``, and ``TimeoutError`` after ``timeout``

@@ -119,22 +119,6 @@ class IdempotentProducer(Held, _durstream.Producer):
             raise invalid("messages", text) from None
         return self._append_group(group)
 
-    def restart(self, timeout: Optional[float] = None) -> None:
-        """Begins a fresh session, which may claim the id, once everything accepted so far is
-        settled. It is the way back after another producer took over (``StaleEpochError``).
-
-        Raises ``ProducerClosedError`` or the error that the producer failed with, and
-        ``TimeoutError`` after ``timeout`` seconds; the restart then goes on. Ctrl-C interrupts the
-        wait.
-        """
-        _wait.within(timeout, self._restart)
-
-    async def arestart(self) -> None:
-        """Begins a fresh session once everything accepted so far is settled, as ``restart`` does,
-        for asyncio.
-        """
-        await _wait.result(self._restart())
-
     def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
         """Flushes, then ends the *stream* for everybody, a last message in the same request.
 

@@ -106,9 +106,16 @@ pub trait Producer: HasEngine + Send + Sync {
     /// # Errors
     /// `InvalidArgument` without an outbox; `ProducerClosed` where the producer has ended and its outbox
     /// is closed: open it again first; `OutboxFailed`.
-    fn discard_outbox(&self) -> Pending<u64> {
-        self.engine().discard_outbox()
-    }
+    fn discard_outbox(&self) -> Pending<u64>;
+
+    /// Begins a fresh session, which may claim the id, once everything accepted so far is settled; of
+    /// a fenced producer also what its outbox holds is delivered then. It is the way back after another
+    /// producer took over (`StaleEpoch`).
+    ///
+    /// # Errors
+    /// `ProducerClosed`, of a state producer also where another one of its stream was opened since; or
+    /// the error that the producer failed with.
+    fn restart(&self) -> Pending<()>;
 
     /// The producer's state. In a forked child that of a stopped producer.
     fn snapshot(&self) -> Snapshot {

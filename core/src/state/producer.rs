@@ -545,7 +545,7 @@ impl StateProducer {
             return Pending::ready(Err(error));
         }
         if !self.may_end() {
-            return Pending::ready(Err(let_go().with_url(&self.engine().endpoint.shown)));
+            return self.refused(let_go());
         }
         let (completer, result) = pending();
         let entry = self.entry.clone();
@@ -594,7 +594,35 @@ impl StateProducer {
     /// Ends now and drops what its outbox holds: how many writes that were; see
     /// [`Producer::discard_outbox`].
     pub fn discard_outbox(&self) -> Pending<u64> {
+        if !self.engine().is_foreign() && self.engine().config.outbox.is_some() {
+            if !self.may_end() {
+                return self.refused(let_go());
+            }
+            Registry::of_process().retire(&self.entry);
+        }
         self.engine().discard_outbox()
+    }
+
+    /// Begins a fresh session for all holders, which may claim the id, once everything accepted so far
+    /// is settled; what is in the outbox of a fenced producer is delivered then. It is the way back
+    /// after another producer took over (`StaleEpoch`). With strict operations the keys that it wrote
+    /// before count as written.
+    ///
+    /// # Errors
+    /// `ProducerClosed`, also where another producer of the stream was opened since, or by a handle that
+    /// was let go; or the error that the producer failed with.
+    pub fn restart(&self) -> Pending<()> {
+        if let Err(error) = self.engine().check_fork() {
+            return Pending::ready(Err(error));
+        }
+        match self.may_end() {
+            true => Registry::of_process().restart(&self.entry),
+            false => self.refused(let_go()),
+        }
+    }
+
+    fn refused<T: Send + 'static>(&self, error: Error) -> Pending<T> {
+        Pending::ready(Err(error.with_url(&self.engine().endpoint.shown)))
     }
 
     /// The producer's state.
@@ -681,6 +709,14 @@ impl Producer for StateProducer {
 
     fn stop(&self) {
         self.stop();
+    }
+
+    fn discard_outbox(&self) -> Pending<u64> {
+        self.discard_outbox()
+    }
+
+    fn restart(&self) -> Pending<()> {
+        self.restart()
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::ThreadId;
 
 use crate::delivery::config::{Config, Create};
 use crate::delivery::engine::Engine;
 use crate::delivery::open::writers_of;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, Scope};
 use crate::protocol::stream_type::StreamType;
 use crate::runtime::fork::PerProcess;
-use crate::runtime::pending::Pending;
+use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock;
 use crate::state::schema::{Compiled, StreamSchema};
 use crate::state::shared::{Recent, Shared};
@@ -49,6 +49,8 @@ pub(crate) struct Entry {
     /// The threads on which a transaction is open.
     pub(super) transactions: Mutex<Vec<ThreadId>>,
     pub(super) engine: Arc<Engine>,
+    /// How many calls start it over now: it is not replaced meanwhile.
+    restarting: AtomicU32,
     /// A value that a binding keeps with the producer, for all holders.
     pub(super) kept: OnceLock<Box<dyn Any + Send + Sync>>,
     /// The number of holders now, and of all there were. Changed under the registry's lock alone.
@@ -211,6 +213,7 @@ impl Registry {
             place,
             schema: schema.clone(),
             engine,
+            restarting: AtomicU32::new(0),
             kept: OnceLock::new(),
             holders: Mutex::new(Holders { now: 1, ever: 1 }),
         });
@@ -252,6 +255,28 @@ impl Registry {
             Self::take_out(&mut slots, entry);
         }
         last
+    }
+
+    /// Starts a producer over, which another one took the id from, unless one was opened in its place:
+    /// two of this process would fence each other.
+    pub(super) fn restart(&self, entry: &Arc<Entry>) -> Pending<()> {
+        {
+            let slots = lock(&self.slots);
+            let open = slots.by_stream.get(&entry.key).and_then(|slot| slot.open.as_ref());
+            if !open.is_some_and(|open| Arc::ptr_eq(open, entry)) {
+                let text = "the producer has ended, or another one of its stream was opened since";
+                let error = Error::new(ErrorKind::ProducerClosed, text);
+                return Pending::ready(Err(error.with_url(&entry.engine.endpoint.shown)));
+            }
+            entry.restarting.fetch_add(1, Ordering::Relaxed);
+        }
+        let (completer, restarted) = pending();
+        let own = entry.clone();
+        entry.engine.restart().on_complete(move |result| {
+            own.restarting.fetch_sub(1, Ordering::Relaxed);
+            completer.complete(result);
+        });
+        entry.engine.hindering(restarted)
     }
 
     /// Takes a producer out: it drains, and the next open gets a new one.
@@ -298,7 +323,7 @@ impl Entry {
 
     /// Whether it still takes writes: a producer that failed or was stopped makes room for another.
     fn is_open(&self) -> bool {
-        self.engine.takes_writes()
+        self.engine.takes_writes() || self.restarting.load(Ordering::Relaxed) > 0
     }
 
     fn check_same(&self, options: &Options, schema: &StreamSchema) -> Result<()> {
