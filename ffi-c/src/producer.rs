@@ -267,9 +267,7 @@ pub unsafe extern "C" fn durstream_producer_restart(
     error: *mut *mut durstream_error,
 ) -> durstream_code {
     // SAFETY: the pointers are as the header asks.
-    unsafe {
-        call(error, || handle(producer, "producer")?.opened.restart(timeout_ms))
-    }
+    unsafe { call(error, || handle(producer, "producer")?.opened.restart(timeout_ms)) }
 }
 
 /// Flushes, then ends the *stream* for everybody, a last message (NULL for none) in the same

@@ -2,6 +2,8 @@
 //! written alone.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +13,9 @@ use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::http;
 use durstream_tests::numbered::Found;
+use durstream_tests::proxy::{Entry, Proxy};
 use durstream_tests::readback;
+use serde_json::json;
 
 use crate::services::Told;
 
@@ -86,11 +90,32 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    fn take(&mut self, server: SocketAddr, service: usize, line: &str) -> Result {
+    fn take(
+        &mut self,
+        server: SocketAddr,
+        proxies: &[Arc<Proxy>],
+        folder: &Path,
+        (service, line): (usize, &str),
+    ) -> Result {
         let told = Told::parse(line)?;
-        let found = Totals::of(&told, &read_and_delete(server, &told)?);
+        let stream = read_and_delete(server, &told)?;
+        let found = Totals::of(&told, &stream);
         self.totals[service].add(&found);
-        if found.is_clean() { Ok(()) } else { Err(format!("{line}: {found:?}").into()) }
+        if found.is_clean() {
+            return Ok(());
+        }
+        let path = folder.join(format!("wrong-{}.json", told.writer));
+        let end = told.stream_path();
+        let is_its =
+            |entry: &Entry| entry.target.split('?').next().is_some_and(|path| path.ends_with(&end));
+        let requests: Vec<_> = proxies[service].log().into_iter().filter(is_its).collect();
+        let shown = json!({
+            "found": format!("{found:?}"),
+            "stream": stream.iter().map(|found| format!("{found:?}")).collect::<Vec<_>>(),
+            "requests": requests.iter().map(Entry::to_json).collect::<Vec<_>>(),
+        });
+        std::fs::write(&path, format!("{shown:#}")).context(path.display())?;
+        Err(format!("{line}: {found:?}; its requests are in {}", path.display()).into())
     }
 }
 
@@ -98,17 +123,21 @@ impl Checked {
 pub(crate) struct Checker(JoinHandle<Checked>);
 
 impl Checker {
-    /// Takes what services say of streams, with the services' numbers.
+    /// Takes what services say of streams, with the services' numbers. What went through the proxy of
+    /// one stands in the folder if its stream is not as it should be.
     pub(crate) fn start(
         server: SocketAddr,
-        services: usize,
+        proxies: &[Arc<Proxy>],
+        folder: &Path,
     ) -> Result<(Self, Sender<(usize, String)>)> {
+        let (proxies, folder) = (proxies.to_vec(), folder.to_owned());
         let (sender, told): (_, Receiver<(usize, String)>) = channel();
         let work = move || {
-            let totals = vec![Totals::default(); services];
+            let totals = vec![Totals::default(); proxies.len()];
             let mut checked = Checked { totals, problems: Vec::new() };
             for (service, line) in told {
-                if let Err(failure) = checked.take(server, service, &line) {
+                let taken = checked.take(server, &proxies, &folder, (service, &line));
+                if let Err(failure) = taken {
                     console::line(&format!("WRONG: {failure}"));
                     checked.problems.push(failure.to_string());
                 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durstream_tests::console;
@@ -28,8 +29,13 @@ const BETWEEN_SAMPLES: Duration = Duration::from_secs(5);
 const FEWEST_SAMPLES: u32 = 60;
 /// At the end, when nothing disturbs any more.
 const END_LIMIT: Duration = Duration::from_secs(180);
-/// Nobody reads what went through.
-const KEPT_ENTRIES: usize = 10;
+/// What went through a proxy last: it says what became of a stream that is not as it should be.
+const KEPT: Settings = Settings {
+    seed: 0,
+    max_body_bytes: 16 * 1024,
+    max_entries: 4_000,
+    max_log_bytes: 16 * 1024 * 1024,
+};
 
 /// What a run came to.
 pub(crate) struct CameTo {
@@ -51,7 +57,13 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<CameTo> {
     let mut server = Server::start_as(tree, Durability::Disk)?;
     let mut tokens = Tokens::issue_in(&folder, &mut random)?;
     let services = services::all(tree);
-    let (checker, told) = Checker::start(server.address(), services.len())?;
+    let proxies = (0..services.len())
+        .map(|number| {
+            let settings = Settings { seed: seed.wrapping_add(number as u64), ..KEPT };
+            Proxy::start_with(server.address(), settings).map(Arc::new)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let (checker, told) = Checker::start(server.address(), &proxies, &folder)?;
     let mut lanes = Vec::new();
     let mut processes = Vec::new();
     console::line(&format!(
@@ -59,14 +71,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> Result<CameTo> {
         services.len(),
         lasts.as_secs() / 60
     ));
-    for (number, service) in services.iter().enumerate() {
-        let settings = Settings {
-            seed: seed.wrapping_add(number as u64),
-            max_body_bytes: 0,
-            max_entries: KEPT_ENTRIES,
-            ..Settings::default()
-        };
-        let proxy = Proxy::start_with(server.address(), settings)?;
+    for (number, (service, proxy)) in services.iter().zip(proxies).enumerate() {
         let (url, token_file) = (&proxy.url(), &tokens.file);
         let around = Surroundings { url, token_file, lasts, folder: &folder };
         processes.push(service.start(number, &around, told.clone())?);

@@ -1,6 +1,7 @@
 //! The faults: what happens next to the requests of a service, and to the server.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durstream_tests::failure::Result;
@@ -31,7 +32,7 @@ pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 /// The faults of one service.
 pub(crate) struct Lane {
-    pub(crate) proxy: Proxy,
+    pub(crate) proxy: Arc<Proxy>,
     name: &'static str,
     next: Instant,
     /// Until when a request may wait on its way to the server.
@@ -39,7 +40,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(proxy: Proxy, name: &'static str) -> Self {
+    pub(crate) fn new(proxy: Arc<Proxy>, name: &'static str) -> Self {
         let now = Instant::now();
         Self { proxy, name, next: now + Duration::from_millis(PAUSE_MS.end), late: now }
     }
