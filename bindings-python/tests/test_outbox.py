@@ -1,6 +1,7 @@
 """The outbox: what was accepted survives the process, whatever ended it."""
 
 import asyncio
+import json
 import os
 import pathlib
 import subprocess
@@ -418,3 +419,79 @@ def test_what_a_fence_leaves_of_entities_waits_for_another_life(base, kept_url, 
         assert again.discard_outbox(30) == 1
     found = [event["value"]["n"] for event in content(kept_url, base)]
     assert found == ([1, 0, 2] if ending == "restart" else [1, 0])
+
+
+#: Workers that share an id, each with an outbox of its own in the same folder.
+SHARED = MESSAGES.replace("outbox_dir", "shared=True, outbox_dir").replace('"n": n', '"n": n, "by": os.getpid()')
+SHARED_ENTITIES = ENTITIES.replace("outbox_dir", "shared=True, outbox_dir").replace('"n": n', '"n": n, "by": os.getpid()')
+
+
+def ids_in(folder):
+    return {json.loads(about.read_text())["producer_id"] for about in folder.glob("*/outbox.json")}
+
+
+@pytest.mark.parametrize(
+    "program, again, value",
+    [
+        (SHARED, opened, lambda message: message),
+        (SHARED_ENTITIES, entities, lambda event: event["value"]),
+    ],
+    ids=["messages", "entities"],
+)
+def test_the_next_worker_delivers_what_others_left_that_died(
+    base, faults, kept_url, tmp_path, program, again, value
+):
+    faults.add(AWAY)
+    workers = [
+        start_python(program + WAIT, kept_url, str(tmp_path), str(ALL), stdin=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for worker in workers:
+        assert worker.stdout.readline().strip() == str(ALL)
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
+    died = ids_in(tmp_path)
+    assert len(died) == 3
+    told = []
+    with again(kept_url, tmp_path, shared=True, on_delivery=told.append) as first:
+        assert first.producer_id in died
+        faults.clear()
+        first.flush(60)
+        found = [value(one) for one in content(kept_url, base)]
+        for worker in workers:
+            assert [one["n"] for one in found if one["by"] == worker.pid] == list(range(ALL))
+        assert len(found) == 3 * ALL
+        wait_until(lambda: sum(delivery["count"] for delivery in told) == 3 * ALL)
+        # All others are free again.
+        with again(kept_url, tmp_path, shared=True) as second:
+            assert second.producer_id in died - {first.producer_id}
+    assert ids_in(tmp_path) == died
+
+
+def test_a_worker_takes_no_outbox_of_one_that_lives_or_shares_nothing(faults, kept_url, tmp_path):
+    faults.add(AWAY)
+    killed(MESSAGES, kept_url, tmp_path, 3)
+    worker = start_python(SHARED + WAIT, kept_url, str(tmp_path), "3", stdin=subprocess.PIPE)
+    assert worker.stdout.readline().strip() == "3"
+    try:
+        others = ids_in(tmp_path)
+        own = opened(kept_url, tmp_path, shared=True)
+        assert own.producer_id not in others
+        assert own.stats()["recovered"] == 0
+        own.stop()
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
+def test_a_damaged_outbox_of_a_worker_that_died_is_named(faults, kept_url, tmp_path):
+    faults.add(AWAY)
+    killed(SHARED, kept_url, tmp_path, 3)
+    segment = next(tmp_path.glob("*/*.seg"))
+    content = bytearray(segment.read_bytes())
+    content[content.index(b'{"n"')] ^= 1
+    segment.write_bytes(content)
+    with pytest.raises(OutboxDamagedError) as caught:
+        opened(kept_url, tmp_path, shared=True)
+    assert segment.name in str(caught.value)

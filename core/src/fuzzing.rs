@@ -72,6 +72,7 @@ pub fn answers(data: &[u8]) {
             ordered: has("ordered"),
             acked: session.acked().filter(|acked| !has("early") && *acked < seq),
             end: has("end"),
+            ungrown: has("ungrown"),
             renewable: has("renewable"),
         };
         match decide(&mut session, attempt, &answer) {
@@ -167,6 +168,7 @@ fn decide(session: &mut Session, attempt: Attempt, answer: &Answer) -> Option<Se
         }
         Decision::Repeat { maybe_stored: false } => assert!(!answer.may_be_stored()),
         Decision::Unechoed => assert!(answer.may_be_stored()),
+        Decision::Ungrown => assert!(answer.status == 204 && attempt.ungrown),
         Decision::Repeat { .. } | Decision::Undecided | Decision::Vanished(_) => {}
         Decision::AwaitPredecessor => assert!(answer.status == 409 && attempt.acked.is_some()),
         Decision::NewSession => {

@@ -107,6 +107,20 @@ pub struct Callbacks {
     pub on_state: Option<StateCallback>,
 }
 
+impl Callbacks {
+    /// For the writes of another worker that has died, which have no id here: their tags say what they
+    /// are.
+    pub(crate) fn of_another(&self) -> Self {
+        let on_error = self.on_error.clone().map(|told| -> ErrorCallback {
+            Arc::new(move |failure| told(Failure { id: 0, ..failure }))
+        });
+        let on_delivery = self.on_delivery.clone().map(|told| -> DeliveryCallback {
+            Arc::new(move |delivery| told(Delivery { first_id: 0, ..delivery }))
+        });
+        Callbacks { on_error, on_delivery, on_state: None }
+    }
+}
+
 impl std::fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Callbacks")

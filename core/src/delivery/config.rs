@@ -85,11 +85,6 @@ impl OutboxConfig {
                         an outbox keeps them";
             return Err(Error::option("outbox_dir", text));
         }
-        if options.shared == Some(true) {
-            let text = "`shared` and `outbox_dir` exclude each other: give each worker a \
-                        `producer_id` that it has again after a restart";
-            return Err(Error::option("outbox_dir", text));
-        }
         let sync = match options.outbox_sync.as_deref() {
             Some("batch") => SyncMode::Batch,
             Some("write") => SyncMode::Write,
@@ -238,6 +233,12 @@ impl Config {
         }
     }
 
+    /// The id that several workers share: without this one's suffix.
+    pub(crate) fn shared_id(&self) -> Option<&str> {
+        let own = self.producer_id.len().checked_sub(SHARED_SUFFIX + 1)?;
+        self.shared.then(|| &self.producer_id[..own])
+    }
+
     /// The bounds of batches and buffer.
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
@@ -290,6 +291,9 @@ mod tests {
         let id = || config(&"x".repeat(243), Options::new().shared(true)).unwrap().producer_id;
         assert!(id() != id() && id().len() == 256);
         assert!(config(&"x".repeat(244), Options::new().shared(true)).is_err());
+        let config = |shared| config("a-b", Options::new().shared(shared)).unwrap();
+        assert_eq!(config(true).shared_id(), Some("a-b"));
+        assert_eq!(config(false).shared_id(), None);
     }
 
     #[test]

@@ -7,10 +7,12 @@ use std::time::Duration;
 use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::buffer::store::Store;
 use crate::delivery::callbacks::Callbacks;
-use crate::delivery::config::Config;
+use crate::delivery::config::{Config, OutboxConfig};
 use crate::delivery::engine::Engine;
 use crate::delivery::task::{Task, another};
 use crate::error::{Error, Result};
+use crate::outbox::orphans::{if_free, of_workers};
+use crate::outbox::store::ABOUT;
 use crate::outbox::{Disk, Found, Lost, Outbox, Place, RealDisk, Sizes};
 use crate::runtime::fork::PerProcess;
 use crate::runtime::io::Runtime;
@@ -55,20 +57,64 @@ pub(super) fn open_outbox(
         dir: outbox.dir.clone(),
         stream: endpoint.shown.clone(),
         producer_id: config.producer_id.clone(),
+        shared: config.shared_id().map(str::to_owned),
     };
+    open_at(disk, sizes, &place, outbox, endpoint).map(Some)
+}
+
+fn open_at(
+    disk: &Arc<dyn Disk>,
+    sizes: Sizes,
+    place: &Place,
+    outbox: &OutboxConfig,
+    endpoint: &Endpoint,
+) -> Result<Kept> {
     let (outbox, found) =
-        Outbox::open_with(disk.clone(), &place, outbox.sync, outbox.recovery, sizes)
+        Outbox::open_with(disk.clone(), place, outbox.sync, outbox.recovery, sizes)
             .map_err(|error| error.with_url(&endpoint.shown))?;
     if let Some(Lost { file, offset, writes, bytes, why }) = &found.lost {
         log::warn(&format!(
             "producer {}: of a damaged outbox {writes} writes in {bytes} bytes could not be read: {} \
              at byte {offset}: {why} ({})",
-            config.producer_id,
+            place.producer_id,
             file.display(),
             endpoint.shown
         ));
     }
-    Ok(Some((outbox, found)))
+    Ok((outbox, found))
+}
+
+/// The outboxes that workers of a shared id left when they died, with their ids: those that hold
+/// something first, and one that holds nothing if there is one.
+pub(super) fn orphans(
+    disk: &Arc<dyn Disk>,
+    sizes: Sizes,
+    endpoint: &Endpoint,
+    config: &Config,
+) -> Result<Vec<(String, Kept)>> {
+    let (Some(outbox), Some(shared)) = (&config.outbox, config.shared_id()) else {
+        return Ok(Vec::new());
+    };
+    let (places, unknown) = of_workers(disk.as_ref(), &outbox.dir, &endpoint.shown, shared)?;
+    for name in unknown {
+        log::warn(&format!(
+            "producer {}: nobody can say whose outbox {} is: its {ABOUT} cannot be read",
+            config.producer_id,
+            outbox.dir.join(name).display(),
+        ));
+    }
+    let (mut full, mut empty) = (Vec::new(), None);
+    for place in places {
+        let opened = open_at(disk, sizes, &place, outbox, endpoint);
+        let Some(kept) = if_free(opened)? else { continue };
+        match kept.1.writes {
+            // One more is let go of again, for the next worker.
+            0 => empty = empty.or(Some((place.producer_id, kept))),
+            _ => full.push((place.producer_id, kept)),
+        }
+    }
+    full.extend(empty);
+    Ok(full)
 }
 
 static ENGINES: PerProcess<Mutex<Engines>> = PerProcess::new(Mutex::default);
@@ -125,12 +171,44 @@ impl Engine {
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Result<Arc<Self>> {
-        let kept = open_outbox(&system_disk(), Sizes::USUAL, &endpoint, &config, after.as_ref())?;
-        let (engine, task) =
-            Self::with_task(lifecycle::runtime()?, endpoint, config, callbacks, after, kept);
+        let runtime = lifecycle::runtime()?;
+        let (disk, sizes) = (system_disk(), Sizes::USUAL);
+        let mut orphans = orphans(&disk, sizes, &endpoint, &config)?.into_iter();
+        let (mut config, mut after) = (config, after);
+        let kept = match orphans.next() {
+            Some((id, kept)) => {
+                config.producer_id = id;
+                Some(kept)
+            }
+            None => open_outbox(&disk, sizes, &endpoint, &config, after.as_ref())?,
+        };
+        let adopted = orphans.filter(|(_, (_, found))| found.writes > 0).map(|(id, kept)| {
+            let config = Config { producer_id: id, ..config.clone() };
+            let callbacks = callbacks.as_ref().map(Callbacks::of_another);
+            let own = (runtime.clone(), endpoint.clone(), after.take());
+            let engine = Self::begin(own.0, own.1, config, callbacks, own.2, Some(kept));
+            engine.begin_stop(); // it ends when all is delivered
+            after = Some(engine.clone());
+            engine
+        });
+        let adopted = adopted.collect();
+        let engine = Self::begin(runtime, endpoint, config, callbacks, after, kept);
+        engine.adopt(adopted);
+        Ok(engine)
+    }
+
+    fn begin(
+        runtime: Arc<Runtime>,
+        endpoint: Endpoint,
+        config: Config,
+        callbacks: Option<Callbacks>,
+        after: Option<Arc<Engine>>,
+        kept: Option<Kept>,
+    ) -> Arc<Self> {
+        let (engine, task) = Self::with_task(runtime, endpoint, config, callbacks, after, kept);
         engine.runtime().spawn(task.run());
         engine.register();
-        Ok(engine)
+        engine
     }
 
     /// Makes it known to the process, and to later producers of the same identity.

@@ -4,6 +4,7 @@
 // The map, as in `lib.rs`.
 //
 //   look                       what is in outboxes, for people; takes no lock
+//   orphans                    those of workers that died
 //   store                      the outbox of one producer: append, sent, settled, read
 //   recover                    what is found at the opening, and what is wrong with it
 //   control                    the two control files: what became of the writes
@@ -21,6 +22,7 @@ pub(crate) mod look;
 #[cfg(test)]
 pub(crate) mod model;
 pub(crate) mod names;
+pub(crate) mod orphans;
 pub(crate) mod owner;
 pub(crate) mod real;
 pub(crate) mod recover;

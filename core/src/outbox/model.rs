@@ -284,8 +284,9 @@ impl Disk for ModelDisk {
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let mut world = self.world();
         world.call()?;
-        let paths = world.names.keys().filter(|path| path.parent() == Some(folder));
-        Ok(paths.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
+        let below = world.names.keys().filter_map(|path| path.strip_prefix(folder).ok());
+        let names = below.filter_map(|path| path.iter().next()?.to_str().map(str::to_owned));
+        Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

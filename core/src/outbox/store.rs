@@ -28,6 +28,8 @@ pub(crate) struct Place {
     /// The stream's URL without user info and query.
     pub(crate) stream: Arc<str>,
     pub(crate) producer_id: String,
+    /// The id that its producer has in common with other workers.
+    pub(crate) shared: Option<String>,
 }
 
 impl Place {
@@ -112,6 +114,9 @@ pub(crate) struct About {
     pub(crate) format: u64,
     pub(crate) stream: String,
     pub(crate) producer_id: String,
+    /// The id that several workers share, each with a suffix of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shared: Option<String>,
     #[serde(default)]
     pub(crate) created: String,
 }
@@ -612,6 +617,7 @@ fn write_about(disk: &dyn Disk, place: &Place) -> Result<()> {
         format: VERSION.into(),
         stream: place.stream.to_string(),
         producer_id: place.producer_id.clone(),
+        shared: place.shared.clone(),
         created: created.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
     };
     let json = serde_json::to_vec_pretty(&about).expect("text and numbers");

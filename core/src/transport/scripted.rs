@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     Amnesia(Box<Fault>),
     /// Somebody else's message, [`FOREIGN`], comes first.
     Foreign(Box<Fault>),
+    /// The server crashes first: what is not durable is gone, and its producers' memory of it is not.
+    Crash(Box<Fault>),
 }
 
 /// The message of other producers.
@@ -88,6 +90,12 @@ pub(crate) struct Model {
     pub(crate) before: Vec<Vec<String>>,
     /// The stream's content type, where it is not JSON.
     pub(crate) content_type: Option<&'static str>,
+    /// How long it takes until what is stored is durable. Before that nobody reads it and the answer
+    /// waits; that to a repeat does not.
+    pub(crate) sync_takes: Duration,
+    /// What is not durable yet, and when it will be.
+    unsynced: VecDeque<(Instant, Vec<String>)>,
+    crashes: u64,
 }
 
 /// The scripted transport: faults in order, then none.
@@ -129,7 +137,7 @@ impl Scripted {
 
     /// Waits until nothing is on its way any more: what is stored then stays so.
     pub(crate) async fn quiet(&self) {
-        while self.under_way.load(Ordering::Relaxed) > 0 {
+        while self.under_way.load(Ordering::Relaxed) > 0 || lock(&self.model).is_behind() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -193,6 +201,10 @@ async fn carry(
                 lock(model).store(vec![FOREIGN.to_owned()]);
                 *inner
             }
+            Fault::Crash(inner) => {
+                lock(model).crash();
+                *inner
+            }
             other => {
                 fault = other;
                 break;
@@ -216,7 +228,16 @@ async fn carry(
     }
     let handled = match fault {
         Fault::CutBefore | Fault::Answer(..) => None,
-        _ => Some(lock(model).handle(request)),
+        _ => {
+            let (answer, crashes) = {
+                let mut model = lock(model);
+                (model.handle(request), model.crashes)
+            };
+            match fault {
+                Fault::CutAfter => Some(answer), // at once
+                _ => synced(model, answer, crashes).await,
+            }
+        }
     };
     let answer = match &fault {
         Fault::CutBefore | Fault::CutAfter => None,
@@ -226,6 +247,22 @@ async fn carry(
     chance.note(|| format!("{fault:?} {} {handled:?}", shown(request)));
     tokio::time::sleep(after).await;
     answer.ok_or_else(|| SendError::cut("connection reset"))
+}
+
+/// An answer once what it says is durable; `None` where a crash comes first.
+async fn synced(model: &Mutex<Model>, mut answer: Response, crashes: u64) -> Option<Response> {
+    let is_new = answer.status == 200 && answer.headers.contains_key(PRODUCER_SEQ);
+    let takes = lock(model).sync_takes;
+    if is_new && !takes.is_zero() {
+        tokio::time::sleep(takes).await;
+        let mut model = lock(model);
+        if model.crashes > crashes {
+            return None;
+        }
+        model.sync();
+        answer.headers.insert(STREAM_NEXT_OFFSET, model.tail().parse().unwrap());
+    }
+    Some(answer)
 }
 
 /// All of a request that the server sees.
@@ -245,6 +282,7 @@ pub(crate) fn response(status: u16, headers: &[(&'static str, String)]) -> Respo
 impl Model {
     fn handle(&mut self, request: &Request) -> Response {
         let now = Instant::now();
+        self.sync();
         let is_over = |ttl| self.used.is_some_and(|used| now >= used + ttl);
         if self.ttl.is_some_and(is_over) {
             self.delete();
@@ -331,8 +369,13 @@ impl Model {
                 return response(409, &[]);
             }
             self.producers.insert(id, (epoch, seq));
-            self.store(messages);
-            self.closed |= headers.contains_key(STREAM_CLOSED);
+            self.unsynced.push_back((Instant::now() + self.sync_takes, messages));
+            if headers.contains_key(STREAM_CLOSED) {
+                // An end waits for all that is before it.
+                self.unsynced.iter_mut().for_each(|(due, _)| *due = Instant::now());
+                self.closed = true;
+            }
+            self.sync();
         }
         if self.mute {
             return response(status, &[]);
@@ -370,6 +413,28 @@ impl Model {
             self.stream_seq = seq.to_owned();
         }
         is_so
+    }
+
+    /// What has become durable is there for readers.
+    fn sync(&mut self) {
+        while let Some((_, messages)) =
+            self.unsynced.pop_front_if(|(due, _)| *due <= Instant::now())
+        {
+            self.store(messages);
+        }
+    }
+
+    /// Whether something is still to become durable.
+    fn is_behind(&mut self) -> bool {
+        self.sync();
+        !self.unsynced.is_empty()
+    }
+
+    /// What is not durable is gone.
+    pub(crate) fn crash(&mut self) {
+        self.sync();
+        self.unsynced.clear();
+        self.crashes += 1;
     }
 
     pub(crate) fn store(&mut self, messages: Vec<String>) {

@@ -21,6 +21,8 @@ pub(crate) struct Queued {
     pub(crate) doubt: Doubt,
     /// Requests sent for it so far, under all its tuples.
     pub(crate) attempts: u32,
+    /// An end of the stream at which the batch was certainly not in it.
+    pub(crate) absent_at: Option<Arc<str>>,
     /// The requests that the refused batch it is a part of may still cost.
     pub(crate) splits: Option<Arc<SplitBudget>>,
 }
@@ -34,6 +36,7 @@ impl Queued {
             closes: false,
             doubt: Doubt::default(),
             attempts: 0,
+            absent_at: None,
             splits: None,
         }
     }
@@ -42,7 +45,13 @@ impl Queued {
     /// the stream if this batch does.
     pub(crate) fn split(&self) -> Option<[Queued; 2]> {
         let (first, second) = self.batch.split()?;
-        let part = |batch, closes| Queued { batch, closes, splits: self.splits.clone(), ..*self };
+        let part = |batch, closes| Queued {
+            batch,
+            closes,
+            absent_at: self.absent_at.clone(),
+            splits: self.splits.clone(),
+            ..*self
+        };
         Some([part(first, false), part(second, self.closes)])
     }
 }

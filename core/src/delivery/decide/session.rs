@@ -33,6 +33,8 @@ pub(crate) struct Attempt {
     pub(crate) acked: Option<u64>,
     /// It carries nothing but the end of the stream.
     pub(crate) end: bool,
+    /// The stream has not grown since the batch was certainly not in it, as the answer says.
+    pub(crate) ungrown: bool,
     /// Its credentials come from a function, which may give better ones later.
     pub(crate) renewable: bool,
 }
@@ -60,6 +62,9 @@ pub(crate) enum Decision {
     Fenced { current: u64 },
     /// The stream is not there; final once it stays so.
     Vanished(Reason),
+    /// The server says that it has this already, and that its stream has not grown: it is about to store
+    /// it, or knows of it no more than the sequence number. Final once it stays so.
+    Ungrown,
     /// The server may have too many producers already; final once it stays so.
     Limited,
     /// The producer cannot go on.
@@ -297,6 +302,9 @@ impl Session {
         if !earned {
             return Decision::Undecided;
         }
+        if !first && attempt.ungrown {
+            return Decision::Ungrown;
+        }
         self.stored |= first;
         self.note_ack();
         // A replay is told sequence numbers that it has not reached: only its own is decided.
@@ -371,6 +379,7 @@ mod tests {
             ordered: false,
             acked: seq.checked_sub(1),
             end: false,
+            ungrown: false,
             renewable: false,
         }
     }
@@ -404,6 +413,17 @@ mod tests {
         let garbled = answer(200, &[("producer-epoch", "5000"), ("producer-seq", "-3")]);
         assert_eq!(on(garbled), Decision::Repeat { maybe_stored: true });
         assert_eq!(on(answer(202, &[])), Decision::Repeat { maybe_stored: true });
+    }
+
+    #[test]
+    fn a_repeat_is_not_believed_where_the_stream_has_not_grown() {
+        let (mut session, doubt) = (session(Some(2)), in_doubt(3));
+        let ungrown = Attempt { ungrown: true, ..doubt };
+        assert_eq!(session.on_answer(ungrown, &echo(204, EPOCH, 3)), Decision::Ungrown);
+        assert_eq!(session.acked(), Some(2));
+        let delivered = |duplicate| Decision::Delivered { up_to: 3, duplicate };
+        assert_eq!(session.clone().on_answer(doubt, &echo(204, EPOCH, 3)), delivered(true));
+        assert_eq!(session.on_answer(ungrown, &echo(200, EPOCH, 3)), delivered(false));
     }
 
     #[test]

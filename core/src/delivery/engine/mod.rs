@@ -9,7 +9,7 @@ pub(crate) mod settle;
 pub(crate) mod telling;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 
 use crate::delivery::buffer::book::{Book, Due};
 use crate::delivery::buffer::budget::Budget;
@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::{CloseResult, FlushReport, Outcome};
 use crate::runtime::fork::{generation, made_in};
 use crate::runtime::io::Runtime;
+use crate::runtime::log;
+use crate::runtime::log_line::{LogLevel, Target};
 use crate::runtime::pending::{Completer, Pending, pending, pending_or_unread};
 use crate::runtime::threads::lock;
 use crate::stats::Stats;
@@ -47,6 +49,8 @@ pub(crate) struct Engine {
     pub(crate) wake: Notify,
     closes: Mutex<Closes>,
     has_ended: AtomicBool,
+    /// Those that deliver what other workers left, before this one.
+    adopted: OnceLock<Vec<Arc<Engine>>>,
     /// What is left in its outbox is dropped, and not kept.
     pub(super) discards: AtomicBool,
     /// Tells those who wait for the end.
@@ -98,6 +102,7 @@ impl Engine {
             wake: Notify::new(),
             closes: Mutex::default(),
             has_ended: AtomicBool::new(false),
+            adopted: OnceLock::new(),
             discards: AtomicBool::new(false),
             ended: Notify::new(),
             end_notice: Mutex::default(),
@@ -195,8 +200,44 @@ impl Engine {
                 engine.book().take_back(&own);
             }
         });
-        let due = book.flush(FlushKind::Report(ticket), completer);
+        let due = book.flush(FlushKind::Report(ticket), self.behind_adopted(completer));
         (self.hindering(waiting), due)
+    }
+
+    /// Takes over those that deliver what workers left that died.
+    pub(crate) fn adopt(&self, orphans: Vec<Arc<Engine>>) {
+        for orphan in &orphans {
+            let text = || {
+                let (own, count) = (&self.config.producer_id, orphan.stats().pending);
+                format!(
+                    "producer {own}: delivers {count} writes of {}, which has died",
+                    orphan.config.producer_id
+                )
+            };
+            log::log(LogLevel::Info, Target::Producer, || self.about(), text);
+        }
+        let _ = self.adopted.set(orphans);
+    }
+
+    /// Those that are not done yet.
+    fn adopted(&self) -> impl Iterator<Item = &Arc<Engine>> {
+        self.adopted.get().into_iter().flatten().filter(|orphan| !orphan.has_ended())
+    }
+
+    /// What completes once everything that other workers left is settled, too.
+    fn behind_adopted<T: Send + 'static>(&self, completer: Completer<T>) -> Completer<T> {
+        let orphans: Vec<_> = self.adopted().cloned().collect();
+        if orphans.is_empty() {
+            return completer;
+        }
+        let (own, settled) = pending();
+        self.runtime().spawn(async move {
+            for orphan in orphans {
+                orphan.settled().await;
+            }
+            completer.complete(settled.await);
+        });
+        own
     }
 
     /// Begins the end of the stream: no new writes until it succeeded or failed. The flush before
@@ -225,6 +266,7 @@ impl Engine {
         if self.is_foreign() {
             return;
         }
+        self.adopted().for_each(|orphan| orphan.ask(stop));
         self.mark(stop);
         if self.has_ended() {
             drop(self.book().close_store()); // that of a fenced producer, which nobody starts over
@@ -251,6 +293,7 @@ impl Engine {
             };
             return Pending::ready(store.discard());
         }
+        let adopted: Vec<_> = self.adopted().map(|orphan| orphan.discard_outbox()).collect();
         let before = self.stats();
         self.discards.store(true, Ordering::Release);
         self.stop_now();
@@ -261,7 +304,10 @@ impl Engine {
             let dropped = |stats: &Stats| stats.cancelled + stats.unknown;
             // It may have been fenced meanwhile, and have kept what it held.
             let store = engine.book().close_store();
-            let left = store.map_or(Ok(0), |mut store| store.discard())?;
+            let mut left = store.map_or(Ok(0), |mut store| store.discard())?;
+            for orphan in adopted {
+                left += orphan.await?;
+            }
             Ok(dropped(&after) - dropped(&before) + left)
         })
     }

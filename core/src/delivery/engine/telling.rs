@@ -41,6 +41,9 @@ impl Engine {
 
     /// Adds the callbacks of a holder of a producer that may have come further meanwhile.
     pub(crate) fn listen(&self, holder: u32, callbacks: Callbacks) {
+        for orphan in self.adopted() {
+            orphan.listeners.add_late(holder, callbacks.of_another());
+        }
         let hears_states = callbacks.on_state.is_some();
         self.listeners.add_late(holder, callbacks);
         let Some(engine) = self.own.upgrade().filter(|_| hears_states) else { return };

@@ -24,6 +24,9 @@ use crate::transport::request::SendError;
 /// it is believed: an ingress says so too during a deploy.
 const PERSISTS: Duration = Duration::from_secs(5);
 
+/// How long a stream has to grow by what its server says that it has: what a disk may take.
+const GROWS: Duration = Duration::from_secs(30);
+
 /// How many times in a row a new producer is told to wait, without being told how long, before that
 /// is taken for a limit of producers: servers that only limit rates relent.
 const LIMITED: u32 = 8;
@@ -123,6 +126,7 @@ impl Task {
             maybe_stored: slot.doubt().maybe_stored() || (end && slot.doubt().is_open()),
             acked: slot.acked,
             end,
+            ungrown: answer.next_offset.is_some() && answer.next_offset == slot.queued.absent_at,
             ordered: slot.queued.batch.stream_seq.is_some(),
             renewable: self.engine.endpoint.functions.is_some(),
         };
@@ -138,6 +142,9 @@ impl Task {
         }
         if decision != Decision::Unechoed {
             self.unechoed_since = None;
+        }
+        if decision != Decision::Ungrown {
+            self.ungrown_since = None;
         }
         if decision != Decision::Limited {
             self.limited = 0;
@@ -205,6 +212,7 @@ impl Task {
             }
             Decision::Fenced { current } => self.on_fenced(n, current, answer),
             Decision::Unechoed => self.on_unechoed(n, error()),
+            Decision::Ungrown => self.on_ungrown(n),
             Decision::Limited => self.on_limited(n, error()),
             Decision::Fail(Reason::NotFound)
             | Decision::Vanished(Reason::NotFound | Reason::Gone)
@@ -238,6 +246,8 @@ impl Task {
         self.note_seen();
         // A replay's acknowledgements may speak of writes of an earlier run beyond them.
         let known = answer.next_offset.clone().filter(|_| !self.session.is_replay());
+        let is_end = self.window.front().is_some_and(|slot| slot.queued.batch.is_end());
+        self.offsets_stand_still |= !duplicate && !is_end && known.is_some() && self.base == known;
         self.base = known;
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
@@ -364,6 +374,26 @@ impl Task {
             .with_status(status);
         let failed = Reason::ProducerFailed;
         self.end(End::Failed, Some(n), failed, failed, error);
+    }
+
+    /// The answer may be early: some servers know a repeat before the batch that it repeats is durable,
+    /// and lose that batch if they crash now. Or late: a crash took the batch, and left the number.
+    fn on_ungrown(&mut self, n: usize) {
+        let text = "the server says that it has the batch, and its stream has not grown";
+        let error = Error::new(ErrorKind::Protocol, text)
+            .with_url(&self.engine.endpoint.shown)
+            .with_status(204);
+        if !self.is_dead(n) {
+            self.window[n].queued.doubt.answered_unclearly();
+        }
+        let since = *self.ungrown_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= GROWS {
+            self.ungrown_since = None;
+            // It may grow by this batch after all.
+            self.on_unanswered(n, true);
+            self.renew_session_at(n, false);
+        }
+        self.pause(error, None);
     }
 
     fn on_limited(&mut self, n: usize, error: Error) {

@@ -140,7 +140,7 @@ impl Task {
     /// The last failure was about batches that are settled, and after a while it says nothing about
     /// now.
     fn forget_failures(&mut self) {
-        (self.vanished_since, self.unechoed_since) = (None, None);
+        (self.vanished_since, self.unechoed_since, self.ungrown_since) = (None, None, None);
         let patience = self.engine.config.retries.backoff.max;
         if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
             // One producer too many is so whatever becomes of its batches.
@@ -163,7 +163,14 @@ impl Task {
     }
 
     fn send(&mut self, n: usize) {
+        // Of a replay, an earlier run may have sent it.
+        let tells = !self.offsets_stand_still
+            && !self.session.is_replay()
+            && self.engine.endpoint.route.is_sole();
         let slot = &mut self.window[n];
+        if slot.queued.attempts == 0 && !slot.doubt().is_open() && !slot.queued.batch.is_end() {
+            slot.queued.absent_at = self.base.clone().filter(|_| tells);
+        }
         slot.in_flight = true;
         slot.after_predecessor = false;
         slot.queued.attempts += 1;

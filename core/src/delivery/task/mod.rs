@@ -79,6 +79,10 @@ pub(crate) struct Task {
     recreated: bool,
     vanished_since: Option<Instant>,
     unechoed_since: Option<Instant>,
+    /// Since when the server has had a batch by which its stream did not grow.
+    ungrown_since: Option<Instant>,
+    /// A batch was stored and did not move the end of the stream: this server's offsets say nothing.
+    offsets_stand_still: bool,
     /// Answers in a row that may mean that there are too many producers.
     limited: u32,
     /// When a batch may follow another that is under way.
@@ -147,6 +151,8 @@ impl Task {
             recreated: false,
             vanished_since: None,
             unechoed_since: None,
+            ungrown_since: None,
+            offsets_stand_still: false,
             limited: 0,
             pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
             reconcile: Reconcile::NotNeeded,

@@ -150,6 +150,9 @@ impl Task {
         };
         for slot in &mut self.window {
             slot.queued.doubt.not_found(slot.seq < known_below);
+            if slot.queued.absent_at.is_some() {
+                slot.queued.absent_at = look.tail.clone();
+            }
         }
         if stored > 0 {
             self.base = look.tail;

@@ -451,11 +451,7 @@ fn options_that_contradict_an_outbox_are_named() {
     let refused = |options: Options| {
         Config::new(Scope::Producer, &options, "p", StreamType::default()).unwrap_err()
     };
-    for options in [
-        kept(Options::new()).epoch(3u64),
-        kept(Options::new()).shared(true),
-        Options::new().outbox_dir(""),
-    ] {
+    for options in [kept(Options::new()).epoch(3u64), Options::new().outbox_dir("")] {
         assert_eq!(refused(options).option_name(), Some("outbox_dir"));
     }
     let alone = refused(Options::new().outbox_sync("batch"));

@@ -94,3 +94,58 @@ async fn a_first_batch_that_is_taken_again_after_such_a_status_is_flagged() {
         assert!(copies == 1 || outcome(&engine, 1).await.maybe_duplicate, "{code}: {copies}");
     }
 }
+
+/// A server that says "I have it" to a repeat before that is durable, with the tail that shows it
+/// (the official one does): 3 is cut off then. What became of it.
+async fn early(faults: impl IntoIterator<Item = Fault>) -> (Scripted, Arc<Engine>, Outcome) {
+    let server = Scripted::default();
+    let engine = open(&server, single().max_in_flight(1u64));
+    write(&engine, 1..=2);
+    engine.flush().await.unwrap();
+    lock(&server.model).sync_takes = Duration::from_secs(10);
+    let look = Fault::None;
+    server.script([Fault::CutAfter, look].into_iter().chain(faults).collect());
+    write(&engine, 3..=4);
+    let outcome = outcome(&engine, 3).await;
+    engine.flush().await.unwrap();
+    server.quiet().await;
+    assert_eq!(server.stored(), numbers(1..=4));
+    (server, engine, outcome)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_is_delivered_once_it_is_durable() {
+    let (_, engine, outcome) = early([]).await;
+    assert!(outcome.duplicate && !outcome.maybe_duplicate && outcome.attempts > 2, "{outcome:?}");
+    assert_eq!(engine.stats().sessions, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_that_a_crash_took_is_sent_anew() {
+    for crashes_at in 0..4 {
+        let crash = Fault::Crash(Box::new(Fault::None));
+        let faults = vec![Fault::None; crashes_at].into_iter().chain([crash]);
+        let (_, engine, outcome) = early(faults).await;
+        assert!(outcome.is_delivered() && outcome.maybe_duplicate, "{crashes_at}: {outcome:?}");
+        assert_eq!(engine.stats().sessions, 2);
+    }
+}
+
+/// Its offsets say nothing of how far the stream is.
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_offsets_stand_still_is_believed() {
+    let server = Scripted::new([Fault::None, Fault::None, Fault::CutAfter]);
+    let still = move |server: &Scripted, request: Request| -> Sending {
+        let sending = server.send(request);
+        Box::pin(async move {
+            let mut response = sending.await?;
+            response.headers.insert("stream-next-offset", "0".parse().unwrap());
+            Ok(response)
+        })
+    };
+    let engine = open_on(Behind(server.clone(), still), &model(), single().max_in_flight(1u64));
+    write(&engine, 1..=4);
+    engine.flush().await.unwrap();
+    assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=4), 1));
+    assert!(!outcome(&engine, 3).await.maybe_duplicate);
+}

@@ -23,6 +23,7 @@ const SMALL: Sizes = Sizes { control: 2048, least: 1024, most: 4096 };
 
 fn place(dir: &Path) -> Place {
     Place {
+        shared: None,
         dir: dir.to_owned(),
         stream: "http://h/v1/stream/a".into(),
         producer_id: "p".to_owned(),

@@ -72,6 +72,11 @@ fn rough_random_schedules_keep_every_promise() {
 }
 
 #[test]
+fn random_schedules_of_crashes_keep_every_promise() {
+    keep_every_promise(Schedule::crashing);
+}
+
+#[test]
 fn random_schedules_of_appends_keep_every_promise() {
     keep_every_promise(Schedule::of_appends);
 }

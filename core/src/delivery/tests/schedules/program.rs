@@ -87,6 +87,7 @@ impl Schedule {
                 (model.poison, model.mute) = (self.poison.then_some("13"), self.mute);
                 model.full = self.identity == Identity::TooMany;
                 model.content_type = (self.kind == Kind::UnknownText).then_some("text/plain");
+                model.sync_takes = Duration::from_millis(self.sync_takes);
                 model.live((self.ttl > 0).then(|| Duration::from_millis(self.ttl)));
             }
             let mut program = Program::start(self, server.clone());
@@ -172,6 +173,7 @@ impl<'a> Program<'a> {
                 self.rivals.push(rival);
             }
             Step::Forget => lock(&self.server.model).producers.clear(),
+            Step::Crash => lock(&self.server.model).crash(),
             Step::Delete => lock(&self.server.model).delete(),
             Step::Stop(true) => engine.stop_now(),
             Step::Stop(false) => engine.begin_stop(),

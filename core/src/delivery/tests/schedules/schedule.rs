@@ -32,6 +32,8 @@ pub(super) enum Step {
     Rival,
     /// The server loses its producers' memory.
     Forget,
+    /// The server crashes: what is not durable is gone.
+    Crash,
     /// Somebody deletes the stream.
     Delete,
     /// Now, or once everything is delivered.
@@ -94,6 +96,8 @@ pub(super) struct Schedule {
     pub(super) kind: Kind,
     /// How long the stream outlives its last use, in milliseconds; 0 for ever.
     pub(super) ttl: u64,
+    /// How long it takes until a write is durable, in milliseconds.
+    pub(super) sync_takes: u64,
     /// By name: what is printed of [`Options`] has no values.
     pub(super) options: Vec<(&'static str, u64)>,
 }
@@ -238,7 +242,36 @@ impl Schedule {
             kind: Kind::Json,
             ttl: 0,
             options: options(rng, rough),
+            sync_takes: 0,
         }
+    }
+
+    /// Of a server that crashes before writes are durable, and then knows more of them than it has.
+    /// One request at a time: of several, its answers do not say how many it has.
+    pub(super) fn crashing(seed: u64) -> Self {
+        let mut schedule = Schedule::random(seed, false);
+        let rng = &mut StdRng::seed_from_u64(!seed);
+        (schedule.forgets, schedule.poison, schedule.mute) = (false, false, false);
+        (schedule.sync_takes, schedule.knows_tail) = (rng.random_range(1..150), true);
+        for fault in &mut schedule.faults {
+            *fault = match rng.random_range(0..10) {
+                0 => Fault::Crash(Box::new(World::KIND.fault(rng))),
+                1..=3 => Fault::CutAfter,
+                _ => World::KIND.fault(rng),
+            };
+        }
+        for step in &mut schedule.steps {
+            match step {
+                Step::Rival | Step::Restart => *step = Step::Write,
+                Step::Flush if rng.random_bool(0.3) => *step = Step::Crash,
+                _ => {}
+            }
+        }
+        schedule
+            .options
+            .retain(|(name, _)| !["max_in_flight", "delivery_timeout_ms"].contains(name));
+        schedule.options.extend([("max_in_flight", 1), ("delivery_timeout_ms", 0)]);
+        schedule
     }
 
     /// Of a producer, or of appends, that do not know the stream's type.
