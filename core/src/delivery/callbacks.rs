@@ -16,7 +16,8 @@ use crate::runtime::threads::lock;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Failure {
-    /// The write's receipt id; 0 for failures that are not about one write.
+    /// The write's receipt id; 0 for failures that are not about one write, and for the writes of another
+    /// worker that has died (`shared` with an outbox).
     pub id: u64,
     /// The tag it was written with; 0 for none.
     pub tag: u64,
@@ -69,7 +70,8 @@ impl std::fmt::Debug for EndNotice {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The receipt id of the first write; the others follow it without a gap.
+    /// The receipt id of the first write; the others follow it without a gap. 0 for the writes of another
+    /// worker that has died (`shared` with an outbox).
     pub first_id: u64,
     /// How many writes there are.
     pub count: u64,
