@@ -194,7 +194,7 @@ async fn carry(
                 *inner
             }
             Fault::Amnesia(inner) => {
-                lock(model).producers.clear();
+                lock(model).forget();
                 *inner
             }
             Fault::Foreign(inner) => {
@@ -314,6 +314,7 @@ impl Model {
 
     /// Deletes the stream, with what the server knows of its producers.
     pub(crate) fn delete(&mut self) {
+        self.sync_all();
         self.before.push(std::mem::take(&mut self.stored));
         self.marks.clear();
         self.producers.clear();
@@ -371,8 +372,7 @@ impl Model {
             self.producers.insert(id, (epoch, seq));
             self.unsynced.push_back((Instant::now() + self.sync_takes, messages));
             if headers.contains_key(STREAM_CLOSED) {
-                // An end waits for all that is before it.
-                self.unsynced.iter_mut().for_each(|(due, _)| *due = Instant::now());
+                self.sync_all(); // an end waits for what is before it
                 self.closed = true;
             }
             self.sync();
@@ -428,6 +428,17 @@ impl Model {
     fn is_behind(&mut self) -> bool {
         self.sync();
         !self.unsynced.is_empty()
+    }
+
+    /// It ends, with everything durable, and comes back without its producers' memory.
+    pub(crate) fn forget(&mut self) {
+        self.sync_all();
+        self.producers.clear();
+    }
+
+    fn sync_all(&mut self) {
+        self.unsynced.iter_mut().for_each(|(due, _)| *due = Instant::now());
+        self.sync();
     }
 
     /// What is not durable is gone.

@@ -31,6 +31,12 @@ impl Doubt {
         self.maybe_stored = true;
     }
 
+    /// The server has stored an attempt, and shows it to nobody yet: it is none of those that are late.
+    pub(crate) fn stored_unseen(&mut self) {
+        self.maybe_stored = true;
+        self.unanswered = self.unanswered.max(self.late + 1);
+    }
+
     /// The server refuses everything that could be stored under the present tuple, now and later.
     pub(crate) fn ruled_out(&mut self) {
         (self.maybe_stored, self.unanswered, self.late) = (false, 0, 0);

@@ -384,7 +384,7 @@ impl Task {
             .with_url(&self.engine.endpoint.shown)
             .with_status(204);
         if !self.is_dead(n) {
-            self.window[n].queued.doubt.answered_unclearly();
+            self.window[n].queued.doubt.stored_unseen();
         }
         let since = *self.ungrown_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= GROWS {

@@ -79,6 +79,8 @@ pub(crate) struct Task {
     recreated: bool,
     vanished_since: Option<Instant>,
     unechoed_since: Option<Instant>,
+    /// When an attempt last ended without a word of the server.
+    unanswered_at: Option<Instant>,
     /// Since when the server has had a batch by which its stream did not grow.
     ungrown_since: Option<Instant>,
     /// A batch was stored and did not move the end of the stream: this server's offsets say nothing.
@@ -151,6 +153,7 @@ impl Task {
             recreated: false,
             vanished_since: None,
             unechoed_since: None,
+            unanswered_at: None,
             ungrown_since: None,
             offsets_stand_still: false,
             limited: 0,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::delivery::decide::compare::{Verdict, verdict};
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
@@ -9,6 +11,9 @@ use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::reason::Reason;
 use crate::requests::tail::{Look, look};
+
+/// How long a server may take to show what it took: readers see only what is durable.
+const SHOWS: Duration = Duration::from_secs(1);
 
 /// How many looks in a row without a usable answer decide that nothing can be learned.
 const FAILED_LOOKS: u32 = 3;
@@ -25,6 +30,7 @@ impl Task {
             return;
         }
         self.window[n].queued.doubt.unanswered(late);
+        self.unanswered_at = Some(Instant::now());
         self.reconcile = self.if_possible();
     }
 
@@ -65,6 +71,28 @@ impl Task {
         self.requests.spawn(async move {
             Answered::Look(sent, look(&runtime, endpoint, base, json, timeout).await)
         });
+    }
+
+    /// Below which sequence number the server still tells what it stored under the present session.
+    fn known_below(&self) -> u64 {
+        match self.transition {
+            None => u64::MAX,
+            Some(Transition::NewSession { settle_below, .. }) => settle_below,
+            // A late request finds the stream closed, or a newer epoch.
+            Some(Transition::Terminate {
+                reason: Reason::StreamClosed | Reason::Fenced, ..
+            }) => 0,
+            Some(Transition::Terminate { .. }) => u64::MAX,
+        }
+    }
+
+    /// When the stream is asked once more, which showed so many batches: what is absent now and sent under
+    /// another tuple is there twice if it only was not durable yet.
+    fn looks_again_at(&self, stored: usize) -> Option<Instant> {
+        let is_over = self.known_below() == 0;
+        let lacks = self.window.iter().skip(stored).any(|slot| slot.doubt().maybe_stored());
+        let shown = self.unanswered_at? + SHOWS;
+        Some(shown).filter(|at| is_over && lacks && *at > Instant::now())
     }
 
     /// How many batches the stream was found to hold, or why that does not tell.
@@ -110,6 +138,10 @@ impl Task {
             Ok(stored) => stored,
             Err(why) => return self.debug(|| undecided(why)),
         };
+        if let Some(at) = self.looks_again_at(stored) {
+            (self.reconcile, self.paused_until) = (Reconcile::Wanted, Some(at));
+            return self.debug(|| undecided("it may not show yet what it took"));
+        }
         self.debug(|| {
             let batches = self.window.len();
             format!("asked the stream itself: {stored} of {batches} batches are in it")
@@ -139,15 +171,7 @@ impl Task {
         // The batches behind are absent, or only late. Under the same tuple the server tells the
         // one from the other, as long as it knows the session; under another the batch is sent
         // anew.
-        let known_below = match self.transition {
-            None => u64::MAX,
-            Some(Transition::NewSession { settle_below, .. }) => settle_below,
-            // A late request finds the stream closed, or a newer epoch.
-            Some(Transition::Terminate {
-                reason: Reason::StreamClosed | Reason::Fenced, ..
-            }) => 0,
-            Some(Transition::Terminate { .. }) => u64::MAX,
-        };
+        let known_below = self.known_below();
         for slot in &mut self.window {
             slot.queued.doubt.not_found(slot.seq < known_below);
             if slot.queued.absent_at.is_some() {

@@ -280,6 +280,7 @@ async fn what_may_only_have_been_late_is_flagged() {
         Fault::None,                   // HEAD: the tail has not moved
         status(302),                   // 2 again, refused in a way that decides nothing
         Fault::None,                   // HEAD: nor now
+        Fault::None,                   // HEAD: nor a second after it was given up
         delay(Fault::None, 5_000, 0),  // 2 in the next session
     ];
     let server = Scripted::new(script);

@@ -172,7 +172,7 @@ impl<'a> Program<'a> {
                 rival.accept(&[&self.bytes(&text)]).expect("a new one takes a write");
                 self.rivals.push(rival);
             }
-            Step::Forget => lock(&self.server.model).producers.clear(),
+            Step::Forget => lock(&self.server.model).forget(),
             Step::Crash => lock(&self.server.model).crash(),
             Step::Delete => lock(&self.server.model).delete(),
             Step::Stop(true) => engine.stop_now(),

@@ -242,7 +242,11 @@ impl Schedule {
             kind: Kind::Json,
             ttl: 0,
             options: options(rng, rough),
-            sync_takes: 0,
+            sync_takes: if !world.forgets && rng.random_bool(0.3) {
+                rng.random_range(1..150)
+            } else {
+                0
+            },
         }
     }
 
