@@ -163,8 +163,12 @@ impl Task {
     }
 
     fn send(&mut self, n: usize) {
+        if !self.may_repeat(n) {
+            return;
+        }
         let slot = &mut self.window[n];
         slot.in_flight = true;
+        slot.sends = slot.sends.saturating_add(1);
         slot.after_predecessor = false;
         slot.queued.attempts += 1;
         slot.started = Some(Instant::now());

@@ -114,6 +114,84 @@ async fn a_batch_under_way_keeps_its_tuple_through_the_death_of_its_process() {
     assert_eq!(life.stats().uncertain, 0, "its server remembers");
 }
 
+/// An attempt at the first batch may still be on its way, and a server that forgets takes it anew. Of one
+/// attempt that is in the stream, no further copy can come.
+#[tokio::test(start_paused = true)]
+async fn a_first_batch_in_doubt_leaves_no_doubt_once_its_one_attempt_is_explained() {
+    let late = || delay(Fault::None, 0, 9_000);
+    // The first life's only batch; the second's repeat of it, 2, and 3, which the third finds.
+    let machine = Machine::new([late(), Fault::None, Fault::None, late()]);
+    let life = machine.live();
+    put(&life, 1..=1);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    put(&life, 2..=2);
+    life.flush().await.unwrap();
+    let first = life.stats();
+    put(&life, 3..=3);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    life.flush().await.unwrap();
+    assert_eq!(machine.server.stored(), numbers(1..=3));
+    let epochs: Vec<_> = machine.seen().iter().map(|(epoch, seq, _)| (*epoch, *seq)).collect();
+    let epoch = epochs[0].0;
+    assert_eq!(epochs, [(epoch, 0), (epoch, 0), (epoch, 1), (epoch, 2)]);
+    assert_eq!((first.uncertain, life.stats().uncertain), (0, 0));
+}
+
+/// Where a batch went out twice before, two copies of it may be in the stream of a server that forgets.
+#[tokio::test(start_paused = true)]
+async fn a_first_batch_that_two_lives_sent_is_flagged() {
+    let late = || delay(Fault::None, 0, 9_000);
+    let machine = Machine::new([late(), late()]);
+    for _ in 0..2 {
+        let life = machine.live();
+        if life.stats().recovered == 0 {
+            put(&life, 1..=1);
+        }
+        sleep(5).await;
+        machine.kill(life).await;
+    }
+    let life = machine.live();
+    life.flush().await.unwrap();
+    assert_eq!(machine.server.stored(), numbers(1..=1));
+    assert_eq!(life.stats().uncertain, 1);
+}
+
+/// It can only be stored anew behind all that are before it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_behind_one_that_is_settled_for_good_is_not_flagged() {
+    let late = || delay(Fault::None, 0, 9_000);
+    let lost = delay(Fault::CutBefore, 9_000, 0);
+    // 1 three times, and 2; 3, a look for it, and 3 again.
+    let behind = [lost, Fault::None, late()];
+    let machine =
+        Machine::new([late(), late(), Fault::None, Fault::None].into_iter().chain(behind));
+    let life = machine.live();
+    put(&life, 1..=1);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    put(&life, 2..=2);
+    life.flush().await.unwrap();
+    assert_eq!(life.stats().uncertain, 1, "the first one");
+    put(&life, 3..=3);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    life.flush().await.unwrap();
+    assert_eq!(machine.server.stored(), numbers(1..=3));
+    assert_eq!(life.stats().uncertain, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_settled_is_not_sent_again() {
     let machine = Machine::new([]);
