@@ -37,6 +37,8 @@ class Service:
             stream_path=os.environ["SHIPMENT_STREAM_PATH"],
             schema=SCHEMA,
             producer_id=os.environ["SHIPMENT_PRODUCER_ID"],
+            # With an outbox, what was accepted outlives this process, too.
+            outbox_dir=os.environ.get("SHIPMENT_OUTBOX"),
         )
 
     def record(self, event: Dict[str, Any]) -> None:
