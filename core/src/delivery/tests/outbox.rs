@@ -1,5 +1,7 @@
 //! What was accepted survives the process (outbox.md): a life ends, and the next one goes on.
 
+use std::sync::Mutex;
+
 use tokio::task::JoinHandle;
 
 use crate::delivery::closing::{CloseWith, close};
@@ -9,6 +11,7 @@ use crate::delivery::tests::*;
 use crate::outbox::model::ModelDisk;
 use crate::outbox::{Disk, Sizes};
 use crate::runtime::lifecycle::Work;
+use crate::runtime::pending::Pending;
 
 const SIZES: Sizes = Sizes { control: 4_096, least: 512, most: 2_048 };
 
@@ -267,6 +270,37 @@ async fn what_a_fenced_producer_holds_can_be_dropped() {
     put(&life, 5..=5);
     life.flush().await.unwrap();
     assert_eq!(machine.server.stored(), ["1", "100", "5"]);
+}
+
+/// Drops what is left as soon as it hears of it, when the task is not over yet.
+struct DropsAtOnce(Arc<Engine>, Mutex<Option<Pending<u64>>>);
+
+impl std::task::Wake for DropsAtOnce {
+    fn wake(self: Arc<Self>) {
+        *lock(&self.1) = Some(self.0.discard_outbox());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fence_leaves_can_be_dropped_before_the_producer_is_over() {
+    let machine = Machine::new([Fault::None, Fault::Refuse]);
+    let life = machine.live();
+    put(&life, 1..=1);
+    life.flush().await.unwrap();
+    put(&life, 2..=4);
+    machine.kill(life).await;
+    let rival = open(&machine.server, Options::new());
+    rival.accept(&[b"100"]).unwrap();
+    rival.flush().await.unwrap();
+    let life = machine.live();
+    let drops = Arc::new(DropsAtOnce(life.engine.clone(), Mutex::default()));
+    let mut flush = std::pin::pin!(life.flush().into_future());
+    let waker = drops.clone().into();
+    assert!(flush.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    sleep(1_000).await;
+    let dropped = lock(&drops.1).take().expect("the flush was told");
+    assert_eq!(dropped.await.unwrap(), 3);
+    assert_eq!(machine.live().stats().recovered, 0);
 }
 
 #[tokio::test(start_paused = true)]
