@@ -18,6 +18,8 @@ const started = performance.now();
 const producer = createDurableStream({
   streamPath: setting("SHIPMENT_STREAM_PATH"),
   producerId: setting("SHIPMENT_PRODUCER_ID"),
+  // With an outbox, what was accepted outlives this process, too.
+  outboxDir: process.env.SHIPMENT_OUTBOX,
   schema: defineStreamSchema({
     shipments: {
       schema: {

@@ -33,10 +33,14 @@ class Service:
 
     def __init__(self) -> None:
         self.ledger = open(os.environ["SHIPMENT_LEDGER"], "ab", buffering=0)
+        # With an outbox, what was accepted outlives this process, too.
+        folder = os.environ.get("SHIPMENT_OUTBOX")
+        outbox: Dict[str, Any] = {"outbox_dir": folder} if folder else {}
         self.producer = create_durable_stream(
             stream_path=os.environ["SHIPMENT_STREAM_PATH"],
             schema=SCHEMA,
             producer_id=os.environ["SHIPMENT_PRODUCER_ID"],
+            **outbox,
         )
 
     def record(self, event: Dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ mod json;
 mod limit;
 mod log;
 mod options;
+mod outbox;
 mod payload;
 mod pending;
 mod process;
@@ -67,5 +68,6 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stats::all_stats, module)?)?;
     module.add_function(wrap_pyfunction!(stats::instruments, module)?)?;
     module.add_function(wrap_pyfunction!(process::in_forked_child, module)?)?;
+    module.add_function(wrap_pyfunction!(outbox::outbox_tool, module)?)?;
     Ok(())
 }

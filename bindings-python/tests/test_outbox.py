@@ -496,3 +496,58 @@ def test_a_damaged_outbox_of_a_worker_that_died_is_named(faults, kept_url, tmp_p
     with pytest.raises(OutboxDamagedError) as caught:
         opened(kept_url, tmp_path, shared=True)
     assert segment.name in str(caught.value)
+
+
+def tool(*arguments):
+    """Runs the tool that looks into outboxes."""
+    command = [sys.executable, "-m", "durstream.outbox", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+
+
+def test_the_tool_looks_into_an_outbox_while_its_producer_is_at_work(faults, kept_url, tmp_path):
+    faults.add(AWAY)
+    with opened(kept_url, tmp_path) as producer:
+        for n in range(3):
+            producer.append({"n": n, "text": "\u2192"})
+        listed = tool("list", tmp_path)
+        assert (listed.returncode, listed.stderr) == (0, "")
+        assert "waiting    3 writes" in listed.stdout
+        assert f"process {os.getpid()} on" in listed.stdout
+        shown = json.loads(tool("show", tmp_path, "--json").stdout)
+        assert (shown["producer_id"], shown["writes"]) == ("kept", 3)
+        exported = tool("export", tmp_path).stdout.splitlines()
+        assert [json.loads(line)["n"] for line in exported] == [0, 1, 2]
+        assert exported[0].endswith('"\u2192"}')
+        faults.clear()
+
+
+def test_a_large_export_arrives_whole_and_a_reader_may_leave(faults, kept_url, tmp_path):
+    faults.add(AWAY)
+    producer = opened(kept_url, tmp_path)
+    for n in range(5000):
+        producer.append({"n": n, "text": "x" * 50})
+    producer.stop()
+    assert len(tool("export", tmp_path).stdout.splitlines()) == 5000
+    command = [sys.executable, "-m", "durstream.outbox", "export", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stderr is not None
+        assert run.stdout.readline().startswith(b'{"n":0')
+        run.stdout.close()
+        said = run.stderr.read()
+        assert (run.wait(60), said) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "python -m durstream.outbox list DIR"),
+        (["look", "."], "there is no command look"),
+        (["list", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_the_tool_says_what_is_wrong(arguments, said):
+    run = tool(*arguments)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert said in run.stderr and "durstream-outbox" not in run.stderr
+    helped = tool("--help")
+    assert helped.returncode == 0 and "python -m durstream.outbox export DIR" in helped.stdout

@@ -36,9 +36,13 @@ impl Service {
                 })),
             ),
         );
-        let options = Options::new()
+        let mut options = Options::new()
             .stream_path(std::env::var("SHIPMENT_STREAM_PATH")?)
             .producer_id(std::env::var("SHIPMENT_PRODUCER_ID")?);
+        // With an outbox, what was accepted outlives this process, too.
+        if let Ok(folder) = std::env::var("SHIPMENT_OUTBOX") {
+            options = options.outbox_dir(folder);
+        }
         let path = std::env::var("SHIPMENT_LEDGER")?;
         let ledger = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Service { producer: create_durable_stream(options, schema)?, ledger })

@@ -56,6 +56,9 @@ static service open_service(void) {
     check(durstream_options_set(options, "producer_id", environment("SHIPMENT_PRODUCER_ID"),
                                 &error),
           &error);
+    /* With an outbox, what was accepted outlives this process, too. */
+    const char *outbox = getenv("SHIPMENT_OUTBOX");
+    if (outbox != NULL) check(durstream_options_set(options, "outbox_dir", outbox, &error), &error);
     check(durstream_state_open(options, schema, &opened.producer, &error), &error);
 
     /* The producer has its own copies. */

@@ -45,6 +45,8 @@ durstream::StateProducer open_producer() {
     durstream::Options options;
     options.set("stream_path", environment("SHIPMENT_STREAM_PATH"))
         .set("producer_id", environment("SHIPMENT_PRODUCER_ID"));
+    // With an outbox, what was accepted outlives this process, too.
+    if (const char *outbox = std::getenv("SHIPMENT_OUTBOX")) options.set("outbox_dir", outbox);
     return durstream::create_durable_stream(options, schema);
 }
 

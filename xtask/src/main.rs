@@ -27,9 +27,10 @@ struct Command {
 const COMMANDS: [Command; 12] = [
     Command {
         name: "demo",
-        usage: "demo [--only rust|c|python|node]… [--keep] [--shipments N] [--web [--seconds N] [--screenshot DIR]]",
+        usage: "demo [--only rust|c|python|node]… [--keep] [--outbox] [--shipments N] [--web [--seconds N] [--screenshot DIR]]",
         about: "a shipment service in five languages, restarted half way and its server killed; counts what arrived\n\
                 --only builds and shows one language; --keep leaves the server up until Ctrl-C; N is 2000 unless told\n\
+                --outbox has the services killed in place of restarted, while their server is away\n\
                 --web shows it on a page as it happens, 1000 shipments in 60 seconds unless told; Ctrl-C ends it early;\n\
                 --screenshot has a Chromium take pictures of the page",
         run: |tree, words| harness::run(tree, "demo", words),
@@ -57,9 +58,11 @@ const COMMANDS: [Command; 12] = [
     },
     Command {
         name: "faults",
-        usage: "faults [--only PATTERN]… [--seed S] [--list]",
+        usage: "faults [--only PATTERN]… [--seed S] [--list] [--kills N] [--report]",
         about: "producers against real servers with faults injected; counts what was lost or doubled\n\
-                PATTERN is a part of a row's name; a random seed unless told",
+                PATTERN is a part of a row's name; a random seed unless told\n\
+                N writers of each language with an outbox are killed: 200 with --only, else 12; --report writes\n\
+                their table into tests/faults/README.md",
         run: |tree, words| harness::run(tree, "faults", words),
     },
     Command {

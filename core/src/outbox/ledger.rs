@@ -32,14 +32,16 @@ pub(crate) struct SentFlags {
     pub(crate) closes: bool,
     /// It may be stored under an earlier tuple.
     pub(crate) in_doubt_before: bool,
-    /// An attempt at the session's first batch may still arrive, although the batch is settled.
-    pub(crate) first_is_late: bool,
+    /// An attempt at each batch of the session that is settled may still arrive, of one at least.
+    pub(crate) all_are_late: bool,
     /// The session had an acknowledgement.
     pub(crate) ever_acked: bool,
     /// The server echoes tuples.
     pub(crate) echoed: bool,
     /// Tuples of the session may have been used that are not known: it takes no further batch.
     pub(crate) is_over: bool,
+    /// It was sent under this tuple more than once.
+    pub(crate) repeated: bool,
 }
 
 impl SentFlags {
@@ -48,10 +50,11 @@ impl SentFlags {
             self.json,
             self.closes,
             self.in_doubt_before,
-            self.first_is_late,
+            self.all_are_late,
             self.ever_acked,
             self.echoed,
             self.is_over,
+            self.repeated,
         ];
         flags.iter().enumerate().map(|(bit, flag)| u64::from(*flag) << bit).sum()
     }
@@ -62,10 +65,11 @@ impl SentFlags {
             json: has(0),
             closes: has(1),
             in_doubt_before: has(2),
-            first_is_late: has(3),
+            all_are_late: has(3),
             ever_acked: has(4),
             echoed: has(5),
             is_over: has(6),
+            repeated: has(7),
         }
     }
 }
@@ -127,7 +131,10 @@ impl Ledger {
 
     /// These positions go out, or went out, with a batch.
     pub(crate) fn sent(&mut self, sent: Arc<Sent>, first: u64, end: u64) {
-        let Sent { epoch, seq, flags, .. } = *sent;
+        let Sent { epoch, flags, .. } = *sent;
+        // A repeat is recorded behind what was sent meanwhile.
+        let last = self.session.filter(|last| last.epoch == epoch).map_or(0, |last| last.seq);
+        let seq = sent.seq.max(last);
         self.session = Some(Session { epoch, seq, flags });
         self.put(first, end, Some(RangeState::Sent(sent)));
     }

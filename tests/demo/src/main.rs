@@ -25,6 +25,7 @@ use durstream_tests::table::grouped;
 use durstream_tests::tree::Tree;
 use options::Options;
 use report::Outcome;
+use runner::Plan;
 use services::Service;
 
 fn main() -> ExitCode {
@@ -42,9 +43,10 @@ fn demo(tree: &Tree, options: Options) -> Result<u8> {
     let mut server = Server::start_as(tree, Durability::Disk)?;
     let folder = tree.fresh_directory("demo")?;
     let mut board = show(tree, &folder, &options, &server.url())?;
-    announce(services.len(), options.shipments, &server.url());
+    announce(services.len(), &options, &server.url());
     signals::defer(board.is_some());
-    let runs = runner::run(&folder, &services, &mut server, options.shipments, board.as_mut());
+    let plan = Plan { shipments: options.shipments, outbox: options.outbox };
+    let runs = runner::run(&folder, &services, &mut server, plan, board.as_mut());
     signals::defer(false);
     let runs = runs?;
     let looked = board.as_mut().map_or(Ok(()), Board::end);
@@ -116,8 +118,9 @@ fn services(tree: &Tree, options: &Options) -> Vec<Service> {
     all.into_iter().filter(|(of, _)| is_wanted(of)).map(|(_, service)| service).collect()
 }
 
-fn announce(services: usize, shipments: usize, url: &str) {
-    let each = format!("{} shipments and one restart each", grouped(shipments));
+fn announce(services: usize, options: &Options, url: &str) {
+    let end = if options.outbox { "SIGKILL" } else { "restart" };
+    let each = format!("{} shipments and one {end} each", grouped(options.shipments));
     console::line(&format!("Running {services} services with {each}, on {url}"));
 }
 

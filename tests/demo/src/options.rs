@@ -14,6 +14,8 @@ pub(crate) const LANGUAGES: [&str; 4] = ["rust", "c", "python", "node"];
 const SHIPMENTS: usize = 2000;
 const SHOWN_SHIPMENTS: usize = 1000;
 const TESTED_SHIPMENTS: usize = 60;
+/// A service with fewer is done before anybody can kill it.
+const KILLED_SHIPMENTS: usize = 100;
 /// How long all is written on a board, without the outage.
 const SHOWN_SECONDS: u32 = 60;
 const TESTED_SECONDS: u32 = 12;
@@ -22,6 +24,8 @@ pub(crate) struct Options {
     /// Of [`LANGUAGES`].
     pub(crate) only: Vec<&'static str>,
     pub(crate) keep: bool,
+    /// Services have an outbox and are killed half way.
+    pub(crate) outbox: bool,
     pub(crate) shipments: usize,
     /// With a board, for so many seconds.
     pub(crate) web: Option<u32>,
@@ -29,15 +33,16 @@ pub(crate) struct Options {
     pub(crate) errand: Option<Errand>,
 }
 
-/// `[--only LANGUAGE]… [--keep] [--shipments N] [--web] [--seconds N] [--screenshot DIR | --check]`
+/// `[--only LANGUAGE]… [--keep] [--outbox] [--shipments N] [--web] [--seconds N] [--screenshot DIR | --check]`
 pub(crate) fn parse(arguments: &[String]) -> Result<Options> {
-    let (mut only, mut keep, mut web) = (Vec::new(), false, false);
+    let (mut only, mut keep, mut outbox, mut web) = (Vec::new(), false, false, false);
     let (mut shipments, mut seconds, mut errand) = (None, None, None);
     let mut words = lexopt::Parser::from_args(arguments);
     while let Some(word) = words.next()? {
         match word {
             Long("only") => only.push(language(&words.value()?.string()?)?),
             Long("keep") => keep = true,
+            Long("outbox") => outbox = true,
             Long("shipments") => shipments = Some(words.value()?.parse()?),
             Long("web") => web = true,
             Long("seconds") => seconds = Some(words.value()?.parse()?),
@@ -65,8 +70,11 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options> {
         (true, _) => (SHOWN_SHIPMENTS, SHOWN_SECONDS),
     };
     let shipments = shipments.unwrap_or(usual_shipments);
+    if outbox && shipments < KILLED_SHIPMENTS {
+        return Err(format!("--outbox: at least {KILLED_SHIPMENTS} shipments").into());
+    }
     let web = web.then(|| seconds.unwrap_or(usual_seconds));
-    Ok(Options { only, keep, shipments, web, errand })
+    Ok(Options { only, keep, outbox, shipments, web, errand })
 }
 
 fn language(name: &str) -> Result<&'static str> {
@@ -83,6 +91,7 @@ mod tests {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let options = parse(&words("--shipments 20 --keep")).unwrap();
         assert!(options.keep && options.shipments == 20);
+        assert!(parse(&words("--outbox --shipments 100")).unwrap().outbox && !options.outbox);
         let usual = parse(&[]).unwrap();
         assert_eq!((usual.shipments, usual.only), (SHIPMENTS, LANGUAGES.to_vec()));
         assert_eq!((usual.web, usual.errand), (None, None));
@@ -96,6 +105,7 @@ mod tests {
             "--shipments",
             "--shipments many",
             "--shipments 0",
+            "--outbox --shipments 99",
             "--fast",
             "--only go",
             "--seconds 5",

@@ -1,4 +1,4 @@
-//! Runs all services at once: each a first run, and when that has ended, a second one.
+//! Runs all services at once: each a first run, and when that has ended, or was killed, a second one.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{Board, Doing, View};
 use super::pace::Pace;
-use super::services::{Service, Summary, expected_writes};
+use super::services::{Service, Summary, expected_writes, first_writes};
 use durstream_tests::console;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::process::{self, Guarded};
@@ -24,11 +24,19 @@ const LAST_RUN: usize = 2;
 const KILLED_AFTER: usize = 4;
 /// How long it is gone where somebody looks on.
 const SEEN_OUTAGE: Duration = Duration::from_secs(4);
+/// How long where services are killed while it is gone, and how long those are at work: as fast as they
+/// go, they would be done before.
+const DEADLY_OUTAGE: Duration = Duration::from_millis(500);
+const KILLED_SECONDS: f64 = 4.0;
 
 /// What is left of a service when both of its runs have ended.
 pub(crate) struct Run {
     pub(crate) ledger: PathBuf,
+    /// What its runs said; a run that was killed says nothing.
     pub(crate) summary: Summary,
+    /// How many writes were in the ledger when its first run was killed. The last one's call may not
+    /// have returned.
+    pub(crate) killed_after: Option<usize>,
     /// Why it did not end well.
     pub(crate) failure: Option<String>,
 }
@@ -39,14 +47,20 @@ pub(crate) fn run(
     folder: &Path,
     services: &[Service],
     server: &mut Server,
-    shipments: usize,
+    Plan { shipments, outbox }: Plan,
     mut board: Option<&mut Board>,
 ) -> Result<Vec<Run>> {
-    let pace = board.as_ref().map(|board| board.writes_per_second(expected_writes(shipments)));
-    let setting = Setting { folder, url: &server.url(), shipments, pace };
+    let writes = expected_writes(shipments);
+    let pace = board.as_ref().map(|board| board.writes_per_second(writes));
+    let pace = pace.or_else(|| outbox.then_some(writes as f64 / KILLED_SECONDS));
+    let setting = Setting { folder, url: &server.url(), shipments, outbox, pace };
     let mut outage = Outage {
         after: services.len() * expected_writes(shipments) / KILLED_AFTER,
-        lasts: if board.is_some() { SEEN_OUTAGE } else { Duration::ZERO },
+        lasts: match outbox {
+            _ if board.is_some() => SEEN_OUTAGE,
+            true => DEADLY_OUTAGE,
+            false => Duration::ZERO,
+        },
         began: None,
         is_over: false,
     };
@@ -79,10 +93,19 @@ pub(crate) fn run(
     Ok(actors.into_iter().map(Actor::into_run).collect())
 }
 
+/// What the services do.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) shipments: usize,
+    /// They have an outbox, and are killed half way.
+    pub(crate) outbox: bool,
+}
+
 struct Setting<'a> {
     folder: &'a Path,
     url: &'a str,
     shipments: usize,
+    outbox: bool,
     /// How many writes a service makes a second, where that is limited.
     pace: Option<f64>,
 }
@@ -131,6 +154,7 @@ struct Actor<'a> {
     pace: Option<Pace>,
     /// How much of the ledger belongs to runs that ended well: all of that was delivered.
     settled: usize,
+    killed_after: Option<usize>,
     moved: Instant,
     summary: Summary,
     failure: Option<String>,
@@ -147,6 +171,7 @@ impl<'a> Actor<'a> {
             ledger: Ledger { path, position: 0, lines: 0 },
             pace,
             settled: 0,
+            killed_after: None,
             moved: Instant::now(),
             summary: Summary::default(),
             failure: None,
@@ -176,6 +201,9 @@ impl<'a> Actor<'a> {
         command.env("SHIPMENT_LEDGER", self.pace.as_ref().map_or(&*self.ledger.path, Pace::pipe));
         command.env("SHIPMENT_COUNT", setting.shipments.to_string());
         command.env("SHIPMENT_RUN", self.run.to_string());
+        if setting.outbox {
+            command.env("SHIPMENT_OUTBOX", setting.folder.join("outbox"));
+        }
         if self.pace.is_some() {
             signals::own_group(&mut command);
         }
@@ -196,7 +224,11 @@ impl<'a> Actor<'a> {
         if self.ledger.follow()? {
             self.moved = Instant::now();
         }
+        let half = first_writes(setting.shipments) / 2;
         match status {
+            None if setting.outbox && self.run < LAST_RUN && self.ledger.lines >= half => {
+                self.kill(setting)?;
+            }
             None if self.moved.elapsed() > STALL_LIMIT => {
                 let reason = format!("no progress for {} s: killed", STALL_LIMIT.as_secs());
                 self.fail(setting, &reason);
@@ -208,6 +240,29 @@ impl<'a> Actor<'a> {
         Ok(())
     }
 
+    /// Ends the first run in the middle of what it does.
+    fn kill(&mut self, setting: &Setting<'_>) -> Result {
+        self.process = None; // which kills it
+        if let Some(pace) = &mut self.pace {
+            pace.advance(true)?;
+        }
+        self.ledger.follow()?;
+        let lines = self.ledger.lines;
+        self.killed_after = Some(lines);
+        let (title, id, writes) = (self.service.title, self.service.producer_id(), grouped(lines));
+        console::line(&format!(
+            "  {title:<8} was killed after {writes} writes, starts again as {id}"
+        ));
+        self.next(setting);
+        Ok(())
+    }
+
+    fn next(&mut self, setting: &Setting<'_>) {
+        self.run += 1;
+        self.moved = Instant::now();
+        self.launch(setting);
+    }
+
     fn finish(&mut self, setting: &Setting<'_>) {
         self.process = None;
         let output = std::fs::read(self.output(setting, "out")).unwrap_or_default();
@@ -216,6 +271,9 @@ impl<'a> Actor<'a> {
             Err(failure) => return self.fail(setting, &failure.to_string()),
         }
         self.settled = self.ledger.lines;
+        if setting.outbox && self.killed_after.is_none() {
+            return self.fail(setting, "it was done before it could be killed");
+        }
         let (title, writes) = (self.service.title, grouped(self.ledger.lines));
         if self.run == LAST_RUN {
             console::line(&format!("  {title:<8} finished: {writes} writes"));
@@ -223,9 +281,7 @@ impl<'a> Actor<'a> {
         }
         let id = self.service.producer_id();
         console::line(&format!("  {title:<8} ended after {writes} writes, starts again as {id}"));
-        self.run += 1;
-        self.moved = Instant::now();
-        self.launch(setting);
+        self.next(setting);
     }
 
     fn fail(&mut self, setting: &Setting<'_>, reason: &str) {
@@ -253,7 +309,8 @@ impl<'a> Actor<'a> {
     }
 
     fn into_run(self) -> Run {
-        Run { ledger: self.ledger.path, summary: self.summary, failure: self.failure }
+        let Self { summary, killed_after, failure, .. } = self;
+        Run { ledger: self.ledger.path, summary, killed_after, failure }
     }
 }
 

@@ -48,7 +48,17 @@ impl Service {
 
 /// How many writes a service makes in its two runs: three upserts each, every second one deleted.
 pub(crate) fn expected_writes(shipments: usize) -> usize {
-    shipments * 3 + shipments / 2
+    first_writes(shipments) + last_writes(shipments)
+}
+
+/// How many of them its first run makes.
+pub(crate) fn first_writes(shipments: usize) -> usize {
+    shipments * 2
+}
+
+/// How many its second one makes.
+pub(crate) fn last_writes(shipments: usize) -> usize {
+    shipments + shipments / 2
 }
 
 /// What a run prints as its last line.

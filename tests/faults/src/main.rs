@@ -4,6 +4,7 @@
 
 mod cluster;
 mod expect;
+mod outbox;
 mod report;
 mod rows;
 mod stage;
@@ -36,6 +37,29 @@ struct Options {
     cluster: bool,
     only: Vec<String>,
     seed: Option<u64>,
+    /// Of the writers of a language that has an outbox.
+    kills: Option<usize>,
+    /// Whether the README gets the table of these.
+    report: bool,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        rows::all().into_iter().filter(|row| self.wants(&row.name)).collect()
+    }
+
+    fn outbox_rows(&self) -> Vec<outbox::Row> {
+        outbox::rows().into_iter().filter(|row| self.wants(&row.name)).collect()
+    }
+
+    fn kills(&self) -> usize {
+        let usual = if self.only.is_empty() { outbox::FEW_KILLS } else { outbox::KILLS };
+        self.kills.unwrap_or(usual)
+    }
 }
 
 fn main() -> ExitCode {
@@ -49,9 +73,14 @@ fn needs(options: &Options) -> Result<Vec<Need>> {
     if options.cluster {
         return Ok(vec![Need::RustPrograms(stage::WRITER.into()), Need::Cluster]);
     }
-    let reference =
-        Need::NpmPackages { title: "Reference server".into(), folder: stage::REFERENCE.into() };
-    Ok(vec![Need::RustPrograms(stage::WRITER.into()), reference, Need::Server])
+    let mut needs = outbox::needs(&options.outbox_rows());
+    if !options.rows().is_empty() {
+        let (title, folder) = ("Reference server".into(), stage::REFERENCE.into());
+        needs.insert(0, Need::RustPrograms(stage::WRITER.into()));
+        needs.push(Need::NpmPackages { title, folder });
+    }
+    needs.push(Need::Server);
+    Ok(needs)
 }
 
 fn faults(tree: &Tree, options: Options) -> Result<u8> {
@@ -59,24 +88,32 @@ fn faults(tree: &Tree, options: Options) -> Result<u8> {
     if options.cluster {
         return cluster::run(tree, &options.only, options.list, seed);
     }
-    let mut rows = rows::all();
-    let is_wanted = |row: &Row| options.only.iter().any(|part| row.name.contains(part));
-    rows.retain(|row| options.only.is_empty() || is_wanted(row));
-    if rows.is_empty() {
+    let (rows, killed) = (options.rows(), options.outbox_rows());
+    if rows.is_empty() && killed.is_empty() {
         return Err(format!("no row of {:?}: see --list", options.only).into());
     }
     if options.list {
-        rows.iter().for_each(|row| console::line(&row.name));
+        let names = rows.iter().map(|row| &row.name).chain(killed.iter().map(|row| &row.name));
+        names.for_each(|name| console::line(name));
         return Ok(0);
     }
-    let clean = run(tree, &rows, seed)?;
+    let stage = Stage::prepare(tree, seed)?;
+    let mut clean = rows.is_empty() || run(&stage, &rows)?;
+    if !killed.is_empty() {
+        let kills = options.kills();
+        console::line(&format!("{} rows of the outbox, {kills} kills a language", killed.len()));
+        let started = Instant::now();
+        let lines = outbox::run(&stage, &killed, kills, LANES)?;
+        clean &= outbox::show(tree, &lines, options.report)?;
+        let seconds = started.elapsed().as_secs_f64();
+        console::line(&format!("Took {seconds:.1} s, seed {seed}."));
+    }
     Ok(if clean { 0 } else { 1 })
 }
 
 /// Runs the rows, a few beside each other; whether all came to what is expected.
-fn run(tree: &Tree, rows: &[Row], seed: u64) -> Result<bool> {
-    let started = Instant::now();
-    let stage = Stage::prepare(tree, seed)?;
+fn run(stage: &Stage<'_>, rows: &[Row]) -> Result<bool> {
+    let (started, seed) = (Instant::now(), stage.seed);
     console::line(&format!("{} rows from seed {seed}", rows.len()));
     let next = AtomicUsize::new(0);
     let lane = || {
@@ -86,7 +123,7 @@ fn run(tree: &Tree, rows: &[Row], seed: u64) -> Result<bool> {
                 break;
             }
             console::status(&format!("  {} of {}: {}", index + 1, rows.len(), row.name));
-            lines.push((index, line(&stage, index, row)));
+            lines.push((index, line(stage, index, row)));
         }
         lines
     };
@@ -135,7 +172,7 @@ fn line(stage: &Stage<'_>, index: usize, row: &Row) -> Line {
     }
 }
 
-/// `[--cluster] [--only PATTERN]… [--seed S] [--list]`
+/// `[--cluster] [--only PATTERN]… [--seed S] [--list] [--kills N] [--report]`
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
     let mut words = lexopt::Parser::from_args(arguments);
@@ -144,9 +181,18 @@ fn parse(arguments: &[String]) -> Result<Options> {
             Long("list") => options.list = true,
             Long("cluster") => options.cluster = true,
             Long("only") => options.only.push(words.value()?.string()?),
+            Long("kills") => options.kills = Some(words.value()?.parse()?),
+            Long("report") => options.report = true,
             Long("seed") => options.seed = Some(words.value()?.parse()?),
             other => return Err(other.unexpected().into()),
         }
+    }
+    if options.kills == Some(0) {
+        return Err("--kills is 1 or more".into());
+    }
+    // A table of some of the rows, or of few kills, is none to be shown.
+    if options.report && options.outbox_rows().len() < outbox::rows().len() {
+        return Err("--report goes with all rows of the outbox".into());
     }
     Ok(options)
 }
@@ -160,14 +206,31 @@ mod tests {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let options = parse(&words("--only a --seed 7 --only b --list")).unwrap();
         assert_eq!((options.only, options.seed, options.list), (words("a b"), Some(7), true));
-        for wrong in ["--only", "--seed", "--seed x", "b"] {
+        let wrong = "--only|--seed|--seed x|b|--kills 0|--kills x|--only Node --report";
+        for wrong in wrong.split('|') {
             assert!(parse(&words(wrong)).is_err(), "{wrong} was taken");
         }
     }
 
     #[test]
+    fn writers_with_an_outbox_are_killed_often_where_that_is_asked_for() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let options = |text: &str| parse(&words(text)).unwrap();
+        assert_eq!(options("").kills(), outbox::FEW_KILLS);
+        assert_eq!(options("--only outbox").kills(), outbox::KILLS);
+        assert_eq!(options("--only outbox --kills 3").kills(), 3);
+        assert!(options("--only outbox --report").report);
+        let (some, others) = (options("--only outbox"), options("--only 503"));
+        assert!(some.rows().is_empty() && !some.outbox_rows().is_empty());
+        assert!(others.outbox_rows().is_empty() && !others.rows().is_empty());
+        let node = parse(&["--only".to_owned(), "outbox, Node".to_owned()]).unwrap();
+        assert_eq!(needs(&node).unwrap(), [Need::NodePackage, Need::Server]);
+    }
+
+    #[test]
     fn rows_have_names_of_their_own() {
         let mut names: Vec<String> = rows::all().into_iter().map(|row| row.name).collect();
+        names.extend(outbox::rows().into_iter().map(|row| row.name));
         let count = names.len();
         names.sort();
         names.dedup();

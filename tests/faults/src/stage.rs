@@ -58,7 +58,12 @@ impl<'a> Stage<'a> {
 
     /// This stage with a folder of its own: rows run beside each other.
     pub(crate) fn of_row(&self, index: usize) -> Result<Self> {
-        let folder = self.tree.directory(&format!("faults/{index}"))?;
+        self.named(&index.to_string())
+    }
+
+    /// This stage with a folder of that name.
+    pub(crate) fn named(&self, name: &str) -> Result<Self> {
+        let folder = self.tree.directory(&format!("faults/{name}"))?;
         Ok(Self { folder, ..self.clone() })
     }
 

@@ -62,6 +62,7 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
         c: any_of(&[
             "c",
             "conformance",
+            "faults",
             "interop",
             "ends",
             "board",
@@ -74,6 +75,7 @@ pub(crate) fn test(tree: &Tree, arguments: &[String]) -> Result<u8> {
         python: any_of(&[
             "python",
             "conformance",
+            "faults",
             "interop",
             "ends",
             "board",
@@ -207,8 +209,10 @@ fn interop(suite: &mut Suite<'_>) {
     suite.step("readers", |tree| harness::passes(tree, "interop", &[]));
 }
 
-/// The demo's page in a browser, where there is one.
+/// The demo's page in a browser, where there is one, and the demo whose services are killed.
 fn board(suite: &mut Suite<'_>) {
+    let killed = ["--outbox", "--shipments", "400"];
+    suite.step("services killed", |tree| harness::passes(tree, "demo", &killed));
     suite.step("browser", |tree| harness::passes(tree, "demo", &["--web", "--check"]));
 }
 

@@ -17,6 +17,8 @@ use crate::protocol::json::check;
 pub(crate) struct Again {
     pub(crate) seq: u64,
     pub(crate) queued: Queued,
+    /// It was sent more than once.
+    pub(crate) is_repeated: bool,
 }
 
 /// A write that was read and does not go out.
@@ -116,11 +118,11 @@ impl Book {
             if sent.flags.in_doubt_before {
                 queued.doubt.stored_elsewhere();
             }
-            // Nobody knows how often it was sent; the last time may still be on its way.
-            queued.doubt.unanswered(true);
-            queued.doubt.unanswered(true);
+            // All of its attempts may still be on their way; of more than two there is no more to know.
+            let is_repeated = sent.flags.repeated;
+            (0..1 + u32::from(is_repeated)).for_each(|_| queued.doubt.unanswered(true));
             queued.attempts = 1;
-            again.push(Again { seq: sent.seq, queued });
+            again.push(Again { seq: sent.seq, queued, is_repeated });
         }
         Ok(Some((resume, again)))
     }

@@ -95,8 +95,8 @@ pub(crate) struct Session {
     claims: u32,
     /// The epoch was given by the caller, who replays: duplicates are expected.
     replay: bool,
-    /// An attempt at the first batch is still on its way, although the batch is settled.
-    first_is_late: bool,
+    /// Of every batch below this an attempt may still be on its way, although the batch is settled.
+    late_below: u64,
 }
 
 impl Session {
@@ -113,7 +113,7 @@ impl Session {
             settled_in: false,
             claims,
             replay,
-            first_is_late: false,
+            late_below: 0,
         }
     }
 
@@ -131,7 +131,7 @@ impl Session {
             acked: first.checked_sub(1),
             ever_acked: known.ever_acked || first > 0,
             echoed: known.echoed,
-            first_is_late: known.first_is_late,
+            late_below: if known.all_are_late { first } else { 0 },
             settled_in: true,
             ..Session::first(epoch, false, false)
         }
@@ -169,7 +169,7 @@ impl Session {
             stored: false,
             claims: 0,
             replay: false,
-            first_is_late: false,
+            late_below: 0,
             ..*self
         })
     }
@@ -210,18 +210,19 @@ impl Session {
 
     /// The batch that was sent as `seq` is settled, and an attempt at it may still arrive.
     pub(crate) fn note_late(&mut self, seq: u64) {
-        self.first_is_late |= seq == 0;
+        self.late_below += u64::from(seq == self.late_below);
     }
 
-    /// Whether an attempt at the first batch is still on its way, although the batch is settled.
-    pub(crate) fn is_first_late(&self) -> bool {
-        self.first_is_late
+    /// Whether an attempt at each batch that is acknowledged may still be on its way, of one at least.
+    pub(crate) fn are_all_late(&self) -> bool {
+        self.late_below > 0 && self.acked.is_none_or(|acked| acked < self.late_below)
     }
 
     /// Whether a server that forgot may take what was sent as `seq` once more: the first batch begins
-    /// the session anew for it, and an attempt at the first that is late does so for those behind it.
+    /// the session anew for it, and late attempts at all before do so for this one. Without one of them
+    /// the server sees the gap.
     pub(crate) fn may_begin_anew_at(&self, seq: u64) -> bool {
-        seq == 0 || self.first_is_late
+        seq <= self.late_below
     }
 
     /// The table of answers.

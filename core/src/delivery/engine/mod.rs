@@ -327,10 +327,12 @@ impl Engine {
         let outbox = self.step(|book| {
             book.lifecycle.task_over();
             book.gauges.in_flight = 0;
-            // A fenced producer may start over; any other leaves its outbox to the next one.
+            // A fenced producer may start over; any other leaves its outbox to the next one, unless
+            // somebody waits who drops what it kept.
             let may_restart =
                 book.lifecycle.end() == Some(End::Fenced) && book.lifecycle.stop() == Stop::No;
-            if may_restart { None } else { book.close_store() }
+            let is_awaited = may_restart || self.discards.load(Ordering::Acquire);
+            if is_awaited { None } else { book.close_store() }
         });
         drop(outbox); // its files are closed without the lock
         self.announce();

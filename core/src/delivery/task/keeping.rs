@@ -6,7 +6,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 use crate::delivery::buffer::book::Book;
-use crate::delivery::buffer::kept::Aside;
+use crate::delivery::buffer::kept::{Again, Aside};
 use crate::delivery::buffer::lifecycle::End;
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::decide::session::Session;
@@ -34,7 +34,11 @@ impl Task {
         let first = again.first().map_or(resume.next_seq, |own| own.seq);
         self.session = Session::resumed(resume.epoch, first, resume.next_seq, resume.flags);
         self.base = resume.base;
-        self.window = again.into_iter().map(|own| Slot::new(own.seq, own.queued)).collect();
+        let slot = |own: Again| {
+            let sends = 1 + u32::from(own.is_repeated);
+            Slot { sends, ..Slot::new(own.seq, own.queued) }
+        };
+        self.window = again.into_iter().map(slot).collect();
         // Of a stream whose type is not known, the look could not be compared.
         let is_typed = self.engine.config.content_type.is_json().is_some();
         if !self.window.is_empty() && is_typed {
@@ -136,23 +140,47 @@ impl Task {
             if !book.is_kept() {
                 return true;
             }
-            let batch = &queued.batch;
-            book.record_sent(Sent {
-                epoch: self.session.epoch,
-                seq: self.session.next_seq,
-                first: batch.first_id,
-                count: batch.writes,
-                flags: SentFlags {
-                    json: batch.is_framed(),
-                    closes: queued.closes,
-                    in_doubt_before: queued.doubt.is_from_before(),
-                    ever_acked: self.session.has_acks(),
-                    echoed: self.session.was_echoed(),
-                    first_is_late: self.session.is_first_late(),
-                    is_over: false,
-                },
-            })
+            let seq = self.session.next_seq;
+            book.record_sent(self.sent(queued, seq, false))
         };
+        self.is_recorded(recorded)
+    }
+
+    /// Records that a batch goes out under its tuple once more, when that is so for the first time;
+    /// whether it may.
+    pub(super) fn may_repeat(&mut self, n: usize) -> bool {
+        let recorded = {
+            let mut book = self.engine.book();
+            let Slot { seq, queued, sends, .. } = &self.window[n];
+            if *sends != 1 || queued.batch.writes == 0 || !book.is_kept() {
+                return true;
+            }
+            book.record_sent(self.sent(queued, *seq, true))
+        };
+        self.is_recorded(recorded)
+    }
+
+    fn sent(&self, queued: &Queued, seq: u64, repeated: bool) -> Sent {
+        let batch = &queued.batch;
+        Sent {
+            epoch: self.session.epoch,
+            seq,
+            first: batch.first_id,
+            count: batch.writes,
+            flags: SentFlags {
+                json: batch.is_framed(),
+                closes: queued.closes,
+                in_doubt_before: queued.doubt.is_from_before(),
+                ever_acked: self.session.has_acks(),
+                echoed: self.session.was_echoed(),
+                all_are_late: self.session.are_all_late(),
+                is_over: false,
+                repeated,
+            },
+        }
+    }
+
+    fn is_recorded(&mut self, recorded: Result<()>) -> bool {
         match recorded {
             Ok(()) => true,
             Err(error) => {
@@ -162,12 +190,13 @@ impl Task {
         }
     }
 
-    /// Makes the record of a batch durable before it is sent for the first time, where that is asked
-    /// for.
+    /// Makes the record of a batch durable before it is sent, where that is asked for and there is a new
+    /// one.
     pub(super) fn syncing(&self, n: usize) -> Option<Syncing> {
         let outbox = self.engine.config.outbox.as_ref()?;
-        let is_first = self.window[n].request.is_none();
-        if outbox.sync == SyncMode::Process || !is_first {
+        // Its tuple is recorded before it is sent first, and that it is repeated before the next time.
+        let is_recorded = self.window[n].sends <= 2 || self.window[n].request.is_none();
+        if outbox.sync == SyncMode::Process || !is_recorded {
             return None;
         }
         let syncer = self.engine.book().store()?.syncer();

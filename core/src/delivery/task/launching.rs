@@ -163,6 +163,9 @@ impl Task {
     }
 
     fn send(&mut self, n: usize) {
+        if !self.may_repeat(n) {
+            return;
+        }
         // Of a replay, an earlier run may have sent it.
         let tells = !self.offsets_stand_still
             && !self.session.is_replay()
@@ -172,6 +175,7 @@ impl Task {
             slot.queued.absent_at = self.base.clone().filter(|_| tells);
         }
         slot.in_flight = true;
+        slot.sends = slot.sends.saturating_add(1);
         slot.after_predecessor = false;
         slot.queued.attempts += 1;
         slot.started = Some(Instant::now());

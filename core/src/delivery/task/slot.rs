@@ -36,6 +36,8 @@ pub(super) struct Slot {
     pub(super) acked: Option<u64>,
     /// The values that header functions gave for its request.
     pub(super) header_values: HeaderValues,
+    /// How often it was sent under its tuple; an outbox knows no number above 2 of earlier lives.
+    pub(super) sends: u32,
     /// How often it was repeated without an identity.
     pub(super) repeats: u32,
     /// Its writes have expired; the bytes still hold the sequence together.
@@ -53,6 +55,7 @@ impl Slot {
             request: None,
             acked: None,
             header_values: HeaderValues::default(),
+            sends: 0,
             repeats: 0,
             expired: false,
         }

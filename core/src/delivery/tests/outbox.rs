@@ -1,5 +1,7 @@
 //! What was accepted survives the process (outbox.md): a life ends, and the next one goes on.
 
+use std::sync::Mutex;
+
 use tokio::task::JoinHandle;
 
 use crate::delivery::closing::{CloseWith, close};
@@ -9,6 +11,7 @@ use crate::delivery::tests::*;
 use crate::outbox::model::ModelDisk;
 use crate::outbox::{Disk, Sizes};
 use crate::runtime::lifecycle::Work;
+use crate::runtime::pending::Pending;
 
 const SIZES: Sizes = Sizes { control: 4_096, least: 512, most: 2_048 };
 
@@ -114,6 +117,84 @@ async fn a_batch_under_way_keeps_its_tuple_through_the_death_of_its_process() {
     assert_eq!(life.stats().uncertain, 0, "its server remembers");
 }
 
+/// An attempt at the first batch may still be on its way, and a server that forgets takes it anew. Of one
+/// attempt that is in the stream, no further copy can come.
+#[tokio::test(start_paused = true)]
+async fn a_first_batch_in_doubt_leaves_no_doubt_once_its_one_attempt_is_explained() {
+    let late = || delay(Fault::None, 0, 9_000);
+    // The first life's only batch; the second's repeat of it, 2, and 3, which the third finds.
+    let machine = Machine::new([late(), Fault::None, Fault::None, late()]);
+    let life = machine.live();
+    put(&life, 1..=1);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    put(&life, 2..=2);
+    life.flush().await.unwrap();
+    let first = life.stats();
+    put(&life, 3..=3);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    life.flush().await.unwrap();
+    assert_eq!(machine.server.stored(), numbers(1..=3));
+    let epochs: Vec<_> = machine.seen().iter().map(|(epoch, seq, _)| (*epoch, *seq)).collect();
+    let epoch = epochs[0].0;
+    assert_eq!(epochs, [(epoch, 0), (epoch, 0), (epoch, 1), (epoch, 2)]);
+    assert_eq!((first.uncertain, life.stats().uncertain), (0, 0));
+}
+
+/// Where a batch went out twice before, two copies of it may be in the stream of a server that forgets.
+#[tokio::test(start_paused = true)]
+async fn a_first_batch_that_two_lives_sent_is_flagged() {
+    let late = || delay(Fault::None, 0, 9_000);
+    let machine = Machine::new([late(), late()]);
+    for _ in 0..2 {
+        let life = machine.live();
+        if life.stats().recovered == 0 {
+            put(&life, 1..=1);
+        }
+        sleep(5).await;
+        machine.kill(life).await;
+    }
+    let life = machine.live();
+    life.flush().await.unwrap();
+    assert_eq!(machine.server.stored(), numbers(1..=1));
+    assert_eq!(life.stats().uncertain, 1);
+}
+
+/// It can only be stored anew behind all that are before it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_behind_one_that_is_settled_for_good_is_not_flagged() {
+    let late = || delay(Fault::None, 0, 9_000);
+    let lost = delay(Fault::CutBefore, 9_000, 0);
+    // 1 three times, and 2; 3, a look for it, and 3 again.
+    let behind = [lost, Fault::None, late()];
+    let machine =
+        Machine::new([late(), late(), Fault::None, Fault::None].into_iter().chain(behind));
+    let life = machine.live();
+    put(&life, 1..=1);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    put(&life, 2..=2);
+    life.flush().await.unwrap();
+    assert_eq!(life.stats().uncertain, 1, "the first one");
+    put(&life, 3..=3);
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    sleep(5).await;
+    machine.kill(life).await;
+    let life = machine.live();
+    life.flush().await.unwrap();
+    assert_eq!(machine.server.stored(), numbers(1..=3));
+    assert_eq!(life.stats().uncertain, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_settled_is_not_sent_again() {
     let machine = Machine::new([]);
@@ -189,6 +270,37 @@ async fn what_a_fenced_producer_holds_can_be_dropped() {
     put(&life, 5..=5);
     life.flush().await.unwrap();
     assert_eq!(machine.server.stored(), ["1", "100", "5"]);
+}
+
+/// Drops what is left as soon as it hears of it, when the task is not over yet.
+struct DropsAtOnce(Arc<Engine>, Mutex<Option<Pending<u64>>>);
+
+impl std::task::Wake for DropsAtOnce {
+    fn wake(self: Arc<Self>) {
+        *lock(&self.1) = Some(self.0.discard_outbox());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fence_leaves_can_be_dropped_before_the_producer_is_over() {
+    let machine = Machine::new([Fault::None, Fault::Refuse]);
+    let life = machine.live();
+    put(&life, 1..=1);
+    life.flush().await.unwrap();
+    put(&life, 2..=4);
+    machine.kill(life).await;
+    let rival = open(&machine.server, Options::new());
+    rival.accept(&[b"100"]).unwrap();
+    rival.flush().await.unwrap();
+    let life = machine.live();
+    let drops = Arc::new(DropsAtOnce(life.engine.clone(), Mutex::default()));
+    let mut flush = std::pin::pin!(life.flush().into_future());
+    let waker = drops.clone().into();
+    assert!(flush.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    sleep(1_000).await;
+    let dropped = lock(&drops.1).take().expect("the flush was told");
+    assert_eq!(dropped.await.unwrap(), 3);
+    assert_eq!(machine.live().stats().recovered, 0);
 }
 
 #[tokio::test(start_paused = true)]
