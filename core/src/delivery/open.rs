@@ -10,12 +10,13 @@ use crate::delivery::callbacks::Callbacks;
 use crate::delivery::config::Config;
 use crate::delivery::engine::Engine;
 use crate::delivery::task::{Task, another};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::outbox::{Disk, Found, Lost, Outbox, Place, RealDisk, Sizes};
 use crate::runtime::fork::PerProcess;
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle::{self, Waiting, Work};
 use crate::runtime::log;
+use crate::runtime::log_line::{About, Target};
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::{lock, on_own_thread};
 use crate::transport::endpoint::Endpoint;
@@ -60,13 +61,17 @@ pub(super) fn open_outbox(
         Outbox::open_with(disk.clone(), &place, outbox.sync, outbox.recovery, sizes)
             .map_err(|error| error.with_url(&endpoint.shown))?;
     if let Some(Lost { file, offset, writes, bytes, why }) = &found.lost {
-        log::warn(&format!(
-            "producer {}: of a damaged outbox {writes} writes in {bytes} bytes could not be read: {} \
-             at byte {offset}: {why} ({})",
-            config.producer_id,
-            file.display(),
-            endpoint.shown
-        ));
+        let text = || {
+            format!(
+                "producer {}: of a damaged outbox {writes} writes in {bytes} bytes could not be read: \
+                 {} at byte {offset}: {why} ({})",
+                config.producer_id,
+                file.display(),
+                endpoint.shown
+            )
+        };
+        let word = ErrorKind::OutboxDamaged.code();
+        log::warn_with(word, Target::Process, About::default, text);
     }
     Ok(Some((outbox, found)))
 }

@@ -127,8 +127,14 @@ impl Engine {
     #[inline]
     fn accept_any(&self, parts: &[&[u8]], checked: Checked, tag: Tag, full: Full) -> Result<u64> {
         if full == Full::Waits {
-            return self.accept_blocking(parts, checked, tag);
+            return self.tell_if_full(self.accept_blocking(parts, checked, tag));
         }
+        let result = self.accept_now(parts, checked, tag, full);
+        if full == Full::Told { result } else { self.tell_if_full(result) }
+    }
+
+    #[inline]
+    fn accept_now(&self, parts: &[&[u8]], checked: Checked, tag: Tag, full: Full) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut book = self.book();
         self.check_open(&mut book)?;
@@ -148,6 +154,15 @@ impl Engine {
 
     /// Accepts one write whose outcome the caller waits for; with a `Stream-Seq` it travels alone.
     pub(crate) fn accept_awaited(
+        &self,
+        message: &[u8],
+        checked: Checked,
+        seq: Option<&str>,
+    ) -> Result<Pending<Outcome>> {
+        self.tell_if_full(self.accept_awaited_now(message, checked, seq))
+    }
+
+    fn accept_awaited_now(
         &self,
         message: &[u8],
         checked: Checked,
@@ -199,6 +214,16 @@ impl Engine {
     /// Accepts writes as one group, which is sent whole or not at all: the id of the first; the others
     /// have the next ones. The caller waits for room, if it wants to.
     pub(crate) fn accept_group(
+        &self,
+        writes: &[(&[u8], Tag)],
+        checked: Checked,
+        full: Full,
+    ) -> Result<u64> {
+        let result = self.accept_group_now(writes, checked, full);
+        if full == Full::Told { result } else { self.tell_if_full(result) }
+    }
+
+    fn accept_group_now(
         &self,
         writes: &[(&[u8], Tag)],
         checked: Checked,
@@ -276,6 +301,7 @@ impl Engine {
         if left.is_zero() || on_own_thread() {
             return Err(book);
         }
+        self.watch_room();
         book.block();
         let mut book = match self.room.wait_timeout(book, left) {
             Ok((book, _)) => book,
@@ -576,7 +602,13 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let (completer, waiting) = pending();
-        self.book().wait_for_room(completer);
+        {
+            let mut book = self.book();
+            book.wait_for_room(completer);
+            if book.lacking().is_some() {
+                self.watch_room();
+            }
+        }
         self.announce();
         self.hindering(waiting)
     }

@@ -5,6 +5,7 @@
 //! and nothing of the host's runs under any of them.
 
 pub(crate) mod accept;
+mod room;
 pub(crate) mod settle;
 pub(crate) mod telling;
 
@@ -47,6 +48,8 @@ pub(crate) struct Engine {
     pub(crate) wake: Notify,
     closes: Mutex<Closes>,
     has_ended: AtomicBool,
+    /// It is watched whether calls wait for room in vain.
+    watches_room: AtomicBool,
     /// What is left in its outbox is dropped, and not kept.
     pub(super) discards: AtomicBool,
     /// Tells those who wait for the end.
@@ -98,6 +101,7 @@ impl Engine {
             wake: Notify::new(),
             closes: Mutex::default(),
             has_ended: AtomicBool::new(false),
+            watches_room: AtomicBool::new(false),
             discards: AtomicBool::new(false),
             ended: Notify::new(),
             end_notice: Mutex::default(),

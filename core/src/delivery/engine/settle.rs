@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::outcome::{KEPT, Outcome, Status};
 use crate::reason::Reason;
 use crate::runtime::lifecycle::Telling;
-use crate::runtime::log_line::LogLevel;
 
 /// What happens to the room that a settled batch had reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +146,7 @@ impl Engine {
         let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             let status = outcome.status.as_str();
+            let word = outcome.reason.map_or(error.kind().code(), Reason::as_str);
             if outcome.status == Status::Kept {
                 let why = error.message().strip_prefix(KEPT).unwrap_or(error.message());
                 let text = match writes {
@@ -154,7 +154,7 @@ impl Engine {
                     _ => format!("{writes} writes stay in the outbox: {why}"),
                 };
                 let epoch = self.book().gauges.epoch;
-                return self.log(LogLevel::Warning, epoch, || text);
+                return self.warn(word, epoch, || text);
             }
             let what = match (outcome.status, writes) {
                 (Status::DeliveryUnknown, 1) => "the delivery of a write is unknown".to_owned(),
@@ -165,7 +165,7 @@ impl Engine {
                 _ => format!("{writes} writes were {status}"),
             };
             let epoch = self.book().gauges.epoch;
-            self.log(LogLevel::Warning, epoch, || format!("{what}: {error}"));
+            self.warn(word, epoch, || format!("{what}: {error}"));
         }
     }
 

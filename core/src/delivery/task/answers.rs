@@ -166,6 +166,7 @@ impl Task {
             }
             // Nothing before it is under way: what the server lacks will never come.
             Decision::AwaitPredecessor => {
+                self.tell_session_lost();
                 self.renew_session(n);
                 self.pause(error(), None);
             }
@@ -188,6 +189,9 @@ impl Task {
             }
             Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
             Decision::NewSession => {
+                if answer.status == 409 {
+                    self.tell_session_lost();
+                }
                 self.renew_session(n);
                 match answer.status {
                     // The next session's first batch is taken, or refused for good.
@@ -295,6 +299,7 @@ impl Task {
         // A pause the server asked for stays one, whatever else it answers meanwhile.
         self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
         self.engine.step(|book| book.lifecycle.contact());
+        self.tell_going_on();
     }
 
     /// A transient failure: nothing new starts until the pause is over. It grows with those before
@@ -312,6 +317,7 @@ impl Task {
         self.failures += 1;
         self.failed_at = Some(Instant::now());
         self.paused_until = self.paused_until.max(Some(until));
+        self.tell_refused(&error);
         self.debug(|| {
             format!(
                 "an attempt failed, the next one comes in {} ms: {error}",

@@ -107,11 +107,14 @@ impl Task {
     /// for ever.
     pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
         let now = Instant::now();
-        let config = &self.engine.config;
+        let Some(late) = timer.map(|at| now.saturating_duration_since(at)) else { return };
+        if late <= OVERSLEPT {
+            return;
+        }
+        self.tell_clock_jump(late);
         let Some(limit) = self.time_limit() else { return };
-        let before = limit.saturating_sub(config.request_timeout);
-        let late = timer.is_some_and(|at| now > at + OVERSLEPT);
-        if let (true, Some(earliest)) = (late, now.checked_sub(before)) {
+        let before = limit.saturating_sub(self.engine.config.request_timeout);
+        if let Some(earliest) = now.checked_sub(before) {
             self.window.iter_mut().for_each(|slot| slot.queued.enqueued.not_before(earliest));
             self.engine.book().enqueued_not_before(earliest);
         }

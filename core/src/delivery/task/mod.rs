@@ -79,6 +79,8 @@ pub(crate) struct Task {
     recreated: bool,
     vanished_since: Option<Instant>,
     unechoed_since: Option<Instant>,
+    /// The log was told that its requests are refused.
+    is_refusal_told: bool,
     /// Answers in a row that may mean that there are too many producers.
     limited: u32,
     /// When a batch may follow another that is under way.
@@ -147,6 +149,7 @@ impl Task {
             recreated: false,
             vanished_since: None,
             unechoed_since: None,
+            is_refusal_told: false,
             limited: 0,
             pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
             reconcile: Reconcile::NotNeeded,

@@ -16,7 +16,7 @@ use crate::protocol::answer::is_absence;
 use crate::protocol::headers::STREAM_FORKED_FROM;
 use crate::reason::Reason;
 use crate::requests::operations::{Found, Opened, ask_type, ensure};
-use crate::runtime::log_line::LogLevel;
+use crate::runtime::notice::Notice;
 use crate::transport::request::Request;
 
 impl Task {
@@ -158,7 +158,8 @@ impl Task {
         if has_lapsed {
             self.created_at = now;
             let stream = error::shown(&self.engine.endpoint.shown);
-            self.engine.log(LogLevel::Warning, self.session.epoch, || {
+            let word = Notice::StreamCreatedAgain.word();
+            self.engine.warn(word, self.session.epoch, || {
                 format!(
                     "{stream} is not there any more: its `ttl_seconds` have run out; it is created \
                      again"
