@@ -224,6 +224,7 @@ export interface Native {
   statsPrometheus(openmetrics: boolean): string;
   instruments(): string;
   observations(): string;
+  setBatchObserver(call: (batch: string) => void): void;
   LogLines: new (call: () => void) => NativeLogLines;
   setLogLevel(level: number): void;
   drainLog(): void;

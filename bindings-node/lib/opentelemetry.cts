@@ -1,12 +1,13 @@
 /**
- * Metrics of all producers of this process for OpenTelemetry, whose API (`@opentelemetry/api`, 1.3 or later)
- * is an optional peer dependency. `docs/metrics.md` says what each instrument means; they are read when the
- * SDK collects, and cost nothing else.
+ * Metrics of all producers of this process, and spans of their batches, for OpenTelemetry, whose API
+ * (`@opentelemetry/api`, 1.3 or later) is an optional peer dependency. `docs/metrics.md` says what each
+ * instrument means; they are read when the SDK collects, and cost nothing else.
  *
  * ```js
- * import { observe } from "durstream/opentelemetry";
+ * import { observe, traceBatches } from "durstream/opentelemetry";
  *
  * observe(); // with the global meter provider, once
+ * traceBatches(); // with the global tracer provider, for producers with the option `trace`
  * ```
  */
 
@@ -29,7 +30,36 @@ export interface MeterLike {
   addBatchObservableCallback(callback: (result: any) => void, instruments: any[]): void;
 }
 
+/** What is taken of OpenTelemetry's `TracerProvider`. */
+export interface TracerProviderLike {
+  /** The tracer of a library. */
+  getTracer(name: string, version?: string): TracerLike;
+}
+
+/** What is taken of OpenTelemetry's `Tracer`. */
+export interface TracerLike {
+  /** Begins a span. */
+  startSpan(name: string, options?: any): SpanLike;
+}
+
+/** What is taken of OpenTelemetry's `Span`. */
+export interface SpanLike {
+  /** Says how what it shows ended. */
+  setStatus(status: any): unknown;
+  /** Ends it. */
+  end(endTime?: any): void;
+}
+
 type Attributes = Record<string, string | number>;
+type Time = [seconds: number, nanoseconds: number];
+interface Batch {
+  name: string;
+  started: Time;
+  ended: Time;
+  attributes: Attributes;
+  links: [traceparent: string, tracestate: string | null][];
+  error: string | null;
+}
 interface Result {
   observe(instrument: unknown, value: number, attributes?: Attributes): void;
 }
@@ -67,10 +97,71 @@ export function observe(meterProvider?: MeterProviderLike): boolean {
   }
 }
 
-function warnOnce(why: string): false {
-  if (!said.has(why)) {
-    said.add(why);
-    const text = `producers are not observed: OpenTelemetry is not there, or too old (${why})`;
+/** Numbers of OpenTelemetry's own: `SpanKind.PRODUCER`, `SpanStatusCode.ERROR`. */
+const [PRODUCER, ERROR] = [3, 2];
+
+/**
+ * Makes a span of each settled batch of the producers with the option `trace`, of kind producer and linked to
+ * the spans that its writes were made in, with the global tracer provider unless one is given. They come
+ * as callbacks do, on this thread. Whether that is so: without OpenTelemetry a warning says so once, and
+ * nothing else happens. Of several calls the last one counts.
+ */
+export function traceBatches(tracerProvider?: TracerProviderLike): boolean {
+  try {
+    const api = (globalThis as Record<symbol, unknown>)[API] as { trace?: TracerProviderLike };
+    const provider = tracerProvider ?? api?.trace;
+    if (provider === undefined) return warnOnce("no tracer provider is registered or given", TRACED);
+    const tracer = provider.getTracer("durstream", native.version());
+    native.setBatchObserver((text) => {
+      try {
+        show(tracer, JSON.parse(text) as Batch);
+      } catch (error) {
+        warnOnce(String(error), TRACED); // tracing breaks no write
+      }
+    });
+    return true;
+  } catch (error) {
+    return warnOnce(String(error), TRACED);
+  }
+}
+
+function show(tracer: TracerLike, { name, started, ended, attributes, links, error }: Batch): void {
+  const span = tracer.startSpan(name, {
+    kind: PRODUCER,
+    root: true, // its writes may be of several traces
+    startTime: started,
+    attributes,
+    links: links.map(([parent, state]) => ({ context: contextOf(parent, state) })),
+  });
+  if (error !== null) span.setStatus({ code: ERROR, message: error });
+  span.end(ended);
+}
+
+function contextOf(traceparent: string, tracestate: string | null): object {
+  const [, traceId, spanId, flags = "00"] = traceparent.split("-");
+  const context = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
+  return tracestate === null ? context : { ...context, traceState: stateOf(tracestate) };
+}
+
+/** A `tracestate` that is only handed on. */
+function stateOf(text: string): object {
+  const pairs = new Map(text.split(",").map((pair) => pair.trim().split("=", 2) as [string, string]));
+  const own = {
+    serialize: () => text,
+    get: (key: string) => pairs.get(key),
+    set: () => own,
+    unset: () => own,
+  };
+  return own;
+}
+
+const OBSERVED = "producers are not observed";
+const TRACED = "batches are not traced";
+
+function warnOnce(why: string, what = OBSERVED): false {
+  if (!said.has(what + why)) {
+    said.add(what + why);
+    const text = `${what}: OpenTelemetry is not there, or too old (${why})`;
     process.emitWarning(text, "DurstreamWarning");
   }
   return false;

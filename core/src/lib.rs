@@ -77,6 +77,8 @@ pub use delivery::callbacks::{
 #[doc(hidden)]
 pub use delivery::engine::accept::Full;
 pub use delivery::engine::accept::WriteOptions;
+#[doc(hidden)]
+pub use delivery::engine::spans::{FinishedBatch, TraceContext, set_batch_observer};
 pub use delivery::handle::{Producer, Receipts, Snapshot};
 pub use delivery::measured::{ProducerStats, all_stats, stats_prometheus};
 #[doc(hidden)]

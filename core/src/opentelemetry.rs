@@ -1,20 +1,28 @@
-//! Metrics of all producers of this process for OpenTelemetry, under the names that the Python and the
-//! npm package have, too. `docs/metrics.md` says what each instrument means.
+//! Metrics of all producers of this process, and spans of their batches, for OpenTelemetry, under the
+//! names that the Python and the npm package have, too. `docs/metrics.md` says what each instrument
+//! means.
 //!
-//! The instruments are read when the SDK collects, and cost nothing else. This is version 0.33 of the
-//! crate `opentelemetry`: an application has to use the same one.
+//! The instruments are read when the SDK collects, and cost nothing else; spans are made of producers
+//! with the option `trace` alone. This is version 0.33 of the crate `opentelemetry`: an application has
+//! to use the same one.
 //!
 //! ```
-//! // Once the application has set its meter provider:
+//! // Once the application has set its providers:
 //! durstream_core::opentelemetry::observe();
+//! durstream_core::opentelemetry::trace_batches();
 //! ```
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
-use opentelemetry::{InstrumentationScope, KeyValue, Value};
+use opentelemetry::trace::{
+    Link, Span, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState, Tracer,
+    TracerProvider,
+};
+use opentelemetry::{Context, InstrumentationScope, KeyValue, Value};
 
+use crate::delivery::engine::spans::{FinishedBatch, TraceContext, set_batch_observer};
 use crate::delivery::measured::observations;
 use crate::runtime::threads::lock;
 use crate::stats::MetricKind;
@@ -31,6 +39,47 @@ pub fn observe_with(provider: &(impl MeterProvider + ?Sized)) {
     let meter = provider.meter_with_scope(scope());
     let shared = Arc::new(Shared::default());
     signals().into_iter().for_each(|signal| make(&meter, signal, shared.clone()));
+}
+
+/// Makes a span of each settled batch of the producers with the option `trace`, of kind producer and
+/// linked to the spans that its writes were made in, with the global tracer provider. Once, after the
+/// application has set that.
+pub fn trace_batches() {
+    trace_batches_with(&opentelemetry::global::tracer_provider());
+}
+
+/// [`trace_batches`] with a tracer provider. The last one that was given counts.
+pub fn trace_batches_with<P>(provider: &P)
+where
+    P: TracerProvider<Tracer: Send + Sync + 'static>,
+{
+    let tracer = provider.tracer_with_scope(scope());
+    set_batch_observer(move |batch| show(&tracer, batch));
+}
+
+fn show(tracer: &impl Tracer, batch: FinishedBatch) {
+    let links = batch.links.iter().filter_map(|link| Some(Link::with_context(context_of(link)?)));
+    let builder = tracer
+        .span_builder(batch.name)
+        .with_kind(SpanKind::Producer)
+        .with_start_time(batch.started)
+        .with_attributes(batch.attributes.iter().map(key_value))
+        .with_links(links.collect());
+    // A trace of its own: its writes may be of several.
+    let mut span = tracer.build_with_context(builder, &Context::new());
+    if let Some(error) = batch.error {
+        span.set_status(Status::error(error));
+    }
+    span.end_with_timestamp(batch.ended);
+}
+
+fn context_of(link: &TraceContext) -> Option<SpanContext> {
+    let mut parts = link.traceparent.split('-').skip(1);
+    let trace = TraceId::from_hex(parts.next()?).ok()?;
+    let span = SpanId::from_hex(parts.next()?).ok()?;
+    let flags = TraceFlags::new(u8::from_str_radix(parts.next()?, 16).ok()?);
+    let state = link.tracestate.as_ref().and_then(|state| state.parse::<TraceState>().ok());
+    Some(SpanContext::new(trace, span, flags, true, state.unwrap_or_default()))
 }
 
 fn scope() -> InstrumentationScope {

@@ -4,14 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use durstream_core::opentelemetry::{observe, observe_with};
+use durstream_core::opentelemetry::{observe, observe_with, trace_batches_with};
 use durstream_core::testing::Recorder;
 use durstream_core::{
-    Callbacks, DurableStream, IdempotentProducer, Options, Reason, opentelemetry_signals,
+    Callbacks, Collection, DurableStream, EventOptions, IdempotentProducer, Options, Reason,
+    StateProducer, StreamSchema, Validator, callbacks_done, create_durable_stream_with,
+    opentelemetry_signals,
 };
 use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 
 type Attributes = BTreeMap<String, String>;
 
@@ -156,4 +160,80 @@ fn what_is_not_delivered_has_its_reason_as_error_type() {
         points.iter().map(|(value, own)| (own.get("error.type").cloned(), *value)).collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons.contains(&(None, 0.0)) && reasons.contains(&(Some("refused".into()), 1.0)));
+}
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+fn state_producer(recorder: &Recorder, id: &str, trace: bool) -> StateProducer {
+    let options = Options::new().url(format!("{}/{id}", recorder.url())).producer_id(id);
+    let schema =
+        StreamSchema::new().collection("orders", Collection::new("order", "id", Validator::Any));
+    let callbacks =
+        Callbacks { on_error: Some(std::sync::Arc::new(|_| ())), ..Callbacks::default() };
+    create_durable_stream_with(options.trace(trace).linger_ms(60_000u64), schema, callbacks)
+        .unwrap()
+}
+
+/// Writes one change, in a span of the application's.
+fn write(producer: &StateProducer, key: &str, span: u64) {
+    let parent = format!("00-{TRACE}-{span:016x}-01");
+    let options = EventOptions {
+        traceparent: Some(&parent),
+        tracestate: Some("a=1"),
+        ..EventOptions::default()
+    };
+    let value = serde_json::json!({ "id": key }).to_string();
+    producer.upsert_json_with("orders", value.as_bytes(), options).unwrap();
+}
+
+/// The spans of a producer. They come as callbacks do.
+fn spans(exporter: &InMemorySpanExporter, id: &str) -> Vec<(SpanData, Attributes)> {
+    callbacks_done().wait().unwrap();
+    let all = exporter.get_finished_spans().unwrap().into_iter();
+    let all = all.map(|span| (attributes(span.attributes.iter()), span));
+    all.filter(|(own, _)| own["messaging.client.id"] == id).map(|(own, span)| (span, own)).collect()
+}
+
+#[test]
+fn each_batch_is_a_span_that_is_linked_to_those_of_its_writes() {
+    let (recorder, exporter) = (Recorder::new(), InMemorySpanExporter::default());
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    trace_batches_with(&provider);
+    let traced = state_producer(&recorder, "traced", true);
+    let before = std::time::SystemTime::now();
+    for (key, span) in [("1", 1), ("2", 2), ("3", 2)] {
+        write(&traced, key, span);
+    }
+    traced.flush().wait().unwrap();
+    let [(span, own)] = &spans(&exporter, "traced")[..] else { panic!("one batch is one span") };
+    assert_eq!((&*span.name, &span.span_kind), ("append /v1/stream/traced", &SpanKind::Producer));
+    assert_eq!((&span.status, span.parent_span_id.to_string()), (&Status::Unset, "0".repeat(16)));
+    for (name, value) in [
+        ("messaging.system", "durable_streams"),
+        ("messaging.operation.name", "append"),
+        ("messaging.operation.type", "send"),
+        ("messaging.destination.name", "/v1/stream/traced"),
+        ("messaging.batch.message_count", "3"),
+    ] {
+        assert_eq!(own[name], value);
+    }
+    let links: Vec<_> = span.links.iter().map(|link| &link.span_context).collect();
+    let ids: Vec<_> = links.iter().map(|context| context.span_id().to_string()).collect();
+    assert_eq!(ids, [format!("{:016x}", 1), format!("{:016x}", 2)], "each context once");
+    assert!(links.iter().all(|own| own.trace_id().to_string() == TRACE && own.is_remote()));
+    assert!(links.iter().all(|own| own.is_sampled() && own.trace_state().header() == "a=1"));
+    let slack = std::time::Duration::from_millis(10); // the wall's clock is not the one of waits
+    assert!(span.start_time + slack >= before && span.end_time >= span.start_time);
+
+    recorder.reject("bad", Reason::Refused).unwrap();
+    write(&traced, "bad", 3);
+    traced.flush().wait().unwrap_err();
+    let (span, own) = spans(&exporter, "traced").pop().unwrap();
+    assert_eq!(own["error.type"], "refused");
+    assert!(matches!(&span.status, Status::Error { description } if !description.is_empty()));
+
+    let untraced = state_producer(&recorder, "untraced", false);
+    write(&untraced, "1", 1);
+    untraced.flush().wait().unwrap();
+    assert!(spans(&exporter, "untraced").is_empty());
 }

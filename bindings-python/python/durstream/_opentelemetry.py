@@ -1,4 +1,4 @@
-"""The instruments that OpenTelemetry collects."""
+"""The instruments that OpenTelemetry collects, and the spans of batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from . import _durstream
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+    from opentelemetry.trace import SpanContext, Tracer, TracerProvider
 
 _log = logging.getLogger("durstream.opentelemetry")
 #: What was said already: each once in a process.
@@ -39,6 +40,58 @@ def observe(meter_provider: Optional[MeterProvider] = None) -> bool:
     _observed.append(provider)
     _make(makers, Observation)
     return True
+
+
+def trace_batches(tracer_provider: Optional[TracerProvider] = None) -> bool:
+    """Makes a span of each settled batch of the producers with the option ``trace``, of kind producer and
+    linked to the spans that its writes were made in, with the global tracer provider unless one is given.
+    Whether that is so: without OpenTelemetry a warning says so once, and nothing else happens. Of several
+    calls the last one counts.
+    """
+    try:
+        from opentelemetry import trace
+
+        tracer = trace.get_tracer("durstream", _durstream.__version__, tracer_provider)
+    except (ImportError, AttributeError) as why:
+        return _warn_once(f"batches are not traced: OpenTelemetry is not there, or too old ({why})")
+    _durstream.set_batch_observer(lambda *batch: _show(tracer, *batch))
+    return True
+
+
+def _show(
+    tracer: Tracer,
+    name: str,
+    started: int,
+    ended: int,
+    attributes: Dict[str, Any],
+    links: List[Tuple[str, Optional[str]]],
+    error: Optional[str],
+) -> None:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+
+    try:
+        span = tracer.start_span(
+            name,
+            Context(),  # a trace of its own: its writes may be of several
+            SpanKind.PRODUCER,
+            attributes,
+            [Link(_context(*link)) for link in links],
+            started,
+        )
+        if error is not None:
+            span.set_status(Status(StatusCode.ERROR, error))
+        span.end(ended)
+    except Exception as why:  # tracing breaks no write
+        _warn_once(f"a batch is not traced: {why!r}")
+
+
+def _context(traceparent: str, tracestate: Optional[str]) -> SpanContext:
+    from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+
+    _, trace, span, flags = traceparent.split("-")[:4]
+    state = TraceState.from_header([tracestate]) if tracestate else None
+    return SpanContext(int(trace, 16), int(span, 16), True, TraceFlags(int(flags, 16)), state)
 
 
 def _warn_once(text: str) -> bool:

@@ -7,6 +7,7 @@
 pub(crate) mod accept;
 mod room;
 pub(crate) mod settle;
+pub(crate) mod spans;
 pub(crate) mod telling;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::delivery::buffer::batch::Batch;
 use crate::delivery::buffer::budget::Budget;
+use crate::delivery::buffer::queue::Queued;
 use crate::delivery::callbacks::Report;
 use crate::delivery::engine::Engine;
 use crate::error::Error;
@@ -24,13 +25,17 @@ pub(crate) enum Room {
 
 impl Engine {
     /// Settles a batch and completes every wait for it.
-    pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome, room: Room) {
+    pub(crate) fn settle(self: &Arc<Self>, queued: &Queued, outcome: Outcome, room: Room) {
+        let batch = &queued.batch;
         #[cfg(test)]
         self.runtime().chance().note(|| format!("{}+{} {outcome:?}", batch.first_id, batch.writes));
         if batch.is_end() {
             let end = self.closes().end.take();
             end.into_iter().for_each(|completer| completer.complete(Ok(outcome.clone())));
             return;
+        }
+        if self.config.trace {
+            self.tell_span(queued, &outcome);
         }
         let end = outcome.error.as_ref().and_then(|_| self.end_notice());
         let report = self.listeners.report(batch, &outcome, end);
@@ -62,27 +67,27 @@ impl Engine {
     /// Settles every write of a batch that is given up.
     pub(crate) fn give_up(
         self: &Arc<Self>,
-        batch: &Batch,
+        queued: &Queued,
         in_doubt: bool,
         status: Status,
         reason: Reason,
         error: Error,
     ) {
-        self.settle(batch, Outcome::undelivered(in_doubt, status, reason, error), Room::Released);
+        self.settle(queued, Outcome::undelivered(in_doubt, status, reason, error), Room::Released);
     }
 
     /// Settles every write of a batch because the producer ends. In an outbox it stays: whatever ends
     /// the producer, nobody refused the write for good.
     pub(crate) fn leave(
         self: &Arc<Self>,
-        batch: &Batch,
+        queued: &Queued,
         in_doubt: bool,
         status: Status,
         reason: Reason,
         error: Error,
     ) {
         let outcome = self.left(in_doubt, status, reason, error);
-        self.settle(batch, outcome, Room::Released);
+        self.settle(queued, outcome, Room::Released);
     }
 
     /// Settles what waits in the outbox alone.
@@ -90,7 +95,7 @@ impl Engine {
         loop {
             let Some((first, writes)) = self.book().take_unread() else { break };
             let outcome = self.left(false, Status::Cancelled, reason, error.clone());
-            self.settle(&Batch::unread(first, writes), outcome, Room::Kept);
+            self.settle(&Queued::new(Batch::unread(first, writes)), outcome, Room::Kept);
         }
     }
 

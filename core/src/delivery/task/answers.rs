@@ -71,7 +71,7 @@ impl Task {
     /// Settles a batch that is in the stream.
     pub(super) fn deliver(&self, slot: &Slot, outcome: Outcome) {
         self.engine.book().measure_delivery(slot.queued.enqueued.at);
-        self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+        self.engine.settle(&slot.queued, outcome, Room::Released);
     }
 
     /// Of attempts at other servers, those that were given up may still arrive.
@@ -419,8 +419,7 @@ impl Task {
             return self.leave(&slot);
         }
         let in_doubt = slot.doubt().is_from_before();
-        let batch = &slot.queued.batch;
-        self.engine.give_up(batch, in_doubt, Status::Rejected, reason, error);
+        self.engine.give_up(&slot.queued, in_doubt, Status::Rejected, reason, error);
     }
 
     /// Reserves room for the overhead of one more batch: one was split in two.

@@ -39,7 +39,7 @@ impl Task {
             let error = expiry(&engine, book.last_error(), limit);
             drop(book);
             let (status, reason) = (Status::Cancelled, Reason::Expired);
-            engine.give_up(&queued.batch, queued.doubt.is_open(), status, reason, error);
+            engine.give_up(&queued, queued.doubt.is_open(), status, reason, error);
             self.leave_replay();
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
@@ -85,7 +85,7 @@ impl Task {
             let outcome = Outcome::undelivered(in_doubt, status, reason, error);
             // The bytes of a batch that stays are held, and so they stay counted.
             let room = if stays { Room::Kept } else { Room::Released };
-            self.engine.settle(&slot.queued.batch, outcome, room);
+            self.engine.settle(&slot.queued, outcome, room);
             if stays {
                 n += 1;
             } else {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::delivery::buffer::batch::Batch;
 use crate::delivery::buffer::lifecycle::{End, Stop};
+use crate::delivery::buffer::queue::Queued;
 use crate::delivery::config::Opening;
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
@@ -315,11 +315,11 @@ impl Task {
             }
             let in_doubt = !slot.withdraw() || slot.doubt().is_open();
             self.end_in_doubt |= in_doubt && slot.queued.closes;
-            self.cancel(&slot.queued.batch, in_doubt, reason, error);
+            self.cancel(&slot.queued, in_doubt, reason, error);
         }
         loop {
             let Some(queued) = self.engine.book().pop_any() else { break };
-            self.cancel(&queued.batch, queued.doubt.is_open(), reason, error);
+            self.cancel(&queued, queued.doubt.is_open(), reason, error);
         }
         self.engine.leave_unread(reason, error);
     }
@@ -333,8 +333,8 @@ impl Task {
         self.engine.runtime().chance()
     }
 
-    fn cancel(&self, batch: &Batch, in_doubt: bool, reason: Reason, error: &Error) {
-        self.engine.leave(batch, in_doubt, Status::Cancelled, reason, error.clone());
+    fn cancel(&self, queued: &Queued, in_doubt: bool, reason: Reason, error: &Error) {
+        self.engine.leave(queued, in_doubt, Status::Cancelled, reason, error.clone());
     }
 }
 

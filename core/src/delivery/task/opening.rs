@@ -135,7 +135,7 @@ impl Task {
         for (queued, why) in wrong {
             let error = not_json(&why).with_url(&self.engine.endpoint.shown);
             let (status, reason) = (Status::Rejected, Reason::InvalidValue);
-            self.engine.give_up(&queued.batch, false, status, reason, error);
+            self.engine.give_up(&queued, false, status, reason, error);
         }
     }
 
@@ -177,7 +177,7 @@ impl Task {
             let Some(queued) = self.engine.book().pop_any() else { break };
             let (in_doubt, reason) = (queued.doubt.is_open(), error.refusal());
             let (status, error) = (Status::Rejected, error.clone());
-            self.engine.give_up(&queued.batch, in_doubt, status, reason, error);
+            self.engine.give_up(&queued, in_doubt, status, reason, error);
         }
     }
 }
