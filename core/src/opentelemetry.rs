@@ -132,7 +132,7 @@ fn make(meter: &Meter, signal: Signal, shared: Arc<Shared>) {
                 }
             };
             let made = meter.$maker(name).with_unit(unit).with_description(meaning);
-            drop(made.with_callback(observed).build()); // the meter keeps it
+            let _kept_by_the_meter = made.with_callback(observed).build();
         }};
     }
     match (kind, is_whole) {

@@ -127,19 +127,15 @@ impl Engine {
     #[inline]
     fn accept_any(&self, parts: &[&[u8]], checked: Checked, tag: Tag, full: Full) -> Result<u64> {
         if full == Full::Waits {
-            return self.tell_if_full(self.accept_blocking(parts, checked, tag));
+            return self.accept_blocking(parts, checked, tag);
         }
-        let result = self.accept_now(parts, checked, tag, full);
-        if full == Full::Told { result } else { self.tell_if_full(result) }
-    }
-
-    #[inline]
-    fn accept_now(&self, parts: &[&[u8]], checked: Checked, tag: Tag, full: Full) -> Result<u64> {
         let size = self.check_size(parts, tag.cost())?;
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
-        self.reserve(&mut book, size + tag.cost(), 1, full)?;
+        if let Err(error) = self.reserve(&mut book, size + tag.cost(), 1, full) {
+            return Err(self.turned_away(book, error, full));
+        }
         self.put(book, parts, size, tag)
     }
 
@@ -159,15 +155,6 @@ impl Engine {
         checked: Checked,
         seq: Option<&str>,
     ) -> Result<Pending<Outcome>> {
-        self.tell_if_full(self.accept_awaited_now(message, checked, seq))
-    }
-
-    fn accept_awaited_now(
-        &self,
-        message: &[u8],
-        checked: Checked,
-        seq: Option<&str>,
-    ) -> Result<Pending<Outcome>> {
         let extra = seq.map_or(0, str::len);
         let parts = &[message];
         let size = self.check_size(parts, extra)?;
@@ -175,7 +162,9 @@ impl Engine {
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
-        self.reserve(&mut book, size + extra, 1, Full::Refused)?;
+        if let Err(error) = self.reserve(&mut book, size + extra, 1, Full::Refused) {
+            return Err(self.turned_away(book, error, Full::Refused));
+        }
         match seq {
             None => {
                 book.wait_for_next(completer);
@@ -204,7 +193,10 @@ impl Engine {
             book = match self.sleep_for_room(book, &mut deadline) {
                 Ok(book) => book,
                 Err(mut book) => {
-                    self.reserve(&mut book, size + tag.cost(), 1, Full::Refused)?;
+                    let reserved = self.reserve(&mut book, size + tag.cost(), 1, Full::Refused);
+                    if let Err(error) = reserved {
+                        return Err(self.turned_away(book, error, Full::Refused));
+                    }
                     return self.put(book, parts, size, tag);
                 }
             }
@@ -214,16 +206,6 @@ impl Engine {
     /// Accepts writes as one group, which is sent whole or not at all: the id of the first; the others
     /// have the next ones. The caller waits for room, if it wants to.
     pub(crate) fn accept_group(
-        &self,
-        writes: &[(&[u8], Tag)],
-        checked: Checked,
-        full: Full,
-    ) -> Result<u64> {
-        let result = self.accept_group_now(writes, checked, full);
-        if full == Full::Told { result } else { self.tell_if_full(result) }
-    }
-
-    fn accept_group_now(
         &self,
         writes: &[(&[u8], Tag)],
         checked: Checked,
@@ -250,7 +232,9 @@ impl Engine {
                 }
             }
         }
-        self.reserve(&mut book, size + tags, count, full)?;
+        if let Err(error) = self.reserve(&mut book, size + tags, count, full) {
+            return Err(self.turned_away(book, error, full));
+        }
         if book.is_kept() {
             let writes: Vec<_> =
                 writes.iter().map(|(write, tag)| (std::slice::from_ref(write), *tag)).collect();
@@ -457,7 +441,8 @@ impl Engine {
         self.check_late(&mut book, parts, checked)?;
         let (held, reserved) = (mem::take(held), size + tag.cost());
         if let Err(reason) = book.redeem(held, reserved) {
-            return Err(self.no_room(&mut book, reserved, reason));
+            let error = self.no_room(&mut book, reserved, reason);
+            return Err(self.turned_away(book, error, Full::Refused));
         }
         let id = self.put(book, parts, size, tag)?;
         if held > reserved as u64 + OVERHEAD {
@@ -570,7 +555,7 @@ impl Engine {
                 };
                 let error = self.refuse(&mut book, error, reason);
                 book.count_turned_away(&error);
-                return Err(error);
+                return Err(self.turned_away(book, error, Full::Refused));
             }
         };
         let syncer = self.syncer_of_call(&mut book);

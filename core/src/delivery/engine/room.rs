@@ -1,32 +1,35 @@
 //! Room: what the log has of a buffer or an outbox that stays full.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::delivery::buffer::book::Book;
 use crate::delivery::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::delivery::engine::accept::Full;
+use crate::error::{Error, ErrorKind};
 use crate::reason::Reason;
 
 /// How long calls wait for room, while nothing is delivered, before that is told.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Engine {
-    /// A call's result, told where it was turned away for want of room.
-    #[inline]
-    pub(super) fn tell_if_full<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result
-            && error.kind() == ErrorKind::BufferFull
-        {
-            self.tell_full(error);
-        }
-        result
-    }
-
+    /// The error of a write that was turned away, which is told where that is for want of room. The lock
+    /// goes first.
     #[cold]
-    fn tell_full(&self, error: &Error) {
-        let word = error.refusal().as_str();
-        let epoch = self.book().gauges.epoch;
-        self.warn_rarely(word, epoch, || format!("a write was turned away: {error}"));
+    pub(super) fn turned_away(
+        &self,
+        book: MutexGuard<'_, Book>,
+        error: Error,
+        full: Full,
+    ) -> Error {
+        let epoch = book.gauges.epoch;
+        drop(book);
+        if full != Full::Told && error.kind() == ErrorKind::BufferFull {
+            let text = || format!("a write was turned away: {error}");
+            self.warn_rarely(error.refusal().as_str(), epoch, text);
+        }
+        error
     }
 
     /// Begins to watch whether calls wait for room in vain. Called under the lock.
