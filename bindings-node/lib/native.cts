@@ -222,8 +222,9 @@ export interface Native {
   pendingCount(): number;
   setBufferBudget(bytes: number): void;
   statsPrometheus(openmetrics: boolean): string;
-  allStats(): string;
   instruments(): string;
+  observations(): string;
+  setBatchObserver(call: (batch: string) => void): void;
   LogLines: new (call: () => void) => NativeLogLines;
   setLogLevel(level: number): void;
   drainLog(): void;

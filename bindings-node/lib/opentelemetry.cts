@@ -1,12 +1,13 @@
 /**
- * Metrics of all producers of this process for OpenTelemetry, whose API (`@opentelemetry/api`, 1.3 or later)
- * is an optional peer dependency. `docs/metrics.md` says what each instrument means; they are read when the
- * SDK collects, and cost nothing else.
+ * Metrics of all producers of this process, and spans of their batches, for OpenTelemetry, whose API
+ * (`@opentelemetry/api`, 1.3 or later) is an optional peer dependency. `docs/metrics.md` says what each
+ * instrument means; they are read when the SDK collects, and cost nothing else.
  *
  * ```js
- * import { observe } from "durstream/opentelemetry";
+ * import { observe, traceBatches } from "durstream/opentelemetry";
  *
  * observe(); // with the global meter provider, once
+ * traceBatches(); // with the global tracer provider, for producers with the option `trace`
  * ```
  */
 
@@ -29,38 +30,48 @@ export interface MeterLike {
   addBatchObservableCallback(callback: (result: any) => void, instruments: any[]): void;
 }
 
+/** What is taken of OpenTelemetry's `TracerProvider`. */
+export interface TracerProviderLike {
+  /** The tracer of a library. */
+  getTracer(name: string, version?: string): TracerLike;
+}
+
+/** What is taken of OpenTelemetry's `Tracer`. */
+export interface TracerLike {
+  /** Begins a span. */
+  startSpan(name: string, options?: any): SpanLike;
+}
+
+/** What is taken of OpenTelemetry's `Span`. */
+export interface SpanLike {
+  /** Says how what it shows ended. */
+  setStatus(status: any): unknown;
+  /** Ends it. */
+  end(endTime?: any): void;
+}
+
 type Attributes = Record<string, string | number>;
+type Time = [seconds: number, nanoseconds: number];
+interface Batch {
+  name: string;
+  started: Time;
+  ended: Time;
+  attributes: Attributes;
+  links: [traceparent: string, tracestate: string | null][];
+  error: string | null;
+}
 interface Result {
   observe(instrument: unknown, value: number, attributes?: Attributes): void;
 }
-interface Distribution {
-  count: number;
-  sum: number;
-  p50: number;
-  p90: number;
-  p99: number;
-  max: number;
-}
-interface Observed {
-  stream: string;
-  id: string;
-  state: string;
-  stats: Record<string, unknown> & { delivered: number; undelivered: Record<string, number> };
-}
 interface Row {
-  instrument: string;
-  kind: "counter" | "gauge" | "distribution";
   name: string;
+  kind: "counter" | "gauge";
   unit: string;
   meaning: string;
-  attribute: [string, string] | null;
-  divisor: number;
 }
-/** Observes what one row has to say of a producer. */
-type Observer = (result: Result, producer: Observed, attributes: Attributes) => void;
+/** What each instrument observes, by its name. */
+type Observations = Record<string, [value: number, attributes: Attributes][]>;
 
-const SENT = "messaging.client.sent.messages";
-const QUANTILES = [["p50", 0.5], ["p90", 0.9], ["p99", 0.99], ["max", 1]] as const;
 /** The version of OpenTelemetry's API that every copy of it in a process shares. */
 const API = Symbol.for("opentelemetry.js.api.1");
 
@@ -86,10 +97,71 @@ export function observe(meterProvider?: MeterProviderLike): boolean {
   }
 }
 
-function warnOnce(why: string): false {
-  if (!said.has(why)) {
-    said.add(why);
-    const text = `producers are not observed: OpenTelemetry is not there, or too old (${why})`;
+/** Numbers of OpenTelemetry's own: `SpanKind.PRODUCER`, `SpanStatusCode.ERROR`. */
+const [PRODUCER, ERROR] = [3, 2];
+
+/**
+ * Makes a span of each settled batch of the producers with the option `trace`, of kind producer and linked to
+ * the spans that its writes were made in, with the global tracer provider unless one is given. They come
+ * as callbacks do, on this thread. Whether that is so: without OpenTelemetry a warning says so once, and
+ * nothing else happens. Of several calls the last one counts.
+ */
+export function traceBatches(tracerProvider?: TracerProviderLike): boolean {
+  try {
+    const api = (globalThis as Record<symbol, unknown>)[API] as { trace?: TracerProviderLike };
+    const provider = tracerProvider ?? api?.trace;
+    if (provider === undefined) return warnOnce("no tracer provider is registered or given", TRACED);
+    const tracer = provider.getTracer("durstream", native.version());
+    native.setBatchObserver((text) => {
+      try {
+        show(tracer, JSON.parse(text) as Batch);
+      } catch (error) {
+        warnOnce(String(error), TRACED); // tracing breaks no write
+      }
+    });
+    return true;
+  } catch (error) {
+    return warnOnce(String(error), TRACED);
+  }
+}
+
+function show(tracer: TracerLike, { name, started, ended, attributes, links, error }: Batch): void {
+  const span = tracer.startSpan(name, {
+    kind: PRODUCER,
+    root: true, // its writes may be of several traces
+    startTime: started,
+    attributes,
+    links: links.map(([parent, state]) => ({ context: contextOf(parent, state) })),
+  });
+  if (error !== null) span.setStatus({ code: ERROR, message: error });
+  span.end(ended);
+}
+
+function contextOf(traceparent: string, tracestate: string | null): object {
+  const [, traceId, spanId, flags = "00"] = traceparent.split("-");
+  const context = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
+  return tracestate === null ? context : { ...context, traceState: stateOf(tracestate) };
+}
+
+/** A `tracestate` that is only handed on. */
+function stateOf(text: string): object {
+  const pairs = new Map(text.split(",").map((pair) => pair.trim().split("=", 2) as [string, string]));
+  const own = {
+    serialize: () => text,
+    get: (key: string) => pairs.get(key),
+    set: () => own,
+    unset: () => own,
+  };
+  return own;
+}
+
+const OBSERVED = "producers are not observed";
+const TRACED = "batches are not traced";
+
+function warnOnce(why: string, what = OBSERVED): false {
+  if (!said.has(what + why)) {
+    said.add(what + why);
+    const text = `${what}: OpenTelemetry is not there, or too old (${why})`;
     process.emitWarning(text, "DurstreamWarning");
   }
   return false;
@@ -97,83 +169,21 @@ function warnOnce(why: string): false {
 
 function make(meter: MeterLike): void {
   const rows = JSON.parse(calling(() => native.instruments())) as Row[];
-  const made = new Map<string, unknown>();
-  const instrument = (kind: Row["kind"], name: string, unit: string, description: string) => {
-    const known = made.get(name);
-    if (known !== undefined) return known;
+  const made = rows.map(({ name, kind, unit, meaning: description }): [string, unknown] => {
     const options = { unit, description };
-    const fresh =
-      kind === "counter"
-        ? meter.createObservableCounter(name, options)
-        : meter.createObservableGauge(name, options);
-    made.set(name, fresh);
-    return fresh;
-  };
-  const observers = rows.map((row) => observerOf(row, instrument));
-  const state = instrument("gauge", "durstream.state", "1", "The state that a producer is in is 1.");
-  observers.push((result, producer, attributes) => {
-    result.observe(state, 1, { ...attributes, state: producer.state });
+    return kind === "counter"
+      ? [name, meter.createObservableCounter(name, options)]
+      : [name, meter.createObservableGauge(name, options)];
   });
   const observeAll = (result: Result): void => {
     try {
-      const all = JSON.parse(calling(() => native.allStats())) as Observed[];
-      for (const producer of all) {
-        const attributes = attributesOf(producer);
-        for (const observer of observers) observer(result, producer, attributes);
+      const all = JSON.parse(calling(() => native.observations())) as Observations;
+      for (const [name, instrument] of made) {
+        for (const [value, attributes] of all[name] ?? []) result.observe(instrument, value, attributes);
       }
     } catch (error) {
       warnOnce(String(error)); // the SDK goes on with the others
     }
   };
-  meter.addBatchObservableCallback(observeAll, [...made.values()]);
-}
-
-function observerOf(
-  { instrument: name, kind, name: field, unit, meaning, attribute, divisor }: Row,
-  instrument: (kind: Row["kind"], name: string, unit: string, meaning: string) => unknown,
-): Observer {
-  if (kind === "distribution") {
-    const count = instrument("counter", `${name}.count`, "{measurement}", meaning);
-    const sum = instrument("counter", `${name}.sum`, unit, meaning);
-    const gauge = instrument("gauge", name, unit, meaning);
-    return (result, { stats }, attributes) => {
-      const found = stats[field] as Distribution;
-      result.observe(count, found.count, attributes);
-      result.observe(sum, found.sum / divisor, attributes);
-      if (found.count === 0) return;
-      for (const [part, quantile] of QUANTILES) {
-        result.observe(gauge, found[part] / divisor, { ...attributes, quantile });
-      }
-    };
-  }
-  if (name === SENT) {
-    const sent = instrument("counter", name, "{message}", meaning);
-    return (result, { stats }, attributes) => {
-      const sending = {
-        ...attributes,
-        "messaging.operation.name": "append",
-        "messaging.operation.type": "send",
-      };
-      result.observe(sent, stats.delivered, sending);
-      for (const [reason, count] of Object.entries(stats.undelivered)) {
-        result.observe(sent, count, { ...sending, "error.type": reason });
-      }
-    };
-  }
-  const own = instrument(kind, name, unit, meaning);
-  const more: Attributes = attribute === null ? {} : { [attribute[0]]: attribute[1] };
-  return (result, { stats }, attributes) => {
-    result.observe(own, (stats[field] as number) / divisor, { ...attributes, ...more });
-  };
-}
-
-function attributesOf({ stream, id }: Observed): Attributes {
-  const { hostname, port, pathname } = new URL(stream);
-  return {
-    "messaging.system": "durable_streams",
-    "messaging.destination.name": pathname,
-    "messaging.client.id": id,
-    "server.address": hostname,
-    ...(port === "" ? {} : { "server.port": Number(port) }),
-  };
+  meter.addBatchObservableCallback(observeAll, made.map(([, instrument]) => instrument));
 }

@@ -1,3 +1,9 @@
 // The same instance for `import`.
-export type { MeterLike, MeterProviderLike } from "./opentelemetry.cjs";
-export { observe } from "./opentelemetry.cjs";
+export type {
+  MeterLike,
+  MeterProviderLike,
+  SpanLike,
+  TracerLike,
+  TracerProviderLike,
+} from "./opentelemetry.cjs";
+export { observe, traceBatches } from "./opentelemetry.cjs";

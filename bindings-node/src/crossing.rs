@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use durstream_core::{
-    CloseResult, Error, ErrorKind, Exposition, FlushReport, Metadata, Outcome, Reason, Receipt,
-    Snapshot, Stats,
+    AttributeValue, CloseResult, Error, ErrorKind, Exposition, FlushReport, Metadata, Outcome,
+    Reason, Receipt, Snapshot, Stats,
 };
 use napi::bindgen_prelude::{Either, Uint8ArraySlice};
 use serde_json::{Value, json};
@@ -154,4 +154,15 @@ pub fn counted(stats: &Stats) -> Value {
 /// The format of a text for Prometheus.
 pub fn exposition(openmetrics: bool) -> Exposition {
     if openmetrics { Exposition::OpenMetrics } else { Exposition::Prometheus }
+}
+
+/// Attributes as OpenTelemetry has them.
+pub(crate) fn attributes(of: &[(&'static str, AttributeValue)]) -> Value {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::Text(text) => json!(text),
+        AttributeValue::Whole(number) => json!(number),
+        AttributeValue::Number(number) => json!(number),
+        _ => Value::Null,
+    };
+    Value::Object(of.iter().map(|(name, own)| ((*name).to_owned(), value(own))).collect())
 }

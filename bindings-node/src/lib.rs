@@ -17,6 +17,7 @@ pub mod recorder;
 pub mod said;
 pub mod schema;
 pub mod sink;
+pub mod spans;
 pub mod state;
 pub mod stream;
 pub mod thread;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use durstream_core::{METRICS, Metric, MetricKind, ProducerStats};
+use durstream_core::{MetricKind, Observation, Signal};
 use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Task};
 use napi_derive::napi;
@@ -42,41 +42,29 @@ pub fn stats_prometheus(openmetrics: bool) -> napi::Result<String> {
     guarded(|| Ok(durstream_core::stats_prometheus(crossing::exposition(openmetrics))))
 }
 
-/// Every producer with what it counts and measures, as JSON text.
-#[napi]
-pub fn all_stats() -> napi::Result<String> {
-    guarded(|| {
-        let of = |one: &ProducerStats| {
-            let stats = crossing::counted(&one.stats);
-            json!({ "stream": &*one.stream, "id": one.producer_id, "state": one.state, "stats": stats })
-        };
-        let all: Vec<Value> = durstream_core::all_stats().iter().map(of).collect();
-        Ok(Value::Array(all).to_string())
-    })
-}
-
-/// The table of metrics, as JSON text.
+/// Every instrument for OpenTelemetry, as JSON text.
 #[napi]
 pub fn instruments() -> napi::Result<String> {
     guarded(|| {
-        let of = |metric: &Metric| {
-            let instrument = metric.opentelemetry();
-            let kind = match metric.kind {
-                MetricKind::Counter => "counter",
-                MetricKind::Gauge => "gauge",
-                _ => "distribution",
-            };
-            json!({
-                "instrument": instrument.name,
-                "kind": kind,
-                "name": metric.name,
-                "unit": instrument.unit,
-                "meaning": metric.meaning.trim().replace('`', ""),
-                "attribute": instrument.attribute.map(|(name, value)| [name, value]),
-                "divisor": instrument.divisor,
-            })
+        let of = |own: Signal| {
+            let kind = if own.kind == MetricKind::Counter { "counter" } else { "gauge" };
+            json!({ "name": own.name, "kind": kind, "unit": own.unit, "meaning": own.meaning })
         };
-        Ok(Value::Array(METRICS.iter().map(of).collect()).to_string())
+        let all = durstream_core::opentelemetry_signals().into_iter().map(of);
+        Ok(Value::Array(all.collect()).to_string())
+    })
+}
+
+/// What each instrument observes of the producers, by its name, as JSON text: lists of a value and its
+/// attributes.
+#[napi]
+pub fn observations() -> napi::Result<String> {
+    guarded(|| {
+        let of = |one: Observation| json!([one.value, crossing::attributes(&one.attributes)]);
+        let all = durstream_core::observations().into_iter();
+        let all =
+            all.map(|(signal, observed)| (signal.name, observed.into_iter().map(of).collect()));
+        Ok(Value::Object(all.collect()).to_string())
     })
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { context, metrics, trace } from "@opentelemetry/api";
+import { SpanKind, SpanStatusCode, context, metrics, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import {
   AggregationTemporality,
@@ -11,10 +11,14 @@ import {
   MeterProvider,
   PeriodicExportingMetricReader,
 } from "@opentelemetry/sdk-metrics";
-import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+} from "@opentelemetry/sdk-trace-base";
 
 import { DurableStream, IdempotentProducer, createDurableStream, defineStreamSchema } from "durstream";
-import { observe } from "durstream/opentelemetry";
+import { observe, traceBatches } from "durstream/opentelemetry";
 import { Recorder } from "durstream/testing";
 import { fresh } from "./support.ts";
 
@@ -147,4 +151,84 @@ test("events carry the context of the span that is current at the call", async (
   assert.deepEqual(parents("/on"), [own, own, told, own, own, undefined]);
   assert.deepEqual(parents("/off"), [undefined]);
   context.disable();
+});
+
+test("each batch is a span that is linked to those of its writes", async (t) => {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  t.after(() => context.disable());
+  const exporter = new InMemorySpanExporter();
+  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
+  const tracer = new BasicTracerProvider().getTracer("test"); // of spans that are not looked at
+  assert.ok(traceBatches(provider));
+  const recorder = new Recorder();
+  const orders = { schema: true, type: "order", primaryKey: "id" } as const;
+  const open = (id: string, trace: boolean) =>
+    createDurableStream({
+      url: `${recorder.url}/${id}`,
+      schema: defineStreamSchema({ orders }),
+      producerId: id,
+      trace,
+      lingerMs: 60_000,
+      onError: () => {},
+    });
+  const spans = async (id: string, count: number) => {
+    const own = () =>
+      exporter.getFinishedSpans().filter((s) => s.attributes["messaging.client.id"] === id);
+    while (own().length < count) await new Promise((soon) => setImmediate(soon));
+    return own();
+  };
+  const [producer, untraced] = [open("batches", true), open("silent", false)];
+  const write = (keys: string[]) => {
+    const span = tracer.startSpan("caller");
+    context.with(trace.setSpan(context.active(), span), () => {
+      for (const id of keys) producer.upsert("orders", { id });
+    });
+    return span.spanContext();
+  };
+  const before = Date.now();
+  const contexts = [write(["1"]), write(["2", "3"])];
+  await producer.flush();
+  const [span] = await spans("batches", 1);
+  assert.ok(span);
+  assert.deepEqual([span.name, span.kind], ["append /v1/stream/batches", SpanKind.PRODUCER]);
+  assert.deepEqual([span.status.code, span.parentSpanContext], [SpanStatusCode.UNSET, undefined]);
+  for (const [name, value] of Object.entries({
+    "messaging.system": "durable_streams",
+    "messaging.operation.name": "append",
+    "messaging.operation.type": "send",
+    "messaging.destination.name": "/v1/stream/batches",
+    "messaging.batch.message_count": 3,
+    "error.type": undefined,
+  })) {
+    assert.equal(span.attributes[name], value, name);
+  }
+  const ids = ({ traceId, spanId }: { traceId: string; spanId: string }) => [traceId, spanId];
+  assert.deepEqual(span.links.map((link) => ids(link.context)), contexts.map(ids));
+  assert.ok(span.links.every(({ context }) => context.isRemote && context.traceFlags === 1));
+  assert.equal(span.instrumentationScope.name, "durstream");
+  const ms = ([seconds, nanoseconds]: [number, number]) => seconds * 1e3 + nanoseconds / 1e6;
+  assert.ok(before - 10 <= ms(span.startTime) && ms(span.startTime) <= ms(span.endTime));
+
+  recorder.reject("bad", "refused");
+  producer.upsert("orders", { id: "bad" });
+  untraced.upsert("orders", { id: "1" });
+  await assert.rejects(producer.flush());
+  await untraced.flush();
+  const [, failed] = await spans("batches", 2);
+  assert.equal(failed?.attributes["error.type"], "refused");
+  assert.equal(failed.status.code, SpanStatusCode.ERROR);
+  assert.ok(failed.status.message);
+  assert.deepEqual(await spans("silent", 0), []);
+});
+
+test("without OpenTelemetry no batch is traced, and that is told once", (t) => {
+  const warned = t.mock.method(process, "emitWarning", () => undefined);
+  trace.disable();
+  const api = Symbol.for("opentelemetry.js.api.1");
+  const known = Object.getOwnPropertyDescriptor(globalThis, api);
+  Object.defineProperty(globalThis, api, { value: undefined, configurable: true, writable: true });
+  t.after(() => known && Object.defineProperty(globalThis, api, known));
+  assert.ok(!traceBatches() && !traceBatches());
+  assert.equal(warned.mock.callCount(), 1);
+  assert.match(String(warned.mock.calls[0]?.arguments[0]), /batches are not traced/);
 });

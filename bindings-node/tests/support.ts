@@ -187,7 +187,7 @@ export function besideOutage(stderr: string): string {
 /** The one line about what is given up at an end: how much, of which stream, and why if that is known. */
 export function stillPending(count: number, limit: number): RegExp {
   const why = "( \\(.*Connection refused.*\\))?";
-  return new RegExp(`^durstream: ${count} writes were still pending after ${limit} ms: ${count} writes to ${nowhere}${why}\n$`);
+  return new RegExp(`^durstream: ${count} writes were still pending after ${limit} ms: ${count} writes to ${nowhere}${why} \\[still-pending\\]\n$`);
 }
 
 /** Runs one of `programs/` to its end; a program that hangs is a failure. */

@@ -28,6 +28,7 @@ mod receipt;
 mod recorder;
 mod room;
 mod sink;
+mod spans;
 mod state;
 mod stats;
 mod stream;
@@ -65,7 +66,8 @@ fn _durstream(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(process::pending_count, module)?)?;
     module.add_function(wrap_pyfunction!(process::set_buffer_budget, module)?)?;
     module.add_function(wrap_pyfunction!(stats::stats_prometheus, module)?)?;
-    module.add_function(wrap_pyfunction!(stats::all_stats, module)?)?;
+    module.add_function(wrap_pyfunction!(stats::observations, module)?)?;
+    module.add_function(wrap_pyfunction!(spans::set_batch_observer, module)?)?;
     module.add_function(wrap_pyfunction!(stats::instruments, module)?)?;
     module.add_function(wrap_pyfunction!(process::in_forked_child, module)?)?;
     module.add_function(wrap_pyfunction!(outbox::outbox_tool, module)?)?;

@@ -1,6 +1,6 @@
 //! Counters and measures, as dicts and as text.
 
-use durstream_core::{Exposition, METRICS, MetricKind, Reason, Stats};
+use durstream_core::{AttributeValue, Exposition, MetricKind, Reason, Signal, Stats};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -38,40 +38,49 @@ pub(crate) fn stats_prometheus(openmetrics: bool) -> String {
     durstream_core::stats_prometheus(exposition(openmetrics))
 }
 
-/// Every producer of this process as (stream, producer id, state, what it counts and measures).
+/// Every instrument for OpenTelemetry, as (name, kind, unit, meaning) of each.
 #[pyfunction]
-pub(crate) fn all_stats(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
-    let all = PyList::empty(py);
-    for one in durstream_core::all_stats() {
-        all.append((&*one.stream, one.producer_id, one.state, entries(py, &one.stats)?))?;
+pub(crate) fn instruments() -> Vec<(String, &'static str, String, String)> {
+    let of = |own: Signal| (own.name, kind_of(own.kind), own.unit, own.meaning);
+    durstream_core::opentelemetry_signals().into_iter().map(of).collect()
+}
+
+fn kind_of(kind: MetricKind) -> &'static str {
+    if kind == MetricKind::Counter { "counter" } else { "gauge" }
+}
+
+/// What each instrument observes of the producers of this process, by its name: lists of a value and
+/// its attributes.
+#[pyfunction]
+pub(crate) fn observations(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let all = PyDict::new(py);
+    for (signal, observed) in durstream_core::observations() {
+        let values = PyList::empty(py);
+        for one in observed {
+            let own = attributes(py, &one.attributes)?;
+            match signal.is_whole {
+                true => values.append((one.value as u64, own))?,
+                false => values.append((one.value, own))?,
+            }
+        }
+        all.set_item(signal.name, values)?;
     }
     Ok(all)
 }
 
-type Instrument =
-    (String, &'static str, &'static str, String, String, Option<[&'static str; 2]>, u64);
-
-/// The table of metrics, as (instrument, kind, name, unit, meaning, attribute, divisor) of each.
-#[pyfunction]
-pub(crate) fn instruments() -> Vec<Instrument> {
-    let of = |metric: &durstream_core::Metric| {
-        let kind = match metric.kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            _ => "distribution",
-        };
-        let instrument = metric.opentelemetry();
-        let attribute = instrument.attribute.map(|(name, value)| [name, value]);
-        let meaning = metric.meaning.trim().replace('`', "");
-        (
-            instrument.name,
-            kind,
-            metric.name,
-            instrument.unit,
-            meaning,
-            attribute,
-            instrument.divisor,
-        )
-    };
-    METRICS.iter().map(of).collect()
+/// Attributes as OpenTelemetry has them.
+pub(crate) fn attributes<'py>(
+    py: Python<'py>,
+    of: &[(&'static str, AttributeValue)],
+) -> PyResult<Bound<'py, PyDict>> {
+    let attributes = PyDict::new(py);
+    for (name, value) in of {
+        match value {
+            AttributeValue::Text(text) => attributes.set_item(name, text)?,
+            AttributeValue::Whole(number) => attributes.set_item(name, number)?,
+            AttributeValue::Number(number) => attributes.set_item(name, number)?,
+            _ => {}
+        }
+    }
+    Ok(attributes)
 }

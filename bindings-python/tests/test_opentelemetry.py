@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 
 import pytest
 
@@ -11,10 +12,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import durstream
-from conftest import run_python
+from conftest import run_python, wait_until
 from durstream import IdempotentProducer, _durstream
 from durstream import _opentelemetry as otel
-from durstream.opentelemetry import observe
+from durstream.opentelemetry import observe, trace_batches
 
 
 def collected(reader):
@@ -121,3 +122,81 @@ import durstream.opentelemetry
 print([name for name in sys.modules if name.split(".")[0] == "opentelemetry"])
 """
     assert run_python(code)[0].strip() == "[]"
+
+
+def test_each_batch_is_a_span_that_is_linked_to_those_of_its_writes():
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.trace import SpanKind, StatusCode
+
+    from durstream import create_durable_stream, define_stream_schema
+    from durstream.testing import Recorder
+
+    exporter, provider, recorder = InMemorySpanExporter(), TracerProvider(), Recorder()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = TracerProvider().get_tracer("test")  # whose spans are not among those that are looked at
+    assert trace_batches(provider)
+    schema = define_stream_schema(orders={"schema": True, "type": "order", "primary_key": "id"})
+
+    def open(id, trace):
+        return create_durable_stream(
+            url=f"{recorder.url}/{id}", schema=schema, producer_id=id, trace=trace,
+            linger_ms=60_000, on_error=lambda _: None,
+        )  # fmt: skip
+
+    def spans(id, count):
+        def own():
+            all = exporter.get_finished_spans()
+            return [span for span in all if span.attributes["messaging.client.id"] == id]
+
+        wait_until(lambda: len(own()) >= count)
+        return own()
+
+    with open("traced", True) as producer:
+        before = time.time_ns()
+        contexts = []
+        for keys in (["1"], ["2", "3"]):
+            with tracer.start_as_current_span("caller") as caller:
+                contexts.append(caller.get_span_context())
+                for key in keys:
+                    producer.upsert("orders", {"id": key})
+        producer.flush()
+        (span,) = spans("traced", 1)
+        assert (span.name, span.kind, span.parent) == ("append /v1/stream/traced", SpanKind.PRODUCER, None)
+        assert span.status.status_code == StatusCode.UNSET
+        expected = {
+            "messaging.system": "durable_streams",
+            "messaging.operation.name": "append",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": "/v1/stream/traced",
+            "messaging.batch.message_count": 3,
+        }
+        assert expected.items() <= dict(span.attributes).items()
+        assert "error.type" not in span.attributes
+        links = [link.context for link in span.links]
+        assert [(c.trace_id, c.span_id) for c in links] == [(c.trace_id, c.span_id) for c in contexts]
+        assert all(c.is_remote and c.trace_flags.sampled for c in links)
+        slack = 10_000_000  # the wall's clock is not the one of waits
+        assert before - slack <= span.start_time <= span.end_time <= time.time_ns() + slack
+        assert span.instrumentation_scope.name == "durstream"
+
+        recorder.reject("bad", "refused")
+        producer.upsert("orders", {"id": "bad"})
+        with pytest.raises(durstream.DeliveryError):
+            producer.flush()
+        _, span = spans("traced", 2)
+        assert span.attributes["error.type"] == "refused" and not span.links
+        assert span.status.status_code == StatusCode.ERROR and span.status.description
+    with open("untraced", False) as untraced:
+        untraced.upsert("orders", {"id": "1"})
+        untraced.flush()
+    assert len(spans("traced", 2)) == 2 and not spans("untraced", 0)
+
+
+def test_without_it_no_batch_is_traced_and_a_warning_says_so_once(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.setattr(otel, "_said", set())
+    with caplog.at_level(logging.WARNING):
+        assert not trace_batches() and not trace_batches()
+    assert len(caplog.records) == 1 and "OpenTelemetry" in caplog.text

@@ -5,6 +5,7 @@ use crate::delivery::buffer::lifecycle::Lifecycle;
 use crate::error::ErrorKind;
 use crate::outcome::Status;
 use crate::reason::Reason;
+use crate::runtime::notice::Notice;
 
 const NO: &str = "no";
 const ASK: &str = "`definite` says";
@@ -186,6 +187,58 @@ fn of_state(state: Lifecycle) -> [&'static str; 2] {
     }
 }
 
+/// What to do.
+fn of_notice(notice: Notice) -> &'static str {
+    use Notice::*;
+    match notice {
+        Unreachable => {
+            "See that the server runs, that the URL has its host and port, and that nothing on the way (a firewall, a \
+             container's network) is closed. It is tried again until `delivery_timeout_ms`."
+        }
+        NoAddress => {
+            "See that the URL has the right name, and that this machine has a name server that knows it (`getent hosts NAME`)."
+        }
+        Proxy => {
+            "See that `proxy`, or the variables `HTTPS_PROXY` and `HTTP_PROXY`, name the right one, with its user and \
+             password; `proxy` as `none`, or `NO_PROXY`, leads past it: [networks](networks.md)."
+        }
+        Tls => {
+            "The line says what is wrong with whose certificate. Renew that, name the authority with `ca_pem`, or put the \
+             clock right: [networks](networks.md). But for the clock it is not tried again."
+        }
+        Slow => {
+            "Nothing, where it is rare: writes wait. Else look at the server and its disk, at the network, and at the name \
+             server. Nothing is sent anew before `request_timeout_ms`."
+        }
+        Failing => {
+            "Look at the server's own log, and at what stands before it. It is tried again until `delivery_timeout_ms`: \
+             [outages](outages.md)."
+        }
+        SessionLost => {
+            "Nothing here: what is in doubt is looked up in the stream, and the rest is sent again. Give the server a disk that \
+             outlives it, if this comes with each of its restarts. Writes that stay in doubt have lines of their own."
+        }
+        ClockJump => {
+            "Nothing, after a pause that was meant. Else look for what stops the process: a debugger, a container that is \
+             frozen, a processor that is far too busy."
+        }
+        StillPending => {
+            "The line names the streams, and why. Give the end of the process more time, or an `outbox_dir`, which keeps them \
+             for the next one: [shutdown](shutdown.md)."
+        }
+        CallbackFailed => "Mend the callback. Nothing else was disturbed.",
+        LinesDropped => {
+            "Look at the function for the log, or at what reads standard error. Delivery does not wait for it."
+        }
+        StreamCreatedAgain => "Nothing, if that was meant; else raise `ttl_seconds`.",
+        TraceContext => "Mend what the program gives as `traceparent`. Events go without it.",
+        CertificateFile => "Put a file of PEM there. Until then the one before is used.",
+        NoAuthorities => {
+            "Install the system's certificates (`ca-certificates`), or name a file with `SSL_CERT_FILE`."
+        }
+    }
+}
+
 fn page() -> String {
     let mut page = String::from(
         "# Errors, outcomes and states\n\n\
@@ -220,6 +273,14 @@ fn page() -> String {
     use Lifecycle::*;
     for state in [Connecting, Ready, Backoff, Reconnecting, Stopping, Stopped, Failed, Fenced] {
         page += &format!("| `{}` | {} |\n", state.as_str(), of_state(state).join(" | "));
+    }
+    page += "\n## Lines of the log\n\n\
+             Each error and warning in the log ends in a word in brackets. It is the code of an [error](#errors), a \
+             [reason](#reasons), or one of these:\n\n\
+             | word | what it means | what to do |\n|---|---|---|\n";
+    for notice in Notice::ALL {
+        let (word, meaning) = (notice.word(), notice.meaning().trim());
+        page += &format!("| `{word}` | {meaning} | {} |\n", of_notice(*notice));
     }
     page
 }

@@ -29,6 +29,7 @@
 // (`tests/tests/layout.rs` reads this); `docs/reading.md` walks through it.
 //
 //   testing            the recorder: a server within the process, for the tests of services
+//   opentelemetry      the instruments of all producers, where the feature is on
 //   producer state     the faces: `IdempotentProducer`, `StateProducer` with its schemas and registry
 //   stream             `DurableStream`: create, append, read, end, delete; its plain appends
 //   delivery           the exactly-once machine: accept, send, decide, settle (a map in its `mod.rs`)
@@ -50,6 +51,8 @@ mod errors_page;
 pub mod fuzzing;
 #[cfg(test)]
 mod metrics_page;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
 mod options;
 mod outbox;
 mod outcome;
@@ -74,8 +77,12 @@ pub use delivery::callbacks::{
 #[doc(hidden)]
 pub use delivery::engine::accept::Full;
 pub use delivery::engine::accept::WriteOptions;
+#[doc(hidden)]
+pub use delivery::engine::spans::{FinishedBatch, TraceContext, set_batch_observer};
 pub use delivery::handle::{Producer, Receipts, Snapshot};
 pub use delivery::measured::{ProducerStats, all_stats, stats_prometheus};
+#[doc(hidden)]
+pub use delivery::measured::{observations, opentelemetry_signals};
 pub use delivery::permit::Permit;
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
 pub use options::headers::{HeaderAnswer, HeaderFn};
@@ -117,6 +124,8 @@ pub use state::transaction::Transaction;
 pub use stats::histogram::Distribution;
 pub use stats::names::Instrument;
 pub use stats::prometheus::Exposition;
+#[doc(hidden)]
+pub use stats::signals::{AttributeValue, Observation, Signal};
 pub use stats::{METRICS, Metric, MetricKind, Stats};
 pub use stream::handle::DurableStream;
 pub use stream::read::{Chunk, StreamReader};

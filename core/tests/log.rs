@@ -73,7 +73,8 @@ fn what_cannot_be_written_is_still_counted() {
         written.lines().count() >= 2
     });
     std::fs::remove_file(&path).unwrap();
-    let said = "durstream: 3 lines of this log were dropped: they could not be written in time";
+    let said = "durstream: 3 lines of this log were dropped: they could not be written in time \
+                [lines-dropped]";
     assert_eq!(written.lines().next(), Some(said));
 }
 

@@ -6,6 +6,7 @@ use crate::delivery::engine::Engine;
 use crate::delivery::open::all;
 use crate::stats::merged::merged;
 use crate::stats::prometheus::{Exposition, text};
+use crate::stats::signals::{Attribute, Observation, Signal, attributes_of, signals};
 use crate::stats::{Counts, Measured, Stats};
 
 /// A producer of this process, with what it counts and measures.
@@ -34,6 +35,33 @@ pub fn all_stats() -> Vec<ProducerStats> {
     };
     let all = all().iter().map(|engine| engine.measured()).collect();
     merged(all).into_iter().map(of).collect()
+}
+
+/// Every instrument for OpenTelemetry, with what it observes of the producers of this process.
+#[doc(hidden)]
+pub fn observations() -> Vec<(Signal, Vec<Observation>)> {
+    let all: Vec<_> = all_stats()
+        .into_iter()
+        .map(|one| (attributes_of(&one.stream, &one.producer_id), one))
+        .collect();
+    let of = |signal: Signal| {
+        let of = |(attributes, one): &(Vec<Attribute>, ProducerStats)| {
+            let mut observed = signal.observe(one.state, &one.stats);
+            observed.iter_mut().for_each(|own| {
+                own.attributes.splice(0..0, attributes.iter().cloned());
+            });
+            observed
+        };
+        let observed = all.iter().flat_map(of).collect();
+        (signal, observed)
+    };
+    signals().into_iter().map(of).collect()
+}
+
+/// Every instrument for OpenTelemetry.
+#[doc(hidden)]
+pub fn opentelemetry_signals() -> Vec<Signal> {
+    signals()
 }
 
 /// The text for Prometheus about all producers of this process. Producers of one stream and one id

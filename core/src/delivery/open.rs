@@ -10,7 +10,7 @@ use crate::delivery::callbacks::Callbacks;
 use crate::delivery::config::{Config, OutboxConfig};
 use crate::delivery::engine::Engine;
 use crate::delivery::task::{Task, another};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::outbox::orphans::{if_free, of_workers};
 use crate::outbox::store::ABOUT;
 use crate::outbox::{Disk, Found, Lost, Outbox, Place, RealDisk, Sizes};
@@ -18,6 +18,7 @@ use crate::runtime::fork::PerProcess;
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle::{self, Waiting, Work};
 use crate::runtime::log;
+use crate::runtime::log_line::{About, Target};
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::{lock, on_own_thread};
 use crate::transport::endpoint::Endpoint;
@@ -73,13 +74,17 @@ fn open_at(
         Outbox::open_with(disk.clone(), place, outbox.sync, outbox.recovery, sizes)
             .map_err(|error| error.with_url(&endpoint.shown))?;
     if let Some(Lost { file, offset, writes, bytes, why }) = &found.lost {
-        log::warn(&format!(
-            "producer {}: of a damaged outbox {writes} writes in {bytes} bytes could not be read: {} \
-             at byte {offset}: {why} ({})",
-            place.producer_id,
-            file.display(),
-            endpoint.shown
-        ));
+        let text = || {
+            format!(
+                "producer {}: of a damaged outbox {writes} writes in {bytes} bytes could not be read: \
+                 {} at byte {offset}: {why} ({})",
+                place.producer_id,
+                file.display(),
+                endpoint.shown
+            )
+        };
+        let word = ErrorKind::OutboxDamaged.code();
+        log::warn_with(word, Target::Process, About::default, text);
     }
     Ok((outbox, found))
 }
@@ -97,11 +102,15 @@ pub(super) fn orphans(
     };
     let (places, unknown) = of_workers(disk.as_ref(), &outbox.dir, &endpoint.shown, shared)?;
     for name in unknown {
-        log::warn(&format!(
-            "producer {}: nobody can say whose outbox {} is: its {ABOUT} cannot be read",
-            config.producer_id,
-            outbox.dir.join(name).display(),
-        ));
+        let text = || {
+            let (own, folder) = (&config.producer_id, outbox.dir.join(name));
+            format!(
+                "producer {own}: nobody can say whose outbox {} is: its {ABOUT} cannot be read",
+                folder.display()
+            )
+        };
+        let word = ErrorKind::OutboxDamaged.code();
+        log::warn_with(word, Target::Process, About::default, text);
     }
     let (mut full, mut empty) = (Vec::new(), None);
     for place in places {

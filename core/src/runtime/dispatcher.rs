@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::chance::real_now;
 use crate::runtime::log;
+use crate::runtime::notice::Notice;
 use crate::runtime::threads::{lock, spawn};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -89,6 +90,6 @@ impl Dispatcher {
 /// A callback that panics is reported; the dispatcher goes on.
 pub(crate) fn guarded(job: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
-        log::warn("a callback panicked");
+        log::warn(Notice::CallbackFailed, "a callback panicked");
     }
 }

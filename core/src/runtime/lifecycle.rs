@@ -13,6 +13,7 @@ use crate::runtime::chance::real_now;
 use crate::runtime::dispatcher::guarded;
 use crate::runtime::fork::{PerProcess, generation, uncut};
 use crate::runtime::io::{MIN_GRACE, Runtime};
+use crate::runtime::notice::Notice;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::{lock, on_own_thread, would_deadlock};
 use crate::runtime::{exit, log};
@@ -268,14 +269,14 @@ fn settle_all(runtime: &Runtime, works: Vec<Arc<dyn Work>>, timeout: Duration) -
         };
         if tokio::time::timeout(timeout, settle).await.is_ok() {
             if !works.iter().all(|work| work.is_settled()) && !completer.is_abandoned() {
-                log::warn(&still_pending(&works, timeout));
+                log::warn(Notice::StillPending, &still_pending(&works, timeout));
             }
             return completer.complete(Ok(()));
         }
         let text = still_pending(&works, timeout);
         // A caller that gave the wait up, or was refused it, gets no line in the log.
         if !completer.is_abandoned() {
-            log::warn(&text);
+            log::warn(Notice::StillPending, &text);
         }
         completer.complete(Err(Error::new(ErrorKind::Timeout, text)));
     });
@@ -352,7 +353,7 @@ fn drain() {
         // The log has what is left, unless a callback blocks the thread that would say so.
         let flushed = flush_all(limit).wait_for(limit.saturating_add(MIN_GRACE));
         if flushed.is_none() {
-            log::warn(&still_pending(&works(), limit));
+            log::warn(Notice::StillPending, &still_pending(&works(), limit));
         }
     }
     log::close(MIN_GRACE);

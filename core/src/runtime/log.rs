@@ -15,6 +15,8 @@ use crate::runtime::chance::real_now;
 use crate::runtime::fork::{generation, uncut};
 use crate::runtime::log_line::{About, LogLevel, LogLine, Target};
 use crate::runtime::log_writers::{is_traced, log_to_stderr, trace};
+use crate::runtime::notice::Notice;
+use crate::runtime::rarely::{Rarely, counted};
 use crate::runtime::threads::{lock, spawn};
 
 /// Lines that wait to be written.
@@ -54,6 +56,9 @@ struct Writer {
 static STATE: Mutex<State> =
     Mutex::new(State { sink: None, is_panic_told: false, writer: None, dropped: (0, 0) });
 
+/// When lines come that would come again and again, by their word. Locked inside [`uncut`] alone.
+static SAID: Mutex<Vec<(&'static str, Rarely)>> = Mutex::new(Vec::new());
+
 /// Sends the library's log to `sink`, in place of the application's `tracing` subscriber or, where
 /// there is none, standard error. One line at a time, on a thread of the library's, which nothing
 /// else waits for: while the sink blocks, further lines are dropped and counted. It may call the
@@ -90,13 +95,62 @@ fn is_wanted(level: LogLevel) -> bool {
 }
 
 /// Queues a warning about the whole process. Waits for nothing.
-pub(crate) fn warn(text: &str) {
-    log(LogLevel::Warning, Target::Process, About::default, || text.to_owned());
+pub(crate) fn warn(notice: Notice, text: &str) {
+    warn_with(notice.word(), Target::Process, About::default, || text.to_owned());
 }
 
-/// Queues a line about the way to a host. Waits for nothing.
-pub(crate) fn about_connection(level: LogLevel, text: &str) {
-    log(level, Target::Connection, About::default, || text.to_owned());
+/// Queues a warning about the way to a host. Waits for nothing.
+pub(crate) fn warn_of_connection(notice: Notice, text: &str) {
+    warn_with(notice.word(), Target::Connection, About::default, || text.to_owned());
+}
+
+/// Queues a line about a host that is well again. Waits for nothing.
+pub(crate) fn inform_of_connection(text: &str) {
+    log(LogLevel::Info, Target::Connection, About::default, || text.to_owned());
+}
+
+/// Queues a warning that ends in a word of `docs/errors.md`. Waits for nothing.
+pub(crate) fn warn_with(
+    word: &'static str,
+    target: Target,
+    about: impl FnOnce() -> About,
+    text: impl FnOnce() -> String,
+) {
+    attend(LogLevel::Warning, word, target, about, text);
+}
+
+/// Queues a warning, unless there was one with its word just before: what happens to one producer of
+/// a process happens to thousands at once. Waits for nothing.
+pub(crate) fn warn_rarely(
+    word: &'static str,
+    target: Target,
+    about: impl FnOnce() -> About,
+    text: impl FnOnce() -> String,
+) {
+    let Some(left_out) = uncut(|| {
+        let mut said = lock(&SAID);
+        if !said.iter().any(|(own, _)| *own == word) {
+            said.push((word, Rarely::new()));
+        }
+        let (_, rarely) = said.iter_mut().find(|(own, _)| *own == word)?;
+        rarely.due(real_now().into())
+    }) else {
+        return;
+    };
+    warn_with(word, target, about, || counted(text(), left_out));
+}
+
+/// Queues a line that wants attention, with its word. Waits for nothing.
+pub(crate) fn attend(
+    level: LogLevel,
+    word: &'static str,
+    target: Target,
+    about: impl FnOnce() -> About,
+    text: impl FnOnce() -> String,
+) {
+    if is_wanted(level) || is_traced(level) {
+        queue(LogLine::new(level, target, about(), &text(), Some(word)));
+    }
 }
 
 /// Queues a line, made only if anybody wants to know. Waits for nothing.
@@ -107,7 +161,7 @@ pub(crate) fn log(
     text: impl FnOnce() -> String,
 ) {
     if is_wanted(level) || is_traced(level) {
-        queue(LogLine::new(level, target, about(), &text()));
+        queue(LogLine::new(level, target, about(), &text(), None));
     }
 }
 
@@ -243,7 +297,8 @@ fn write(line: &LogLine) {
 }
 
 fn about_the_log(text: &str) -> LogLine {
-    LogLine::new(LogLevel::Warning, Target::Process, About::default(), text)
+    let word = Some(Notice::LinesDropped.word());
+    LogLine::new(LogLevel::Warning, Target::Process, About::default(), text, word)
 }
 
 /// Writes one line; whether it was taken, or nobody wants it.

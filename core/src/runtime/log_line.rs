@@ -88,11 +88,21 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// A text beyond 4 KiB is cut, with an ellipsis.
-    pub(crate) fn new(level: LogLevel, target: Target, about: About, text: &str) -> Self {
+    /// A text beyond 4 KiB is cut, with an ellipsis. A line that wants attention ends in its word.
+    pub(crate) fn new(
+        level: LogLevel,
+        target: Target,
+        about: About,
+        text: &str,
+        word: Option<&str>,
+    ) -> Self {
+        debug_assert_eq!(level <= LogLevel::Warning, word.is_some(), "{text}");
         let mut line = start(text, LINE).to_owned();
         if line.len() < text.len() {
             line.push_str(CUT);
+        }
+        if let Some(word) = word {
+            line.push_str(&format!(" [{word}]"));
         }
         LogLine { level, target, text: line, about }
     }
@@ -107,7 +117,8 @@ impl LogLine {
         self.target.as_str()
     }
 
-    /// The text for a person.
+    /// The text for a person. An error or a warning ends in a word in brackets, `[unreachable]` say:
+    /// `docs/errors.md` says what to do about it.
     pub fn text(&self) -> &str {
         &self.text
     }

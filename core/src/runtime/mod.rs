@@ -10,5 +10,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod log_line;
 pub(crate) mod log_writers;
+pub(crate) mod notice;
 pub(crate) mod pending;
+pub(crate) mod rarely;
 pub(crate) mod threads;

@@ -20,7 +20,7 @@ use crate::protocol::answer::check_offset;
 use crate::protocol::json;
 use crate::protocol::key::{self, Key, NoKey};
 use crate::reason::Reason;
-use crate::runtime::log_line::LogLevel;
+use crate::runtime::notice::Notice;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock;
 use crate::state::collection::{CollectionRef, Takes};
@@ -443,7 +443,7 @@ impl StateProducer {
         let Some(unfit) = event::unfit_context(options, self.rules()) else { return };
         if !self.entry.warned_of_trace.swap(true, Ordering::Relaxed) {
             let epoch = self.snapshot().epoch;
-            self.engine().log(LogLevel::Warning, epoch, || {
+            self.engine().warn(Notice::TraceContext.word(), epoch, || {
                 format!(
                     "events go without a `traceparent` that is none, such as `{}`",
                     error::shown(unfit)

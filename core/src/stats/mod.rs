@@ -5,6 +5,7 @@ pub(crate) mod histogram;
 pub(crate) mod merged;
 pub(crate) mod names;
 pub(crate) mod prometheus;
+pub(crate) mod signals;
 
 use crate::reason::Reason;
 use histogram::{Distribution, Histogram};

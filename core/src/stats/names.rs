@@ -19,6 +19,11 @@ const ANSWERS: (&str, &str, [(&str, &str); 5]) = (
 const CONVENTIONS: [(&str, &str); 1] = [("delivered", "messaging.client.sent.messages")];
 
 impl Metric {
+    /// Whether it counts what was sent, which has the conventions' own name and attributes.
+    pub(super) fn is_sent(&self) -> bool {
+        CONVENTIONS.iter().any(|(known, _)| *known == self.name)
+    }
+
     /// The name without a unit of time, and how many of its units make a second; 0 for no time.
     fn time(&self) -> (&'static str, u64) {
         match self.unit {

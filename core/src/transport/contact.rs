@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::runtime::lifecycle::pending_count;
-use crate::runtime::log::about_connection;
-use crate::runtime::log_line::LogLevel;
+use crate::runtime::log::{inform_of_connection, warn_of_connection};
+use crate::runtime::notice::Notice;
+use crate::runtime::rarely::{Rarely, counted};
 use crate::runtime::threads::lock;
 use crate::transport::request::SendError;
 
@@ -24,6 +25,7 @@ const TRYING: &str = "; trying again";
 pub(super) struct Contact {
     host: String,
     loss: Mutex<Loss>,
+    slow: Mutex<Rarely>,
 }
 
 /// Requests that failed in a row.
@@ -38,7 +40,8 @@ struct Loss {
 
 impl Contact {
     pub(super) fn new(host: &str) -> Self {
-        Contact { host: host.to_owned(), loss: Mutex::default() }
+        let (loss, slow) = (Mutex::default(), Mutex::new(Rarely::new()));
+        Contact { host: host.to_owned(), loss, slow }
     }
 
     /// A request failed that may have reached the host, or found nobody there.
@@ -50,13 +53,20 @@ impl Contact {
             true => self.lost(&cannot(), 1, TRYING),
             false => self.troubled(&failure.message),
         };
-        said.into_iter().for_each(|line| about_connection(LogLevel::Warning, &line));
+        said.into_iter().for_each(|line| warn_of_connection(failure.notice, &line));
+    }
+
+    /// Nothing has come of a request for so long.
+    pub(super) fn is_slow(&self, for_so_long: Duration) {
+        let Some(left_out) = lock(&self.slow).due(Instant::now()) else { return };
+        let line = format!("no answer from {} for {} ms", self.host, for_so_long.as_millis());
+        warn_of_connection(Notice::Slow, &counted(format!("{line}; waiting"), left_out));
     }
 
     /// The host answered that it cannot answer.
     pub(super) fn answered_with(&self, status: u16) {
         let said = self.troubled(&format!("status {status}"));
-        said.into_iter().for_each(|line| about_connection(LogLevel::Warning, &line));
+        said.into_iter().for_each(|line| warn_of_connection(Notice::Failing, &line));
     }
 
     pub(super) fn answered(&self) {
@@ -66,7 +76,7 @@ impl Contact {
             1 => "; 1 write waited".to_owned(),
             writes => format!("; {writes} writes waited"),
         };
-        about_connection(LogLevel::Info, &format!("{line}{waited}"));
+        inform_of_connection(&format!("{line}{waited}"));
     }
 
     fn troubled(&self, why: &str) -> Option<String> {

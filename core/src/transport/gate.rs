@@ -13,6 +13,7 @@ use crate::runtime::chance::Chance;
 use crate::runtime::threads::lock;
 use crate::transport::contact::Contact;
 use crate::transport::peer::Peer;
+use crate::transport::progress::Progress;
 use crate::transport::request::{SendError, Sending};
 
 /// How long a gate stays closed: after the first failed connection, and at most. Between half of it and
@@ -24,6 +25,9 @@ const CLOSED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const SPREAD: Duration = Duration::from_secs(5);
 /// Requests that come so soon behind its return waited for it elsewhere.
 const SOON: Duration = Duration::from_millis(100);
+
+/// How long nothing comes of a request before that is told.
+const SLOW: Duration = Duration::from_millis(750);
 
 /// The gates of every host that was ever asked, for each way to reach it.
 pub(crate) struct Gates {
@@ -45,10 +49,12 @@ impl Gates {
         gates.entry(peer.clone()).or_insert(gate).clone()
     }
 
-    /// Has an exchange with a host, on one of its connections, once the gate lets it through.
+    /// Has an exchange with a host, on one of its connections, once the gate lets it through. Where
+    /// it is `hurried`, an answer is expected at once.
     pub(crate) fn pass<E>(
         &self,
         peer: &Peer,
+        hurried: Option<Progress>,
         exchange: impl FnOnce(usize) -> E + Send + 'static,
     ) -> Sending
     where
@@ -57,7 +63,7 @@ impl Gates {
         let gate = self.of(peer);
         Box::pin(async move {
             let passage = gate.enter().await?;
-            let result = exchange(passage.lane()).await;
+            let result = gate.attend(hurried, exchange(passage.lane())).await;
             match &result {
                 Err(failure) if failure.unreachable => {
                     gate.contact.failed(failure);
@@ -207,6 +213,25 @@ impl Gate {
             Some(_) => {
                 door.probing = true;
                 Turn::Try
+            }
+        }
+    }
+
+    /// Tells of an exchange that makes no progress, once.
+    async fn attend<T>(&self, hurried: Option<Progress>, exchange: impl Future<Output = T>) -> T {
+        let Some(progress) = hurried else { return exchange.await };
+        tokio::pin!(exchange);
+        let mut until = Instant::now() + SLOW;
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut exchange => return result,
+                () = tokio::time::sleep_until(until) => {}
+            }
+            until = progress.last() + SLOW;
+            if until <= Instant::now() {
+                self.contact.is_slow(SLOW);
+                return exchange.await;
             }
         }
     }

@@ -44,12 +44,15 @@ impl Transport for HttpTransport {
     fn send(&self, request: Request) -> Sending {
         let peer = Peer::of(&request.endpoint);
         let lanes = self.lanes.clone();
-        let own = peer.clone();
+        let (own, own_method) = (peer.clone(), request.method.clone());
+        let progress = request.progress.clone();
         let exchange = async move |lane| match lanes.of(&own, lane) {
             Ok(lane) => timed(&lane, &request).await,
             Err(failure) => Err(failure),
         };
-        self.gates.pass(&peer, exchange)
+        // A read may wait for what is not written yet.
+        let hurried = (own_method != http::Method::GET).then_some(progress);
+        self.gates.pass(&peer, hurried, exchange)
     }
 }
 

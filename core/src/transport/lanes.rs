@@ -9,13 +9,15 @@ use reqwest::{Client, StatusCode};
 use rustls::ClientConfig;
 
 use crate::runtime::fork::uncut;
+use crate::runtime::notice::Notice;
 use crate::runtime::threads::lock;
-use crate::transport::names::Names;
+use crate::transport::names::{self, Names};
 use crate::transport::peer::Peer;
 use crate::transport::proxies::{Proxies, Proxy};
 use crate::transport::request::{SendError, innermost_cause};
 use crate::transport::socket::{Noting, OpenSockets, Socket};
-use crate::transport::tls::{self, Certificates, failure};
+use crate::transport::tls::failure::{self, TlsFailure};
+use crate::transport::tls::{self, Certificates};
 
 /// One request at a time, over one connection that is kept.
 pub(super) struct Lane {
@@ -38,8 +40,8 @@ impl Lane {
         let is_handshake = error.is_connect() || !self.socket.has_answered();
         let refused = failure::of(error, self.has_certificate).filter(|_| is_handshake);
         if let Some(failure) = refused {
-            let failed = SendError::unsent(failure.message);
-            return SendError { lasting: failure.lasting, unreachable: true, ..failed };
+            let TlsFailure { lasting, message } = failure;
+            return SendError { lasting, notice: Notice::Tls, ..SendError::unreachable(message) };
         }
         let cause = innermost_cause(error);
         if cause.ends_with("proxy authorization required") {
@@ -54,7 +56,13 @@ impl Lane {
             }
             _ => cause,
         };
-        SendError { unreachable: error.is_connect(), ..SendError::cut(message) }
+        let notice = match &self.proxy {
+            _ if !error.is_connect() => Notice::Failing,
+            Some(_) => Notice::Proxy,
+            None if names::is_reason(error) => Notice::NoAddress,
+            None => Notice::Unreachable,
+        };
+        SendError { unreachable: error.is_connect(), notice, ..SendError::cut(message) }
     }
 
     /// Whether the proxy answered, in place of the server, that it lets this client through nowhere.
@@ -68,7 +76,8 @@ impl Lane {
             true => "does not accept the user and password",
             false => "wants a user and a password, in its URL",
         };
-        SendError { lasting: true, ..SendError::unreachable(format!("the proxy {proxy} {why}")) }
+        let failed = SendError::unreachable(format!("the proxy {proxy} {why}"));
+        SendError { lasting: true, notice: Notice::Proxy, ..failed }
     }
 }
 
@@ -105,7 +114,11 @@ impl Lanes {
     }
 
     fn build(&self, peer: &Peer, socket: Socket) -> Result<Lane, SendError> {
-        let lasting = |why: String| SendError { lasting: true, ..SendError::unreachable(why) };
+        let lasting = |why: String| SendError {
+            lasting: true,
+            notice: Notice::Proxy,
+            ..SendError::unreachable(why)
+        };
         let Peer { origin, connect } = peer;
         let proxy = self.proxies.get_or_init(Proxies::of_environment).of(origin, &connect.proxy);
         let proxy = proxy.map_err(lasting)?;
@@ -114,7 +127,8 @@ impl Lanes {
             true => self.tls_config(&connect.certificates),
             false => self.plain.get_or_try_init(tls::none).cloned(),
         };
-        let tls = tls.map_err(SendError::unreachable)?;
+        let untrusting = |why| SendError { notice: Notice::Tls, ..SendError::unreachable(why) };
+        let tls = tls.map_err(untrusting)?;
         let builder = match (&proxy, &connect.server_name) {
             (Some(proxy), Some(_)) if https => {
                 let shown = proxy.shown();

@@ -29,6 +29,24 @@ pub(crate) struct Renamed {
     turn: Arc<AtomicUsize>,
 }
 
+/// A name that leads to no address.
+#[derive(Debug)]
+struct NoAddress(String);
+
+impl std::fmt::Display for NoAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoAddress {}
+
+/// Whether a request failed since a name led to no address.
+pub(super) fn is_reason(error: &dyn std::error::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.into_iter().any(|error| error.is::<NoAddress>())
+}
+
 impl Resolve for Renamed {
     fn resolve(&self, name: Name) -> Resolving {
         let name = match &self.other {
@@ -40,8 +58,8 @@ impl Resolve for Renamed {
         });
         let turn = self.turn.load(Ordering::Relaxed);
         Box::pin(async move {
-            let given_up = |_| Err("the lookup was given up".into());
-            let mut found = found.await.unwrap_or_else(given_up)?;
+            let given_up = |_| Err("the lookup was given up".to_owned());
+            let mut found = found.await.unwrap_or_else(given_up).map_err(NoAddress)?;
             let first = turn % found.len().max(1);
             found.rotate_left(first);
             Ok(Box::new(found.into_iter()) as Addrs)

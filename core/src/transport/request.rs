@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 
 use crate::error::{Error, ErrorKind};
 use crate::protocol::answer::Response;
+use crate::runtime::notice::Notice;
 use crate::transport::departure::Departure;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::header_values::HeaderValues;
@@ -87,6 +88,8 @@ pub(crate) struct SendError {
     pub(crate) unreachable: bool,
     /// The next attempt would fail the same way: who answers is not who it has to be, say.
     pub(crate) lasting: bool,
+    /// What the log calls it.
+    pub(crate) notice: Notice,
     pub(crate) message: String,
 }
 
@@ -100,8 +103,8 @@ impl SendError {
 
     /// No byte of the request left, and the next attempt may fare better.
     pub(crate) fn unsent(message: impl Into<String>) -> Self {
-        let message = message.into();
-        SendError { sent: false, late: false, unreachable: false, lasting: false, message }
+        let (notice, message) = (Notice::Failing, message.into());
+        SendError { sent: false, late: false, unreachable: false, lasting: false, notice, message }
     }
 
     /// The connection was cut behind bytes that left.
@@ -111,12 +114,15 @@ impl SendError {
 
     /// No connection came about.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        SendError { unreachable: true, ..SendError::unsent(message) }
+        let notice = Notice::Unreachable;
+        SendError { unreachable: true, notice, ..SendError::unsent(message) }
     }
 
     /// This side gave it up for want of progress, `sent` or not.
     pub(crate) fn stalled(sent: bool, message: impl Into<String>) -> Self {
-        SendError { sent, late: sent, unreachable: !sent, ..SendError::unsent(message) }
+        let failed =
+            if sent { SendError::unsent(message) } else { SendError::unreachable(message) };
+        SendError { sent, late: sent, ..failed }
     }
 }
 

@@ -493,6 +493,20 @@ impl Book {
         self.blocked > 0
     }
 
+    /// Which bound has no room, where a caller waits for some.
+    pub(crate) fn lacking(&self) -> Option<Reason> {
+        let waits = self.is_blocking() || (self.is_opened && !self.ready.is_empty());
+        if !waits || self.has_room(self.wanted, 1) {
+            return None;
+        }
+        Some(self.fits(self.wanted).err().unwrap_or(Reason::BufferBytesExceeded))
+    }
+
+    /// How many writes are settled.
+    pub(crate) fn settled(&self) -> u64 {
+        self.stats.accepted - self.stats.pending
+    }
+
     /// The waits for room that have an answer now.
     pub(crate) fn take_ready(&mut self) -> Option<(Vec<Completer<()>>, Result<()>)> {
         if self.ready.is_empty() {

@@ -133,7 +133,9 @@ impl Engine {
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
-        self.reserve(&mut book, size + tag.cost(), 1, full)?;
+        if let Err(error) = self.reserve(&mut book, size + tag.cost(), 1, full) {
+            return Err(self.turned_away(book, error, full));
+        }
         self.put(book, parts, size, tag)
     }
 
@@ -160,7 +162,9 @@ impl Engine {
         let mut book = self.book();
         self.check_open(&mut book)?;
         self.check_late(&mut book, parts, checked)?;
-        self.reserve(&mut book, size + extra, 1, Full::Refused)?;
+        if let Err(error) = self.reserve(&mut book, size + extra, 1, Full::Refused) {
+            return Err(self.turned_away(book, error, Full::Refused));
+        }
         match seq {
             None => {
                 book.wait_for_next(completer);
@@ -189,7 +193,10 @@ impl Engine {
             book = match self.sleep_for_room(book, &mut deadline) {
                 Ok(book) => book,
                 Err(mut book) => {
-                    self.reserve(&mut book, size + tag.cost(), 1, Full::Refused)?;
+                    let reserved = self.reserve(&mut book, size + tag.cost(), 1, Full::Refused);
+                    if let Err(error) = reserved {
+                        return Err(self.turned_away(book, error, Full::Refused));
+                    }
                     return self.put(book, parts, size, tag);
                 }
             }
@@ -225,7 +232,9 @@ impl Engine {
                 }
             }
         }
-        self.reserve(&mut book, size + tags, count, full)?;
+        if let Err(error) = self.reserve(&mut book, size + tags, count, full) {
+            return Err(self.turned_away(book, error, full));
+        }
         if book.is_kept() {
             let writes: Vec<_> =
                 writes.iter().map(|(write, tag)| (std::slice::from_ref(write), *tag)).collect();
@@ -276,6 +285,7 @@ impl Engine {
         if left.is_zero() || on_own_thread() {
             return Err(book);
         }
+        self.watch_room();
         book.block();
         let mut book = match self.room.wait_timeout(book, left) {
             Ok((book, _)) => book,
@@ -431,7 +441,8 @@ impl Engine {
         self.check_late(&mut book, parts, checked)?;
         let (held, reserved) = (mem::take(held), size + tag.cost());
         if let Err(reason) = book.redeem(held, reserved) {
-            return Err(self.no_room(&mut book, reserved, reason));
+            let error = self.no_room(&mut book, reserved, reason);
+            return Err(self.turned_away(book, error, Full::Refused));
         }
         let id = self.put(book, parts, size, tag)?;
         if held > reserved as u64 + OVERHEAD {
@@ -544,7 +555,7 @@ impl Engine {
                 };
                 let error = self.refuse(&mut book, error, reason);
                 book.count_turned_away(&error);
-                return Err(error);
+                return Err(self.turned_away(book, error, Full::Refused));
             }
         };
         let syncer = self.syncer_of_call(&mut book);
@@ -576,7 +587,13 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let (completer, waiting) = pending();
-        self.book().wait_for_room(completer);
+        {
+            let mut book = self.book();
+            book.wait_for_room(completer);
+            if book.lacking().is_some() {
+                self.watch_room();
+            }
+        }
         self.announce();
         self.hindering(waiting)
     }

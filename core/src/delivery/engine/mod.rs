@@ -5,7 +5,9 @@
 //! and nothing of the host's runs under any of them.
 
 pub(crate) mod accept;
+mod room;
 pub(crate) mod settle;
+pub(crate) mod spans;
 pub(crate) mod telling;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,8 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::{CloseResult, FlushReport, Outcome};
 use crate::runtime::fork::{generation, made_in};
 use crate::runtime::io::Runtime;
-use crate::runtime::log;
-use crate::runtime::log_line::{LogLevel, Target};
+use crate::runtime::log_line::LogLevel;
 use crate::runtime::pending::{Completer, Pending, pending, pending_or_unread};
 use crate::runtime::threads::lock;
 use crate::stats::Stats;
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     has_ended: AtomicBool,
     /// Those that deliver what other workers left, before this one.
     adopted: OnceLock<Vec<Arc<Engine>>>,
+    /// It is watched whether calls wait for room in vain.
+    watches_room: AtomicBool,
     /// What is left in its outbox is dropped, and not kept.
     pub(super) discards: AtomicBool,
     /// Tells those who wait for the end.
@@ -103,6 +106,7 @@ impl Engine {
             closes: Mutex::default(),
             has_ended: AtomicBool::new(false),
             adopted: OnceLock::new(),
+            watches_room: AtomicBool::new(false),
             discards: AtomicBool::new(false),
             ended: Notify::new(),
             end_notice: Mutex::default(),
@@ -206,15 +210,12 @@ impl Engine {
 
     /// Takes over those that deliver what workers left that died.
     pub(crate) fn adopt(&self, orphans: Vec<Arc<Engine>>) {
+        let epoch = self.book().gauges.epoch;
         for orphan in &orphans {
-            let text = || {
-                let (own, count) = (&self.config.producer_id, orphan.stats().pending);
-                format!(
-                    "producer {own}: delivers {count} writes of {}, which has died",
-                    orphan.config.producer_id
-                )
-            };
-            log::log(LogLevel::Info, Target::Producer, || self.about(), text);
+            let count = orphan.stats().pending;
+            self.log(LogLevel::Info, epoch, || {
+                format!("delivers {count} writes of {}, which has died", orphan.producer_id())
+            });
         }
         let _ = self.adopted.set(orphans);
     }

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 
 use crate::delivery::buffer::batch::Batch;
 use crate::delivery::buffer::budget::Budget;
+use crate::delivery::buffer::queue::Queued;
 use crate::delivery::callbacks::Report;
 use crate::delivery::engine::Engine;
 use crate::error::Error;
 use crate::outcome::{KEPT, Outcome, Status};
 use crate::reason::Reason;
 use crate::runtime::lifecycle::Telling;
-use crate::runtime::log_line::LogLevel;
 
 /// What happens to the room that a settled batch had reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +25,17 @@ pub(crate) enum Room {
 
 impl Engine {
     /// Settles a batch and completes every wait for it.
-    pub(crate) fn settle(self: &Arc<Self>, batch: &Batch, outcome: Outcome, room: Room) {
+    pub(crate) fn settle(self: &Arc<Self>, queued: &Queued, outcome: Outcome, room: Room) {
+        let batch = &queued.batch;
         #[cfg(test)]
         self.runtime().chance().note(|| format!("{}+{} {outcome:?}", batch.first_id, batch.writes));
         if batch.is_end() {
             let end = self.closes().end.take();
             end.into_iter().for_each(|completer| completer.complete(Ok(outcome.clone())));
             return;
+        }
+        if self.config.trace {
+            self.tell_span(queued, &outcome);
         }
         let end = outcome.error.as_ref().and_then(|_| self.end_notice());
         let report = self.listeners.report(batch, &outcome, end);
@@ -63,27 +67,27 @@ impl Engine {
     /// Settles every write of a batch that is given up.
     pub(crate) fn give_up(
         self: &Arc<Self>,
-        batch: &Batch,
+        queued: &Queued,
         in_doubt: bool,
         status: Status,
         reason: Reason,
         error: Error,
     ) {
-        self.settle(batch, Outcome::undelivered(in_doubt, status, reason, error), Room::Released);
+        self.settle(queued, Outcome::undelivered(in_doubt, status, reason, error), Room::Released);
     }
 
     /// Settles every write of a batch because the producer ends. In an outbox it stays: whatever ends
     /// the producer, nobody refused the write for good.
     pub(crate) fn leave(
         self: &Arc<Self>,
-        batch: &Batch,
+        queued: &Queued,
         in_doubt: bool,
         status: Status,
         reason: Reason,
         error: Error,
     ) {
         let outcome = self.left(in_doubt, status, reason, error);
-        self.settle(batch, outcome, Room::Released);
+        self.settle(queued, outcome, Room::Released);
     }
 
     /// Settles what waits in the outbox alone.
@@ -91,7 +95,7 @@ impl Engine {
         loop {
             let Some((first, writes)) = self.book().take_unread() else { break };
             let outcome = self.left(false, Status::Cancelled, reason, error.clone());
-            self.settle(&Batch::unread(first, writes), outcome, Room::Kept);
+            self.settle(&Queued::new(Batch::unread(first, writes)), outcome, Room::Kept);
         }
     }
 
@@ -147,6 +151,7 @@ impl Engine {
         let bit = 1u64 << outcome.reason.map_or(0, |reason| reason as u32).min(63);
         if self.logged.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             let status = outcome.status.as_str();
+            let word = outcome.reason.map_or(error.kind().code(), Reason::as_str);
             if outcome.status == Status::Kept {
                 let why = error.message().strip_prefix(KEPT).unwrap_or(error.message());
                 let text = match writes {
@@ -154,7 +159,7 @@ impl Engine {
                     _ => format!("{writes} writes stay in the outbox: {why}"),
                 };
                 let epoch = self.book().gauges.epoch;
-                return self.log(LogLevel::Warning, epoch, || text);
+                return self.warn(word, epoch, || text);
             }
             let what = match (outcome.status, writes) {
                 (Status::DeliveryUnknown, 1) => "the delivery of a write is unknown".to_owned(),
@@ -165,7 +170,7 @@ impl Engine {
                 _ => format!("{writes} writes were {status}"),
             };
             let epoch = self.book().gauges.epoch;
-            self.log(LogLevel::Warning, epoch, || format!("{what}: {error}"));
+            self.warn(word, epoch, || format!("{what}: {error}"));
         }
     }
 

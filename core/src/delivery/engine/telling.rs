@@ -65,28 +65,56 @@ impl Engine {
     fn log_change(&self, epoch: u64, change: &StateChange) {
         let is_end = matches!(change.to, Lifecycle::Failed | Lifecycle::Fenced);
         // With a callback for errors somebody is told.
-        let level = match is_end && !self.config.awaited && !self.listeners.hear_failures() {
-            true => LogLevel::Error,
-            false => LogLevel::Debug,
-        };
+        let is_told = self.config.awaited || self.listeners.hear_failures();
         let (from, to) = (change.from.as_str(), change.to.as_str());
-        self.log(level, epoch, || match &change.error {
-            Some(error) if is_end => format!("{to}: {error}"),
-            Some(error) => format!("{from} -> {to}: {error}"),
-            None => format!("{from} -> {to}"),
-        });
+        match &change.error {
+            Some(error) if is_end && !is_told => {
+                let word = error.kind().code();
+                let text = || self.line(&format!("{to}: {error}"));
+                log::attend(LogLevel::Error, word, Target::Producer, || self.about(epoch), text);
+            }
+            Some(error) if is_end => self.debug(epoch, || format!("{to}: {error}")),
+            Some(error) => self.debug(epoch, || format!("{from} -> {to}: {error}")),
+            None => self.debug(epoch, || format!("{from} -> {to}")),
+        }
     }
 
-    /// Queues a line about this producer, in a session.
+    fn debug(&self, epoch: u64, text: impl FnOnce() -> String) {
+        self.log(LogLevel::Debug, epoch, text);
+    }
+
+    /// Queues a line that is no warning.
     pub(crate) fn log(&self, level: LogLevel, epoch: u64, text: impl FnOnce() -> String) {
-        let about = || About { epoch: Some(epoch), ..self.about() };
-        let text = || format!("producer {}: {}", self.config.producer_id, text());
-        log::log(level, Target::Producer, about, text);
+        let text = || self.line(&text());
+        log::log(level, Target::Producer, || self.about(epoch), text);
     }
 
-    /// What its lines are about.
-    pub(crate) fn about(&self) -> About {
+    /// Queues a warning about this producer, in a session, with a word of `docs/errors.md`.
+    pub(crate) fn warn(&self, word: &'static str, epoch: u64, text: impl FnOnce() -> String) {
+        let text = || self.line(&text());
+        log::warn_with(word, Target::Producer, || self.about(epoch), text);
+    }
+
+    /// Queues a warning that other producers of the process may have cause for, too.
+    pub(crate) fn warn_rarely(
+        &self,
+        word: &'static str,
+        epoch: u64,
+        text: impl FnOnce() -> String,
+    ) {
+        let text = || self.line(&text());
+        log::warn_rarely(word, Target::Producer, || self.about(epoch), text);
+    }
+
+    /// A text about this producer.
+    pub(crate) fn line(&self, text: &str) -> String {
+        format!("producer {}: {text}", self.config.producer_id)
+    }
+
+    /// What its lines in a session are about.
+    pub(crate) fn about(&self, epoch: u64) -> About {
         let stream = Some(self.endpoint.shown.clone());
-        About { stream, producer_id: Some(self.config.producer_id.clone()), ..About::default() }
+        let producer_id = Some(self.config.producer_id.clone());
+        About { stream, producer_id, epoch: Some(epoch), attempt: None }
     }
 }

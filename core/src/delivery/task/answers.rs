@@ -74,7 +74,7 @@ impl Task {
     /// Settles a batch that is in the stream.
     pub(super) fn deliver(&self, slot: &Slot, outcome: Outcome) {
         self.engine.book().measure_delivery(slot.queued.enqueued.at);
-        self.engine.settle(&slot.queued.batch, outcome, Room::Released);
+        self.engine.settle(&slot.queued, outcome, Room::Released);
     }
 
     /// Of attempts at other servers, those that were given up may still arrive.
@@ -173,6 +173,7 @@ impl Task {
             }
             // Nothing before it is under way: what the server lacks will never come.
             Decision::AwaitPredecessor => {
+                self.tell_session_lost();
                 self.renew_session(n);
                 self.pause(error(), None);
             }
@@ -195,6 +196,9 @@ impl Task {
             }
             Decision::Refuse(reason) => self.on_refused(n, reason, error(), false),
             Decision::NewSession => {
+                if answer.status == 409 {
+                    self.tell_session_lost();
+                }
                 self.renew_session(n);
                 match answer.status {
                     // The next session's first batch is taken, or refused for good.
@@ -305,6 +309,7 @@ impl Task {
         // A pause the server asked for stays one, whatever else it answers meanwhile.
         self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
         self.engine.step(|book| book.lifecycle.contact());
+        self.tell_going_on();
     }
 
     /// A transient failure: nothing new starts until the pause is over. It grows with those before
@@ -322,6 +327,7 @@ impl Task {
         self.failures += 1;
         self.failed_at = Some(Instant::now());
         self.paused_until = self.paused_until.max(Some(until));
+        self.tell_refused(&error);
         self.debug(|| {
             format!(
                 "an attempt failed, the next one comes in {} ms: {error}",
@@ -443,8 +449,7 @@ impl Task {
             return self.leave(&slot);
         }
         let in_doubt = slot.doubt().is_from_before();
-        let batch = &slot.queued.batch;
-        self.engine.give_up(batch, in_doubt, Status::Rejected, reason, error);
+        self.engine.give_up(&slot.queued, in_doubt, Status::Rejected, reason, error);
     }
 
     /// Reserves room for the overhead of one more batch: one was split in two.

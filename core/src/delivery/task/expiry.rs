@@ -39,7 +39,7 @@ impl Task {
             let error = expiry(&engine, book.last_error(), limit);
             drop(book);
             let (status, reason) = (Status::Cancelled, Reason::Expired);
-            engine.give_up(&queued.batch, queued.doubt.is_open(), status, reason, error);
+            engine.give_up(&queued, queued.doubt.is_open(), status, reason, error);
             self.leave_replay();
         }
         if !self.window.is_empty() && self.window.iter().all(|slot| slot.expired) {
@@ -85,7 +85,7 @@ impl Task {
             let outcome = Outcome::undelivered(in_doubt, status, reason, error);
             // The bytes of a batch that stays are held, and so they stay counted.
             let room = if stays { Room::Kept } else { Room::Released };
-            self.engine.settle(&slot.queued.batch, outcome, room);
+            self.engine.settle(&slot.queued, outcome, room);
             if stays {
                 n += 1;
             } else {
@@ -107,11 +107,14 @@ impl Task {
     /// for ever.
     pub(super) fn notice_oversleep(&mut self, timer: Option<Instant>) {
         let now = Instant::now();
-        let config = &self.engine.config;
+        let Some(late) = timer.map(|at| now.saturating_duration_since(at)) else { return };
+        if late <= OVERSLEPT {
+            return;
+        }
+        self.tell_clock_jump(late);
         let Some(limit) = self.time_limit() else { return };
-        let before = limit.saturating_sub(config.request_timeout);
-        let late = timer.is_some_and(|at| now > at + OVERSLEPT);
-        if let (true, Some(earliest)) = (late, now.checked_sub(before)) {
+        let before = limit.saturating_sub(self.engine.config.request_timeout);
+        if let Some(earliest) = now.checked_sub(before) {
             self.window.iter_mut().for_each(|slot| slot.queued.enqueued.not_before(earliest));
             self.engine.book().enqueued_not_before(earliest);
         }

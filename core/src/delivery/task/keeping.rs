@@ -115,12 +115,12 @@ impl Task {
                 Aside::Unfit(queued, why) => {
                     let error = not_json(&why).with_url(&engine.endpoint.shown);
                     let (status, reason) = (Status::Rejected, Reason::InvalidValue);
-                    engine.give_up(&queued.batch, false, status, reason, error);
+                    engine.give_up(&queued, false, status, reason, error);
                 }
                 Aside::InDoubt(queued) => {
                     let error = self.lost_session();
                     let (status, reason) = (Status::DeliveryUnknown, Reason::RetryExhausted);
-                    engine.give_up(&queued.batch, true, status, reason, error);
+                    engine.give_up(&queued, true, status, reason, error);
                 }
             }
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::delivery::buffer::batch::Batch;
 use crate::delivery::buffer::lifecycle::{End, Stop};
+use crate::delivery::buffer::queue::Queued;
 use crate::delivery::config::Opening;
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
@@ -85,6 +85,8 @@ pub(crate) struct Task {
     ungrown_since: Option<Instant>,
     /// A batch was stored and did not move the end of the stream: this server's offsets say nothing.
     offsets_stand_still: bool,
+    /// The log was told that its requests are refused.
+    is_refusal_told: bool,
     /// Answers in a row that may mean that there are too many producers.
     limited: u32,
     /// When a batch may follow another that is under way.
@@ -156,6 +158,7 @@ impl Task {
             unanswered_at: None,
             ungrown_since: None,
             offsets_stand_still: false,
+            is_refusal_told: false,
             limited: 0,
             pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
             reconcile: Reconcile::NotNeeded,
@@ -321,11 +324,11 @@ impl Task {
             }
             let in_doubt = !slot.withdraw() || slot.doubt().is_open();
             self.end_in_doubt |= in_doubt && slot.queued.closes;
-            self.cancel(&slot.queued.batch, in_doubt, reason, error);
+            self.cancel(&slot.queued, in_doubt, reason, error);
         }
         loop {
             let Some(queued) = self.engine.book().pop_any() else { break };
-            self.cancel(&queued.batch, queued.doubt.is_open(), reason, error);
+            self.cancel(&queued, queued.doubt.is_open(), reason, error);
         }
         self.engine.leave_unread(reason, error);
     }
@@ -339,8 +342,8 @@ impl Task {
         self.engine.runtime().chance()
     }
 
-    fn cancel(&self, batch: &Batch, in_doubt: bool, reason: Reason, error: &Error) {
-        self.engine.leave(batch, in_doubt, Status::Cancelled, reason, error.clone());
+    fn cancel(&self, queued: &Queued, in_doubt: bool, reason: Reason, error: &Error) {
+        self.engine.leave(queued, in_doubt, Status::Cancelled, reason, error.clone());
     }
 }
 

@@ -16,7 +16,7 @@ use crate::protocol::answer::is_absence;
 use crate::protocol::headers::STREAM_FORKED_FROM;
 use crate::reason::Reason;
 use crate::requests::operations::{Found, Opened, ask_type, ensure};
-use crate::runtime::log_line::LogLevel;
+use crate::runtime::notice::Notice;
 use crate::transport::request::Request;
 
 impl Task {
@@ -135,7 +135,7 @@ impl Task {
         for (queued, why) in wrong {
             let error = not_json(&why).with_url(&self.engine.endpoint.shown);
             let (status, reason) = (Status::Rejected, Reason::InvalidValue);
-            self.engine.give_up(&queued.batch, false, status, reason, error);
+            self.engine.give_up(&queued, false, status, reason, error);
         }
     }
 
@@ -158,7 +158,8 @@ impl Task {
         if has_lapsed {
             self.created_at = now;
             let stream = error::shown(&self.engine.endpoint.shown);
-            self.engine.log(LogLevel::Warning, self.session.epoch, || {
+            let word = Notice::StreamCreatedAgain.word();
+            self.engine.warn(word, self.session.epoch, || {
                 format!(
                     "{stream} is not there any more: its `ttl_seconds` have run out; it is created \
                      again"
@@ -176,7 +177,7 @@ impl Task {
             let Some(queued) = self.engine.book().pop_any() else { break };
             let (in_doubt, reason) = (queued.doubt.is_open(), error.refusal());
             let (status, error) = (Status::Rejected, error.clone());
-            self.engine.give_up(&queued.batch, in_doubt, status, reason, error);
+            self.engine.give_up(&queued, in_doubt, status, reason, error);
         }
     }
 }

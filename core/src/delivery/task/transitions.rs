@@ -108,7 +108,7 @@ impl Task {
             if slot.doubt().maybe_stored() && !resend && !slot.queued.batch.is_end() {
                 let error = self.lost_session();
                 let (unknown, reason) = (Status::DeliveryUnknown, Reason::RetryExhausted);
-                self.engine.give_up(&slot.queued.batch, true, unknown, reason, error);
+                self.engine.give_up(&slot.queued, true, unknown, reason, error);
                 continue;
             }
             slot.queued.doubt.new_tuple();
@@ -136,12 +136,12 @@ impl Task {
     fn finish_one(&mut self, about: Option<u64>, reason: Reason, error: Error) {
         let is_it = |slot: &Slot| about.is_none_or(|id| slot.queued.batch.first_id == id);
         let found = self.window.iter().position(is_it);
-        let (batch, in_doubt) = match found.and_then(|n| self.window.remove(n)) {
+        let queued = match found.and_then(|n| self.window.remove(n)) {
             Some(slot) if slot.expired => return self.leave(&slot),
-            Some(slot) => (slot.queued.batch.clone(), slot.doubt().is_open()),
+            Some(slot) => slot.queued,
             None if about.is_some() => return, // it is settled
             None => match self.engine.book().pop_any() {
-                Some(queued) => (queued.batch.clone(), queued.doubt.is_open()),
+                Some(queued) => queued,
                 None => return,
             },
         };
@@ -151,6 +151,6 @@ impl Task {
             }
             _ => Status::Cancelled,
         };
-        self.engine.leave(&batch, in_doubt, status, reason, error);
+        self.engine.leave(&queued, queued.doubt.is_open(), status, reason, error);
     }
 }

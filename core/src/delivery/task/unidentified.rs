@@ -24,7 +24,7 @@ impl Task {
         let waiting = self.engine.book().take_in_doubt();
         for queued in waiting {
             let (status, reason) = (Status::Rejected, error.refusal());
-            self.engine.give_up(&queued.batch, true, status, reason, error.clone());
+            self.engine.give_up(&queued, true, status, reason, error.clone());
         }
     }
 
@@ -113,6 +113,6 @@ impl Task {
     pub(super) fn fail_one(&mut self, n: usize, error: Error) {
         let Some(slot) = self.window.remove(n) else { return };
         let (in_doubt, reason) = (!error.definite(), error.refusal());
-        self.engine.give_up(&slot.queued.batch, in_doubt, Status::Rejected, reason, error);
+        self.engine.give_up(&slot.queued, in_doubt, Status::Rejected, reason, error);
     }
 }

@@ -12,8 +12,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::runtime::chance::real_now;
-use crate::runtime::log::about_connection;
-use crate::runtime::log_line::LogLevel;
+use crate::runtime::log::warn_of_connection;
+use crate::runtime::notice::Notice;
 use crate::runtime::threads::lock;
 use crate::transport::tls::pem::Pem;
 use crate::transport::tls::watched::Watched;
@@ -148,7 +148,7 @@ fn beside() -> Vec<CertificateDer<'static>> {
     let Some(file) = BESIDE.get() else { return Vec::new() };
     Pem::File(file.as_path().into()).certificates().unwrap_or_else(|why| {
         let text = format!("no further certificates are accepted: {why}");
-        about_connection(LogLevel::Warning, &text);
+        warn_of_connection(Notice::CertificateFile, &text);
         Vec::new()
     })
 }
@@ -183,8 +183,8 @@ fn platform_roots(
         None if roots.is_empty() => {
             static TOLD: Once = Once::new();
             TOLD.call_once(|| {
-                about_connection(
-                    LogLevel::Warning,
+                warn_of_connection(
+                    Notice::NoAuthorities,
                     "this system has no certificates of authorities; those of Mozilla's list, \
                      which are part of this library, are used",
                 );

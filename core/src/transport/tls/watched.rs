@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use crate::runtime::log::about_connection;
-use crate::runtime::log_line::LogLevel;
+use crate::runtime::log::{inform_of_connection, warn_of_connection};
+use crate::runtime::notice::Notice;
 use crate::runtime::threads::lock;
 use crate::transport::tls::pem::{Pem, Stamp};
 
@@ -36,7 +36,7 @@ impl<T> Watched<T> {
             match (self.read)() {
                 Ok(new) => {
                     let text = format!("{self:?} was replaced, and is read again");
-                    about_connection(LogLevel::Info, &text);
+                    inform_of_connection(&text);
                     current.1 = Arc::new(new);
                 }
                 Err(why) => {
@@ -44,7 +44,7 @@ impl<T> Watched<T> {
                         "{self:?} was replaced by what is of no use, so what it held before \
                          stays in use: {why}"
                     );
-                    about_connection(LogLevel::Warning, &text);
+                    warn_of_connection(Notice::CertificateFile, &text);
                 }
             }
         }

@@ -117,6 +117,6 @@ impl Transport for OfProcess {
     fn send(&self, request: Request) -> Sending {
         let (server, number) = (self.server.clone(), self.number);
         let peer = Peer::of(&request.endpoint);
-        self.gates.pass(&peer, move |_| server.answer(number, request))
+        self.gates.pass(&peer, None, move |_| server.answer(number, request))
     }
 }
