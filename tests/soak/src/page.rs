@@ -48,7 +48,7 @@ fn text(came_to: &CameTo, problems: &[String], state: &str) -> String {
         if problems.is_empty() {
             "nothing wrong".to_owned()
         } else {
-            format!("{} things wrong", problems.len())
+            format!("not as it should be: {}", problems.len())
         },
     );
     problems.iter().for_each(|problem| page += &format!("\n- {}\n", problem.replace('\n', " ")));
