@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::delivery::buffer::batch::{Batch, Builder};
 use crate::delivery::config::Config;
-use crate::delivery::decide::compare::{Verdict, verdict};
+use crate::delivery::decide::compare::{Acked, Verdict, verdict};
 use crate::delivery::decide::session::{Attempt, Decision, Session};
 use crate::error::{CUT, Detail, Error, ErrorKind, MAX_TEXT};
 use crate::options::{OPTIONS, Options, Scope};
@@ -431,7 +431,7 @@ fn batches(own: &[&[u8]], sizes: &[u8]) -> Vec<Batch> {
 
 fn judge(framing: Framing, body: &[u8], batches: &[Batch]) -> Verdict {
     let page = Page { framing, body: Bytes::copy_from_slice(body) };
-    verdict(&Found::Content(vec![page]), true, batches.iter())
+    verdict(&Found::Content(vec![page]), true, Acked::default(), batches.iter())
 }
 
 /// Lines `option=value`, `header.NAME=value` and `param.NAME=value`.

@@ -32,11 +32,13 @@ pub(crate) struct Page {
     pub(crate) body: Bytes,
 }
 
-/// How much of a stream is read to find batches in doubt.
+/// How much of a stream is read to find batches in doubt, behind what is known to be there.
 const LOOK_LIMIT: usize = 8 << 20;
 
-/// How many answers it is read in at most.
+/// How many answers that is read in at most.
 const LOOK_PAGES: usize = 64;
+/// At least how much of what is known to be there an answer has.
+const PAGE: u64 = 64 << 10;
 
 /// The result of a look at the stream.
 #[derive(Debug)]
@@ -59,12 +61,13 @@ fn put(content: &mut Vec<Page>, page: Page) {
     }
 }
 
-/// Looks at the content of the stream since the offset `base`. One attempt at each request; the
-/// caller decides when to repeat a transient failure.
+/// Looks at the content of the stream since the offset `base`, of which so many bytes were acknowledged.
+/// One attempt at each request; the caller decides when to repeat a transient failure.
 pub(crate) async fn look(
     runtime: &Runtime,
     endpoint: Arc<Endpoint>,
     base: Arc<str>,
+    acknowledged: u64,
     json: bool,
     timeout: Duration,
 ) -> Result<Look, (Error, Option<Duration>)> {
@@ -82,8 +85,10 @@ pub(crate) async fn look(
         look.found = Found::Nothing;
         return Ok(look);
     }
-    let (mut from, mut left, mut content) = (base, LOOK_LIMIT, Vec::new());
-    for _ in 0..LOOK_PAGES {
+    // A server may write JSON with more spaces.
+    let limit = LOOK_LIMIT.saturating_add(usize::try_from(2 * acknowledged).unwrap_or(usize::MAX));
+    let (mut from, mut left, mut content) = (base, limit, Vec::new());
+    for _ in 0..LOOK_PAGES as u64 + acknowledged / PAGE {
         let get = Request {
             headers: fresh.clone().into(),
             keep: Keep::Whole(left),

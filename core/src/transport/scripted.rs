@@ -68,6 +68,9 @@ pub(crate) struct Model {
     pub(crate) poison: Option<&'static str>,
     /// Whether answers echo the tuple.
     pub(crate) mute: bool,
+    /// Answers to appends tell where the stream ends when they leave, behind what came meanwhile, as
+    /// those of the official server do.
+    pub(crate) tells_late: bool,
     /// It takes no producers beyond those it knows.
     pub(crate) full: bool,
     /// The highest `Stream-Seq` so far.
@@ -246,6 +249,7 @@ async fn carry(
     };
     chance.note(|| format!("{fault:?} {} {handled:?}", shown(request)));
     tokio::time::sleep(after).await;
+    let answer = answer.map(|answer| lock(model).as_it_leaves(request, answer));
     answer.ok_or_else(|| SendError::cut("connection reset"))
 }
 
@@ -305,6 +309,14 @@ impl Model {
             Method::POST => self.take(request),
             _ => Response { status: if is_new { 201 } else { 200 }, ..self.show(request) },
         }
+    }
+
+    fn as_it_leaves(&mut self, request: &Request, mut answer: Response) -> Response {
+        let offset = answer.headers.get_mut("stream-next-offset");
+        if let Some(offset) = offset.filter(|_| self.tells_late && request.method == Method::POST) {
+            *offset = self.tail().parse().expect("an offset");
+        }
+        answer
     }
 
     /// Begins a lifetime, if there is one.

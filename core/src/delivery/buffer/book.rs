@@ -118,6 +118,8 @@ pub(crate) struct Book {
     restarts: Vec<Completer<()>>,
     /// The outbox that its writes are kept in; see `kept`.
     pub(super) store: Option<Box<Store>>,
+    /// For the outbox: where the stream ends with the batch that is settled next.
+    recorded_end: Option<Arc<str>>,
 }
 
 /// Accepting.
@@ -146,6 +148,7 @@ impl Book {
             ready: Vec::new(),
             restarts: Vec::new(),
             store: None,
+            recorded_end: None,
         }
     }
 
@@ -663,6 +666,11 @@ impl Book {
         self.lifecycle.end_with(end, error);
     }
 
+    /// Where the stream ends with the batch that is settled next.
+    pub(crate) fn record_end(&mut self, end: Option<Arc<str>>) {
+        self.recorded_end = end;
+    }
+
     /// Reserves room for bytes that are held in any case.
     pub(crate) fn reserve_anyway(&mut self, cost: u64) {
         self.reserved.force(cost, &self.budget);
@@ -677,8 +685,9 @@ impl Book {
         let count = batch.writes;
         self.stats.pending -= count;
         if self.is_kept() && outcome.status != Status::Kept {
-            // What the server acknowledged without an offset leaves the stream's end unknown.
-            let base = outcome.is_delivered().then(|| outcome.offset.as_deref().unwrap_or(""));
+            // What is delivered leaves the stream's end unknown where that was not said.
+            let end = self.recorded_end.take();
+            let base = outcome.is_delivered().then(|| end.as_deref().unwrap_or(""));
             self.record_settled(batch.first_id, count, base);
         }
         match outcome.status {

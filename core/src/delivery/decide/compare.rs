@@ -18,25 +18,53 @@ pub(crate) enum Verdict {
     Undecided,
 }
 
-/// Compares the content found with the frozen batches, in their order.
+/// What was acknowledged behind the offset from which the stream is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Acked {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Acked {
+    pub(crate) fn add(&mut self, batch: &Batch) {
+        self.messages += batch.writes;
+        self.bytes += batch.body.len() as u64;
+    }
+
+    pub(crate) fn is_nothing(self) -> bool {
+        self == Acked::default()
+    }
+}
+
+/// Compares the content found with what was acknowledged, of which only its size is known, and the
+/// frozen batches behind it, in their order.
 pub(crate) fn verdict<'a>(
     found: &Found,
     json: bool,
+    behind: Acked,
     batches: impl Iterator<Item = &'a Batch> + Clone,
 ) -> Verdict {
     let content = match found {
-        Found::Nothing => return Verdict::Stored(0),
-        Found::Unclear => return Verdict::Undecided,
+        Found::Nothing if behind.is_nothing() => return Verdict::Stored(0),
+        // What was acknowledged is gone.
+        Found::Nothing | Found::Unclear => return Verdict::Undecided,
         Found::Content(content) => content,
     };
-    let exact = if json { messages(content, batches) } else { bytes(content, batches) };
+    let exact = match json {
+        true => messages(content, behind.messages, batches),
+        false => bytes(content, behind.bytes, batches),
+    };
     exact.map_or(Verdict::Undecided, Verdict::Stored)
 }
 
 /// How many whole batches the bytes are; `None` if they are anything else.
-fn bytes<'a>(content: &[Page], batches: impl Iterator<Item = &'a Batch>) -> Option<usize> {
+fn bytes<'a>(
+    content: &[Page],
+    behind: u64,
+    batches: impl Iterator<Item = &'a Batch>,
+) -> Option<usize> {
     let content: Vec<u8> = content.iter().flat_map(|page| &page.body[..]).copied().collect();
-    let mut rest = content.as_slice();
+    let mut rest = content.get(usize::try_from(behind).ok()?..)?;
     let mut stored = 0;
     for batch in batches {
         if rest.is_empty() {
@@ -50,10 +78,12 @@ fn bytes<'a>(content: &[Page], batches: impl Iterator<Item = &'a Batch>) -> Opti
 
 fn messages<'a>(
     content: &[Page],
+    behind: u64,
     batches: impl Iterator<Item = &'a Batch> + Clone,
 ) -> Option<usize> {
+    let behind = usize::try_from(behind).ok()?;
     // More messages than these are not this producer's alone, however many there are.
-    let own = batches.clone().map(|batch| batch.writes as usize).sum::<usize>();
+    let own = behind + batches.clone().map(|batch| batch.writes as usize).sum::<usize>();
     let mut found = Vec::new();
     for Page { framing, body } in content {
         match framing {
@@ -66,7 +96,7 @@ fn messages<'a>(
             }
         }
     }
-    let mut rest = found.as_slice();
+    let mut rest = found.get(behind..)?;
     let mut stored = 0;
     for batch in batches {
         if rest.is_empty() {
@@ -143,7 +173,7 @@ mod tests {
         let json = content_type == "application/json";
         let body = Bytes::copy_from_slice(body.as_bytes());
         let found = Found::Content(vec![Page { framing: Framing::of(content_type), body }]);
-        verdict(&found, json, batches(json, own).iter())
+        verdict(&found, json, Acked::default(), batches(json, own).iter())
     }
 
     #[test]
@@ -198,7 +228,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_decides_nothing() {
         let none = std::iter::empty;
-        assert_eq!(verdict(&Found::Unclear, true, none()), Verdict::Undecided);
-        assert_eq!(verdict(&Found::Nothing, true, none()), Verdict::Stored(0));
+        assert_eq!(verdict(&Found::Unclear, true, Acked::default(), none()), Verdict::Undecided);
+        assert_eq!(verdict(&Found::Nothing, true, Acked::default(), none()), Verdict::Stored(0));
     }
 }

@@ -250,15 +250,16 @@ impl Task {
         self.note_seen();
         // A replay's acknowledgements may speak of writes of an earlier run beyond them.
         let known = answer.next_offset.clone().filter(|_| !self.session.is_replay());
-        let is_end = self.window.front().is_some_and(|slot| slot.queued.batch.is_end());
-        self.offsets_stand_still |= !duplicate && !is_end && known.is_some() && self.base == known;
-        self.base = known;
+        let is_ungrown =
+            |slot: &Slot| slot.queued.absent_at.is_some() && slot.queued.absent_at == known;
+        self.offsets_stand_still |= !duplicate && self.window.front().is_some_and(is_ungrown);
+        let count = self.acknowledged(up_to);
+        self.note_end(known, count);
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
         }
-        let count = self.acknowledged(up_to);
         self.show_in_flight(count); // before any caller receives their outcomes
-        for _ in 0..count {
+        for n in 1..=count {
             let Some(slot) = self.window.pop_front() else { break };
             if let Some(started) = slot.started {
                 self.pacing.answered(started.elapsed());
@@ -285,6 +286,8 @@ impl Task {
                 offset: answer.next_offset.clone(),
                 ..Outcome::delivered()
             };
+            let is_exact = n == count && self.behind.is_nothing();
+            self.record_end(self.base.as_ref().filter(|_| is_exact));
             self.deliver(&slot, outcome);
         }
     }

@@ -74,6 +74,7 @@ impl Task {
             && self.reconcile != Reconcile::Wanted
             && self.paused_until.is_none()
             && self.window.len() < limit
+            && !self.is_base_far()
             // The request of a batch acknowledged through a later one may still be under way.
             && self.requests.len() < self.engine.config.max_in_flight
             && self.window.iter().all(|slot| slot.in_flight)
@@ -172,7 +173,7 @@ impl Task {
             && self.engine.endpoint.route.is_sole();
         let slot = &mut self.window[n];
         if slot.queued.attempts == 0 && !slot.doubt().is_open() && !slot.queued.batch.is_end() {
-            slot.queued.absent_at = self.base.clone().filter(|_| tells);
+            slot.queued.absent_at = self.tail.clone().filter(|_| tells);
         }
         slot.in_flight = true;
         slot.sends = slot.sends.saturating_add(1);

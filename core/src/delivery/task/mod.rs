@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::delivery::buffer::lifecycle::{End, Stop};
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::config::Opening;
+use crate::delivery::decide::compare::Acked;
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, fresh_epoch};
 use crate::delivery::engine::Engine;
@@ -104,8 +105,12 @@ pub(crate) struct Task {
     refused: Option<u64>,
     /// A caller asked for a fresh session: nothing new starts before it.
     restarting: bool,
-    /// Where the stream ended after this producer's last acknowledged batch.
+    /// An end of the stream with nothing of this producer behind it but what is in doubt, and what was
+    /// acknowledged behind it since.
     base: Option<Arc<str>>,
+    behind: Acked,
+    /// Where the stream ended when that was last heard of.
+    tail: Option<Arc<str>>,
     /// What is done for the outbox beside the requests, and when its files were checked last.
     upkeep: Upkeep,
 }
@@ -168,6 +173,8 @@ impl Task {
             refused: None,
             restarting: false,
             base: config.opened_at.clone(),
+            behind: Acked::default(),
+            tail: config.opened_at.clone(),
             upkeep: Upkeep::default(),
             engine,
         };
@@ -183,7 +190,7 @@ impl Task {
     ) -> Self {
         let mut task = Task::new(engine, transport, None);
         task.session = session;
-        task.base = None; // other producers have written since
+        task.set_base(None); // other producers have written since
         task
     }
 

@@ -102,9 +102,9 @@ impl Task {
         // answer to an earlier attempt at that may be lost.
         let is_in_doubt = self.window.iter().any(|slot| slot.doubt().maybe_stored());
         if !is_in_doubt {
-            self.base = found.tail;
+            self.set_base(found.tail);
         } else if self.opening == Opening::Create {
-            self.base = None;
+            self.set_base(None);
         }
         self.vanished_since = None;
         self.note_seen();

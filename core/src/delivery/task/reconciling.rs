@@ -1,10 +1,11 @@
 //! Reconciling: what the stream shows about batches in doubt (docs/adr/reconciling.md).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::delivery::decide::compare::{Verdict, verdict};
+use crate::delivery::decide::compare::{Acked, Verdict, verdict};
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
 use crate::error::Error;
@@ -14,6 +15,11 @@ use crate::requests::tail::{Look, look};
 
 /// How long a server may take to show what it took: readers see only what is durable.
 const SHOWS: Duration = Duration::from_secs(1);
+
+/// From how much on the base moves, in bytes, and in times of what is under way: rarely enough that a
+/// round trip for it costs little.
+const FAR: u64 = 8 << 20;
+const FAR_TIMES: u64 = 16;
 
 /// How many looks in a row without a usable answer decide that nothing can be learned.
 const FAILED_LOOKS: u32 = 3;
@@ -67,10 +73,43 @@ impl Task {
         let (runtime, endpoint) = (self.engine.runtime().clone(), self.engine.endpoint.clone());
         let timeout = self.engine.config.request_timeout;
         self.engine.book().count_reconciliation();
-        let (json, sent) = (self.is_json(), self.sent);
+        let (json, sent, known) = (self.is_json(), self.sent, self.behind.bytes);
         self.requests.spawn(async move {
-            Answered::Look(sent, look(&runtime, endpoint, base, json, timeout).await)
+            Answered::Look(sent, look(&runtime, endpoint, base, known, json, timeout).await)
         });
+    }
+
+    /// The stream ends there, and nothing of this producer is behind it.
+    pub(super) fn set_base(&mut self, base: Option<Arc<str>>) {
+        (self.tail, self.behind) = (base.clone(), Acked::default());
+        self.base = base;
+    }
+
+    /// The first batches of the window are acknowledged, by an answer that says where the stream ends. That
+    /// may be behind batches that are still under way: some servers look when the answer leaves.
+    pub(super) fn note_end(&mut self, end: Option<Arc<str>>, acknowledged: usize) {
+        if end.is_none() || acknowledged == self.window.len() {
+            return self.set_base(end);
+        }
+        self.tail = end;
+        if self.base.is_some() {
+            let batches = self.window.iter().take(acknowledged);
+            batches.for_each(|slot| self.behind.add(&slot.queued.batch));
+        }
+    }
+
+    /// Has the outbox know where the stream ends with the batch that is settled next, and with none that is
+    /// still in doubt.
+    pub(super) fn record_end(&self, end: Option<&Arc<str>>) {
+        if self.engine.config.outbox.is_some() {
+            self.engine.book().record_end(end.cloned());
+        }
+    }
+
+    /// Whether so much is acknowledged behind the base that it had better move: once nothing is under way.
+    pub(super) fn is_base_far(&self) -> bool {
+        let under_way = self.window.iter().map(|slot| slot.queued.batch.body.len() as u64);
+        !self.window.is_empty() && self.behind.bytes > FAR.max(FAR_TIMES * under_way.sum::<u64>())
     }
 
     /// Below which sequence number the server still tells what it stored under the present session.
@@ -98,7 +137,7 @@ impl Task {
     /// How many batches the stream was found to hold, or why that does not tell.
     fn stored(&self, look: &Look) -> Result<usize, &'static str> {
         let batches = self.window.iter().map(|slot| &slot.queued.batch);
-        let stored = match verdict(&look.found, self.is_json(), batches) {
+        let stored = match verdict(&look.found, self.is_json(), self.behind, batches) {
             Verdict::Stored(1..) if self.engine.config.shared => {
                 return Err("what it holds may be of others that share the id");
             }
@@ -147,7 +186,7 @@ impl Task {
             format!("asked the stream itself: {stored} of {batches} batches are in it")
         });
         let mut ended = false;
-        for _ in 0..stored {
+        for n in 1..=stored {
             let Some(slot) = self.window.pop_front() else { break };
             self.session.found(slot.seq);
             ended |= slot.queued.closes;
@@ -166,6 +205,7 @@ impl Task {
                 offset: look.tail.clone(),
                 ..Outcome::delivered()
             };
+            self.record_end(look.tail.as_ref().filter(|_| n == stored));
             self.deliver(&slot, outcome);
         }
         // The batches behind are absent, or only late. Under the same tuple the server tells the
@@ -178,8 +218,8 @@ impl Task {
                 slot.queued.absent_at = look.tail.clone();
             }
         }
+        self.set_base(look.tail);
         if stored > 0 {
-            self.base = look.tail;
             self.note_seen();
             self.on_contact();
             if ended {

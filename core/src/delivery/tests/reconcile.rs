@@ -364,3 +364,49 @@ async fn a_stream_that_is_checked_again_is_looked_at_from_where_it_was() {
     let copies = server.stored().len();
     assert!(copies == 1 || outcome.maybe_duplicate, "{copies} copies: {outcome:?}");
 }
+
+/// The official server tells in an answer where the stream ends then, behind what came meanwhile: from
+/// there on a look does not see the batch that was cut.
+#[tokio::test(start_paused = true)]
+async fn an_offset_behind_what_is_under_way_hides_nothing_of_it() {
+    let script = [
+        Fault::None,
+        delay(Fault::None, 0, 10),     // 2: answered when 3 is stored
+        delay(Fault::CutAfter, 0, 20), // 3: cut behind that
+    ];
+    let server = Scripted::new(script);
+    lock(&server.model).tells_late = true;
+    let engine = open_at(&server, single(), Some("0"));
+    write(&engine, 1..=1);
+    engine.flush().await.unwrap();
+    write(&engine, 2..=3);
+    sleep(15).await;
+    lock(&server.model).producers.clear();
+    let third = outcome(&engine, 3).await;
+    let copies = server.stored().len() - 2;
+    assert!(copies == 1 || third.maybe_duplicate, "{copies} copies: {third:?}");
+    assert!(third.is_delivered() && !third.maybe_duplicate, "{third:?}");
+}
+
+/// What is acknowledged behind the offset of a look is counted, and not without end: what a look reads
+/// is bounded.
+#[tokio::test(start_paused = true)]
+async fn a_look_finds_what_was_cut_behind_much_that_is_acknowledged() {
+    let after = |requests| vec![Fault::None; requests].into_iter();
+    let forgets = Fault::Amnesia(Box::new(Fault::None));
+    for requests in [140, 145, 150] {
+        let cut = [delay(Fault::None, 0, 10), Fault::CutAfter, forgets.clone()];
+        let server = Scripted::new(after(requests).chain(cut));
+        lock(&server.model).tells_late = true;
+        let options = Options::new().max_in_flight(5u64).max_batch_bytes(130_000u64);
+        let engine = open_at(&server, options, Some("0"));
+        let text = |n: usize| format!("\"{n:060000}\"");
+        for n in 0..400 {
+            engine.accept(&[text(n).as_bytes()]).unwrap();
+        }
+        let report = engine.flush().await.unwrap();
+        assert_eq!((report.delivered, report.uncertain), (400, 0));
+        assert_eq!(server.stored(), (0..400).map(text).collect::<Vec<_>>());
+        assert_eq!(engine.stats().sessions, 2);
+    }
+}

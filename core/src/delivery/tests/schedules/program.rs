@@ -87,6 +87,7 @@ impl Schedule {
                 (model.poison, model.mute) = (self.poison.then_some("13"), self.mute);
                 model.full = self.identity == Identity::TooMany;
                 model.content_type = (self.kind == Kind::UnknownText).then_some("text/plain");
+                model.tells_late = self.tells_late;
                 model.sync_takes = Duration::from_millis(self.sync_takes);
                 model.live((self.ttl > 0).then(|| Duration::from_millis(self.ttl)));
             }

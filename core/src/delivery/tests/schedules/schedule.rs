@@ -98,6 +98,8 @@ pub(super) struct Schedule {
     pub(super) ttl: u64,
     /// How long it takes until a write is durable, in milliseconds.
     pub(super) sync_takes: u64,
+    /// Answers tell the end of the stream as they leave.
+    pub(super) tells_late: bool,
     /// By name: what is printed of [`Options`] has no values.
     pub(super) options: Vec<(&'static str, u64)>,
 }
@@ -242,6 +244,7 @@ impl Schedule {
             kind: Kind::Json,
             ttl: 0,
             options: options(rng, rough),
+            tells_late: rng.random_bool(0.3),
             sync_takes: if !world.forgets && rng.random_bool(0.3) {
                 rng.random_range(1..150)
             } else {
