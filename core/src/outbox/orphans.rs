@@ -1,9 +1,9 @@
 //! Outboxes of workers that share an id: whoever opens one next takes those whose process has died.
 
-use std::io;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind as Kind, Result};
 use crate::outbox::disk::{Disk, failed};
 use crate::outbox::store::{ABOUT, About, Place};
 
@@ -16,15 +16,23 @@ pub(crate) fn of_workers(
     shared_id: &str,
 ) -> Result<(Vec<Place>, Vec<String>)> {
     let mut names = match disk.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         names => names.map_err(|error| failed("read", dir, &error))?,
     };
     names.sort();
     let (mut places, mut unknown) = (Vec::new(), Vec::new());
     for name in names {
-        let Ok(about) = disk.read(&dir.join(&name).join(ABOUT)) else { continue };
-        let Ok(About { stream: its, producer_id, shared, .. }) = serde_json::from_slice(&about)
-        else {
+        let about = match disk.read(&dir.join(&name).join(ABOUT)) {
+            Ok(about) => serde_json::from_slice(&about).ok(),
+            // It is no outbox, or no folder.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                continue;
+            }
+            Err(_) => None,
+        };
+        let Some(About { stream: its, producer_id, shared, .. }) = about else {
             unknown.push(name);
             continue;
         };
@@ -41,7 +49,7 @@ pub(crate) fn of_workers(
 /// What opening an outbox gave, or nothing where somebody has it open.
 pub(crate) fn if_free<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
-        Err(error) if error.kind() == ErrorKind::OutboxInUse => Ok(None),
+        Err(error) if error.kind() == Kind::OutboxInUse => Ok(None),
         opened => opened.map(Some),
     }
 }
