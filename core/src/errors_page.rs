@@ -31,7 +31,7 @@ fn of_kind(kind: ErrorKind) -> (&'static str, &'static str) {
             ASK,
             "Give each writer an id of its own, or set `shared`. `restart()` takes the id back.",
         ),
-        SequenceGap => (NO, "Two programs may use one id and epoch: see `StaleEpoch`."),
+        SequenceGap => (NO, "Two programs may use one id and epoch: see `STALE_EPOCH`."),
         SequenceConflict => (
             NO,
             "Another writer was ahead with its `Stream-Seq`; look at the stream before writing again.",
@@ -66,7 +66,7 @@ fn of_kind(kind: ErrorKind) -> (&'static str, &'static str) {
         Forked => (NO, "Open another handle in the child."),
         OutboxInUse => (
             NO,
-            "Give each process a `producer_id` or an `outbox_dir` of its own, or end the process that the error names.",
+            "Give each process a `producer_id` or an `outbox_dir` of its own, set `shared` in all of them, or end the process that the error names.",
         ),
         OutboxDamaged => (
             NO,
@@ -114,7 +114,7 @@ fn of_reason(reason: Reason) -> (&'static str, &'static str) {
         Gone => (OUTCOME, "The stream was deleted: create another one."),
         RetryExhausted => (
             "perhaps",
-            "Look at the stream, or set `on_uncertain` to `resend` where twice is harmless.",
+            "The server forgot, and nothing else tells. Look at the stream, or set `on_uncertain` to `resend` where twice is harmless.",
         ),
         ProducerLimit => (NO, "Use fewer producer ids on this stream."),
         WouldDeadlock => ("not said: a call that waits was not done", "Wait outside of callbacks."),
@@ -215,8 +215,9 @@ fn of_notice(notice: Notice) -> &'static str {
              [outages](outages.md)."
         }
         SessionLost => {
-            "Nothing here: what is in doubt is looked up in the stream, and the rest is sent again. Give the server a disk that \
-             outlives it, if this comes with each of its restarts. Writes that stay in doubt have lines of their own."
+            "Mostly nothing: what is in doubt is [looked up in the stream](delivery.md#a-server-that-forgot), and what is missing \
+             is sent again. Some [servers](servers.md) forget in every crash, also with a disk. Then look at two counters: \
+             writes under `unknown` may be missing, those under `uncertain` may be there twice."
         }
         ClockJump => {
             "Nothing, after a pause that was meant. Else look for what stops the process: a debugger, a container that is \

@@ -29,7 +29,7 @@ fn page() -> String {
          `stats()` of a producer has all of them in one consistent snapshot, under these names in Rust, C, C++ and \
          Python, and in Node in its spelling (`refusedInvalid`, `answers2xx`). A counter only grows while its producer \
          lives; a gauge is as it is now. At every instant\n\n    \
-         accepted = delivered + rejected + cancelled + unknown + pending\n\n",
+         accepted = delivered + rejected + cancelled + unknown + kept + pending\n\n",
     );
     let table = |page: &mut String, is_in: &dyn Fn(&Metric) -> bool| {
         *page += "| name | kind | unit | what it means | Prometheus | OpenTelemetry |\n|---|---|---|---|---|---|\n";
