@@ -74,11 +74,11 @@ pub(crate) fn holds(came_to: &CameTo) -> (Vec<Vec<String>>, Vec<String>) {
                 continue;
             };
             let percent = format!("{:+.1} %", change.percent());
-            if change.is_growth {
-                growths.push(format!("{title}: {name} grew by {percent}"));
-            }
             let values = [change.early, change.late].map(|value| format!("{value:.1}"));
             let [early, late] = values;
+            if change.is_growth {
+                growths.push(format!("{title}: {name} grew from {early} to {late}"));
+            }
             rows.push(vec![title.to_owned(), name.to_owned(), early, late, percent]);
         }
     }
