@@ -108,8 +108,9 @@ impl Task {
 
     /// Whether so much is acknowledged behind the base that it had better move: once nothing is under way.
     pub(super) fn is_base_far(&self) -> bool {
+        let Acked { bytes, .. } = self.behind;
         let under_way = self.window.iter().map(|slot| slot.queued.batch.body.len() as u64);
-        !self.window.is_empty() && self.behind.bytes > FAR.max(FAR_TIMES * under_way.sum::<u64>())
+        !self.window.is_empty() && bytes > FAR && bytes > FAR_TIMES * under_way.sum::<u64>()
     }
 
     /// Below which sequence number the server still tells what it stored under the present session.
