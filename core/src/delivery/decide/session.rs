@@ -208,7 +208,8 @@ impl Session {
         self.acked.is_some() && !self.replay
     }
 
-    /// The batch that was sent as `seq` is settled, and an attempt at it may still arrive.
+    /// The batch that was sent as `seq` is settled, and an attempt at it may still arrive, or has come
+    /// again.
     pub(crate) fn note_late(&mut self, seq: u64) {
         self.late_below += u64::from(seq == self.late_below);
     }

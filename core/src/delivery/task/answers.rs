@@ -278,6 +278,10 @@ impl Task {
             // answer explains may have been stored as well.
             let explained = u32::from(duplicate);
             let again = self.session.may_begin_anew_at(slot.seq) && slot.doubt().exceeds(explained);
+            if again && slot.seq > 0 {
+                // Behind late ones that came again: those behind this one may, too.
+                self.session.note_late(slot.seq);
+            }
             let outcome = Outcome {
                 duplicate,
                 maybe_duplicate: slot.doubt().is_from_before() || again || self.after_replay,

@@ -149,3 +149,32 @@ async fn a_server_whose_offsets_stand_still_is_believed() {
     assert_eq!((server.stored(), engine.stats().sessions), (numbers(1..=4), 1));
     assert!(!outcome(&engine, 3).await.maybe_duplicate);
 }
+
+/// A late first batch begins the session anew for a server that forgot. What is repeated behind it is
+/// taken again, and what is repeated behind that, too.
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_again_behind_a_late_first_batch_is_flagged_all_along() {
+    let script = [
+        delay(Fault::None, 400, 0), // 1: given up, and late
+        Fault::None,                // HEAD
+        Fault::None,                // 1 again
+        Fault::CutAfter,            // 2
+        Fault::CutAfter,            // 3
+        Fault::Amnesia(Box::new(delay(Fault::None, 0, 500))), // HEAD, until 1 has come once more
+    ];
+    let server = Scripted::new(script);
+    let options = single().max_in_flight(2u64).request_timeout_ms(50u64).on_uncertain("resend");
+    let engine = open_at(&server, options, Some("0"));
+    write(&engine, 1..=3);
+    engine.flush().await.unwrap();
+    server.quiet().await;
+    assert_eq!(server.stored(), ["1", "2", "3", "1", "2", "3"]);
+    for id in 1..=3 {
+        let copies = server.stored().iter().filter(|text| **text == id.to_string()).count();
+        let outcome = outcome(&engine, id).await;
+        assert!(
+            outcome.is_delivered() && (copies == 1 || outcome.maybe_duplicate),
+            "{id}: {copies}"
+        );
+    }
+}
