@@ -258,7 +258,7 @@ fn page() -> String {
     page += "\n## Outcomes of writes\n\n\
              | status | what it means | stored? | what to do |\n|---|---|---|---|\n";
     use Status::*;
-    for status in [Delivered, DeliveryUnknown, Rejected, Cancelled, Forgotten] {
+    for status in [Delivered, DeliveryUnknown, Rejected, Cancelled, Kept, Forgotten] {
         page += &format!("| `{}` | {} |\n", status.as_str(), of_status(status).join(" | "));
     }
     page += "\n## Reasons\n\n\
