@@ -229,7 +229,7 @@ impl Schedule {
             3 | 4 => steps.push(Step::Stop(true)),
             _ => {}
         }
-        Schedule {
+        let mut schedule = Schedule {
             seed,
             identity: Identity::Producers,
             faults,
@@ -250,7 +250,12 @@ impl Schedule {
             } else {
                 0
             },
-        }
+        };
+        // Nobody hears of a server that takes longer than its callers wait.
+        let patience = schedule.options.iter().find(|(name, _)| *name == "request_timeout_ms");
+        let longest = patience.map_or(u64::MAX, |(_, ms)| ms - 5);
+        schedule.sync_takes = schedule.sync_takes.min(longest);
+        schedule
     }
 
     /// Of a server that crashes before writes are durable, and then knows more of them than it has.
