@@ -131,10 +131,12 @@ impl Ledger {
 
     /// These positions go out, or went out, with a batch.
     pub(crate) fn sent(&mut self, sent: Arc<Sent>, first: u64, end: u64) {
-        let Sent { epoch, flags, .. } = *sent;
-        // A repeat is recorded behind what was sent meanwhile.
-        let last = self.session.filter(|last| last.epoch == epoch).map_or(0, |last| last.seq);
-        let seq = sent.seq.max(last);
+        let Sent { epoch, mut seq, mut flags, .. } = *sent;
+        // A repeat is recorded behind what was sent meanwhile, and begins no session anew that is over.
+        if let Some(last) = self.session.filter(|last| last.epoch == epoch) {
+            seq = seq.max(last.seq);
+            flags.is_over |= last.flags.is_over;
+        }
         self.session = Some(Session { epoch, seq, flags });
         self.put(first, end, Some(RangeState::Sent(sent)));
     }
@@ -288,5 +290,27 @@ impl Ledger {
     /// The settled ranges behind the first unsettled position: first and end.
     pub(crate) fn ahead(&self) -> impl Iterator<Item = (u64, u64)> {
         self.ahead.iter().map(|(first, end)| (*first, *end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a repeat records is of its batch: the session stays as far as it was, and over where it is.
+    #[test]
+    fn a_repeat_takes_nothing_back_of_its_session() {
+        let mut ledger = Ledger::default();
+        let mut sent = |epoch, seq, is_over| {
+            let flags = SentFlags { is_over, ..SentFlags::default() };
+            let first = 10 * seq + 1;
+            ledger.sent(Arc::new(Sent { epoch, seq, first, count: 1, flags }), first, first + 1);
+            let Session { epoch, seq, flags } = ledger.session.unwrap();
+            (epoch, seq, flags.is_over)
+        };
+        assert_eq!(sent(7, 0, false), (7, 0, false));
+        assert_eq!(sent(7, 2, true), (7, 2, true));
+        assert_eq!(sent(7, 1, false), (7, 2, true));
+        assert_eq!(sent(8, 0, false), (8, 0, false), "a new one is not over");
     }
 }
