@@ -421,9 +421,14 @@ def test_what_a_fence_leaves_of_entities_waits_for_another_life(base, kept_url, 
     assert found == ([1, 0, 2] if ending == "restart" else [1, 0])
 
 
-#: Workers that share an id, each with an outbox of its own in the same folder.
-SHARED = MESSAGES.replace("outbox_dir", "shared=True, outbox_dir").replace('"n": n', '"n": n, "by": os.getpid()')
-SHARED_ENTITIES = ENTITIES.replace("outbox_dir", "shared=True, outbox_dir").replace('"n": n', '"n": n, "by": os.getpid()')
+def shared(program):
+    """The same, by a worker of several, whose writes say who made them."""
+    program = program.replace("outbox_dir", "shared=True, outbox_dir")
+    return program.replace('"n": n', '"n": n, "by": os.getpid()')
+
+
+SHARED = shared(MESSAGES)
+SHARED_ENTITIES = shared(ENTITIES)
 
 
 def ids_in(folder):
