@@ -219,6 +219,7 @@ export interface Native {
   inspect(schema: NativeSchema, given: Given): string;
   version(): string;
   vocabulary(): string;
+  nearest(name: string, known: string[]): string | null;
   pendingCount(): number;
   setBufferBudget(bytes: number): void;
   statsPrometheus(openmetrics: boolean): string;

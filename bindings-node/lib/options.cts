@@ -6,6 +6,7 @@ import { headerFunction } from "./header.cjs";
 import type { HeaderValue } from "./header.cjs";
 import { shown } from "./json.cjs";
 import { optionTable, variableNames } from "./names.cjs";
+import { native } from "./native.cjs";
 import type { Given } from "./native.cjs";
 import { isUrl, isValidDate } from "./realms.cjs";
 import type { Lifecycle } from "./lifecycle.cjs";
@@ -263,11 +264,9 @@ function endpoint(value: unknown): string {
 }
 
 function unknownOption(name: string): Error {
-  const squeeze = (text: string): string => text.toLowerCase().replace(/[_-]/g, "");
-  const near = [...optionTable().keys(), "headers", "params", "signal", ...CALLBACKS].find(
-    (known) => squeeze(known) === squeeze(name),
-  );
-  const hint = near === undefined ? "" : `; did you mean \`${near}\`?`;
+  const known = [...optionTable().keys(), "headers", "params", "signal", ...CALLBACKS];
+  const near = native.nearest(name, known);
+  const hint = near === null ? "" : `; did you mean \`${near}\`?`;
   return invalidArgument(name, `there is no option \`${name}\`${hint}`);
 }
 

@@ -61,6 +61,12 @@ pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
+/// The name that somebody may have meant who gave one that is not known.
+#[napi]
+pub fn nearest(name: String, known: Vec<String>) -> Option<String> {
+    durstream_core::nearest(&name, known.iter().map(String::as_str)).map(str::to_owned)
+}
+
 /// The core's vocabulary as JSON text: its options (name, kind, constructors), the reasons of
 /// refusals, the classes of errors, and the variables it looks at.
 #[napi]

@@ -181,6 +181,8 @@ test("the least and the most of retries are taken", () => {
 
 test("a near miss is met with the right spelling", () => {
   assert.match(thrownBy(producer({ linger_ms: 5 })).message, /did you mean `lingerMs`/);
+  assert.match(thrownBy(producer({ onDelivered: 5 })).message, /no option `onDelivered`$/);
+  assert.match(thrownBy(producer({ deliveryTimeout: 5 })).message, /did you mean `deliveryTimeoutMs`/);
   assert.match(thrownBy(producer({ constructor: 1 })).message, /no option `constructor`/);
 });
 

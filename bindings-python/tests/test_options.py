@@ -92,6 +92,7 @@ def test_outcomes_and_stats_have_the_cores_names(json_stream):
         ({"retry_multiplier": 0.5}, "retry_multiplier", "at least 1"),
         ({"retry_multiplier": float("nan")}, "retry_multiplier", "at least 1"),
         ({"lingerMs": 1}, "lingerMs", "`linger_ms`"),
+        ({"delivery_timeout": 1}, "delivery_timeout", "`delivery_timeout_ms`"),
         ({"ttl_seconds": 1}, "ttl_seconds", "not of a "),
         ({"headers": {"Producer-Epoch": "1"}}, "headers", "library itself"),
         ({"headers": {"x": "a\r\nb: c"}}, "headers", "control"),

@@ -86,7 +86,7 @@ pub use delivery::measured::{observations, opentelemetry_signals};
 pub use delivery::permit::Permit;
 pub use error::{Detail, Error, ErrorKind, Issue, Result};
 pub use options::headers::{HeaderAnswer, HeaderFn};
-pub use options::{OPTIONS, OptionKind, OptionSpec, Options, Scope};
+pub use options::{OPTIONS, OptionKind, OptionSpec, Options, Scope, nearest};
 #[doc(hidden)]
 pub use outbox::look::outbox_tool;
 pub use outcome::{CloseResult, FlushReport, Outcome, Receipt, Status};

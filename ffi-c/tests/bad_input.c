@@ -44,6 +44,8 @@ static void texts_are_right(void) {
          durstream_options_set(options, "linger_ms", "soon", &error), error);
     SAYS("there is no option `lingerMs`; did you mean `linger_ms`?",
          durstream_options_set(options, "lingerMs", "1", &error), error);
+    SAYS("there is no option `delivery_timeout`; did you mean `delivery_timeout_ms`?",
+         durstream_options_set(options, "delivery_timeout", "1", &error), error);
     OK(durstream_options_set(options, "endpoints", "http://127.0.0.1:1", &error), error);
     OK(durstream_options_set(options, "stream_path", "/a/../b", &error), error);
     SAYS("`stream_path` has to be a plain path, without `?`, `#`, `\\`, `.` or `..`, escaped or not",

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, shown, start};
 use crate::options::headers::{HeaderFn, HeaderFunction, header_name, parse_header};
 use crate::protocol::MAX_SAFE_INTEGER;
 
@@ -223,13 +223,30 @@ fn find(name: &'static str) -> &'static OptionSpec {
 }
 
 fn unknown(name: &str) -> Error {
-    let squeeze = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
-    let near = OPTIONS
-        .iter()
-        .find(|spec| name.len() <= 2 * spec.name.len() && squeeze(spec.name) == squeeze(name));
-    let hint = near.map(|s| format!("; did you mean `{}`?", s.name)).unwrap_or_default();
+    let near = nearest(name, OPTIONS.iter().map(|spec| spec.name));
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     let text = format!("there is no option `{}`{hint}", shown(name));
     Error::option(name.to_owned(), text)
+}
+
+/// What of a name is compared with those that are known, in bytes.
+const LONGEST_NAME: usize = 64;
+/// A part of a name that is shorter than this is in too many.
+const TELLING: usize = 5;
+
+/// The name that somebody may have meant who gave one that is not known: it differs in its spelling, or
+/// one has the other in it (`delivery_timeout`).
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let squeeze = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
+    let given = squeeze(start(name, LONGEST_NAME));
+    let distance = |known: &str| {
+        let known = squeeze(known);
+        let (short, long) =
+            if known.len() < given.len() { (&known, &given) } else { (&given, &known) };
+        let is_near = short == long || short.len() >= TELLING && long.contains(&**short);
+        is_near.then(|| long.len() - short.len())
+    };
+    known.into_iter().filter_map(|known| Some((distance(known)?, known))).min().map(|near| near.1)
 }
 
 fn wrong(spec: &'static OptionSpec, value: &str) -> Error {
@@ -510,6 +527,24 @@ mod tests {
         let unknown = options.set("lingerMs", "1").unwrap_err();
         assert_eq!(unknown.option_name(), Some("lingerMs"));
         assert!(unknown.message().contains("`linger_ms`"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_is_led_to_the_nearest() {
+        for (given, meant) in [
+            ("lingerMs", Some("linger_ms")),
+            ("delivery_timeout", Some("delivery_timeout_ms")),
+            ("linger", Some("linger_ms")),
+            ("retries", Some("max_retries")),
+            ("maxBufferBytesTotal", Some("max_buffer_bytes")),
+            ("outbox", Some("outbox_dir")),
+            ("ms", None),
+            ("", None),
+            ("\u{fc}rl", None),
+            ("compression", None),
+        ] {
+            assert_eq!(nearest(given, OPTIONS.iter().map(|spec| spec.name)), meant, "{given}");
+        }
     }
 
     #[test]
