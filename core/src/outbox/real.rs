@@ -141,7 +141,7 @@ impl Disk for RealDisk {
 fn in_use(folder: &Path, by: &str) -> Error {
     let text = format!(
         "the outbox {} is in use: {by}. One process at a time may have it: give each its own `producer_id` or \
-         `outbox_dir`",
+         `outbox_dir`, or set `shared` in all of them",
         folder.display()
     );
     Error::new(ErrorKind::OutboxInUse, text)

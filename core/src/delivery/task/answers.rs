@@ -350,7 +350,7 @@ impl Task {
     fn on_fenced(&mut self, n: usize, current: u64, answer: &Answer) {
         let text = format!(
             "another producer took over the id `{}` (epoch {current}, this one's was {}); give each \
-             worker an id of its own, or set `shared`",
+             worker an id of its own, or set `shared`; `restart` takes the id back",
             self.engine.config.producer_id, self.session.epoch
         );
         let error = Error::new(ErrorKind::StaleEpoch, text)

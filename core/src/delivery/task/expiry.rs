@@ -138,7 +138,10 @@ impl Task {
 
 /// Why a write expired: the failure that kept it from being delivered, if there was one.
 fn expiry(engine: &Engine, cause: Option<&Error>, limit: Duration) -> Error {
-    let text = format!("the write was not delivered within {} ms", limit.as_millis());
+    let text = format!(
+        "the write was not delivered within {} ms (`delivery_timeout_ms`)",
+        limit.as_millis()
+    );
     match cause {
         Some(cause) => {
             let text = format!("{text}: {}", cause.message());
