@@ -12,7 +12,7 @@ mod writer;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use durstream_tests::audit::outcomes::Verdict;
 use durstream_tests::console;
@@ -35,6 +35,8 @@ struct Options {
     list: bool,
     /// Three nodes of one server, in place of single ones.
     cluster: bool,
+    /// How long the rows of the cluster are gone through.
+    minutes: Option<u64>,
     only: Vec<String>,
     seed: Option<u64>,
     /// Of the writers of a language that has an outbox.
@@ -84,10 +86,11 @@ fn needs(options: &Options) -> Result<Vec<Need>> {
 }
 
 fn faults(tree: &Tree, options: Options) -> Result<u8> {
-    let seed = options.seed.unwrap_or_else(random::chance);
     if options.cluster {
-        return cluster::run(tree, &options.only, options.list, seed);
+        let time = Duration::from_secs(60 * options.minutes.unwrap_or(0));
+        return cluster::run(tree, &options.only, options.list, time);
     }
+    let seed = options.seed.unwrap_or_else(random::chance);
     let (rows, killed) = (options.rows(), options.outbox_rows());
     if rows.is_empty() && killed.is_empty() {
         return Err(format!("no row of {:?}: see --list", options.only).into());
@@ -172,7 +175,7 @@ fn line(stage: &Stage<'_>, index: usize, row: &Row) -> Line {
     }
 }
 
-/// `[--cluster] [--only PATTERN]… [--seed S] [--list] [--kills N] [--report]`
+/// `[--cluster [--minutes N]] [--only PATTERN]… [--seed S] [--list] [--kills N] [--report]`
 fn parse(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
     let mut words = lexopt::Parser::from_args(arguments);
@@ -181,6 +184,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             Long("list") => options.list = true,
             Long("cluster") => options.cluster = true,
             Long("only") => options.only.push(words.value()?.string()?),
+            Long("minutes") => options.minutes = Some(words.value()?.parse()?),
             Long("kills") => options.kills = Some(words.value()?.parse()?),
             Long("report") => options.report = true,
             Long("seed") => options.seed = Some(words.value()?.parse()?),
@@ -189,6 +193,9 @@ fn parse(arguments: &[String]) -> Result<Options> {
     }
     if options.kills == Some(0) {
         return Err("--kills is 1 or more".into());
+    }
+    if options.minutes.is_some() && !options.cluster {
+        return Err("--minutes goes with --cluster".into());
     }
     // A table of some of the rows, or of few kills, is none to be shown.
     if options.report && options.outbox_rows().len() < outbox::rows().len() {
@@ -206,7 +213,7 @@ mod tests {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let options = parse(&words("--only a --seed 7 --only b --list")).unwrap();
         assert_eq!((options.only, options.seed, options.list), (words("a b"), Some(7), true));
-        let wrong = "--only|--seed|--seed x|b|--kills 0|--kills x|--only Node --report";
+        let wrong = "--only|--seed|--seed x|b|--kills 0|--kills x|--only Node --report|--minutes 1";
         for wrong in wrong.split('|') {
             assert!(parse(&words(wrong)).is_err(), "{wrong} was taken");
         }

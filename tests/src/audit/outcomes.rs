@@ -66,6 +66,24 @@ pub struct Verdict {
     pub foreign: usize,
 }
 
+/// Of several runs together.
+impl std::ops::AddAssign for Verdict {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.flagged += other.flagged;
+        self.unknown += other.unknown;
+        self.rejected += other.rejected;
+        self.cancelled += other.cancelled;
+        self.refused += other.refused;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.denied += other.denied;
+        self.misplaced += other.misplaced;
+        self.foreign += other.foreign;
+    }
+}
+
 impl Verdict {
     /// `writers` has each writer's name and what became of its writes, in the order of the calls.
     pub fn new(writers: &[(String, Vec<End>)], stream: &[Found]) -> Self {

@@ -54,23 +54,27 @@ fn chosen(only: &[String]) -> Vec<Row> {
     rows::all().into_iter().filter(is_wanted).collect()
 }
 
-/// Runs the rows; the exit status.
-pub(crate) fn run(tree: &Tree, only: &[String], list: bool, seed: u64) -> Result<u8> {
+/// Runs the rows, and all of them again until the time is over; the exit status.
+pub(crate) fn run(tree: &Tree, only: &[String], list: bool, time: Duration) -> Result<u8> {
     let rows = chosen(only);
     if list {
         rows.iter().for_each(|row| console::line(row.name));
         return Ok(0);
     }
-    let (stage, started) = (Stage::prepare(tree, seed)?, Instant::now());
-    let mut lines = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        signals::check()?;
-        console::status(&format!("  {} of {}: {}", index + 1, rows.len(), row.name));
-        let line = match stage.of_row(index).and_then(|stage| one(&stage, row)) {
-            Ok(line) => line,
-            Err(failure) => Line { problems: vec![failure.to_string()], ..Line::of(row) },
-        };
-        lines.push(line);
+    let (stage, started) = (Stage::prepare(tree, 0)?, Instant::now());
+    let mut lines: Vec<Line> = rows.iter().map(Line::of).collect();
+    for round in 1.. {
+        for (index, (row, line)) in rows.iter().zip(&mut lines).enumerate() {
+            signals::check()?;
+            let (number, count) = (index + 1, rows.len());
+            console::status(&format!("  round {round}, {number} of {count}: {}", row.name));
+            if let Err(failure) = stage.of_row(index).and_then(|stage| one(&stage, row, line)) {
+                line.problems.push(failure.to_string());
+            }
+        }
+        if started.elapsed() > time {
+            break;
+        }
     }
     console::line(&format!("\n{}", table::render(&HEADINGS, &cells(&lines))));
     for line in lines.iter().filter(|line| !line.problems.is_empty()) {
@@ -145,8 +149,8 @@ impl Stream {
     }
 }
 
-/// One row, on a cluster of its own.
-fn one(stage: &Stage<'_>, row: &Row) -> Result<Line> {
+/// One row, on a cluster of its own: its line gets what comes of it.
+fn one(stage: &Stage<'_>, row: &Row, line: &mut Line) -> Result {
     let mut cluster = Cluster::start(stage.tree, &stage.folder)?;
     bare::insist(&cluster, "PUT", &format!("/{BUCKET}"), &[], b"", nodes::START_LIMIT)?;
     let stop = stage.folder.join("stop");
@@ -171,18 +175,16 @@ fn one(stage: &Stage<'_>, row: &Row) -> Result<Line> {
         acks: probe.acks.clone(),
         is_ours: false,
     }));
-    let mut line = Line::of(row);
     await_all(&streams)?;
     for round in 0..row.rounds {
         signals::check()?;
-        happen(&mut cluster, row, round, &streams, &mut line)?;
+        happen(&mut cluster, row, round, &streams, line)?;
     }
     drop(probes);
     std::fs::write(&stop, "").context(stop.display())?;
     let told = writers.into_iter().map(|writer| writer.finish(WRITER_LIMIT));
     let told = told.collect::<Result<Vec<Told>>>()?;
-    judge(&cluster, row, told, &mut line)?;
-    Ok(line)
+    judge(&cluster, row, told, line)
 }
 
 fn job(cluster: &Cluster, name: &str, kind: Kind, first: usize, stop: &Path) -> Job {
@@ -252,11 +254,12 @@ fn judge(cluster: &Cluster, row: &Row, told: Vec<Told>, line: &mut Line) -> Resu
     for (name, kind) in WRITERS {
         stream.extend(bare::read(cluster, name, kind)?);
     }
-    let ran = Ran { injected: line.times as u64, told, stream, ..Ran::default() };
+    let ran = Ran { injected: row.rounds as u64, told, stream, ..Ran::default() };
     let ends: Vec<_> = ran.told.iter().map(|t| (t.writer.clone(), t.ends.clone())).collect();
-    line.verdict = Verdict::new(&ends, &ran.stream);
+    let verdict = Verdict::new(&ends, &ran.stream);
     // An attempt that was given up may have been the first of its session.
     let expect = Expect::nothing_lost(row.rounds as u64).may_flag();
-    line.problems = expect.problems(&ran, &line.verdict);
+    line.problems.extend(expect.problems(&ran, &verdict));
+    line.verdict += verdict;
     Ok(())
 }
