@@ -247,6 +247,12 @@ pub(super) fn shown(issue: &Issue) -> String {
     }
 }
 
+/// The error of an entity that is refused for one thing.
+pub(super) fn invalid(collection: &str, reason: Reason, text: String) -> Error {
+    let issue = Issue { path: String::new(), message: text.clone() };
+    Error::validation(reason, collection, None, vec![issue], text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
