@@ -1,10 +1,8 @@
 //! The end of the process: how long it waits, and the handler that makes it wait.
 #![cfg_attr(unix, allow(unsafe_code, reason = "the one call that registers the handler"))]
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use crate::runtime::fork::uncut;
 
 /// Long enough for a batch and a repeat or two, short enough for an operator who stops the process.
 const DEFAULT_MS: u64 = 3_000;
@@ -29,8 +27,10 @@ pub(super) fn exit_timeout() -> Duration {
 /// middle of one would wait for its end.
 #[cfg(unix)]
 pub(super) fn register(handler: extern "C" fn()) {
+    use std::sync::atomic::AtomicBool;
+
     static REGISTERED: AtomicBool = AtomicBool::new(false);
-    uncut(|| {
+    crate::runtime::fork::uncut(|| {
         if !REGISTERED.load(Ordering::Acquire) {
             // SAFETY: the handler stays where it is: the library is linked with `-z nodelete`.
             let _ = unsafe { libc::atexit(handler) }; // without room for it the end does not wait

@@ -5,6 +5,10 @@ macro_rules! notices {
     ($($(#[doc = $doc:literal])* $variant:ident = $word:literal;)*) => {
         /// What a line is about where it is about no error and no write.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(
+            any(windows, target_vendor = "apple"),
+            allow(dead_code, reason = "these always have certificates of authorities")
+        )]
         pub(crate) enum Notice { $($(#[doc = $doc])* $variant,)* }
 
         impl Notice {

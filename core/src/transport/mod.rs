@@ -5,6 +5,8 @@ pub(crate) mod authorize;
 pub(crate) mod connect;
 mod contact;
 pub(crate) mod departure;
+#[cfg(target_os = "linux")]
+mod descriptors;
 pub(crate) mod endpoint;
 pub(crate) mod gate;
 pub(crate) mod header_values;

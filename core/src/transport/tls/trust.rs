@@ -1,7 +1,7 @@
 //! Whose certificates are accepted.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
@@ -181,7 +181,7 @@ fn platform_roots(
             Err(format!("there is no certificate where the variable {name} points"))
         }
         None if roots.is_empty() => {
-            static TOLD: Once = Once::new();
+            static TOLD: std::sync::Once = std::sync::Once::new();
             TOLD.call_once(|| {
                 warn_of_connection(
                     Notice::NoAuthorities,
