@@ -49,6 +49,11 @@ pub(crate) fn shown(name: &str) -> String {
     format!("{}{cut}", beginning.escape_debug())
 }
 
+/// So many of something, whose word takes an `s` where there are several.
+pub(crate) fn amount(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $variant:ident = $number:literal, $code:literal;)*) => {
         /// The kind of an error, which says what the caller can do about it.

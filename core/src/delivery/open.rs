@@ -10,7 +10,7 @@ use crate::delivery::callbacks::Callbacks;
 use crate::delivery::config::{Config, OutboxConfig};
 use crate::delivery::engine::Engine;
 use crate::delivery::task::{Task, another};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, amount};
 use crate::outbox::orphans::{if_free, of_workers};
 use crate::outbox::store::ABOUT;
 use crate::outbox::{Disk, Found, Lost, Outbox, Place, RealDisk, Sizes};
@@ -76,9 +76,10 @@ fn open_at(
     if let Some(Lost { file, offset, writes, bytes, why }) = &found.lost {
         let text = || {
             format!(
-                "producer {}: of a damaged outbox {writes} writes in {bytes} bytes could not be read: \
+                "producer {}: of a damaged outbox {} in {bytes} bytes could not be read: \
                  {} at byte {offset}: {why} ({})",
                 place.producer_id,
+                amount(*writes, "write"),
                 file.display(),
                 endpoint.shown
             )

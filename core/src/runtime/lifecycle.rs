@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, amount};
 use crate::runtime::chance::real_now;
 use crate::runtime::dispatcher::guarded;
 use crate::runtime::fork::{PerProcess, generation, uncut};
@@ -230,8 +230,7 @@ fn still_pending(works: &[Arc<dyn Work>], limit: Duration) -> String {
     let left: Vec<_> = works.iter().filter(|work| !work.is_settled()).collect();
     let counted = |writes: u64| match writes {
         0 => "the end of a stream".to_owned(), // no write, and still not settled
-        1 => "1 write".to_owned(),
-        _ => format!("{writes} writes"),
+        _ => amount(writes, "write"),
     };
     let writes = pending_in(works);
     let verb = if writes > 1 { "were" } else { "was" };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::amount;
 use crate::runtime::lifecycle::pending_count;
 use crate::runtime::log::{inform_of_connection, warn_of_connection};
 use crate::runtime::notice::Notice;
@@ -73,8 +74,7 @@ impl Contact {
         let Some(line) = self.back() else { return };
         let waited = match pending_count() {
             0 => String::new(),
-            1 => "; 1 write waited".to_owned(),
-            writes => format!("; {writes} writes waited"),
+            writes => format!("; {} waited", amount(writes, "write")),
         };
         inform_of_connection(&format!("{line}{waited}"));
     }
@@ -116,7 +116,8 @@ impl Contact {
         let before = std::mem::replace(&mut *loss, told);
         let attempts = before.failures;
         before.is_told.then(|| {
-            format!("{} answers again, after {after} s and {attempts} failed attempts", self.host)
+            let attempts = amount(attempts.into(), "failed attempt");
+            format!("{} answers again, after {after} s and {attempts}", self.host)
         })
     }
 }
@@ -143,6 +144,11 @@ mod tests {
         let back = "http://h answers again, after 600 s and 601 failed attempts";
         assert_eq!(contact.back().as_deref(), Some(back));
         assert_eq!(contact.back(), None);
+        advance(600).await;
+        refused().unwrap();
+        advance(2).await;
+        let back = "http://h answers again, after 2 s and 1 failed attempt";
+        assert_eq!(contact.back().as_deref(), Some(back));
     }
 
     #[tokio::test(start_paused = true)]

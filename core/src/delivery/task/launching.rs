@@ -9,6 +9,7 @@ use crate::delivery::buffer::queue::Queued;
 use crate::delivery::config::Opening;
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot};
+use crate::error::amount;
 use crate::protocol::headers::*;
 use crate::protocol::stream_type::DEFAULT_CONTENT_TYPE;
 use crate::protocol::trace::{TRACEPARENT, TRACESTATE};
@@ -188,8 +189,9 @@ impl Task {
         self.trace(|| {
             let Slot { seq, queued, .. } = &self.window[n];
             let (writes, bytes) = (queued.batch.writes, queued.batch.body.len());
+            let writes = amount(writes, "write");
             format!(
-                "sends batch {seq}: {writes} writes, {bytes} bytes, attempt {}",
+                "sends batch {seq}: {writes}, {bytes} bytes, attempt {}",
                 queued.attempts
             )
         });
