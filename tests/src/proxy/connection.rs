@@ -334,7 +334,7 @@ impl Exchange<'_> {
             _ => u64::MAX,
         };
         let answer = Answer { status: head.status()?, headers: head.headers.clone() };
-        self.connection.shared.journal().change(self.number, |e| e.answer = Some(answer));
+        self.connection.shared.journal().answer(self.number, answer);
         let upstream = self.connection.upstream.as_mut().expect("it just answered");
         // The head travels with what is there of the body already.
         let mut out = head.raw.clone();
@@ -398,7 +398,7 @@ impl Exchange<'_> {
             name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close")
         });
         let answer = Answer { status: *status, headers };
-        self.connection.shared.journal().change(self.number, |e| e.answer = Some(answer));
+        self.connection.shared.journal().answer(self.number, answer);
         (&*self.connection.client).write_all(out.as_bytes())?;
         Ok(if last || self.request.head.is_last() { End::Close } else { End::Keep })
     }

@@ -19,8 +19,8 @@ pub struct Answer {
 pub struct Entry {
     /// From 1 in the order of arrival.
     pub number: u64,
-    /// When it arrived, in milliseconds since the proxy started.
-    pub arrived_ms: u64,
+    /// When its head had arrived, in microseconds since the proxy started.
+    pub arrived_us: u64,
     /// The client's connection, from 1 in the order of arrival.
     pub connection: u64,
     /// The method; empty for a refused connection.
@@ -39,6 +39,8 @@ pub struct Entry {
     pub server_answer: Option<Answer>,
     /// What the client was answered: none if the head did not get through in full.
     pub answer: Option<Answer>,
+    /// When the answer's head went to the client, in microseconds since the proxy started.
+    pub answered_us: Option<u64>,
     /// What went wrong without a rule.
     pub error: Option<String>,
 }
@@ -59,7 +61,7 @@ impl Entry {
         let rule = |(id, fault): &(u64, &str)| json!({ "rule": id, "fault": fault });
         let mut out = json!({
             "number": self.number,
-            "arrived_ms": self.arrived_ms,
+            "arrived_us": self.arrived_us,
             "connection": self.connection,
             "method": self.method,
             "target": self.target,
@@ -68,6 +70,7 @@ impl Entry {
             "rules": self.rules.iter().map(rule).collect::<Vec<_>>(),
             "server_answer": answer(&self.server_answer),
             "answer": answer(&self.answer),
+            "answered_us": self.answered_us,
             "error": self.error,
         });
         match std::str::from_utf8(&self.body) {
@@ -119,8 +122,7 @@ impl Journal {
     /// Takes an entry and returns its number.
     pub(super) fn push(&mut self, mut entry: Entry) -> u64 {
         entry.number = self.next;
-        let millis = self.started.elapsed().as_millis();
-        entry.arrived_ms = u64::try_from(millis).unwrap_or(u64::MAX);
+        entry.arrived_us = self.now();
         self.next += 1;
         self.weight += entry.weight();
         self.entries.push_back(entry);
@@ -138,6 +140,19 @@ impl Journal {
             self.weight += entry.weight();
             self.shrink();
         }
+    }
+
+    /// What the client is answered now.
+    pub(super) fn answer(&mut self, number: u64, answer: Answer) {
+        let now = self.now();
+        self.change(number, |entry| {
+            entry.answer = Some(answer);
+            entry.answered_us = Some(now);
+        });
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn shrink(&mut self) {
