@@ -372,6 +372,7 @@ impl Controls {
         let mut is_new = false;
         if self.files[other].as_ref().is_none_or(|file| file.bytes().len() < needed * 2) {
             self.files[other] = None; // its name goes to another file
+            self.before = None;
             let size = self.size.max((needed * 4).next_power_of_two());
             let made = self.disk.create(&path, size);
             self.files[other] = Some(made.map_err(|error| failed("make", &path, &error))?);
