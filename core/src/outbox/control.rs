@@ -397,9 +397,10 @@ impl Controls {
             self.before = Some((before.0, end));
         }
         (self.active, self.salt, self.at, self.synced_notes) = (other, salt, at, 0);
-        let handles = self.files.iter().flatten().map(|file| file.handle());
-        self.syncer.set_controls(handles.collect(), is_new);
-        self.syncer.noted(self.generation, self.at);
+        let [control, before] = [other, 1 - other].map(|file| self.files[file].as_ref());
+        let control = control.expect("it was made").handle();
+        let before = before.map(|file| file.handle());
+        self.syncer.set_control(control, before, (self.generation, self.at), is_new);
         Ok(())
     }
 
@@ -439,6 +440,7 @@ impl Controls {
             self.before = None;
             let moved = Control::Moved { generation: self.generation, durable: true };
             self.put(1 - self.active, before, &moved);
+            self.syncer.touch(self.files[1 - self.active].as_ref().expect("it is there").handle());
         }
         let offset = if generation == self.generation { offset } else { 0 };
         let is_news = position > self.synced || offset > self.synced_notes;

@@ -52,6 +52,8 @@ pub(crate) trait File: Send {
     fn write(&mut self, at: usize, bytes: &[u8]);
     /// Writes eight bytes at a multiple of eight, all at once, and behind everything before.
     fn publish(&mut self, at: usize, word: u64);
+    /// What was written so far need not be made durable any more.
+    fn forget(&mut self) {}
     /// What makes it durable, from any thread.
     fn handle(&self) -> Arc<dyn Handle>;
 }
@@ -61,6 +63,9 @@ pub(crate) trait Handle: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Whether the file still has a name and its size.
     fn check(&self) -> io::Result<()>;
+    /// Has the system get a part of the file ready, so that a writer does not wait for each page of it.
+    /// Nothing is lost where it does not.
+    fn prepare(&self, _from: usize, _to: usize) {}
 }
 
 /// Fills with zeros.

@@ -3,6 +3,7 @@
 //! All numbers are little-endian. A record begins at a multiple of eight with its head: the length
 //! and the checksum, which are stored last and at once. A head of zeros is the end.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::outbox::ledger::{Sent, SentFlags, Session};
@@ -16,7 +17,7 @@ pub(crate) const MARK: usize = HEADER;
 /// Where a segment's records begin.
 pub(crate) const RECORDS: usize = MARK + 8;
 /// What a record has before its fields.
-const HEAD: usize = 8;
+pub(crate) const HEAD: usize = 8;
 /// What a record of writes has before its entries.
 const GROUP: usize = 24;
 /// What an entry has before its bytes: the length, and the tag where there is one.
@@ -46,11 +47,62 @@ pub(crate) const fn padded(size: usize) -> usize {
     size.next_multiple_of(8)
 }
 
-/// A checksum that begins with a file's salt: what another file left behind does not pass.
-pub(crate) fn checksum(salt: u64) -> crc32fast::Hasher {
+/// What a checksum takes at least to be fast: below that, processors have no instructions for it.
+const FAST: usize = 128;
+/// Up to here a record is put together before it is written, so that it is fast.
+const SHORT: usize = 256;
+
+/// The fields of a short record between what else its checksum is taken of: zeros, the file's salt (what
+/// another file left behind does not pass), the fields, and the length.
+struct Text {
+    bytes: [u8; SHORT],
+    fields: Range<usize>,
+}
+
+impl Text {
+    const SALT: usize = 8;
+    const LENGTH: usize = 4;
+
+    /// `None` where so many bytes of fields are not short.
+    #[inline]
+    fn new(salt: u64, size: usize) -> Option<Self> {
+        let fields =
+            SHORT.checked_sub(size + Self::SALT + Self::LENGTH)? + Self::SALT..SHORT - Self::LENGTH;
+        let mut bytes = [0; SHORT];
+        // A checksum that begins at nothing is the same behind zeros; the usual one begins at nothing where
+        // the first four bytes are inverted.
+        let salt = salt ^ u64::from(u32::MAX);
+        bytes[fields.start - Self::SALT..fields.start].copy_from_slice(&salt.to_le_bytes());
+        bytes[fields.end..].copy_from_slice(&((HEAD + size) as u32).to_le_bytes());
+        Some(Text { bytes, fields })
+    }
+
+    #[inline]
+    fn fields(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.fields.clone()]
+    }
+
+    /// Of a whole number of the blocks that are fast.
+    #[inline]
+    fn checksum(&self) -> u32 {
+        let from = ((self.fields.start - Self::SALT) & !15).min(SHORT - FAST);
+        let mut hasher = crc32fast::Hasher::new_with_initial(u32::MAX);
+        hasher.update(&self.bytes[from..]);
+        hasher.finalize()
+    }
+}
+
+/// The checksum of a record's fields.
+fn checksum(salt: u64, fields: &[u8]) -> u32 {
+    if let Some(mut text) = Text::new(salt, fields.len()) {
+        text.fields().copy_from_slice(fields);
+        return text.checksum();
+    }
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&salt.to_le_bytes());
-    hasher
+    hasher.update(fields);
+    hasher.update(&((HEAD + fields.len()) as u32).to_le_bytes());
+    hasher.finalize()
 }
 
 /// The head of a record: never zero.
@@ -161,6 +213,11 @@ impl Entry<'_> {
     pub(crate) fn size(&self) -> usize {
         self.parts.iter().map(|part| part.len()).sum()
     }
+
+    /// What it takes in a record.
+    fn stored(&self) -> usize {
+        ENTRY + if self.tag == 0 { 0 } else { TAG } + self.size()
+    }
 }
 
 /// What a group takes in a segment; `None` where it is more than a record holds.
@@ -171,7 +228,7 @@ pub(crate) fn group_size(entries: &[Entry<'_>]) -> Option<usize> {
         if bytes >= u64::from(HAS_TAG) {
             return None;
         }
-        size += bytes + (ENTRY + if entry.tag == 0 { 0 } else { TAG }) as u64;
+        size += entry.stored() as u64;
     }
     (size < u64::from(u32::MAX - 8)).then_some(padded(size as usize))
 }
@@ -185,39 +242,53 @@ pub(crate) fn write_group(
     last: bool,
     mut write: impl FnMut(usize, &[u8]),
 ) -> u64 {
-    let mut hasher = checksum(salt);
+    let size = entries.iter().map(Entry::stored).sum::<usize>() + GROUP - HEAD;
+    if let Some(mut text) = Text::new(salt, size) {
+        let fields = text.fields();
+        let mut at = 0;
+        each_field(position, entries, last, |bytes| {
+            fields[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        });
+        write(HEAD, fields);
+        return head((HEAD + size) as u32, text.checksum());
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&salt.to_le_bytes());
     let mut at = HEAD;
-    let mut put = |bytes: &[u8]| {
+    each_field(position, entries, last, |bytes| {
         hasher.update(bytes);
         write(at, bytes);
         at += bytes.len();
-    };
+    });
+    let length = at as u32;
+    hasher.update(&length.to_le_bytes());
+    head(length, hasher.finalize())
+}
+
+#[inline]
+fn each_field(position: u64, entries: &[Entry<'_>], last: bool, mut put: impl FnMut(&[u8])) {
     let mut start = [0; GROUP - HEAD];
     start[..8].copy_from_slice(&position.to_le_bytes());
     start[8..12].copy_from_slice(&(entries.len() as u32).to_le_bytes());
     start[12..].copy_from_slice(&u32::from(last).to_le_bytes());
     put(&start);
     for entry in entries {
-        let mut start = [0; ENTRY + TAG];
         let has_tag = entry.tag != 0;
         let length = entry.size() as u32 | if has_tag { HAS_TAG } else { 0 };
-        start[..ENTRY].copy_from_slice(&length.to_le_bytes());
-        start[ENTRY..].copy_from_slice(&entry.tag.to_le_bytes());
-        put(&start[..if has_tag { ENTRY + TAG } else { ENTRY }]);
+        put(&length.to_le_bytes());
+        if has_tag {
+            put(&entry.tag.to_le_bytes());
+        }
         entry.parts.iter().for_each(|part| put(part));
     }
-    let length = at as u32;
-    hasher.update(&length.to_le_bytes());
-    head(length, hasher.finalize())
 }
 
 /// Puts the head in front of a record's fields, behind the room for it.
 pub(crate) fn seal(record: &mut [u8], salt: u64) {
-    let length = record.len() as u32;
-    let mut hasher = checksum(salt);
-    hasher.update(&record[HEAD..]);
-    hasher.update(&length.to_le_bytes());
-    record[..HEAD].copy_from_slice(&head(length, hasher.finalize()).to_le_bytes());
+    let (start, fields) = record.split_at_mut(HEAD);
+    let head = head((HEAD + fields.len()) as u32, checksum(salt, fields));
+    start.copy_from_slice(&head.to_le_bytes());
 }
 
 /// A record whose checksum is right: its fields, and what it takes.
@@ -249,10 +320,7 @@ pub(crate) fn record_at(bytes: &[u8], at: usize, salt: u64) -> At<'_> {
         return At::Wrong("a record is longer than its file");
     };
     let fields = &record[HEAD..];
-    let mut hasher = checksum(salt);
-    hasher.update(fields);
-    hasher.update(&(length as u32).to_le_bytes());
-    if u32_at(record, 4) != Some(hasher.finalize()) {
+    if u32_at(record, 4) != Some(checksum(salt, fields)) {
         return At::Wrong("a record does not match its checksum");
     }
     At::Record(Record { fields, size: padded(length) })
@@ -478,5 +546,30 @@ impl Control {
             range(first, count)?;
         }
         Some(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A short record takes another way, and has no other checksum.
+    #[test]
+    fn the_checksum_is_the_usual_one_at_every_length() {
+        for size in 1..2 * SHORT {
+            let salt = 0x0123_4567_89ab_cdef_u64.rotate_left(size as u32);
+            let bytes: Vec<u8> = (0..size).map(|n| (n * n / 3) as u8).collect();
+            let entries = [Entry { parts: &[&bytes], tag: size as u64 % 3 }];
+            let mut record = vec![0; group_size(&entries).unwrap()];
+            let mut length = 0;
+            let head = write_group(salt, 7, &entries, false, |at, bytes| {
+                record[at..at + bytes.len()].copy_from_slice(bytes);
+                length = at + bytes.len();
+            });
+            let text = [&salt.to_le_bytes(), &record[HEAD..length], &(length as u32).to_le_bytes()];
+            assert_eq!(head, super::head(length as u32, crc32fast::hash(&text.concat())));
+            seal(&mut record[..length], salt);
+            assert_eq!(record[..HEAD], head.to_le_bytes());
+        }
     }
 }

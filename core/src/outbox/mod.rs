@@ -8,7 +8,7 @@
 //   store                      the outbox of one producer: append, sent, settled, read
 //   recover                    what is found at the opening, and what is wrong with it
 //   control                    the two control files: what became of the writes
-//   segment sync               a file of writes; making all of it durable
+//   segment spare sync         a file of writes; the next one, ready; making all of it durable
 //   scan real model            reads a segment's records, pure; the system's disk; one for tests
 //   disk owner                 what is asked of a disk; who has an outbox open
 //   format names               the bytes, pure; names of files
@@ -28,6 +28,7 @@ pub(crate) mod real;
 pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod spare;
 pub(crate) mod store;
 pub(crate) mod sync;
 #[cfg(test)]
@@ -38,5 +39,5 @@ pub(crate) use format::Entry;
 pub(crate) use ledger::{Range, RangeState, Sent, SentFlags, Session};
 pub(crate) use real::RealDisk;
 pub(crate) use recover::Lost;
-pub(crate) use store::{Chores, Found, Outbox, Place, Recovery, Sizes, SyncMode};
+pub(crate) use store::{Ahead, Chores, Found, Outbox, Place, Recovery, Sizes, SyncMode};
 pub(crate) use sync::Syncer;

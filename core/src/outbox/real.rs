@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -100,7 +100,7 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path, size: usize) -> io::Result<Box<dyn File>> {
         let _ = fs::remove_file(path);
         let file = options().create_new(true).open(path)?;
-        let made = reserve(&file, size).and_then(|()| map(file, size));
+        let made = reserve(&file, size).and_then(|()| map(file, size, false));
         if made.is_err() {
             let _ = fs::remove_file(path);
         }
@@ -110,7 +110,7 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let file = options().open(path)?;
         let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        map(file, size)
+        map(file, size, true)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -295,18 +295,72 @@ fn reserve(file: &fs::File, size: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn map(file: fs::File, size: usize) -> io::Result<Box<dyn File>> {
+fn map(file: fs::File, size: usize, is_old: bool) -> io::Result<Box<dyn File>> {
     let mapped = match size {
         0 => None, // the system maps nothing
         _ => Some(MmapOptions::new().len(size).map_raw(&file)?),
     };
-    Ok(Box::new(RealFile(Arc::new(Mapped { file, mapped }))))
+    Ok(Box::new(RealFile(Arc::new(Mapped {
+        file,
+        mapped,
+        written: AtomicUsize::new(0),
+        is_old: AtomicBool::new(is_old),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        left: AtomicUsize::new(0),
+    }))))
 }
 
 /// A mapped file. Nobody but its owner writes to it: the folder's lock sees to that.
 struct Mapped {
     file: fs::File,
     mapped: Option<MmapRaw>,
+    /// Behind what this life wrote to it. Pages behind that may be ready, and need not be on the disk.
+    written: AtomicUsize,
+    /// An earlier life may have left what is not on the disk.
+    is_old: AtomicBool,
+    /// Behind what is not in this process's memory any more.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    left: AtomicUsize,
+}
+
+impl Mapped {
+    fn write_to(&self, end: usize) {
+        // There is one writer. It says behind this what is in the file, to whoever makes it durable.
+        if end > self.written.load(Ordering::Relaxed) {
+            self.written.store(end, Ordering::Release);
+        }
+    }
+
+    /// Takes the pages behind the writer out of this process's memory, all at once: for each one that is
+    /// in it, the system would stop every processor that runs the process, as it writes it to the disk.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn leave(&self, map: &MmapRaw, written: usize) {
+        const PAGE: usize = 64 * 1024; // the largest that there is
+        let end = written & !(PAGE - 1);
+        // The first one has the mark, which each write changes.
+        let from = self.left.swap(end, Ordering::Relaxed).max(PAGE);
+        if from < end {
+            // SAFETY: the pages of a shared mapping are the file's: what was written stays in them, and is
+            // found there.
+            let _ = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, from, end - from)
+            };
+        }
+    }
+}
+
+/// How much the system gets ready at once: what changes the memory of the process waits meanwhile.
+const SLICE: usize = 128 * 1024;
+
+/// Has the processor fetch what the next writes go to: another one may have made it ready.
+#[cfg(target_arch = "x86_64")]
+fn fetch(end: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    const LINE: usize = 64;
+    for line in 2..5 {
+        // SAFETY: it reads nothing, and may point anywhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(end.wrapping_add(line * LINE).cast()) };
+    }
 }
 
 struct RealFile(Arc<Mapped>);
@@ -330,6 +384,9 @@ impl File for RealFile {
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr().add(at), bytes.len())
         }
+        self.0.write_to(at + bytes.len());
+        #[cfg(target_arch = "x86_64")]
+        fetch(map.as_ptr().wrapping_add(at + bytes.len()));
     }
 
     fn publish(&mut self, at: usize, word: u64) {
@@ -338,6 +395,14 @@ impl File for RealFile {
         // SAFETY: within the mapping, which begins at a page, so it is aligned.
         let place = unsafe { AtomicU64::from_ptr(map.as_mut_ptr().add(at).cast()) };
         place.store(word.to_le(), Ordering::Release);
+        self.0.write_to(at + 8);
+    }
+
+    fn forget(&mut self) {
+        self.0.written.store(0, Ordering::Release);
+        self.0.is_old.store(false, Ordering::Release);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        self.0.left.store(0, Ordering::Relaxed);
     }
 
     fn handle(&self) -> Arc<dyn Handle> {
@@ -347,12 +412,35 @@ impl File for RealFile {
 
 impl Handle for Mapped {
     fn sync(&self) -> io::Result<()> {
-        if !cfg!(any(target_os = "linux", target_os = "android"))
-            && let Some(map) = &self.mapped
+        let is_old = self.is_old.load(Ordering::Acquire);
+        let written = self.written.load(Ordering::Acquire);
+        if let Some(map) = self.mapped.as_ref().filter(|_| written > 0 && !is_old) {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            self.leave(map, written);
+            map.flush_range(0, written)?;
+            if cfg!(any(target_os = "linux", target_os = "android")) {
+                return Ok(()); // of a part of a file, `msync` is what `fdatasync` is of all of it
+            }
+        } else if let Some(map) = &self.mapped
+            && !cfg!(any(target_os = "linux", target_os = "android"))
         {
             map.flush()?; // elsewhere a file does not know what was written to its mapping
         }
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.is_old.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn prepare(&self, from: usize, to: usize) {
+        let Some(map) = &self.mapped else { return };
+        for at in (from..to.min(map.len())).step_by(SLICE) {
+            // Linux has it since 5.14.
+            let size = SLICE.min(to.min(map.len()) - at);
+            if map.advise_range(memmap2::Advice::PopulateWrite, at, size).is_err() {
+                return;
+            }
+        }
     }
 
     fn check(&self) -> io::Result<()> {

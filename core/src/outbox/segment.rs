@@ -1,14 +1,20 @@
 //! A segment: a file of fixed size that holds nothing but writes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::Result;
-use crate::outbox::disk::{Disk, File, damaged, rewrite, wipe};
-use crate::outbox::format::{Entry, Group, Header, MARK, RECORDS, mark, write_group};
+use crate::outbox::disk::{File, Handle, damaged, rewrite, wipe};
+use crate::outbox::format::{Entry, Group, HEAD, Header, MARK, RECORDS, mark, write_group};
 use crate::outbox::scan::{Contents, Tail, scan, walk};
+use crate::outbox::spare::Spare;
 
 /// How far apart the places are from which reading can begin.
 const STRIDE: usize = 64 * 1024;
+/// How much is made ready ahead of the writer at once, when less than half of it is left.
+pub(crate) const AHEAD: usize = 1024 * 1024;
+/// A segment with less than that in it has nothing made ready: most producers write little.
+const LITTLE: usize = 32 * 1024;
 
 pub(crate) struct Segment {
     file: Box<dyn File>,
@@ -18,6 +24,10 @@ pub(crate) struct Segment {
     pub(crate) first: u64,
     pub(crate) contents: Contents,
     is_cut: bool,
+    /// How much of it the system has ready.
+    ready: usize,
+    /// This life has made it: its file has no second name.
+    is_own: bool,
 }
 
 /// An entry as it is read.
@@ -30,16 +40,11 @@ pub(crate) struct Read<'a> {
 }
 
 impl Segment {
-    /// Makes a segment; an error leaves no file.
-    pub(crate) fn create(
-        disk: &dyn Disk,
-        path: &Path,
-        header: &Header,
-        size: usize,
-    ) -> std::io::Result<Self> {
-        let mut file = disk.create(path, size)?;
+    /// A segment in a file that is blank as far as [`Spare`] says.
+    pub(crate) fn begin(spare: Spare, path: &Path, header: &Header) -> Self {
+        let Spare { mut file, ready } = spare;
         file.write(0, &header.encode_segment());
-        Ok(Segment::new(file, path, header))
+        Segment { ready, is_own: true, ..Segment::new(file, path, header) }
     }
 
     /// A segment whose header was read, and its contents.
@@ -55,7 +60,35 @@ impl Segment {
     fn new(file: Box<dyn File>, path: &Path, header: &Header) -> Self {
         let (number, salt, first) = (header.number, header.salt, header.extra);
         let contents = Contents { next: first, end: RECORDS, ..Contents::default() };
-        Segment { file, path: path.to_owned(), number, salt, first, contents, is_cut: false }
+        let path = path.to_owned();
+        let (is_cut, ready, is_own) = (false, 0, false);
+        Segment { file, path, number, salt, first, contents, is_cut, ready, is_own }
+    }
+
+    /// Whether another segment may go into its file.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    pub(crate) fn into_file(self) -> Box<dyn File> {
+        self.file
+    }
+
+    /// Whether the writer is about to come to what is not ready.
+    #[inline]
+    pub(crate) fn runs_short(&self) -> bool {
+        let end = self.contents.end;
+        end >= LITTLE && end + AHEAD / 2 > self.ready && self.ready < self.size()
+    }
+
+    /// What is to be made ready next, from where to where; it counts as ready.
+    pub(crate) fn ahead(&mut self) -> Option<(Arc<dyn Handle>, usize, usize)> {
+        if !self.runs_short() {
+            return None;
+        }
+        let from = self.ready.max(self.contents.end);
+        self.ready = (from + AHEAD).min(self.size());
+        Some((self.handle(), from, self.ready))
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -72,12 +105,17 @@ impl Segment {
     }
 
     /// Adds a group, for which there is room.
+    #[inline]
     pub(crate) fn append(&mut self, size: usize, entries: &[Entry<'_>], last: bool) {
         let (at, position) = (self.contents.end, self.contents.next);
         let file = &mut self.file;
         let head = write_group(self.salt, position, entries, last, |offset, bytes| {
             file.write(at + offset, bytes);
         });
+        if at + size + HEAD <= file.bytes().len() {
+            // The end, before there is something in front of it: another segment may have been in the file.
+            file.publish(at + size, 0);
+        }
         file.publish(at, head);
         let marked = self.contents.index.last().map_or(0, |(_, at)| *at);
         if marked == 0 || at - marked >= STRIDE {
@@ -133,7 +171,7 @@ impl Segment {
         tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
     }
 
-    pub(crate) fn handle(&self) -> std::sync::Arc<dyn crate::outbox::disk::Handle> {
+    pub(crate) fn handle(&self) -> Arc<dyn Handle> {
         self.file.handle()
     }
 }

@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::outbox::control::{self, CONTROL_BYTES, Controls};
-use crate::outbox::disk::{Disk, File, Guard, SYNC_FAILED, damaged, failed, newer, rewrite, sync};
+use crate::outbox::disk::{
+    Disk, File, Guard, Handle, SYNC_FAILED, damaged, failed, newer, rewrite, sync,
+};
 use crate::outbox::format::{Control, Entry, Header, RECORDS, VERSION, group_size, padded};
 use crate::outbox::ledger::{Ledger, Range, Sent, Session};
 use crate::outbox::names::{folder_name, segment_name, segment_number};
 use crate::outbox::recover::{Lost, Recovered, recover};
 use crate::outbox::segment::{Read, Segment};
+use crate::outbox::spare::{SPARE, Shelf, Spare};
 use crate::outbox::sync::Syncer;
 use crate::runtime::chance::{Chance, random};
 use crate::runtime::fork::{generation, made_in};
@@ -72,7 +75,7 @@ impl SyncMode {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     pub(crate) control: usize,
-    /// The first segment's; each further one of the same life has twice that.
+    /// The first segment's; each further one of the same life has twice what the one before has.
     pub(crate) least: usize,
     pub(crate) most: usize,
 }
@@ -133,10 +136,14 @@ pub(crate) struct Outbox {
     newest: (u64, u64),
     /// The highest number that a segment had.
     highest: u64,
-    /// How many segments this life has made.
-    made: u32,
     next: u64,
     syncer: Arc<Syncer>,
+    /// The file of the next segment.
+    shelf: Arc<Shelf>,
+    /// It was asked whether there is one, in this segment, and for one to be made.
+    asks_for_spare: (bool, bool),
+    /// It was said that what is ready runs short, and nothing was done about it yet.
+    said_short: bool,
     /// Something was settled since the last look at what can be deleted.
     is_settled: bool,
     /// What could not be recorded.
@@ -197,6 +204,9 @@ impl Outbox {
     ) -> Self {
         Outbox {
             disk,
+            shelf: Arc::new(Shelf::new(&folder)),
+            asks_for_spare: (false, false),
+            said_short: false,
             folder,
             guard,
             sizes,
@@ -205,7 +215,6 @@ impl Outbox {
             segments: Vec::new(),
             newest: (0, 0),
             highest: 0,
-            made: 0,
             next: 1,
             syncer,
             is_settled: true,
@@ -288,6 +297,11 @@ impl Outbox {
             outbox.syncer.add_segment(segment.number, segment.handle(), true);
         }
         outbox.segments = found.segments;
+        if names.iter().any(|name| name == SPARE) {
+            let found = outbox.shelf.find(outbox.disk.as_ref(), sizes.least);
+            let path = outbox.folder.join(SPARE);
+            found.map_err(|error| failed("open", &path, &error))?;
+        }
         if found.needs_segment {
             outbox.add_segment(0)?;
         }
@@ -361,6 +375,7 @@ impl Outbox {
         self.failure.clone().or_else(|| self.syncer.failure())
     }
 
+    #[inline]
     fn check_usable(&self) -> Result<()> {
         if self.made_in != generation() {
             return Err(Error::forked("the outbox"));
@@ -375,6 +390,7 @@ impl Outbox {
     /// `last`, the last of them is the stream's last message, which a later life forgets.
     ///
     /// Without room on the disk the error is [`ErrorKind::BufferFull`], and nothing is changed.
+    #[inline]
     pub(crate) fn append(&mut self, entries: &[Entry<'_>], last: bool) -> Result<u64> {
         self.check_usable()?;
         if entries.is_empty() {
@@ -394,12 +410,20 @@ impl Outbox {
     }
 
     /// Makes a segment with room for a group.
+    #[cold]
     fn add_segment(&mut self, size: usize) -> Result<()> {
         let number = self.highest + 1;
         let path = self.folder.join(segment_name(number));
-        let Sizes { least, most, .. } = self.sizes;
-        let usual = least.saturating_mul(1 << self.made.min(16)).min(most);
-        let size = usual.max(padded(RECORDS + size));
+        let needed = padded(RECORDS + size);
+        let spare = match self.shelf.take(self.disk.as_ref(), needed, &path) {
+            Some(spare) => spare,
+            None => {
+                let made = self.disk.create(&path, needed.max(self.usual_size()));
+                let file = made.map_err(|error| failed("make", &path, &error))?;
+                Spare { file, ready: 0 }
+            }
+        };
+        let size = spare.file.bytes().len();
         let header = Header {
             salt: random(),
             number,
@@ -407,10 +431,9 @@ impl Outbox {
             boot: self.disk.boot(),
             eighths: u32::try_from(size / 8).map_err(|_| too_large())?,
         };
-        let made = Segment::create(self.disk.as_ref(), &path, &header, size);
-        let segment = made.map_err(|error| failed("make", &path, &error))?;
+        let segment = Segment::begin(spare, &path, &header);
+        self.asks_for_spare = (false, false);
         self.highest = number;
-        self.made += 1;
         let newest = (number, self.next);
         self.controls.record(
             &Control::Segment { number, first: self.next },
@@ -422,6 +445,33 @@ impl Outbox {
         self.segments.push(segment);
         self.is_settled = true; // the one before may be
         Ok(())
+    }
+
+    /// The size of the next segment, if no write needs more.
+    fn usual_size(&self) -> usize {
+        let Sizes { least, most, .. } = self.sizes;
+        let last = self.segments.last().filter(|last| last.is_own());
+        last.map_or(least, |last| last.size().saturating_mul(2).clamp(least, most))
+    }
+
+    /// Whether what is ready for a writer has begun to run short: said once, until [`Outbox::ahead`] and
+    /// [`Outbox::chores`] are asked for what is to be done.
+    #[inline]
+    pub(crate) fn runs_short(&mut self) -> bool {
+        let Some(segment) = self.segments.last() else { return false };
+        if !self.asks_for_spare.0 && segment.room() < segment.size() / 2 {
+            self.asks_for_spare = (true, self.shelf.is_empty());
+        }
+        let is_short = !self.said_short && (self.asks_for_spare.1 || segment.runs_short());
+        self.said_short |= is_short;
+        is_short
+    }
+
+    /// What is to be made ready for the writer, without the lock.
+    pub(crate) fn ahead(&mut self) -> Option<Ahead> {
+        self.said_short = false;
+        let (handle, from, to) = self.segments.last_mut()?.ahead()?;
+        Some(Ahead { handle, from, to })
     }
 
     fn record(&mut self, record: &Control) -> Result<()> {
@@ -530,10 +580,12 @@ impl Outbox {
                 })
                 .collect();
         }
-        if spent.is_empty() && !self.controls.wants_sync() {
+        let makes = std::mem::take(&mut self.asks_for_spare.1);
+        if spent.is_empty() && !makes && !self.controls.wants_sync() {
             return None;
         }
-        Some(Chores { disk: self.disk.clone(), syncer: self.syncer.clone(), spent })
+        let (disk, syncer, shelf) = (self.disk.clone(), self.syncer.clone(), self.shelf.clone());
+        Some(Chores { disk, syncer, shelf, spent, makes, size: self.usual_size() })
     }
 
     /// Whether the folder and its files are still those that were opened.
@@ -551,18 +603,43 @@ impl Outbox {
 pub(crate) struct Chores {
     disk: Arc<dyn Disk>,
     syncer: Arc<Syncer>,
+    shelf: Arc<Shelf>,
     spent: Vec<Segment>,
+    /// A file is to be made for the next segment, and of which size.
+    makes: bool,
+    size: usize,
+}
+
+/// Pages that a writer is about to come to; see [`Outbox::ahead`].
+pub(crate) struct Ahead {
+    handle: Arc<dyn Handle>,
+    from: usize,
+    to: usize,
+}
+
+impl Ahead {
+    pub(crate) fn run(self) {
+        self.handle.prepare(self.from, self.to);
+    }
 }
 
 impl Chores {
     /// Waits for the disk. Files that are not deleted now are at the next opening.
     pub(crate) fn run(self) -> Result<()> {
+        if self.makes {
+            self.shelf.make(self.disk.as_ref(), self.size);
+        }
         // What says that a segment is settled has to last longer than the segment.
         self.syncer.sync_notes()?;
         for segment in self.spent {
             let path = segment.path.clone();
             self.syncer.forget_segment(segment.number);
-            drop(segment);
+            let is_reused = segment.is_own()
+                && segment.size() >= self.size
+                && self.shelf.put(self.disk.as_ref(), segment);
+            if is_reused {
+                continue;
+            }
             self.disk.remove(&path).map_err(|error| failed("delete", &path, &error))?;
         }
         Ok(())

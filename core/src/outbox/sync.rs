@@ -25,19 +25,45 @@ pub(crate) struct Syncer {
     is_failed: AtomicBool,
 }
 
+/// Writes and records are made durable apart: a batch whose writes are on the disk waits for its record
+/// alone.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Writes,
+    Notes,
+}
+
+/// Those who come while the disk is at work wait for the next turn.
 #[derive(Default)]
-struct State {
+struct Turns {
     is_running: bool,
     started: u64,
     completed: u64,
+}
+
+#[derive(Default)]
+struct State {
+    turns: [Turns; 2],
     /// A sync that failed fails for good: the system has forgotten what it could not write.
     failure: Option<crate::error::Error>,
     /// Segments with something that was not synced, by number; the last is the one in use.
     segments: Vec<(u64, Arc<dyn Handle>)>,
-    /// The control file in use, and the one before.
+    /// The control file in use.
+    control: Option<Arc<dyn Handle>>,
+    /// The one before, while something in it was not synced: until that is for what is noted then.
+    other: Option<(Arc<dyn Handle>, u64)>,
+    /// How often a file was made or renamed, and how many times of these are durable.
+    folder_changes: u64,
+    folder_synced: u64,
+}
+
+/// What a turn is of.
+struct Work {
+    segments: Vec<(u64, Arc<dyn Handle>)>,
     controls: Vec<Arc<dyn Handle>>,
-    /// A file was made or removed.
-    is_folder_changed: bool,
+    appended: u64,
+    noted: u64,
+    folder_changes: u64,
 }
 
 impl Syncer {
@@ -63,46 +89,56 @@ impl Syncer {
     /// Makes everything appended and recorded before the call durable. Waits; to be called from any
     /// thread, without a lock. Once it has failed it fails.
     pub(crate) fn sync(&self) -> Result<()> {
+        self.sync_writes()?;
+        self.sync_notes()
+    }
+
+    /// Makes a batch durable: the writes before a position, and what was recorded.
+    pub(crate) fn sync_batch(&self, end: u64) -> Result<()> {
+        if self.durable.load(Ordering::Acquire) < end {
+            self.sync_writes()?;
+        }
+        self.sync_notes()
+    }
+
+    /// Makes what was appended durable, without the records.
+    pub(crate) fn sync_writes(&self) -> Result<()> {
+        self.wait_for(Kind::Writes)
+    }
+
+    /// Makes what was recorded durable, without the writes.
+    pub(crate) fn sync_notes(&self) -> Result<()> {
+        self.wait_for(Kind::Notes)
+    }
+
+    fn wait_for(&self, kind: Kind) -> Result<()> {
         let mut state = lock(&self.state);
-        let wanted = state.started + 1;
+        let wanted = state.turns[kind as usize].started + 1;
         loop {
             if let Some(error) = &state.failure {
                 return Err(error.clone());
             }
-            if state.completed >= wanted {
+            let Some(work) = self.work(&state, kind) else { return Ok(()) };
+            let turns = &mut state.turns[kind as usize];
+            if turns.completed >= wanted {
                 return Ok(());
             }
-            if state.is_running {
+            if turns.is_running {
                 state = self.done.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
                 continue;
             }
-            state.is_running = true;
-            state.started += 1;
-            let turn = state.started;
-            let appended = self.appended.load(Ordering::Acquire);
-            let noted = self.noted.load(Ordering::Acquire);
-            let notes_changed = noted != self.durable_notes.load(Ordering::Relaxed);
-            let segments = match appended == self.durable.load(Ordering::Relaxed) {
-                true => Vec::new(),
-                false => state.segments.clone(),
-            };
-            let controls = if notes_changed { state.controls.clone() } else { Vec::new() };
-            let is_folder_changed = std::mem::take(&mut state.is_folder_changed);
+            turns.is_running = true;
+            turns.started += 1;
+            let turn = turns.started;
             drop(state);
-            let handles = segments.iter().map(|(_, handle)| handle).chain(&controls);
-            let mut result = self.sync_each(handles);
-            if result.is_ok() && is_folder_changed {
-                result = self.disk.sync_folder(&self.folder);
-            }
+            let result = self.run(&work);
             state = lock(&self.state);
-            state.is_running = false;
+            let turns = &mut state.turns[kind as usize];
+            turns.is_running = false;
             match result {
                 Ok(()) => {
-                    state.completed = turn;
-                    self.durable.fetch_max(appended, Ordering::AcqRel);
-                    self.durable_notes.fetch_max(noted, Ordering::AcqRel);
-                    let done = segments.last().map_or(0, |(number, _)| *number);
-                    state.segments.retain(|(number, _)| *number >= done);
+                    turns.completed = turn;
+                    self.is_done(&mut state, &work);
                 }
                 Err(error) => self.fail(&mut state, &error),
             }
@@ -110,41 +146,47 @@ impl Syncer {
         }
     }
 
-    /// Makes what was recorded durable, without the writes: for segments that are to be deleted.
-    pub(crate) fn sync_notes(&self) -> Result<()> {
-        let (controls, noted, is_folder_changed) = {
-            let mut state = lock(&self.state);
-            if let Some(error) = &state.failure {
-                return Err(error.clone());
+    /// What is to be done; `None` where all of it is durable.
+    fn work(&self, state: &State, kind: Kind) -> Option<Work> {
+        let appended = self.appended.load(Ordering::Acquire);
+        let noted = self.noted.load(Ordering::Acquire);
+        let (mut segments, mut controls) = (Vec::new(), Vec::new());
+        match kind {
+            Kind::Writes if appended != self.durable.load(Ordering::Relaxed) => {
+                segments.clone_from(&state.segments);
             }
-            let noted = self.noted.load(Ordering::Acquire);
-            if noted == self.durable_notes.load(Ordering::Relaxed) {
-                return Ok(());
+            Kind::Notes if noted != self.durable_notes.load(Ordering::Relaxed) => {
+                let other = state.other.iter().map(|(handle, _)| handle);
+                controls.extend(other.chain(&state.control).cloned());
             }
-            (state.controls.clone(), noted, std::mem::take(&mut state.is_folder_changed))
-        };
-        let mut result = self.sync_each(controls.iter());
-        if result.is_ok() && is_folder_changed {
-            result = self.disk.sync_folder(&self.folder);
+            _ => return None,
         }
-        match result {
-            Ok(()) => {
-                self.durable_notes.fetch_max(noted, Ordering::AcqRel);
-                Ok(())
-            }
-            Err(error) => {
-                let mut state = lock(&self.state);
-                self.fail(&mut state, &error);
-                Err(state.failure.clone().expect("it was set"))
-            }
+        let folder_changes = state.folder_changes;
+        let (appended, noted) = match kind {
+            Kind::Writes => (appended, 0),
+            Kind::Notes => (0, noted),
+        };
+        Some(Work { segments, controls, appended, noted, folder_changes })
+    }
+
+    fn run(&self, work: &Work) -> std::io::Result<()> {
+        let handles = work.segments.iter().map(|(_, handle)| handle).chain(&work.controls);
+        for handle in handles {
+            sync(self.disk.as_ref(), &self.folder, handle.as_ref())?;
+        }
+        match work.folder_changes > lock(&self.state).folder_synced {
+            true => self.disk.sync_folder(&self.folder),
+            false => Ok(()),
         }
     }
 
-    fn sync_each<'a>(
-        &self,
-        mut handles: impl Iterator<Item = &'a Arc<dyn Handle>>,
-    ) -> std::io::Result<()> {
-        handles.try_for_each(|handle| sync(self.disk.as_ref(), &self.folder, handle.as_ref()))
+    fn is_done(&self, state: &mut State, work: &Work) {
+        self.durable.fetch_max(work.appended, Ordering::AcqRel);
+        self.durable_notes.fetch_max(work.noted, Ordering::AcqRel);
+        let done = work.segments.last().map_or(0, |(number, _)| *number);
+        state.segments.retain(|(number, _)| *number >= done);
+        state.other.take_if(|(_, until)| *until <= work.noted);
+        state.folder_synced = state.folder_synced.max(work.folder_changes);
     }
 
     fn fail(&self, state: &mut State, error: &std::io::Error) {
@@ -166,7 +208,7 @@ impl Syncer {
     }
 
     pub(crate) fn noted(&self, generation: u64, at: usize) {
-        self.noted.store(generation << 32 | at as u64, Ordering::Release);
+        self.noted.store(notes(generation, at), Ordering::Release);
     }
 
     /// The position up to which writes are durable, and that of the control file: its generation
@@ -185,7 +227,7 @@ impl Syncer {
     pub(crate) fn add_segment(&self, number: u64, handle: Arc<dyn Handle>, is_new: bool) {
         let mut state = lock(&self.state);
         state.segments.push((number, handle));
-        state.is_folder_changed |= is_new;
+        state.folder_changes += u64::from(is_new);
     }
 
     /// All of a segment is settled: nobody waits for it.
@@ -193,9 +235,30 @@ impl Syncer {
         lock(&self.state).segments.retain(|(other, _)| *other != number);
     }
 
-    pub(crate) fn set_controls(&self, controls: Vec<Arc<dyn Handle>>, is_new: bool) {
+    /// From here on records go to a control file; the other one is to be synced with them up to here.
+    pub(crate) fn set_control(
+        &self,
+        control: Arc<dyn Handle>,
+        other: Option<Arc<dyn Handle>>,
+        (generation, at): (u64, usize),
+        is_new: bool,
+    ) {
         let mut state = lock(&self.state);
-        state.controls = controls;
-        state.is_folder_changed |= is_new;
+        state.control = Some(control);
+        state.other = other.map(|other| (other, notes(generation, at)));
+        state.folder_changes += u64::from(is_new);
+        drop(state);
+        self.noted(generation, at);
     }
+
+    /// Something was put into the control file that is not in use: to be synced with what is noted next.
+    pub(crate) fn touch(&self, other: Arc<dyn Handle>) {
+        let mut state = lock(&self.state);
+        state.other = Some((other, self.noted.load(Ordering::Acquire) + 1));
+    }
+}
+
+/// The generation of a control file and how far it is written, as one number that rises.
+fn notes(generation: u64, at: usize) -> u64 {
+    generation << 32 | at as u64
 }

@@ -137,18 +137,19 @@ impl Book {
         let Some(store) = self.store.as_deref_mut() else { return Err(Error::closed()) };
         let position = store.append(writes, false)?;
         debug_assert_eq!(position, store.position(first));
+        let is_short = store.runs_short();
         let count = writes.len() as u64;
         if store.read_to == first && self.queue.bytes() + size <= store.memory {
             store.read_to += count;
             let wakes = self.gather_group(writes.iter().copied(), size);
-            return Ok((first, wakes));
+            return Ok((first, wakes || is_short));
         }
         store.unread += size as u64 + count * OVERHEAD;
         // A tag counts once it is in memory.
         let tags: usize = writes.iter().map(|(_, tag)| tag.cost()).sum();
         self.release(tags as u64);
         self.count_accepted(count);
-        let wakes = self.wants != Wants::Nothing;
+        let wakes = self.wants != Wants::Nothing || is_short;
         self.wants = Wants::Nothing;
         Ok((first, wakes))
     }
@@ -164,6 +165,11 @@ impl Book {
     /// Whether writes wait in the outbox alone.
     pub(crate) fn has_unread(&self) -> bool {
         self.store.as_deref().is_some_and(|store| store.read_to < self.next_id)
+    }
+
+    /// Whether a batch waits behind those under way.
+    pub(crate) fn has_sealed(&self) -> bool {
+        self.queue.sealed() > 0
     }
 
     /// Whether some of them find room in memory.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::delivery::buffer::batch::Tag;
 use crate::error::Result;
 use crate::outbox::{
-    Chores, Entry, Found, Outbox, Range, RangeState, Sent, SentFlags, Session, Syncer,
+    Ahead, Chores, Entry, Found, Outbox, Range, RangeState, Sent, SentFlags, Session, Syncer,
 };
 
 /// What an earlier life of the producer left, by the ids of this one.
@@ -164,6 +164,7 @@ impl Store {
     }
 
     /// Stores a group of writes, each given in parts.
+    #[inline]
     pub(super) fn append(&mut self, writes: &[(&[&[u8]], Tag)], last: bool) -> Result<u64> {
         match writes {
             [one] => self.outbox.append(&[entry(one)], last),
@@ -171,7 +172,7 @@ impl Store {
         }
     }
 
-    pub(super) fn position(&self, id: u64) -> u64 {
+    pub(crate) fn position(&self, id: u64) -> u64 {
         id.wrapping_add(self.shift)
     }
 
@@ -221,6 +222,16 @@ impl Store {
     /// Work that takes its time, to be done without the lock.
     pub(crate) fn chores(&mut self) -> Option<Chores> {
         self.outbox.chores()
+    }
+
+    /// Whether what is ready for writers has begun to run short.
+    pub(super) fn runs_short(&mut self) -> bool {
+        self.outbox.runs_short()
+    }
+
+    /// What is to be made ready for writers, without the lock.
+    pub(crate) fn ahead(&mut self) -> Option<Ahead> {
+        self.outbox.ahead()
     }
 
     /// Whether its files are still those that were opened.

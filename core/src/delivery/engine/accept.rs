@@ -537,7 +537,7 @@ impl Engine {
     }
 
     /// Accepts a group, that room was reserved for, into the outbox.
-    #[cold]
+    #[inline(never)]
     fn keep(
         &self,
         mut book: MutexGuard<'_, Book>,
@@ -576,7 +576,7 @@ impl Engine {
 
     /// Waits until what was accepted is on disk. A disk that fails ends the producer.
     fn on_disk(&self, syncer: Option<Arc<Syncer>>) -> Result<()> {
-        let Some(Err(error)) = syncer.map(|syncer| syncer.sync()) else { return Ok(()) };
+        let Some(Err(error)) = syncer.map(|syncer| syncer.sync_writes()) else { return Ok(()) };
         self.wake.notify_one();
         Err(error.with_definite(false).with_url(&self.endpoint.shown))
     }

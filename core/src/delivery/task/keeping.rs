@@ -62,9 +62,18 @@ impl Task {
         });
     }
 
-    /// Deletes files that are no longer needed, and sees whether the others are still there.
+    /// Has room made ready for writers, deletes files that are no longer needed, and sees whether the
+    /// others are still there.
     pub(super) fn look_after_outbox(&mut self) {
-        if self.engine.config.outbox.is_none() || self.upkeep.is_under_way() {
+        if self.engine.config.outbox.is_none() {
+            return;
+        }
+        // Beside the chores, which wait for the disk; nobody waits for it, and it changes nothing.
+        let ahead = self.engine.book().store().and_then(|store| store.ahead());
+        if let Some(ahead) = ahead {
+            drop(tokio::task::spawn_blocking(move || ahead.run()));
+        }
+        if self.upkeep.is_under_way() {
             return;
         }
         let checks = self.upkeep.checks_at(Instant::now());
@@ -199,12 +208,26 @@ impl Task {
         if outbox.sync == SyncMode::Process || !is_recorded {
             return None;
         }
-        let syncer = self.engine.book().store()?.syncer();
+        let batch = &self.window[n].queued.batch;
+        let mut book = self.engine.book();
+        // What the next batches hold is written while this one is under way.
+        let goes_on = book.has_sealed();
+        let store = book.store()?;
+        let (syncer, end) = (store.syncer(), store.position(batch.first_id + batch.writes));
         Some(Box::pin(async move {
             if syncer.is_instant() {
-                return syncer.sync();
+                return syncer.sync_batch(end).and_then(|()| match goes_on {
+                    true => syncer.sync_writes(),
+                    false => Ok(()),
+                });
             }
-            tokio::task::spawn_blocking(move || syncer.sync()).await.map_err(died)?
+            let own = syncer.clone();
+            tokio::task::spawn_blocking(move || own.sync_batch(end)).await.map_err(died)??;
+            if goes_on {
+                // A failure is kept, and meets whoever comes next.
+                drop(tokio::task::spawn_blocking(move || syncer.sync_writes()));
+            }
+            Ok(())
         }))
     }
 

@@ -227,3 +227,41 @@ fn a_newer_version_is_refused_by_name() {
         assert!(error.message().contains("newer version"), "{error}");
     }
 }
+
+/// What is kept of a damaged file is for people: no later segment goes into it.
+#[test]
+fn a_damaged_file_that_is_kept_is_not_written_to() {
+    let model = ModelDisk::new(1);
+    let disk: Arc<dyn Disk> = Arc::new(model.clone());
+    let sizes = Sizes { most: 4096, ..TINY };
+    let open = |recovery| {
+        let mode = SyncMode::Process;
+        Outbox::open_with(disk.clone(), &place(Path::new(DIR)), mode, recovery, sizes).unwrap().0
+    };
+    let write = |outbox: &mut Outbox| {
+        for n in 0..100 {
+            append(outbox, &[&format!("{n}").repeat(40)]);
+        }
+    };
+    write(&mut open(Recovery::Refuse));
+    model.kill();
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|own| own == "seg");
+    let mut damaged = model.files();
+    damaged.retain(|path, _| is_segment(path));
+    for (path, bytes) in &mut damaged {
+        bytes[100] ^= 1;
+        model.put(path, bytes.clone());
+    }
+    let mut outbox = open(Recovery::Salvage);
+    for _ in 0..4 {
+        outbox.discard();
+        outbox.chores().unwrap().run().unwrap();
+        write(&mut outbox);
+    }
+    damaged.pop_last(); // the mark of the newest one is put right
+    assert!(damaged.len() > 1);
+    for (path, bytes) in damaged {
+        let kept = PathBuf::from(format!("{}.damaged", path.display()));
+        assert!(model.files()[&kept] == bytes, "{path:?}");
+    }
+}

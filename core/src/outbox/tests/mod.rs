@@ -259,3 +259,27 @@ fn a_failed_sync_stays_failed() {
     let error = outbox.append(&[Entry { parts: &[b"b"], tag: 0 }], false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutboxFailed);
 }
+
+/// The system counts the calls of a thread that read and write. What it counts for looking at them is the
+/// same with and without writes in between.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_write_that_survives_the_process_is_no_call_of_the_system() {
+    let folder = Folder::new();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let (mode, refuse) = (SyncMode::Process, Recovery::Refuse);
+    let opened = Outbox::open_with(disk, &place(&folder.0), mode, refuse, Sizes::USUAL);
+    let (mut outbox, _) = opened.unwrap();
+    append(&mut outbox, &["the first one makes a segment"]);
+    let calls = || {
+        let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+        let of = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        let of = |name| -> u64 { of(name).unwrap() };
+        of("syscr: ") + of("syscw: ")
+    };
+    let (before, idle) = (calls(), calls());
+    for _ in 0..1000 {
+        append(&mut outbox, &["a write"]);
+    }
+    assert_eq!(calls() - idle, idle - before);
+}
