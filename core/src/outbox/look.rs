@@ -14,7 +14,7 @@ use crate::outbox::format::{Header, VERSION};
 use crate::outbox::ledger::{Range, RangeState};
 use crate::outbox::names::segment_number;
 use crate::outbox::owner::{OWNER, Owner};
-use crate::outbox::real::RealDisk;
+use crate::outbox::real::{RealDisk, is_locked};
 use crate::outbox::scan::{Contents, Tail, scan, walk};
 use crate::outbox::store::{ABOUT, About};
 
@@ -95,6 +95,8 @@ struct Look {
     folder: PathBuf,
     about: Option<About>,
     owner: Option<Owner>,
+    /// Whether a process has it open, where that can be told.
+    is_open: Option<bool>,
     known: Option<Known>,
     writes: Vec<Waiting>,
     /// What its segments take.
@@ -109,6 +111,7 @@ impl Look {
         let about = read(ABOUT).ok().and_then(|bytes| serde_json::from_slice::<About>(&bytes).ok());
         let mut look = Look {
             folder: folder.to_owned(),
+            is_open: is_locked(folder),
             owner: read(OWNER).ok().and_then(|bytes| Owner::parse(&bytes)),
             known: None,
             writes: Vec::new(),
@@ -149,17 +152,17 @@ impl Look {
         look
     }
 
-    fn read_segments(&mut self) -> Vec<(PathBuf, Vec<u8>)> {
+    fn read_segments(&mut self) -> Vec<(u64, PathBuf, Vec<u8>)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut numbers: Vec<_> =
             names.filter_map(|name| Some((segment_number(&name)?, name))).collect();
         numbers.sort();
         let mut segments = Vec::new();
-        for (_, name) in numbers {
+        for (number, name) in numbers {
             let path = self.folder.join(name);
             match fs::read(&path) {
-                Ok(bytes) => segments.push((path, bytes)),
+                Ok(bytes) => segments.push((number, path, bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {} // all of it is settled
                 Err(error) => self.wrong.push(format!("{}: {error}", path.display())),
             }
@@ -168,11 +171,11 @@ impl Look {
     }
 
     /// Takes what is not settled out of the segments.
-    fn take(&mut self, segments: Vec<(PathBuf, Vec<u8>)>) {
+    fn take(&mut self, segments: Vec<(u64, PathBuf, Vec<u8>)>) {
         let default = control::Known::nothing();
         let ledger = self.known.as_ref().map_or(&default.ledger, |known| &known.ledger).clone();
         let mut expected = None;
-        for (path, bytes) in segments {
+        for (number, path, bytes) in segments {
             self.disk_bytes += bytes.len() as u64;
             let Ok(header) = Header::decode_segment(&bytes) else {
                 if bytes.iter().any(|byte| *byte != 0) {
@@ -180,6 +183,9 @@ impl Look {
                 }
                 continue;
             };
+            if header.number != number {
+                continue; // all of it is settled, and another segment goes into its file
+            }
             let contents = scan(&bytes, header.salt, header.extra);
             let gap = expected.map_or(header.extra, |expected: u64| expected.min(header.extra));
             if !ledger.is_settled(gap, header.extra) {
@@ -215,7 +221,10 @@ impl Look {
                 self.wrong.push(format!("{} at byte {at}: {why}", path.display()));
             }
         }
-        if let Tail::Broken(why) = contents.tail {
+        let is_settled = ledger.is_settled(contents.next, contents.next + 1);
+        if let Tail::Broken(why) = contents.tail
+            && !is_settled
+        {
             self.wrong.push(format!("{} at byte {}: {why}", path.display(), contents.end));
         }
     }
@@ -233,7 +242,8 @@ impl Look {
             None => "waits".into(),
             Some(RangeState::InDoubt) => "may be stored".into(),
             Some(RangeState::Sent(sent)) => {
-                format!("sent as epoch {}, sequence number {}", sent.epoch, sent.seq).into()
+                let (epoch, seq) = (sent.epoch, sent.seq);
+                format!("bound to epoch {epoch}, sequence number {seq}, unanswered").into()
             }
         }
     }
@@ -248,9 +258,10 @@ impl Look {
             "producer_id": about.map(|about| &about.producer_id),
             "created": about.map(|about| &about.created),
             "opened_by": self.owner.as_ref().map(|owner| json!({ "pid": owner.pid, "host": owner.host })),
+            "is_open": self.is_open,
             "writes": self.writes.len(),
             "bytes": bytes,
-            "sent": self.writes.iter().filter(|write| self.state(&ranges, write.position).starts_with("sent")).count(),
+            "unanswered": self.writes.iter().filter(|write| self.state(&ranges, write.position).starts_with("bound")).count(),
             "in_doubt": self.writes.iter().filter(|write| self.state(&ranges, write.position).starts_with("may")).count(),
             "disk_bytes": self.disk_bytes,
             "session": self.known.as_ref().and_then(|known| known.ledger.session)
@@ -314,12 +325,21 @@ fn list(looks: &[Look], as_json: bool, with_writes: bool, out: &mut dyn Write) -
         let (writes, bytes) = (look.writes.len(), &value["bytes"]);
         writeln!(
             out,
-            "  waiting    {writes} writes, {bytes} bytes ({} sent, {} may be stored)",
-            value["sent"], value["in_doubt"]
+            "  waiting    {writes} {}, {bytes} {} ({} bound to a request and unanswered, {} may be stored)",
+            if writes == 1 { "write" } else { "writes" },
+            if *bytes == 1 { "byte" } else { "bytes" },
+            value["unanswered"],
+            value["in_doubt"]
         )?;
         writeln!(out, "  on disk    {} bytes", look.disk_bytes)?;
         if let Some(owner) = &look.owner {
-            writeln!(out, "  opened by  process {} on {}", owner.pid, owner.host)?;
+            let (pid, host) = (owner.pid, &owner.host);
+            match look.is_open {
+                Some(false) => {
+                    writeln!(out, "  last opened by process {pid} on {host}, which has ended")?
+                }
+                _ => writeln!(out, "  opened by  process {pid} on {host}")?,
+            }
         }
         for wrong in &look.wrong {
             writeln!(out, "  damaged    {wrong}")?;

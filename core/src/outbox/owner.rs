@@ -1,5 +1,5 @@
 //! Who has an outbox open: a file beside the lock, for people and for the error of whoever comes
-//! second. The lock decides, and is never opened to look.
+//! second. The lock decides; `real::is_locked` asks for it without harm.
 
 use std::path::Path;
 

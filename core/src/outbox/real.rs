@@ -156,6 +156,30 @@ fn open_lock(path: &Path) -> io::Result<fs::File> {
     Ok(file)
 }
 
+/// Whether a process has a folder's lock; `None` where that cannot be told. Takes no lock, and in a
+/// process that may hold it does not open its file: closing that would let it go.
+#[cfg(unix)]
+pub(crate) fn is_locked(folder: &Path) -> Option<bool> {
+    let own = fs::canonicalize(folder).ok()?;
+    if lock(HELD.get()).contains(&own) || Owner::this_process_owns(folder) {
+        return Some(true);
+    }
+    let file = fs::File::open(folder.join(LOCK)).ok()?;
+    // SAFETY: zeros are a lock of the whole file, of no kind.
+    let mut asked: libc::flock = unsafe { std::mem::zeroed() };
+    asked.l_type = libc::F_WRLCK as _;
+    // SAFETY: the file is open, and the answer goes into what it was asked with.
+    let result = unsafe {
+        libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_GETLK, &raw mut asked)
+    };
+    (result == 0).then_some(asked.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_locked(_: &Path) -> Option<bool> {
+    None
+}
+
 /// A file that nobody else may open while it is open.
 #[cfg(windows)]
 fn open_lock(path: &Path) -> io::Result<fs::File> {

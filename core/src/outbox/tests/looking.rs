@@ -32,11 +32,13 @@ fn it_shows_what_waits_while_a_producer_is_at_work_and_takes_no_lock() {
 
     let list = run(&["list", dir]).unwrap();
     assert!(list.starts_with("http://h/v1/stream/a\n"), "{list}");
-    let expected = "waiting    3 writes, 6 bytes (1 sent, 1 may be stored)";
+    let expected =
+        "waiting    3 writes, 6 bytes (1 bound to a request and unanswered, 1 may be stored)";
     assert!(list.contains(expected), "{list}");
     assert!(list.contains(&format!("process {} on ", std::process::id())), "{list}");
     let show = run(&["show", dir]).unwrap();
-    assert!(show.contains("2  2 bytes, tag 1, sent as epoch 7, sequence number 4: a!"), "{show}");
+    let bound = "2  2 bytes, tag 1, bound to epoch 7, sequence number 4, unanswered: a!";
+    assert!(show.contains(bound), "{show}");
     assert!(show.contains("3  2 bytes, may be stored: b!"), "{show}");
     assert!(show.contains("4  2 bytes, tag 9, waits: \u{fffd}\\n"), "{show}");
     let show = run(&["show", dir, "--json"]).unwrap();
@@ -47,6 +49,7 @@ fn it_shows_what_waits_while_a_producer_is_at_work_and_takes_no_lock() {
         (&value["waiting"][0]["text"], &value["waiting"][2]["hex"]),
         (&"a!".into(), &"ff0a".into())
     );
+    assert_eq!((&value["unanswered"], &value["is_open"]), (&1.into(), &true.into()));
     let own = place(&folder.0).folder();
     let export = run(&["export", own.to_str().unwrap(), "--json"]).unwrap();
     assert_eq!(export.lines().count(), 3);
@@ -86,4 +89,17 @@ fn it_explains_itself() {
     assert!(run(&["look", "/"]).unwrap_err().contains("there is no command look"));
     assert!(run(&["list", "/", "--all"]).unwrap_err().contains("there is no --all"));
     assert!(run(&["list", "/nowhere"]).unwrap_err().contains("/nowhere"));
+}
+
+/// While an outbox is read, another segment may go into the file of one that is settled.
+#[test]
+fn a_file_with_the_header_of_another_segment_is_passed_over() {
+    let folder = Folder::new();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let (mut outbox, _) = open_in(&disk, &folder.0, SyncMode::Process).unwrap();
+    append(&mut outbox, &["a"]);
+    let own = place(&folder.0).folder();
+    std::fs::copy(own.join("00000001.seg"), own.join("00000002.seg")).unwrap();
+    let list = run(&["list", folder.0.to_str().unwrap()]).unwrap();
+    assert!(list.contains("waiting    1 write, 2 bytes") && !list.contains("damaged"), "{list}");
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind};
 use crate::outbox::disk::Disk;
 use crate::outbox::format::Entry;
+use crate::outbox::look::outbox_tool;
 use crate::outbox::real::RealDisk;
 use crate::outbox::store::{Found, Outbox, SyncMode};
 use crate::outbox::tests::{Folder, append, open_in, place, texts};
@@ -131,6 +132,26 @@ fn whoever_comes_second_is_told_who_has_it_and_a_kill_frees_it() {
     let (mut outbox, found) = open(&folder.0).unwrap();
     assert_eq!((found.writes, found.may_miss_tuples), (1, false));
     assert_eq!(texts(&mut outbox), ["from another process!"]);
+}
+
+/// Who was killed left its name, and no lock.
+#[test]
+fn the_tool_says_whether_the_process_that_opened_it_is_still_there() {
+    let folder = Folder::new();
+    let list = || {
+        let mut out = Vec::new();
+        let arguments = ["list".to_owned(), folder.0.to_str().unwrap().to_owned()];
+        outbox_tool(&arguments, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let mut other = Other::start("hold", &folder.0);
+    other.says("open");
+    let opened = format!("opened by  process {} on ", other.process.id());
+    assert!(list().contains(&opened) && !list().contains("ended"), "{}", list());
+    assert!(list().contains("waiting    1 write, 21 bytes (0 bound"), "{}", list());
+    other.kill();
+    let last = format!("  last opened by process {} on ", other.process.id());
+    assert!(list().contains(&last) && list().contains(", which has ended\n"), "{}", list());
 }
 
 #[test]
