@@ -536,9 +536,20 @@ impl Engine {
         Ok(id)
     }
 
-    /// Accepts a group, that room was reserved for, into the outbox.
-    #[inline(never)]
+    /// Accepts a group, that room was reserved for, into the outbox. Out of the way of those who have none;
+    /// what it does is not to be compiled for being rare.
+    #[cold]
     fn keep(
+        &self,
+        book: MutexGuard<'_, Book>,
+        writes: &[(&[&[u8]], Tag)],
+        size: usize,
+    ) -> Result<u64> {
+        self.keep_group(book, writes, size)
+    }
+
+    #[inline(never)]
+    fn keep_group(
         &self,
         mut book: MutexGuard<'_, Book>,
         writes: &[(&[&[u8]], Tag)],
