@@ -564,7 +564,7 @@ typedef struct {
     uint64_t fenced;
     // Requests with batches that are under way.
     uint64_t in_flight;
-    // The bytes that may be buffered: `max_buffer_bytes`.
+    // The bytes that may be buffered: `max_buffer_bytes`, with an outbox `outbox_max_bytes`.
     uint64_t buffer_limit_bytes;
     // The age of the oldest pending write; 0 while none is pending.
     uint64_t oldest_pending_ms;
@@ -583,6 +583,8 @@ typedef struct {
     // Of the accepted writes that were not delivered, how many for each `durstream_reason`, by its
     // number; the first is of reasons that have no place here.
     uint64_t undelivered[32];
+    // The bytes of the `recovered` writes, without framing.
+    uint64_t recovered_bytes;
 } durstream_stats;
 
 // What a change says beside its entity. Zero it, set `size` to `sizeof(durstream_event)`, and set

@@ -124,6 +124,8 @@ export interface Stats {
   readonly accepted: number;
   /** Of these, the writes of an earlier life that were found in the outbox. */
   readonly recovered: number;
+  /** The bytes of these, without framing. */
+  readonly recoveredBytes: number;
   /** Writes in the stream. */
   readonly delivered: number;
   /** Of these, the writes that the server said it had already. They are there once. */
@@ -176,7 +178,7 @@ export interface Stats {
   readonly fenced: number;
   /** Requests with batches that are under way. */
   readonly inFlight: number;
-  /** The bytes that may be buffered: `max_buffer_bytes`. */
+  /** The bytes that may be buffered: `maxBufferBytes`, with an outbox `outboxMaxBytes`. */
   readonly bufferLimitBytes: number;
   /** The age of the oldest pending write; 0 while none is pending. */
   readonly oldestPendingMs: number;

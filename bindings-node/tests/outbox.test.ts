@@ -78,7 +78,9 @@ test("what a killed process accepted is delivered, once and in order", async (t)
   const outboxDir = join(folder(t), "in", "there");
   await kill(await writer(url, outboxDir, ALL, "messages"));
   const producer = messages(url, outboxDir);
-  assert.equal(producer.stats().recovered, ALL);
+  const { recovered, recoveredBytes } = producer.stats();
+  assert.equal(recovered, ALL);
+  assert.equal(recoveredBytes, numbers.map((n) => JSON.stringify({ n }).length).reduce((a, b) => a + b));
   await producer.flush();
   const { accepted, delivered, kept } = producer.stats();
   assert.deepEqual({ accepted, delivered, kept }, { accepted: ALL, delivered: ALL, kept: 0 });

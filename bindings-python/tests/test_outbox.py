@@ -98,6 +98,7 @@ def test_what_a_killed_process_accepted_is_delivered(
     faults.clear()
     with again(kept_url, tmp_path) as producer:
         assert producer.stats()["recovered"] == ALL
+        assert producer.stats()["recovered_bytes"] > ALL
         producer.flush()
         stats = producer.stats()
     assert [value(one) for one in content(kept_url, base)] == list(range(ALL))

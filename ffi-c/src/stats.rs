@@ -103,7 +103,7 @@ pub struct durstream_stats {
     pub fenced: u64,
     /// Requests with batches that are under way.
     pub in_flight: u64,
-    /// The bytes that may be buffered: `max_buffer_bytes`.
+    /// The bytes that may be buffered: `max_buffer_bytes`, with an outbox `outbox_max_bytes`.
     pub buffer_limit_bytes: u64,
     /// The age of the oldest pending write; 0 while none is pending.
     pub oldest_pending_ms: u64,
@@ -122,6 +122,8 @@ pub struct durstream_stats {
     /// Of the accepted writes that were not delivered, how many for each `durstream_reason`, by its
     /// number; the first is of reasons that have no place here.
     pub undelivered: [u64; 32],
+    /// The bytes of the `recovered` writes, without framing.
+    pub recovered_bytes: u64,
 }
 
 impl From<Stats> for durstream_stats {
@@ -165,6 +167,7 @@ impl From<Stats> for durstream_stats {
             batch_writes: stats.batch_writes.into(),
             batch_bytes: stats.batch_bytes.into(),
             undelivered: stats.undelivered,
+            recovered_bytes: stats.recovered_bytes,
         }
     }
 }

@@ -163,6 +163,7 @@ static void what_a_killed_process_accepted_is_delivered(void) {
     OK(durstream_producer_flush(again.producer, 60000, NULL, &error), error);
     const durstream_stats stats = stats_of(again.producer);
     CHECK(stats.accepted == ALL && stats.delivered == ALL);
+    CHECK(stats.recovered_bytes > ALL);
     CHECK(stats.kept == 0);
     let_go(&again);
     check_numbers(path, ALL);

@@ -65,6 +65,7 @@ class Stats(TypedDict):
 
     accepted: int
     recovered: int
+    recovered_bytes: int
     delivered: int
     duplicates: int
     uncertain: int

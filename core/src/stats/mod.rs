@@ -162,6 +162,8 @@ metrics! {
         sessions: Counter, "session";
         /// Of the accepted writes, those of an earlier life that were found in the outbox.
         recovered: Counter, "write";
+        /// The bytes of these, without framing.
+        recovered_bytes: Counter, "byte";
         /// Accepted writes that stay in the outbox: they are delivered once the producer is opened again.
         kept: Counter, "write";
         /// Of the cancelled and unknown writes, those that waited longer than `delivery_timeout_ms`.

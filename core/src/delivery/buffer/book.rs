@@ -371,10 +371,11 @@ impl Book {
     }
 
     /// Counts writes of an earlier life, whose ids are given out.
-    pub(super) fn count_recovered(&mut self, writes: u64) {
+    pub(super) fn count_recovered(&mut self, writes: u64, bytes: u64) {
         self.stats.accepted += writes;
         self.stats.pending += writes;
         self.stats.recovered += writes;
+        self.stats.recovered_bytes += bytes;
     }
 
     /// Settles ids that no caller of this life knows.

@@ -65,7 +65,7 @@ impl Book {
     fn take_up(&mut self, left: &Left) {
         let (_, count) = left.ids;
         self.next_id += count;
-        self.count_recovered(left.writes);
+        self.count_recovered(left.writes, left.bytes);
         let unread = left.bytes + left.writes * OVERHEAD;
         self.reserve_anyway(unread);
         if let Some(store) = &mut self.store {
