@@ -5,6 +5,7 @@
 //!   while both do a thousand times, in turn.
 //! - The latencies of requests, beside those by the clock of a proxy that they pass.
 
+#![expect(clippy::disallowed_methods, reason = "a thread of the benchmark's own")]
 #![allow(clippy::print_stdout, reason = "its output is what it is run for")]
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

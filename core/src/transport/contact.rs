@@ -116,7 +116,7 @@ impl Contact {
         let before = std::mem::replace(&mut *loss, told);
         let attempts = before.failures;
         before.is_told.then(|| {
-            let attempts = amount(attempts.into(), "failed attempt");
+            let attempts = amount(attempts, "failed attempt");
             format!("{} answers again, after {after} s and {attempts}", self.host)
         })
     }

@@ -190,10 +190,7 @@ impl Task {
             let Slot { seq, queued, .. } = &self.window[n];
             let (writes, bytes) = (queued.batch.writes, queued.batch.body.len());
             let writes = amount(writes, "write");
-            format!(
-                "sends batch {seq}: {writes}, {bytes} bytes, attempt {}",
-                queued.attempts
-            )
+            format!("sends batch {seq}: {writes}, {bytes} bytes, attempt {}", queued.attempts)
         });
         let request = self.request(&self.window[n]);
         let (epoch, seq) = (self.session.epoch, self.window[n].seq);
