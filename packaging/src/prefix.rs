@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use durstream_tests::failure::{Context, Result};
 
+use crate::manual;
+
 const HEADERS: [&str; 4] =
     ["durstream.h", "durstream.hpp", "durstream_test.h", "durstream_test.hpp"];
 
@@ -83,6 +85,7 @@ pub fn fill(root: &Path, built: &Path, prefix: &Path, libdir: &str) -> Result {
     for header in HEADERS {
         install(&root.join("include").join(header), &include.join(header))?;
     }
+    manual::fill(prefix, &include)?;
     let lib = directory(libdir)?;
     install(&built.join(names.built), &lib.join(&names.shared))?;
     install(&built.join(names.archive), &lib.join(names.archive))?;
