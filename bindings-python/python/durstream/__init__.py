@@ -7,9 +7,6 @@ the first open, and pending writes are delivered before the process ends.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import get_type_hints
-
 from . import _loading as _loading  # before what an old Python cannot load
 from . import _interpreter as _interpreter  # before anything native
 from . import _durstream as _core
@@ -128,8 +125,6 @@ def _name_as_imported() -> None:
     for name in __all__:
         public = globals()[name]
         if public.__module__.startswith("durstream."):
-            if dataclasses.is_dataclass(public):  # whose types are named in its own module
-                public.__annotations__ = get_type_hints(public)
             public.__module__ = "durstream"
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Generic, Iterable, List, Optional, Tuple,
 
 from . import _json, _trace
 from ._event import Unfit, event
-from ._keys import Key, NoKey, is_entity, key_of, key_text
+from ._keys import NoKey, is_entity, key_of, key_text
 from ._refused import Refused
 from ._schema import Collection, E, StreamSchema, V
 
 if TYPE_CHECKING:
     from ._event import Event, EventHeaders, Timestamp
     from ._json import Default
+    from ._keys import Key
     from ._schema import Kept
 
 #: What a change returns.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections.abc
-import dataclasses
 import enum
+import sys
 import types
 from functools import lru_cache
 from typing import Any, Dict, FrozenSet, Iterable, Literal, Tuple, TypeVar, Union
@@ -13,6 +13,7 @@ from typing import get_args, get_origin, get_type_hints
 from ._json import Default
 from ._models import model
 from ._refused import Issues, Refused, Validator
+from ._values import fields, is_dataclass
 
 UNIONS = (Union, getattr(types, "UnionType", Union))
 LISTS = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
@@ -84,7 +85,7 @@ def declared(value: Any, hint: Any, default: Default) -> Any:
         return value if choice is None else declared(value, choice, default)
     if is_dataclass(origin or hint) and isinstance(value, origin or hint):
         of = hints(hint)
-        own = [field.name for field in dataclasses.fields(origin or hint)]
+        own = [field.name for field in fields(origin or hint)]
         return {name: declared(getattr(value, name), of[name], default) for name in own}
     if isinstance(value, collections.abc.Mapping):
         return _declared_dict(value, hint, default)
@@ -174,14 +175,14 @@ def _required(hint: Any) -> FrozenSet[str]:
 def _dataclass(value: Any, hint: Any, path: str) -> Issues:
     """The issues of an instance, or of a dict of one."""
     kind: Any = get_origin(hint) or hint
-    own = list(dataclasses.fields(kind))
+    own = list(fields(kind))
     if isinstance(value, kind):
         value = {field.name: getattr(value, field.name) for field in own}
     else:
         own = [field for field in own if field.init]
     if not isinstance(value, collections.abc.Mapping):
         return [(path, f"neither a {kind.__name__} nor a dict but {_named(value)}")]
-    missing = dataclasses.MISSING
+    missing: Any = sys.modules["dataclasses"].MISSING
     required = {f.name for f in own if f.default is missing and f.default_factory is missing}
     of = hints(hint)
     return _fields(value, {field.name: of[field.name] for field in own}, required, path)
@@ -266,11 +267,6 @@ def unwrapped(hint: Any) -> Any:
             hint = hint.__value__
         else:
             return hint
-
-
-def is_dataclass(kind: Any) -> bool:
-    """Whether this is a dataclass, and not an instance of one."""
-    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
 
 
 def _not_among(value: Any, choices: Iterable[Any]) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import builtins
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Type
+
+from ._values import dataclass
 
 if TYPE_CHECKING:
     from ._durstream import Receipt

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Any, List, Literal, Mapping, Optional, Tuple, Union
 
 from . import _json
+from ._values import classes
 
 if TYPE_CHECKING:
+    import datetime
+
     from ._json import Default
 
-#: When a change happened: an aware ``datetime``, a time in RFC 3339, or True for now.
-Timestamp = Union[str, datetime.datetime, bool]
+    #: When a change happened: an aware ``datetime``, a time in RFC 3339, or True for now.
+    Timestamp = Union[str, datetime.datetime, bool]
 
 #: Further headers by name.
 EventHeaders = Mapping[str, str]
@@ -68,12 +70,12 @@ def _pairs(headers: object) -> List[Tuple[str, str]]:
             for name, value in headers.items()]
 
 
-def _time(timestamp: object) -> Optional[str]:
+def _time(timestamp: Any) -> Optional[str]:
     if timestamp is None or timestamp is False:
         return None
     if timestamp is True:
         return "now"
-    if isinstance(timestamp, datetime.datetime):
+    if isinstance(timestamp, classes("datetime", "datetime")):
         if timestamp.tzinfo is None:
             why = "the event has a `timestamp` without a time zone"
             raise Unfit("invalid-headers", why)

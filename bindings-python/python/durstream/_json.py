@@ -5,14 +5,12 @@ Usual values are written natively, byte for byte as here (``json.rs``).
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import decimal
 import enum
 import json
 import sys
-import uuid
 from typing import Any, Callable, Dict, Optional
+
+from ._values import classes, fields, is_dataclass
 
 #: Gives what to write for a value of a type that JSON does not know, or raises TypeError.
 Default = Optional[Callable[[Any], Any]]
@@ -40,16 +38,15 @@ def encode(value: object, default: Default = None) -> bytes:
         raise ValueError(ENDLESS) from None
 
 
-def text_of(value: object) -> Optional[str]:
+def text_of(value: Any) -> Optional[str]:
     """A date, time, UUID or Decimal as the text that pydantic and msgspec write; None for values of
     other types.
     """
-    if isinstance(value, (datetime.datetime, datetime.time)):
-        text = value.isoformat()
+    if isinstance(value, classes("datetime", "date", "time")):
+        text: str = value.isoformat()
         return f"{text[:-6]}Z" if text.endswith("+00:00") else text
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    return str(value) if isinstance(value, (uuid.UUID, decimal.Decimal)) else None
+    as_str = classes("uuid", "UUID") + classes("decimal", "Decimal")
+    return str(value) if isinstance(value, as_str) else None
 
 
 def plain(value: object, default: Default = None) -> object:
@@ -66,8 +63,8 @@ def plain(value: object, default: Default = None) -> object:
         return dump(mode="json", by_alias=True, **fallback(default))
     if hasattr(type(value), "__struct_fields__"):
         return sys.modules["msgspec"].to_builtins(value, enc_hook=default)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if is_dataclass(type(value)):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if default is not None:
         return default(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import enum
 import json
-import uuid
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from . import _durstream, _json
 
-#: What a primary key may be. A member of an Enum counts as its value.
-Key = Union[str, int, uuid.UUID, datetime.date, datetime.time, decimal.Decimal, enum.Enum]
+if TYPE_CHECKING:
+    import datetime
+    import decimal
+    import enum
+    import uuid
+
+    #: What a primary key may be. A member of an Enum counts as its value.
+    Key = Union[str, int, uuid.UUID, datetime.date, datetime.time, decimal.Decimal, enum.Enum]
 
 
 class NoKey(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 
 OLDEST = (3, 9)
@@ -11,6 +10,8 @@ OLDEST = (3, 9)
 
 def why_not() -> str:
     """What this machine is, what the installed package is for, and what to do."""
+    import platform  # here alone: nothing else needs it
+
     here = f"{sys.platform} {platform.machine()}"
     if sys.platform == "linux":
         here += f" with {' '.join(platform.libc_ver()).strip() or 'musl'}"
@@ -29,5 +30,5 @@ def why_not() -> str:
 if sys.version_info[:2] < OLDEST:
     raise ImportError(
         f"durstream needs Python {OLDEST[0]}.{OLDEST[1]} or newer, and this is Python "
-        f"{platform.python_version()}: run it with a newer one"
+        f"{'.'.join(map(str, sys.version_info[:3]))}: run it with a newer one"
     )

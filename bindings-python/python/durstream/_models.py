@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import re
 import sys
@@ -11,6 +10,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ._json import Default, fallback, pydantic_takes_names
 from ._refused import Issues, Refused, Validator, pointer
+from ._values import fields, is_dataclass
 
 
 def model(kind: Any) -> Optional[Validator]:
@@ -104,7 +104,7 @@ class _Class:
         infos: Any = getattr(kind, "model_fields", None)
         if infos is None:
             infos = getattr(kind, "__pydantic_fields__", {})
-        own = [f.name for f in dataclasses.fields(kind) if f.init] if _is_dataclass(kind) else infos
+        own = [f.name for f in fields(kind) if f.init] if is_dataclass(kind) else infos
         aliases = {name: _alias(infos.get(name)) for name in own}
         plain = all(alias is None or isinstance(alias, str) for alias in aliases.values())
         #: Otherwise its instances stay as they are.
@@ -136,10 +136,6 @@ def _alias(info: Any) -> Any:
     alias = getattr(info, "validation_alias", None)
     choices: Any = getattr(alias, "choices", None)
     return choices[0] if choices else alias
-
-
-def _is_dataclass(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind)
 
 
 def _schema_of(adapter: Any) -> Dict[str, Any]:

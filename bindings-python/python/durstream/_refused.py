@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections.abc
 import functools
-import inspect
+import sys
+import types
 from typing import Any, Callable, List, Tuple
 
 from ._errors import invalid
@@ -49,7 +51,7 @@ class Function(Validator):
             returned = self._function(value)
         except (TypeError, ValueError) as error:
             raise Refused.for_error([], error) from error
-        if inspect.isawaitable(returned):
+        if isinstance(returned, collections.abc.Awaitable):
             getattr(returned, "close", lambda: None)()  # nobody awaits it
             raise invalid("schema", f"the validator {self._function!r:.60} is asynchronous")
         if returned is False:
@@ -64,9 +66,22 @@ def is_async(function: Any) -> bool:
     """Whether calling this gives something to await, as far as its definition shows."""
     while isinstance(function, functools.partial):
         function = function.func
-    called = getattr(type(function), "__call__", None)
-    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-    return any(kind(given) for kind in kinds for given in (function, called))
+    return _is_async(function) or _is_async(getattr(type(function), "__call__", None))
+
+
+#: Of a coroutine and of an async generator: ``CO_COROUTINE`` and ``CO_ASYNC_GENERATOR``.
+_ASYNC = 0x80 | 0x200
+
+
+def _is_async(function: Any) -> bool:
+    """As ``inspect`` says, which takes long to load."""
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if isinstance(code, types.CodeType) and code.co_flags & _ASYNC:
+        return True
+    # What ``inspect.markcoroutinefunction`` marked, from Python 3.12 on.
+    mark = getattr(sys.modules.get("inspect"), "_is_coroutine_mark", None)
+    return mark is not None and getattr(function, "_is_coroutine_mark", None) is mark
 
 
 def pointer(parts: Any) -> str:

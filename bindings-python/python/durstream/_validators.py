@@ -8,6 +8,7 @@ from . import _check
 from ._errors import InvalidArgumentError, invalid
 from ._models import Msgspec, Pydantic, is_pydantic, is_struct, model
 from ._refused import Function, Validator, is_async
+from ._values import is_dataclass
 
 
 def validator(name: str, schema: Any) -> Validator:
@@ -53,7 +54,7 @@ def _is_own(kind: Any) -> bool:
     """Whether this is a class that is checked without another library."""
     if is_pydantic(kind) or is_struct(kind):
         return False
-    return _check.is_dataclass(kind) or _check.is_typed_dict(kind)
+    return is_dataclass(kind) or _check.is_typed_dict(kind)
 
 
 def _typed(name: str, hint: Any) -> Validator:
