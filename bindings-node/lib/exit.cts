@@ -1,7 +1,5 @@
 // The end of the process or of a worker: pending writes get a moment, and what is given up is told.
 
-import { isMainThread } from "node:worker_threads";
-
 import { anyListens, tellRest } from "./failures.cjs";
 import { native } from "./native.cjs";
 import type { NativeWait, NativeWriter } from "./native.cjs";
@@ -29,13 +27,20 @@ export function setExitTimeout(timeoutMs: number): void {
   exitTimeoutMs = Math.min(timeoutMs, LONGEST_MS);
 }
 
+let isMain: boolean | undefined;
+
+/** Whether this is the main thread. The module that says so takes as long to load as a third of this package. */
+function isMainThread(): boolean {
+  return (isMain ??= (require("node:worker_threads") as typeof import("node:worker_threads")).isMainThread);
+}
+
 /** This thread's producers, which end with it. Those that were collected deliver what they took. */
 const writers = new Set<WeakRef<NativeWriter>>();
 let full = 64;
 
 /** Makes a producer one of this thread's. */
 export function endsHere(writer: NativeWriter): void {
-  if (isMainThread) return; // the process ends with it, and all of it is looked at
+  if (isMainThread()) return; // the process ends with it, and all of it is looked at
   if (writers.size >= full) {
     for (const own of writers) if (own.deref() === undefined) writers.delete(own);
     full = Math.max(64, 2 * writers.size);
@@ -63,19 +68,19 @@ export function flushBeforeExit(): void {
   let isSaid = false;
   // Emitted again after each wait, until none is begun.
   process.on("beforeExit", () => {
-    if (isMainThread ? native.isIdle() : native.isTold() && busyWriters().length === 0) {
+    if (isMainThread() ? native.isIdle() : native.isTold() && busyWriters().length === 0) {
       until = undefined;
       isSaid = false;
       return;
     }
     until ??= now() + exitTimeoutMs + TELLING_MS;
     if (isSaid || now() >= until) return;
-    if (isMainThread) void endOfProcess().then((all) => (isSaid = !all));
+    if (isMainThread()) void endOfProcess().then((all) => (isSaid = !all));
     else void endOfWorker();
   });
   // First: the program's own listeners look at what `onError` was told.
   process.prependListener("exit", () => {
-    if (isMainThread && !isSaid && !native.isIdle()) native.endNow(anyListens());
+    if (isMainThread() && !isSaid && !native.isIdle()) native.endNow(anyListens());
     tellRest();
   });
 }

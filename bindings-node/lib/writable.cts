@@ -1,7 +1,6 @@
 // A stream as the end of a pipe.
 
-import { randomUUID } from "node:crypto";
-import { WritableStream } from "node:stream/web";
+import type { WritableStream } from "node:stream/web";
 
 import { serialise } from "./json.cjs";
 import type { Message } from "./json.cjs";
@@ -80,6 +79,9 @@ export function writableOf(
   target: NativeStream,
   options: WritableOptions,
 ): WritableStream<Message> {
+  // Loaded here: few programs have pipes, and these take longer to load than all of this package's files.
+  const { randomUUID } = require("node:crypto") as typeof import("node:crypto");
+  const { WritableStream } = require("node:stream/web") as typeof import("node:stream/web");
   const { producerId = `writable-${randomUUID()}`, ...own } = options;
   const writer = new Writer(target, producerId, own);
   const { takesValues } = target;
