@@ -34,18 +34,20 @@ fn read_all() -> Vec<(PathBuf, String)> {
     found
 }
 
+/// Pages that are in a package, and shown where registries show it: away from everything beside them.
+const PACKED: [&str; 5] = [
+    "core/README.md",
+    "bindings-node/README.md",
+    "bindings-python/README.md",
+    "bindings-node/skills/publishing-data/SKILL.md",
+    "ffi-c/README.md",
+];
+
 /// What users read: the READMEs of the project and its packages, and `docs/`.
 fn is_for_users(page: &Path) -> bool {
     let page = page.strip_prefix(root()).unwrap();
-    let readmes = [
-        "README.md",
-        "core/README.md",
-        "bindings-node/README.md",
-        "bindings-python/README.md",
-        "bindings-node/skills/publishing-data/SKILL.md",
-        "ffi-c/README.md",
-    ];
-    page.starts_with("docs") || readmes.iter().any(|readme| page == Path::new(readme))
+    let mut readmes = PACKED.iter().chain(&["README.md"]);
+    page.starts_with("docs") || readmes.any(|readme| page == Path::new(readme))
 }
 
 /// What is wrong with a link of a page; nothing with one that leads out of the repository.
@@ -82,6 +84,22 @@ fn every_link_leads_somewhere() {
     }
     assert!(checked > 100, "{checked} links");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What such a page refers to is named by its path in the sources, which is right wherever it is read.
+#[test]
+fn a_packed_page_links_to_nothing_beside_it() {
+    for name in PACKED {
+        let text = std::fs::read_to_string(root().join(name)).unwrap();
+        for (line, link) in links(&text) {
+            assert!(link.starts_with("https://") || link.starts_with('#'), "{name}:{line}: {link}");
+        }
+        // A path begins with its folder: within a package there are others.
+        for path in text.split('`').skip(1).step_by(2) {
+            let is_path = path.ends_with(".md") || path.ends_with("/examples");
+            assert!(!is_path || root().join(path).exists(), "{name}: {path}");
+        }
+    }
 }
 
 #[test]
