@@ -234,6 +234,8 @@ export interface Native {
   flushAll(timeoutMs: number): NativeWait;
   /** Waits until `onError` was called for every failure so far. */
   told(): NativeWait;
+  /** Does what `durstream-outbox` does with these arguments; what went wrong. */
+  outboxTool(words: string[]): string | null;
   isIdle(): boolean;
   isTold(): boolean;
   stopAll(): void;

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod header;
 pub mod log;
 pub mod options;
+pub mod outbox;
 pub mod process;
 pub mod producer;
 pub mod reader;

@@ -1,7 +1,7 @@
 // The outbox: what was accepted survives the process, whatever ended it.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -192,6 +192,47 @@ test("damage is found, and what is readable salvaged", async (t) => {
   await salvaged.flush();
   await salvaged.detach();
   assert.deepEqual((await readJson(url)).map(({ n }) => n), numbers.filter((n) => n !== 100));
+});
+
+/** Runs the tool that looks into outboxes. */
+function tool(...words: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const program = fileURLToPath(new URL("../../bin/outbox.mjs", import.meta.url));
+  return new Promise((resolve) => {
+    execFile(process.execPath, [program, ...words], { maxBuffer: 2 ** 24 }, (error, stdout, stderr) => {
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr });
+    });
+  });
+}
+
+test("the tool looks into an outbox while its producer is at work", async (t) => {
+  const outboxDir = folder(t);
+  const producer = messages(nowhere, outboxDir, { maxBufferItems: 10_000 });
+  const text = "\u2192".repeat(50);
+  for (let n = 0; n < 5000; n++) producer.append({ n, text });
+  const listed = await tool("list", outboxDir);
+  assert.deepEqual([listed.code, listed.stderr], [0, ""]);
+  assert.match(listed.stdout, /waiting +5000 writes/);
+  assert.match(listed.stdout, new RegExp(`process ${process.pid} on`));
+  const shown = JSON.parse((await tool("show", outboxDir, "--json")).stdout) as Record<string, unknown>;
+  assert.deepEqual([shown.producer_id, shown.writes], ["kept", 5000]);
+  const exported = (await tool("export", outboxDir)).stdout.trimEnd().split("\n");
+  assert.deepEqual(exported.map((line) => JSON.parse(line) as unknown), Array.from({ length: 5000 }, (_, n) => ({ n, text })));
+  assert.equal(await producer.discardOutbox(), 5000);
+});
+
+test("the tool says what is wrong", async () => {
+  for (const [words, said] of [
+    [[], "durstream-outbox list DIR"],
+    [["look", "."], "there is no command look"],
+    [["list", "/nowhere"], "/nowhere"],
+  ] as const) {
+    const { code, stdout, stderr } = await tool(...words);
+    assert.deepEqual([code, stdout], [1, ""]);
+    assert.ok(stderr.includes(said), stderr);
+  }
+  const helped = await tool("--help");
+  assert.equal(helped.code, 0);
+  assert.ok(helped.stdout.includes("durstream-outbox export DIR"), helped.stdout);
 });
 
 test("a full outbox says so", async (t) => {

@@ -1,6 +1,6 @@
 //! The tool that looks into outboxes.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -27,12 +27,5 @@ impl Write for Handing<'_> {
 #[pyfunction]
 pub(crate) fn outbox_tool(arguments: Vec<String>, write: Bound<'_, PyAny>) -> Option<String> {
     let mut out = BufWriter::with_capacity(CHUNK, Handing(write));
-    if let Err(problem) = durstream_core::outbox_tool(&arguments, &mut out) {
-        return Some(problem);
-    }
-    match out.flush() {
-        // A reader that went away is no failure.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Some(error.to_string()),
-        _ => None,
-    }
+    durstream_core::outbox_tool(&arguments, &mut out).err()
 }

@@ -58,6 +58,7 @@ fn fill(
     documents: &str,
 ) -> Result {
     prefix::fill(&tree.root, &libraries.folder, prefix, libdir)?;
+    prefix::add_tool(&libraries.folder, prefix)?;
     let documents = prefix.join(documents);
     texts::copy(tree, &documents)?;
     texts::readme(tree, "ffi-c/README.md", &documents)?;
@@ -125,7 +126,8 @@ pub(crate) fn deb(
          Depends: libc6 (>= {major}.{minor}), libgcc-s1\nProvides: libdurstream-dev\n\
          Conflicts: libdurstream-dev\nInstalled-Size: {}\n\
          Description: publishes data to durable streams, exactly once\n \
-         The C library with its headers for C and C++, pkg-config and CMake files.\n",
+         The C library with its headers for C and C++, manual pages, pkg-config and\n \
+         CMake files, and a tool that looks into outboxes.\n",
         size_of(&usr)?.div_ceil(1024)
     );
     let debian = folder.join("DEBIAN");

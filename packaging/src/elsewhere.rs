@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use durstream_package::prefix;
 use durstream_tests::runner::Suite;
 
 use crate::artefact::Artefact;
+use crate::host::looks_into_outboxes;
 use crate::machine::{self, Machine};
 use crate::platforms::{Here, Platform};
 use crate::trial::{Folder, Site};
@@ -26,6 +28,9 @@ pub(crate) fn c_library(
         let program =
             machine::compile(tree, here.zig, &prefix, "packaging/programs/first.c", &program)?;
         site.first(machine.run(&program, &prefix.join("lib"))?)?;
+        let tool = prefix.join("bin").join(prefix::tool());
+        let mut tool = machine.run(&tool, &prefix.join("lib"))?;
+        looks_into_outboxes(&mut tool, folder.path())?;
         artefact.tried(&format!("tar; {}", machine.shown()), RAN);
         Ok(())
     });

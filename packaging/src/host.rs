@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use durstream_package::prefix;
 use durstream_tests::failure::{Context, Result};
 use durstream_tests::runner::Suite;
 use durstream_tests::tree::Tree;
@@ -60,6 +61,8 @@ pub(crate) fn wheel(suite: &mut Suite<'_>, site: Site, artefact: &mut Artefact) 
         })?);
         let mut server = Command::new(&python);
         says(&tools::output(server.args(["-I", "-m", "durstream.dev_server", "--help"]))?, SERVER)?;
+        let mut tool = Command::new(&python);
+        looks_into_outboxes(tool.args(["-I", "-m", "durstream.outbox"]), folder.path())?;
         says_why_not(&python)?;
         artefact.tried(&format!("pip in an empty environment, {seconds:.1} s"), RAN);
         Ok(())
@@ -150,6 +153,9 @@ pub(crate) fn npm_packages(
         let mut server = npm::npm();
         server.args(["exec", "--offline", "--no", "--", "durstream-dev-server", "--help"]);
         says(&tools::output(server.current_dir(&project))?, SERVER)?;
+        let mut tool = npm::npm();
+        tool.args(["exec", "--offline", "--no", "--", "durstream-outbox"]).current_dir(&project);
+        looks_into_outboxes(&mut tool, &project)?;
         let how = format!("npm in an empty project, {seconds:.1} s");
         main.tried(&how, RAN);
         addon.tried(&how, RAN);
@@ -239,6 +245,9 @@ pub(crate) fn c_library(
         site.first(program("packaging/programs/first.c", "first")?)?;
         site.shipments(program("ffi-c/examples/shipments.c", "shipments")?, folder.path())?;
         site.writing(program("ffi-c/examples/writing.c", "writing")?)?;
+        let mut tool = Command::new(prefix.join("bin").join(prefix::tool()));
+        looks_into_outboxes(&mut tool, folder.path())?;
+        manual(&prefix)?;
         let documents: Vec<OsString> = files(&prefix.join("share/doc"))?;
         if !documents.iter().any(|name| name.to_string_lossy().starts_with("LICENSE")) {
             return Err("no licence is in it".into());
@@ -246,6 +255,26 @@ pub(crate) fn c_library(
         artefact.tried(how, &format!("{RAN}; compiled with what pkg-config says"));
         Ok(())
     });
+}
+
+/// Runs the tool of a package.
+pub(crate) fn looks_into_outboxes(tool: &mut Command, folder: &Path) -> Result {
+    says(&tools::output(tool.arg("list").arg(folder))?, &["no outbox is here"])
+}
+
+/// Reads a manual page as a person does; where nothing shows one, as it is written.
+fn manual(prefix: &Path) -> Result {
+    let pages = prefix.join("share/man");
+    let mut man = Command::new("man");
+    man.arg("-M").arg(&pages).args(["-P", "cat", "durstream_producer_append"]);
+    let text = match tools::output(man.env("MANWIDTH", "400")) {
+        Ok(text) => text,
+        Err(_) => {
+            let page = pages.join("man3/durstream_producer_append.3");
+            fs::read_to_string(&page).context(page.display())?
+        }
+    };
+    says(&text, &["Accepts one message", "blocks only while the buffer is full"])
 }
 
 /// The names of the files below a folder.

@@ -191,7 +191,7 @@ fn verbatim<'a>(lines: impl Iterator<Item = &'a &'a str>) -> String {
 /// What is between backticks is bold.
 fn emphasised(line: &str) -> String {
     let parts: Vec<&str> = line.split('`').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return line.to_owned(); // one that goes on in the next line
     }
     let bold = |(n, part): (usize, &&str)| {

@@ -1,4 +1,4 @@
-//! The C library as it is installed: a prefix with headers, libraries, pkg-config and CMake files.
+//! The C library as it is installed: a prefix with headers, libraries, manual pages, pkg-config and CMake files.
 
 use std::path::{Path, PathBuf};
 
@@ -102,6 +102,21 @@ pub fn fill(root: &Path, built: &Path, prefix: &Path, libdir: &str) -> Result {
         std::fs::write(&path, filled(template, &names, libdir)).context(path.display())?;
     }
     Ok(())
+}
+
+/// The tool that looks into outboxes, as cargo calls it.
+pub fn tool() -> String {
+    format!("durstream-outbox{}", std::env::consts::EXE_SUFFIX)
+}
+
+/// Adds the tool to a prefix; `built` is the folder that cargo built it in.
+///
+/// # Errors
+/// If it is missing, or the prefix cannot be written.
+pub fn add_tool(built: &Path, prefix: &Path) -> Result {
+    let bin = prefix.join("bin");
+    std::fs::create_dir_all(&bin).context(bin.display())?;
+    install(&built.join(tool()), &bin.join(tool()))
 }
 
 /// What valgrind's leak check may be told.

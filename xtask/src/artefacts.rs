@@ -17,7 +17,8 @@ const MATURIN: &str = "maturin==1.16.0";
 
 pub(crate) fn c_library(tree: &Tree) -> Result {
     step(tree, "C library", |step| {
-        cargo_build(tree, step, "durstream")?;
+        // With the core comes the tool that looks into outboxes.
+        cargo_build(tree, step, &["durstream", "durstream-core"])?;
         stage::fill(tree)
     })
 }
@@ -49,12 +50,12 @@ fn provide_one(tree: &Tree, need: &Need) -> Result {
 /// A package of programs in Rust.
 fn rust_programs(tree: &Tree, package: &str) -> Result {
     let title = package.trim_start_matches("durstream-");
-    step(tree, title, |step| cargo_build(tree, step, package))
+    step(tree, title, |step| cargo_build(tree, step, &[package]))
 }
 
 /// The fault proxy as a process, for tests in other languages.
 pub(crate) fn fault_proxy(tree: &Tree) -> Result {
-    step(tree, "Fault proxy", |step| cargo_build(tree, step, "durstream-tests"))
+    step(tree, "Fault proxy", |step| cargo_build(tree, step, &["durstream-tests"]))
 }
 
 /// A program in C or C++; the library must be staged.
@@ -163,7 +164,7 @@ fn environment(tree: &Tree, title: &str, folder: &str, requirements: &Path) -> R
 pub(crate) fn node_package(tree: &Tree) -> Result {
     let folder = tree.root.join("bindings-node");
     step(tree, "Node addon", |step| {
-        cargo_build(tree, step, "durstream-node")?;
+        cargo_build(tree, step, &["durstream-node"])?;
         let native = folder.join("native");
         std::fs::create_dir_all(&native).context(native.display())?;
         let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
@@ -207,10 +208,13 @@ pub(crate) fn npm_packages(tree: &Tree, title: &str, folder: &Path) -> Result {
 /// other features of what they share, and compile that again.
 const ONE_BUILD: &str = "durstream-one-build";
 
-/// Builds a package of the workspace as it ships.
-fn cargo_build(tree: &Tree, step: &Step, package: &str) -> Result {
-    let arguments = ["build", "--release", "-p", package, "-p", ONE_BUILD];
-    step.run(&mut toolchain::cargo(&tree.root, &arguments))
+/// Builds packages of the workspace as they ship.
+fn cargo_build(tree: &Tree, step: &Step, packages: &[&str]) -> Result {
+    let mut cargo = toolchain::cargo(&tree.root, &["build", "--release"]);
+    for package in packages.iter().chain(&[ONE_BUILD]) {
+        cargo.args(["-p", package]);
+    }
+    step.run(&mut cargo)
 }
 
 /// What is built to build and to test, quickly and not optimised.

@@ -21,6 +21,7 @@ pub(crate) fn install_c(tree: &Tree, arguments: &[String]) -> Result<u8> {
     let place = place(arguments)?;
     artefacts::c_library(tree)?;
     stage::fill_at(tree, &place.prefix, &place.libdir)?;
+    stage::add_tool(tree, &place.prefix)?;
     console::line(&format!("installed in {}", place.prefix.display()));
     Ok(0)
 }

@@ -19,6 +19,11 @@ pub(crate) fn fill_at(tree: &Tree, prefix: &Path, libdir: &str) -> Result {
     prefix::fill(&tree.root, &tree.release(""), prefix, libdir)
 }
 
+/// Adds the tool that looks into outboxes to a prefix.
+pub(crate) fn add_tool(tree: &Tree, prefix: &Path) -> Result {
+    prefix::add_tool(&tree.release(""), prefix)
+}
+
 /// What valgrind's leak check is told.
 pub(crate) fn suppressions(tree: &Tree) -> PathBuf {
     prefix::suppressions(&tree.stage())

@@ -8,9 +8,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let done = durstream_core::outbox_tool(&arguments, &mut out);
-    let done = done.and_then(|()| out.flush().map_err(|error| error.to_string()));
-    match done {
+    match durstream_core::outbox_tool(&arguments, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             let _ = writeln!(std::io::stderr(), "{}", text.trim_end());

@@ -31,6 +31,11 @@ const SHOWN: usize = 60;
 /// The tool: takes its arguments, writes to `out`; what went wrong, for standard error.
 #[doc(hidden)]
 pub fn outbox_tool(arguments: &[String], out: &mut dyn Write) -> Result<(), String> {
+    let looked = look(arguments, out);
+    looked.and(written(out.flush()))
+}
+
+fn look(arguments: &[String], out: &mut dyn Write) -> Result<(), String> {
     let (flags, words): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|word| word.starts_with("--"));
     let as_json = flags.iter().any(|flag| *flag == "--json");
