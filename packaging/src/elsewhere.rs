@@ -29,8 +29,7 @@ pub(crate) fn c_library(
             machine::compile(tree, here.zig, &prefix, "packaging/programs/first.c", &program)?;
         site.first(machine.run(&program, &prefix.join("lib"))?)?;
         let tool = prefix.join("bin").join(prefix::tool());
-        let mut tool = machine.run(&tool, &prefix.join("lib"))?;
-        looks_into_outboxes(&mut tool, folder.path())?;
+        looks_into_outboxes(&mut machine.emulated(&tool), folder.path())?;
         artefact.tried(&format!("tar; {}", machine.shown()), RAN);
         Ok(())
     });

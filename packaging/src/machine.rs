@@ -111,7 +111,9 @@ impl Machine {
         Ok(command)
     }
 
-    fn emulated(&self, program: &Path) -> Command {
+    /// Runs a program of this machine that needs no library of ours. One for musl needs no other either:
+    /// zig links programs statically for it, and musl's loader takes none of these.
+    pub(crate) fn emulated(&self, program: &Path) -> Command {
         let Some(emulator) = &self.emulator else { return Command::new(program) };
         let mut command = Command::new(emulator);
         command.arg("-L").arg(&self.root).arg(program);
