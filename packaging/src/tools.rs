@@ -12,7 +12,7 @@ use durstream_tests::step::Step;
 use durstream_tests::tool::Tool;
 use durstream_tests::tree::Tree;
 
-use crate::platforms::{Here, Platform};
+use crate::platforms::{Here, PLATFORMS, Platform};
 
 /// Lists whose work is in a product, with the text of each licence.
 pub(crate) const ABOUT: Tool =
@@ -122,9 +122,9 @@ impl Builder {
         };
         // cargo-zigbuild writes the same; its own would differ between cargo and maturin, which then
         // would compile everything twice.
-        let flags = format!("-- -g -fno-sanitize=all -target {}", here.zig);
-        let cc = wrapper(&format!("zigcc-{}", here.zig), &format!("cc {flags}"))?;
-        let cxx = wrapper(&format!("zigc++-{}", here.zig), &format!("c++ {flags}"))?;
+        let flags = |here: &Here| format!("-- -g -fno-sanitize=all -target {}", here.zig);
+        let cc = wrapper(&format!("zigcc-{}", here.zig), &format!("cc {}", flags(here)))?;
+        let cxx = wrapper(&format!("zigc++-{}", here.zig), &format!("c++ {}", flags(here)))?;
         let ar = wrapper("zig-ar", "ar --")?;
         let name = platform.triple.replace('-', "_");
         let registry = registry()?;
@@ -138,7 +138,14 @@ impl Builder {
             rust.extend(["-C".to_owned(), "target-feature=-crt-static".to_owned()]);
         }
         let linker = format!("CARGO_TARGET_{}_LINKER", name.to_uppercase());
-        let variables = vec![
+        let mut variables = Vec::new();
+        if let Some((host, here)) = host() {
+            // Of build scripts: cargo compiles them, and all that have one, again for another linker.
+            let name = host.triple.replace('-', "_").to_uppercase();
+            let cc = wrapper(&format!("zigcc-{}", here.zig), &format!("cc {}", flags(here)))?;
+            variables.push((format!("CARGO_TARGET_{name}_LINKER"), cc));
+        }
+        variables.extend([
             (format!("CC_{name}"), cc.clone()),
             (format!("CXX_{name}"), cxx),
             (format!("AR_{name}"), ar),
@@ -146,7 +153,7 @@ impl Builder {
             (linker, cc),
             // Flags are parted by this character, since paths may hold spaces.
             ("CARGO_ENCODED_RUSTFLAGS".to_owned(), rust.join("\u{1f}")),
-        ];
+        ]);
         Ok(Self { variables })
     }
 
@@ -159,6 +166,12 @@ impl Builder {
     pub(crate) fn surround(&self, command: &mut Command) {
         command.envs(self.variables.iter().cloned());
     }
+}
+
+/// The platform of this machine, where it is one that is built here.
+fn host() -> Option<(&'static Platform, &'static Here)> {
+    let host = PLATFORMS.iter().find(|platform| platform.is_host())?;
+    Some((host, host.here.as_ref()?))
 }
 
 /// Where cargo unpacks crates.
