@@ -1,5 +1,6 @@
 //! The tool that looks into outboxes.
 
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 use crate::outbox::disk::Disk;
@@ -14,6 +15,26 @@ fn run(arguments: &[&str]) -> Result<String, String> {
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
     outbox_tool(&arguments, &mut out)?;
     Ok(String::from_utf8(out).unwrap())
+}
+
+/// Takes everything, and fails in this way once it is flushed.
+struct Unflushed(ErrorKind);
+
+impl Write for Unflushed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Err(self.0.into())
+    }
+}
+
+#[test]
+fn a_reader_that_left_is_no_failure_and_a_full_disk_is_one() {
+    let help = ["--help".to_owned()];
+    assert_eq!(outbox_tool(&help, &mut Unflushed(ErrorKind::BrokenPipe)), Ok(()));
+    assert!(outbox_tool(&help, &mut Unflushed(ErrorKind::StorageFull)).is_err());
 }
 
 #[test]
