@@ -40,7 +40,7 @@ pub(crate) trait Disk: Send + Sync {
 }
 
 /// A lock that is held.
-pub(crate) trait Guard: Send {
+pub(crate) trait Guard: Send + Sync {
     /// Whether the folder and its lock are still those that were locked.
     fn check(&self) -> io::Result<()>;
 }

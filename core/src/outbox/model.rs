@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::rngs::StdRng;
@@ -48,6 +49,8 @@ struct World {
     pending: Vec<Names>,
     folders: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
+    /// How many times this life has a file mapped.
+    mapped: BTreeMap<usize, usize>,
     rng: StdRng,
     boot: u8,
     /// Files opened in an earlier life write nothing.
@@ -142,6 +145,7 @@ impl ModelDisk {
             pending: Vec::new(),
             folders: BTreeSet::new(),
             locks: BTreeSet::new(),
+            mapped: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
             boot: 1,
             life: 0,
@@ -207,6 +211,7 @@ impl ModelDisk {
         let mut world = self.world();
         world.life += 1;
         world.locks.clear();
+        world.mapped.clear();
         (world.is_dead, world.dies_at, world.fails_at) = (false, None, None);
     }
 
@@ -220,9 +225,11 @@ impl ModelDisk {
         let chance = [0.02, 0.5, 0.98][rng.random_range(0..3)];
         for changes in world.pending.drain(..) {
             if rng.random_bool(chance) {
+                let leaves_both = changes.len() > 1 && rng.random_bool(0.2);
                 for (path, inode) in changes {
                     match inode {
                         Some(inode) => world.durable_names.insert(path, inode),
+                        None if leaves_both => None,
                         None => world.durable_names.remove(&path),
                     };
                 }
@@ -318,7 +325,7 @@ impl Disk for ModelDisk {
         world.call()?; // it may die with an empty file
         world.inodes[inode].current = vec![0; size];
         drop(world);
-        self.open_inode(inode)
+        self.open_inode(inode, true)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
@@ -326,13 +333,17 @@ impl Disk for ModelDisk {
         world.call()?;
         let inode = world.inode(path)?;
         drop(world);
-        self.open_inode(inode)
+        self.open_inode(inode, false)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.call()?;
-        world.inode(path)?;
+        let inode = world.inode(path)?;
+        let names = world.names.values().filter(|other| **other == inode).count();
+        if names == 1 && world.mapped.get(&inode).is_some_and(|count| *count > 0) {
+            return Err(ErrorKind::PermissionDenied.into()); // as on Windows
+        }
         world.rename(vec![(path.to_owned(), None)]);
         Ok(())
     }
@@ -367,10 +378,12 @@ impl Disk for ModelDisk {
 }
 
 impl ModelDisk {
-    fn open_inode(&self, inode: usize) -> io::Result<Box<dyn File>> {
-        let world = self.world();
+    fn open_inode(&self, inode: usize, is_new: bool) -> io::Result<Box<dyn File>> {
+        let mut world = self.world();
         let memory = world.inodes[inode].current.clone();
-        let handle = Arc::new(ModelHandle { world: self.0.clone(), inode, life: world.life });
+        let (life, written) = (world.life, AtomicUsize::new(if is_new { 0 } else { memory.len() }));
+        let handle = Arc::new(ModelHandle { world: self.0.clone(), inode, life, written });
+        *world.mapped.entry(inode).or_default() += 1;
         Ok(Box::new(ModelFile { memory, handle }))
     }
 }
@@ -400,6 +413,8 @@ struct ModelHandle {
     world: Arc<Mutex<World>>,
     inode: usize,
     life: u64,
+    /// Behind what a sync writes.
+    written: AtomicUsize,
 }
 
 struct ModelFile {
@@ -410,6 +425,7 @@ struct ModelFile {
 impl ModelFile {
     fn store(&mut self, at: usize, bytes: &[u8], is_whole: bool) {
         self.memory[at..at + bytes.len()].copy_from_slice(bytes);
+        self.handle.written.fetch_max(at + bytes.len(), Ordering::Relaxed);
         let world = &mut *self.handle.world.lock().unwrap();
         if world.life != self.handle.life {
             return;
@@ -428,6 +444,15 @@ impl ModelFile {
     }
 }
 
+impl Drop for ModelFile {
+    fn drop(&mut self) {
+        let mut world = self.handle.world.lock().unwrap();
+        if world.life == self.handle.life {
+            *world.mapped.get_mut(&self.handle.inode).expect("it was opened") -= 1;
+        }
+    }
+}
+
 impl File for ModelFile {
     fn bytes(&self) -> &[u8] {
         let is_lost = self.handle.world.lock().unwrap().lost.contains(&self.handle.inode);
@@ -441,6 +466,10 @@ impl File for ModelFile {
     fn publish(&mut self, at: usize, word: u64) {
         assert!(at.is_multiple_of(8));
         self.store(at, &word.to_le_bytes(), true);
+    }
+
+    fn forget(&mut self) {
+        self.handle.written.store(0, Ordering::Relaxed);
     }
 
     fn handle(&self) -> Arc<dyn Handle> {
@@ -462,7 +491,8 @@ impl Handle for ModelHandle {
         let inode = &mut world.inodes[self.inode];
         match &result {
             Ok(()) => {
-                let dirty: Vec<_> = inode.dirty.iter().copied().collect();
+                let end = self.written.load(Ordering::Relaxed).div_ceil(SECTOR);
+                let dirty: Vec<_> = inode.dirty.range(..end).copied().collect();
                 inode.durable.resize(inode.current.len(), 0);
                 dirty.into_iter().for_each(|sector| inode.persist(sector));
             }

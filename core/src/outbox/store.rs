@@ -1,5 +1,6 @@
 //! The outbox of one producer: what was accepted, on disk, until it is settled.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::outbox::control::{self, CONTROL_BYTES, Controls};
 use crate::outbox::disk::{
-    Disk, File, Guard, Handle, SYNC_FAILED, damaged, failed, newer, rewrite, sync,
+    Disk, File, Guard, Handle, SYNC_FAILED, damaged, failed, is_full, newer, rewrite, sync,
 };
 use crate::outbox::format::{Control, Entry, Header, RECORDS, VERSION, group_size, padded};
 use crate::outbox::ledger::{Ledger, Range, Sent, Session};
@@ -153,7 +154,7 @@ pub(crate) struct Outbox {
     lost: Option<Lost>,
     made_in: u64,
     /// Last: the folder is let go of when everything else is closed.
-    guard: Box<dyn Guard>,
+    guard: Arc<dyn Guard>,
 }
 
 impl Outbox {
@@ -167,7 +168,7 @@ impl Outbox {
     ) -> Result<(Self, Found)> {
         let folder = place.folder();
         disk.make_folder(&folder).map_err(|error| failed("make", &folder, &error))?;
-        let guard = disk.lock(&folder)?;
+        let guard = Arc::from(disk.lock(&folder)?);
         let names = disk.list(&folder).map_err(|error| failed("read", &folder, &error))?;
         let salvage = recovery == Recovery::Salvage;
         let syncer = Arc::new(Syncer::new(disk.clone(), folder.clone()));
@@ -182,7 +183,7 @@ impl Outbox {
     fn create(
         disk: Arc<dyn Disk>,
         place: &Place,
-        guard: Box<dyn Guard>,
+        guard: Arc<dyn Guard>,
         sizes: Sizes,
         mode: SyncMode,
         syncer: Arc<Syncer>,
@@ -197,7 +198,7 @@ impl Outbox {
     fn new(
         disk: Arc<dyn Disk>,
         folder: PathBuf,
-        guard: Box<dyn Guard>,
+        guard: Arc<dyn Guard>,
         sizes: Sizes,
         syncer: Arc<Syncer>,
         controls: Controls,
@@ -230,7 +231,7 @@ impl Outbox {
     fn reopen(
         disk: Arc<dyn Disk>,
         folder: PathBuf,
-        guard: Box<dyn Guard>,
+        guard: Arc<dyn Guard>,
         sizes: Sizes,
         mode: SyncMode,
         names: &[String],
@@ -298,9 +299,9 @@ impl Outbox {
         }
         outbox.segments = found.segments;
         if names.iter().any(|name| name == SPARE) {
-            let found = outbox.shelf.find(outbox.disk.as_ref(), sizes.least);
+            // Of a life that ended as it was renamed it may be a segment: no file of another life is reused.
             let path = outbox.folder.join(SPARE);
-            found.map_err(|error| failed("open", &path, &error))?;
+            outbox.disk.remove(&path).map_err(|error| failed("delete", &path, &error))?;
         }
         if found.needs_segment {
             outbox.add_segment(0)?;
@@ -418,7 +419,11 @@ impl Outbox {
         let spare = match self.shelf.take(self.disk.as_ref(), needed, &path) {
             Some(spare) => spare,
             None => {
-                let made = self.disk.create(&path, needed.max(self.usual_size()));
+                let size = needed.max(self.usual_size());
+                let mut made = self.disk.create(&path, size);
+                if made.as_ref().is_err_and(is_full) && self.shelf.clear(self.disk.as_ref()) {
+                    made = self.disk.create(&path, size);
+                }
                 let file = made.map_err(|error| failed("make", &path, &error))?;
                 Spare { file, ready: 0 }
             }
@@ -585,7 +590,8 @@ impl Outbox {
             return None;
         }
         let (disk, syncer, shelf) = (self.disk.clone(), self.syncer.clone(), self.shelf.clone());
-        Some(Chores { disk, syncer, shelf, spent, makes, size: self.usual_size() })
+        let (usual, guard) = (self.usual_size(), self.guard.clone());
+        Some(Chores { disk, syncer, shelf, spent, makes, sizes: usual..=self.sizes.most, guard })
     }
 
     /// Whether the folder and its files are still those that were opened.
@@ -605,9 +611,13 @@ pub(crate) struct Chores {
     syncer: Arc<Syncer>,
     shelf: Arc<Shelf>,
     spent: Vec<Segment>,
-    /// A file is to be made for the next segment, and of which size.
+    /// A file is to be made for the next segment.
     makes: bool,
-    size: usize,
+    /// From the usual one on, the sizes that a file for it may have.
+    sizes: RangeInclusive<usize>,
+    /// Whoever opens the folder next waits for this.
+    #[expect(dead_code, reason = "held")]
+    guard: Arc<dyn Guard>,
 }
 
 /// Pages that a writer is about to come to; see [`Outbox::ahead`].
@@ -627,17 +637,17 @@ impl Chores {
     /// Waits for the disk. Files that are not deleted now are at the next opening.
     pub(crate) fn run(self) -> Result<()> {
         if self.makes {
-            self.shelf.make(self.disk.as_ref(), self.size);
+            self.shelf.make(self.disk.as_ref(), *self.sizes.start());
         }
         // What says that a segment is settled has to last longer than the segment.
         self.syncer.sync_notes()?;
         for segment in self.spent {
             let path = segment.path.clone();
             self.syncer.forget_segment(segment.number);
-            let is_reused = segment.is_own()
-                && segment.size() >= self.size
-                && self.shelf.put(self.disk.as_ref(), segment);
-            if is_reused {
+            let fits = |own: &Segment| own.is_own() && self.sizes.contains(&own.size());
+            // One that does not is closed here: not every system deletes a file that is mapped.
+            let reused = Some(segment).filter(fits);
+            if reused.is_some_and(|own| self.shelf.put(self.disk.as_ref(), own)) {
                 continue;
             }
             self.disk.remove(&path).map_err(|error| failed("delete", &path, &error))?;

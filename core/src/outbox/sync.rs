@@ -174,10 +174,12 @@ impl Syncer {
         for handle in handles {
             sync(self.disk.as_ref(), &self.folder, handle.as_ref())?;
         }
-        match work.folder_changes > lock(&self.state).folder_synced {
-            true => self.disk.sync_folder(&self.folder),
-            false => Ok(()),
+        // Not as a condition: the lock would be held for as long as the folder takes.
+        let synced = lock(&self.state).folder_synced;
+        if work.folder_changes > synced {
+            self.disk.sync_folder(&self.folder)?;
         }
+        Ok(())
     }
 
     fn is_done(&self, state: &mut State, work: &Work) {

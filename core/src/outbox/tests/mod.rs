@@ -6,6 +6,7 @@ mod looking;
 #[cfg(unix)]
 mod processes;
 mod random;
+mod spare;
 mod speed;
 
 use std::path::{Path, PathBuf};
