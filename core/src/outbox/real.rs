@@ -161,7 +161,9 @@ fn open_lock(path: &Path) -> io::Result<fs::File> {
 #[cfg(unix)]
 pub(crate) fn is_locked(folder: &Path) -> Option<bool> {
     let own = fs::canonicalize(folder).ok()?;
-    if lock(HELD.get()).contains(&own) || Owner::this_process_owns(folder) {
+    // Until the file is closed: whoever takes the lock meanwhile would lose it.
+    let held = lock(HELD.get());
+    if held.contains(&own) || Owner::this_process_owns(folder) {
         return Some(true);
     }
     let file = fs::File::open(folder.join(LOCK)).ok()?;

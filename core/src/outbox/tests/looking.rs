@@ -124,3 +124,20 @@ fn a_file_with_the_header_of_another_segment_is_passed_over() {
     let list = run(&["list", folder.0.to_str().unwrap()]).unwrap();
     assert!(list.contains("waiting    1 write, 2 bytes") && !list.contains("damaged"), "{list}");
 }
+
+/// The process may have ended before the header was in the file.
+#[test]
+fn a_segment_that_is_being_made_of_a_used_file_is_no_damage() {
+    let folder = Folder::new();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let (mut outbox, _) = open_in(&disk, &folder.0, SyncMode::Process).unwrap();
+    append(&mut outbox, &["a"]);
+    let own = place(&folder.0).folder();
+    let mut bytes = std::fs::read(own.join("00000001.seg")).unwrap();
+    bytes[..80].fill(0);
+    std::fs::write(own.join("00000002.seg"), bytes).unwrap();
+    let list = run(&["list", folder.0.to_str().unwrap()]).unwrap();
+    assert!(list.contains("waiting    1 write, 2 bytes") && !list.contains("damaged"), "{list}");
+    drop(outbox);
+    open_in(&disk, &folder.0, SyncMode::Process).unwrap();
+}
