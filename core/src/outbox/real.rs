@@ -376,6 +376,7 @@ impl Mapped {
 }
 
 /// How much the system gets ready at once: what changes the memory of the process waits meanwhile.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const SLICE: usize = 128 * 1024;
 
 /// Has the processor fetch what the next writes go to: another one may have made it ready.
