@@ -113,8 +113,10 @@ fn parse(bytes: &[u8], file: usize, boot: Boot) -> Result<Parsed, BadHeader> {
                 ledger.unsent(first, first + count, in_doubt)
             }
             Control::Settled { first, count, base } => {
-                base.iter().for_each(|base| ledger.learn_base(base));
                 ledger.settled(first, first + count);
+                if let Some(base) = base {
+                    ledger.base = base;
+                }
             }
             Control::Tuple(last) => ledger.session = Some(last),
             Control::Synced { position, .. } => known.synced = known.synced.max(position),

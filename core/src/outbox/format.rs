@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::outbox::ledger::{Sent, SentFlags, Session};
+use crate::outbox::ledger::{Base, Sent, SentFlags, Session};
 
 /// The version of the format. An older library refuses a newer one by name.
 pub(crate) const VERSION: u32 = 1;
@@ -400,14 +400,14 @@ fn entry_size(tag: u64, bytes: &[u8]) -> usize {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Control {
     /// The begin of a snapshot: everything before this position is settled; the newest segment and
-    /// its first position (0 before there is one); the tuple that was used last; where the stream
-    /// ends behind what was acknowledged.
+    /// its first position (0 before there is one); the tuple that was used last; from where a look
+    /// reads.
     State {
         settled_to: u64,
         newest: u64,
         newest_first: u64,
         session: Option<Session>,
-        base: Option<Arc<str>>,
+        base: Option<Base>,
     },
     /// A batch and its tuple, and the positions that it has not lost to later ones.
     Sent {
@@ -423,8 +423,8 @@ pub(crate) enum Control {
     Settled {
         first: u64,
         count: u64,
-        /// Where the stream ends now, if that changed; empty where nobody knows.
-        base: Option<Arc<str>>,
+        /// From where a look reads from here on, if that changed: nobody knows, or the place.
+        base: Option<Option<Base>>,
     },
     /// A tuple without writes: a request that only ends the stream.
     Tuple(Session),
@@ -447,6 +447,11 @@ pub(crate) enum Control {
     },
 }
 
+/// What is acknowledged behind a base, and its offset.
+fn base_fields(base: Option<&Base>) -> ([u64; 2], &str) {
+    base.map_or(([0; 2], ""), |base| ([base.messages, base.bytes], &base.offset))
+}
+
 impl Control {
     /// The record, with its head in front.
     pub(crate) fn encode(&self, salt: u64) -> Vec<u8> {
@@ -460,8 +465,11 @@ impl Control {
                     [1, epoch, seq, flags.to_bits()]
                 });
                 let [known, epoch, seq, flags] = tuple;
-                put(1, &[*settled_to, *newest, *newest_first, known, epoch, seq, flags]);
-                out.extend(base.iter().flat_map(|base| base.bytes()));
+                let (behind, offset) = base_fields(base.as_ref());
+                let [messages, bytes] = behind;
+                let numbers = [known, epoch, seq, flags, messages, bytes];
+                put(1, &[&[*settled_to, *newest, *newest_first][..], &numbers].concat());
+                out.extend(offset.bytes());
             }
             Control::Sent { sent, from, end } => {
                 let flags = sent.flags.to_bits();
@@ -471,8 +479,10 @@ impl Control {
                 put(3, &[*first, *count, u64::from(*in_doubt)]);
             }
             Control::Settled { first, count, base } => {
-                put(4, &[*first, *count, u64::from(base.is_some())]);
-                out.extend(base.iter().flat_map(|base| base.bytes()));
+                let ([messages, bytes], offset) =
+                    base_fields(base.as_ref().and_then(Option::as_ref));
+                put(4, &[*first, *count, u64::from(base.is_some()), messages, bytes]);
+                out.extend(offset.bytes());
             }
             Control::Synced { position, offset } => put(5, &[*position, *offset]),
             Control::Segment { number, first } => put(6, &[*number, *first]),
@@ -493,7 +503,13 @@ impl Control {
         let range = |first: u64, count: u64| {
             (first > 0 && count > 0 && first.checked_add(count).is_some()).then_some(())
         };
-        let text = |from: usize| std::str::from_utf8(fields.get(from..)?).ok();
+        // Two numbers and a text; where that is empty, nobody knows.
+        let base = |at: usize| {
+            let offset = std::str::from_utf8(fields.get(8 * (at + 3)..)?).ok()?;
+            let base =
+                Base { offset: offset.into(), messages: number(at)?, bytes: number(at + 1)? };
+            Some((!offset.is_empty()).then_some(base))
+        };
         let session = |at: usize| {
             let (epoch, seq, bits) = (number(at)?, number(at + 1)?, number(at + 2)?);
             seq.checked_add(1)?;
@@ -508,7 +524,7 @@ impl Control {
                     0 => None,
                     _ => Some(session(4)?),
                 },
-                base: Some(text(64)?).filter(|base| !base.is_empty()).map(Arc::from),
+                base: base(7)?,
             },
             2 => {
                 let sent = Sent {
@@ -532,7 +548,7 @@ impl Control {
                 count: number(1)?,
                 base: match number(2)? {
                     0 => None,
-                    _ => Some(text(32)?.into()),
+                    _ => Some(base(3)?),
                 },
             },
             5 => Control::Synced { position: number(0)?, offset: number(1)? },

@@ -74,6 +74,15 @@ impl SentFlags {
     }
 }
 
+/// An end of the stream with nothing of the producer behind it but what is in doubt, and so much that
+/// was acknowledged since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) offset: Arc<str>,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
 /// Unsettled positions that have, or had, a tuple.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Range {
@@ -102,8 +111,8 @@ pub(crate) struct Ledger {
     ranges: BTreeMap<u64, (u64, RangeState)>,
     /// That of the last request that was sent.
     pub(crate) session: Option<Session>,
-    /// The stream's offset behind the last batch that was acknowledged, where it is known.
-    pub(crate) base: Option<Arc<str>>,
+    /// From where a look at the stream reads, where that is known.
+    pub(crate) base: Option<Base>,
     /// No position from here on was ever named.
     known: u64,
 }
@@ -194,11 +203,6 @@ impl Ledger {
                 self.ranges.insert(end, (to, state));
             }
         }
-    }
-
-    /// Learns where the stream ends: behind what was acknowledged, or at an empty text, nobody knows.
-    pub(crate) fn learn_base(&mut self, base: &str) {
-        self.base = (!base.is_empty()).then(|| base.into());
     }
 
     pub(crate) fn settled(&mut self, mut first: u64, mut end: u64) {

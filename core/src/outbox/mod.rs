@@ -36,7 +36,7 @@ mod tests;
 
 pub(crate) use disk::Disk;
 pub(crate) use format::Entry;
-pub(crate) use ledger::{Range, RangeState, Sent, SentFlags, Session};
+pub(crate) use ledger::{Base, Range, RangeState, Sent, SentFlags, Session};
 pub(crate) use real::RealDisk;
 pub(crate) use recover::Lost;
 pub(crate) use store::{Ahead, Chores, Found, Outbox, Place, Recovery, Sizes, SyncMode};

@@ -12,7 +12,7 @@ use crate::outbox::disk::{
     Disk, File, Guard, Handle, SYNC_FAILED, damaged, failed, is_full, newer, rewrite, sync,
 };
 use crate::outbox::format::{Control, Entry, Header, RECORDS, VERSION, group_size, padded};
-use crate::outbox::ledger::{Ledger, Range, Sent, Session};
+use crate::outbox::ledger::{Base, Ledger, Range, Sent, Session};
 use crate::outbox::names::{folder_name, segment_name, segment_number};
 use crate::outbox::recover::{Lost, Recovered, recover};
 use crate::outbox::segment::{Read, Segment};
@@ -101,8 +101,8 @@ pub(crate) struct Found {
     pub(crate) ranges: Vec<Range>,
     /// The tuple of the last request that was sent, settled or not.
     pub(crate) session: Option<Session>,
-    /// The stream's offset behind the last batch that was acknowledged, where it is known.
-    pub(crate) base: Option<Arc<str>>,
+    /// From where a look at the stream reads, where that is known.
+    pub(crate) base: Option<Base>,
     /// The machine restarted, and the outbox was in [`SyncMode::Process`], or damaged: batches may
     /// have been sent of which nothing is known.
     pub(crate) may_miss_tuples: bool,
@@ -511,17 +511,18 @@ impl Outbox {
         let _ = self.record(&Control::Unsent { first, count: end - first, in_doubt });
     }
 
-    /// These positions are settled, and never delivered again. `base` is where the stream ends now, if
-    /// that changed; empty where nobody knows.
-    pub(crate) fn settled(&mut self, first: u64, count: u64, base: Option<&str>) {
+    /// These positions are settled, and never delivered again. `base` is from where a look reads now, if
+    /// that changed.
+    pub(crate) fn settled(&mut self, first: u64, count: u64, base: Option<Option<Base>>) {
         let end = first.saturating_add(count).min(self.next);
         if first >= end || self.made_in != generation() || self.ledger.is_settled(first, end) {
             return;
         }
-        base.iter().for_each(|base| self.ledger.learn_base(base));
+        if let Some(base) = &base {
+            self.ledger.base = base.clone();
+        }
         self.ledger.settled(first, end);
         self.is_settled = true;
-        let base = base.map(Arc::from);
         let _ = self.record(&Control::Settled { first, count: end - first, base });
     }
 

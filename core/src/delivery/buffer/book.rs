@@ -12,6 +12,7 @@ use crate::delivery::buffer::queue::{Queue, Queued};
 use crate::delivery::buffer::receipts::Ledger;
 use crate::delivery::buffer::store::Store;
 use crate::error::{Error, ErrorKind, Result};
+use crate::outbox::Base;
 use crate::outcome::{FlushReport, Outcome, Status};
 use crate::reason::Reason;
 use crate::runtime::pending::Completer;
@@ -118,8 +119,8 @@ pub(crate) struct Book {
     restarts: Vec<Completer<()>>,
     /// The outbox that its writes are kept in; see `kept`.
     pub(super) store: Option<Box<Store>>,
-    /// For the outbox: where the stream ends with the batch that is settled next.
-    recorded_end: Option<Arc<str>>,
+    /// For the outbox: from where a look reads once the next batch is settled.
+    recorded_base: Option<Base>,
 }
 
 /// Accepting.
@@ -148,7 +149,7 @@ impl Book {
             ready: Vec::new(),
             restarts: Vec::new(),
             store: None,
-            recorded_end: None,
+            recorded_base: None,
         }
     }
 
@@ -667,9 +668,9 @@ impl Book {
         self.lifecycle.end_with(end, error);
     }
 
-    /// Where the stream ends with the batch that is settled next.
-    pub(crate) fn record_end(&mut self, end: Option<Arc<str>>) {
-        self.recorded_end = end;
+    /// From where a look at the stream reads once the next batch is settled, where that is known.
+    pub(crate) fn record_base(&mut self, base: Option<Base>) {
+        self.recorded_base = base;
     }
 
     /// Reserves room for bytes that are held in any case.
@@ -686,9 +687,9 @@ impl Book {
         let count = batch.writes;
         self.stats.pending -= count;
         if self.is_kept() && outcome.status != Status::Kept {
-            // What is delivered leaves the stream's end unknown where that was not said.
-            let end = self.recorded_end.take();
-            let base = outcome.is_delivered().then(|| end.as_deref().unwrap_or(""));
+            // What is delivered leaves it unknown where that was not said.
+            let base = self.recorded_base.take();
+            let base = outcome.is_delivered().then_some(base);
             self.record_settled(batch.first_id, count, base);
         }
         match outcome.status {

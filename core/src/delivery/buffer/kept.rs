@@ -9,7 +9,7 @@ use crate::delivery::buffer::doubt::Doubt;
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::buffer::store::{Left, Resume, Store};
 use crate::error::{Error, Result};
-use crate::outbox::{Found, Sent};
+use crate::outbox::{Base, Found, Sent};
 use crate::outcome::{Outcome, Status};
 use crate::protocol::json::check;
 
@@ -340,8 +340,8 @@ impl Book {
         }
     }
 
-    /// Where the stream ended behind what the server acknowledged last.
-    pub(crate) fn record_settled(&mut self, first: u64, count: u64, base: Option<&str>) {
+    /// These are settled; a look reads from another place then, where that is said.
+    pub(crate) fn record_settled(&mut self, first: u64, count: u64, base: Option<Option<Base>>) {
         if let Some(store) = self.store.as_deref_mut() {
             store.record_settled(first, count, base);
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::delivery::buffer::batch::Tag;
 use crate::error::Result;
 use crate::outbox::{
-    Ahead, Chores, Entry, Found, Outbox, Range, RangeState, Sent, SentFlags, Session, Syncer,
+    Ahead, Base, Chores, Entry, Found, Outbox, Range, RangeState, Sent, SentFlags, Session, Syncer,
 };
 
 /// What an earlier life of the producer left, by the ids of this one.
@@ -34,8 +34,8 @@ pub(crate) struct Resume {
     pub(crate) flags: SentFlags,
     /// The batches under way then, by ids, with consecutive sequence numbers.
     pub(crate) sent: Vec<Sent>,
-    /// Where the stream ended behind the last acknowledged batch.
-    pub(crate) base: Option<Arc<str>>,
+    /// From where a look at the stream reads.
+    pub(crate) base: Option<Base>,
     /// Nothing new may go out under its epoch: tuples may have been used that the outbox does not
     /// know of.
     pub(crate) is_over: bool,
@@ -207,7 +207,7 @@ impl Store {
         self.outbox.unsent(first, count, in_doubt);
     }
 
-    pub(super) fn record_settled(&mut self, first: u64, count: u64, base: Option<&str>) {
+    pub(super) fn record_settled(&mut self, first: u64, count: u64, base: Option<Option<Base>>) {
         let first = self.position(first);
         self.outbox.settled(first, count, base);
     }

@@ -290,8 +290,8 @@ impl Task {
                 offset: answer.next_offset.clone(),
                 ..Outcome::delivered()
             };
-            let is_exact = n == count && self.behind.is_nothing();
-            self.record_end(self.base.as_ref().filter(|_| is_exact));
+            // What it counts as acknowledged includes all of these.
+            self.record_base(n == count);
             self.deliver(&slot, outcome);
         }
     }

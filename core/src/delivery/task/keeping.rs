@@ -33,7 +33,7 @@ impl Task {
         let SentFlags { ever_acked: acked, echoed, .. } = resume.flags;
         let first = again.first().map_or(resume.next_seq, |own| own.seq);
         self.session = Session::resumed(resume.epoch, first, resume.next_seq, resume.flags);
-        self.set_base(resume.base);
+        self.resume_base(resume.base);
         let slot = |own: Again| {
             let sends = 1 + u32::from(own.is_repeated);
             Slot { sends, ..Slot::new(own.seq, own.queued) }

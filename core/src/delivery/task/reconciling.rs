@@ -9,6 +9,7 @@ use crate::delivery::decide::compare::{Acked, Verdict, verdict};
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
 use crate::error::Error;
+use crate::outbox::Base;
 use crate::outcome::Outcome;
 use crate::reason::Reason;
 use crate::requests::tail::{Look, look};
@@ -98,11 +99,26 @@ impl Task {
         }
     }
 
-    /// Has the outbox know where the stream ends with the batch that is settled next, and with none that is
-    /// still in doubt.
-    pub(super) fn record_end(&self, end: Option<&Arc<str>>) {
-        if self.engine.config.outbox.is_some() {
-            self.engine.book().record_end(end.cloned());
+    /// Has the outbox know from where a look reads, with the batch that is settled next: where that is the
+    /// last one which the base counts as acknowledged.
+    pub(super) fn record_base(&self, is_last: bool) {
+        if self.engine.config.outbox.is_none() {
+            return;
+        }
+        let base = self.base.clone().filter(|_| is_last).map(|offset| {
+            let Acked { messages, bytes } = self.behind;
+            Base { offset, messages, bytes }
+        });
+        self.engine.book().record_base(base);
+    }
+
+    /// Goes on from the place that an earlier life recorded.
+    pub(super) fn resume_base(&mut self, base: Option<Base>) {
+        self.set_base(base.as_ref().map(|base| base.offset.clone()));
+        let behind = |Base { messages, bytes, .. }| Acked { messages, bytes };
+        self.behind = base.map(behind).unwrap_or_default();
+        if !self.behind.is_nothing() {
+            self.tail = None; // it was behind that
         }
     }
 
@@ -186,6 +202,7 @@ impl Task {
             let batches = self.window.len();
             format!("asked the stream itself: {stored} of {batches} batches are in it")
         });
+        self.set_base(look.tail.clone());
         let mut ended = false;
         for n in 1..=stored {
             let Some(slot) = self.window.pop_front() else { break };
@@ -206,7 +223,7 @@ impl Task {
                 offset: look.tail.clone(),
                 ..Outcome::delivered()
             };
-            self.record_end(look.tail.as_ref().filter(|_| n == stored));
+            self.record_base(n == stored);
             self.deliver(&slot, outcome);
         }
         // The batches behind are absent, or only late. Under the same tuple the server tells the
@@ -219,7 +236,6 @@ impl Task {
                 slot.queued.absent_at = look.tail.clone();
             }
         }
-        self.set_base(look.tail);
         if stored > 0 {
             self.note_seen();
             self.on_contact();

@@ -225,6 +225,27 @@ async fn a_server_that_forgot_is_asked_what_it_holds() {
     assert_eq!(machine.server.stored(), numbers(1..=3), "found in the stream, from its last end");
 }
 
+/// The end that an acknowledgement gives may be behind what is under way beside it. The next life reads from
+/// the end before, and passes over what was acknowledged since.
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_beside_a_batch_that_is_under_way_is_passed_over() {
+    let late = || delay(Fault::None, 0, 9_000);
+    let machine = Machine::new([Fault::None, Fault::None, Fault::None, late(), late()]);
+    let life = machine.live();
+    put(&life, 1..=1);
+    life.flush().await.unwrap();
+    put(&life, 2..=5);
+    sleep(5).await;
+    assert_eq!(life.stats().delivered, 3, "two of those that went out together");
+    machine.kill(life).await;
+    lock(&machine.server.model).producers.clear();
+    let life = machine.live();
+    put(&life, 6..=6);
+    life.flush().await.unwrap();
+    assert_eq!(machine.server.stored(), numbers(1..=6));
+    assert_eq!(life.stats().uncertain, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_was_fenced_while_dead_delivers_when_it_is_told_to() {
     let machine = Machine::new([Fault::None, Fault::Refuse]);

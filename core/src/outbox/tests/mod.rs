@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::error::{ErrorKind, Result};
 use crate::outbox::disk::Disk;
 use crate::outbox::format::Entry;
-use crate::outbox::ledger::{RangeState, Sent, SentFlags};
+use crate::outbox::ledger::{Base, RangeState, Sent, SentFlags};
 use crate::outbox::model::ModelDisk;
 use crate::outbox::real::RealDisk;
 use crate::outbox::store::{Found, Outbox, Place, Recovery, Sizes, SyncMode};
@@ -163,6 +163,7 @@ fn what_is_settled_does_not_come_back_and_its_segments_are_deleted() {
 
 #[test]
 fn tuples_are_known_to_the_next_life() {
+    let base = Base { offset: "0_10".into(), messages: 3, bytes: 12 };
     on_each_disk(|disk, dir| {
         let (mut outbox, _) = open_in(disk, dir, SyncMode::Process).unwrap();
         for _ in 0..40 {
@@ -171,7 +172,7 @@ fn tuples_are_known_to_the_next_life() {
         outbox.sent(&sent(1, 10, 0)).unwrap();
         outbox.sent(&sent(11, 10, 1)).unwrap();
         outbox.sent(&sent(21, 10, 2)).unwrap();
-        outbox.settled(1, 10, Some("0_10"));
+        outbox.settled(1, 10, Some(Some(base.clone())));
         outbox.unsent(21, 4, false);
         outbox.unsent(25, 6, true);
         // More than a control file holds: a snapshot tells the same.
@@ -189,7 +190,7 @@ fn tuples_are_known_to_the_next_life() {
             assert_eq!(found.ranges[1].state, RangeState::InDoubt);
             let session = found.session.map(|session| (session.epoch, session.seq));
             assert_eq!((found.first, session), (11, Some((7, 2))));
-            assert_eq!(found.base.as_deref(), Some("0_10"));
+            assert_eq!(found.base.as_ref(), Some(&base));
         }
     });
 }

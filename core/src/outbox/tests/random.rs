@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::outbox::disk::Disk;
 use crate::outbox::format::Entry;
-use crate::outbox::ledger::{Ledger, Range, Sent, SentFlags, Session};
+use crate::outbox::ledger::{Base, Ledger, Range, Sent, SentFlags, Session};
 use crate::outbox::model::ModelDisk;
 use crate::outbox::store::{Found, Outbox, Recovery, Sizes, SyncMode};
 use crate::outbox::tests::place;
@@ -66,7 +66,7 @@ struct Seen {
     unsettled: Vec<u64>,
     ranges: Vec<Range>,
     session: Option<Session>,
-    base: Option<Arc<str>>,
+    base: Option<Base>,
 }
 
 impl Oracle {
@@ -368,14 +368,19 @@ impl Run {
             first = self.oracle.now().settled_to();
         }
         let base = match self.rng.random_range(0..4) {
-            0 => Some(String::new()),
-            1 => Some(self.seq.to_string()),
+            0 => Some(None),
+            1 => {
+                let (offset, messages) = (self.seq.to_string().into(), self.rng.random_range(0..3));
+                Some(Some(Base { offset, messages, bytes: 7 * messages }))
+            }
             _ => None,
         };
-        outbox.settled(first, count, base.as_deref());
+        outbox.settled(first, count, base.clone());
         self.oracle.step(|ledger| {
-            if !ledger.is_settled(first, first + count) {
-                base.iter().for_each(|base| ledger.learn_base(base));
+            if let Some(base) = base
+                && !ledger.is_settled(first, first + count)
+            {
+                ledger.base = base;
             }
             ledger.settled(first, first + count);
         });
