@@ -47,7 +47,7 @@ test("requests are at trace, and nothing of them at info", async () => {
   await write("requests");
   const own = await until(lines, "requests");
   setLogger(undefined);
-  assert.ok(own.some(({ level, message }) => level === "trace" && message.includes("sends batch 0: 1 writes")));
+  assert.ok(own.some(({ level, message }) => level === "trace" && message.includes("sends batch 0: 1 write")));
   assert.deepEqual(quiet, []);
 });
 

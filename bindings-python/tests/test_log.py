@@ -34,7 +34,7 @@ def test_steps_are_at_debug_with_fields(url, caplog):
 def test_requests_are_below_debug(url, caplog):
     caplog.set_level(5, "durstream")
     write(url, "requests")
-    sent = "producer requests: sends batch 0: 1 writes"
+    sent = "producer requests: sends batch 0: 1 write"
     wait_until(lambda: any(sent in record.getMessage() for record in of(caplog, "requests")))
     assert {record.levelno for record in of(caplog, "requests")} == {logging.DEBUG, 5}
 

@@ -125,7 +125,7 @@ fn a_function_has_it_by_level(recorder: &Recorder) {
     let traced = |text: &str| {
         requests.iter().any(|l| l.level() == LogLevel::Trace && l.text().contains(text))
     };
-    assert!(traced("sends batch 0: 1 writes, 16 bytes, attempt 1"), "{requests:?}");
+    assert!(traced("sends batch 0: 1 write, 16 bytes, attempt 1"), "{requests:?}");
     assert!(traced("batch 0 was answered with 200"), "{requests:?}");
     assert!(requests[0].stream().unwrap().ends_with("/levels"));
     assert_eq!(requests[0].target(), "producer");

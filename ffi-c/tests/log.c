@@ -208,7 +208,7 @@ static void keeps_fields(const durstream_log_line *line, void *user_data) {
     CHECK(user_data == &steps && text != NULL && durstream_log_line_target(line) != NULL);
     if (id == NULL || strcmp(id, "levels") != 0) return;
     if (level == DURSTREAM_LOG_DEBUG && strcmp(text, "producer levels: connecting -> ready") == 0) steps++;
-    if (level == DURSTREAM_LOG_TRACE && strstr(text, "sends batch 0: 1 writes") != NULL) requests++;
+    if (level == DURSTREAM_LOG_TRACE && strstr(text, "sends batch 0: 1 write") != NULL) requests++;
     if (level < DURSTREAM_LOG_DEBUG || strcmp(durstream_log_line_target(line), "producer") != 0 ||
         durstream_log_line_epoch(line) == 0 || durstream_log_line_attempt(line) != 0 ||
         strstr(durstream_log_line_stream(line), "/levels") == NULL)
