@@ -8,7 +8,8 @@
 //   store                      the outbox of one producer: append, sent, settled, read
 //   recover                    what is found at the opening, and what is wrong with it
 //   control                    the two control files: what became of the writes
-//   segment spare sync         a file of writes; the next one, ready; making all of it durable
+//   spare                      the file of the next segment, ready
+//   segment sync               a file of writes; making all of it durable
 //   scan real model            reads a segment's records, pure; the system's disk; one for tests
 //   disk owner                 what is asked of a disk; who has an outbox open
 //   format names               the bytes, pure; names of files

@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::outbox::disk::{File, Handle, damaged, rewrite, wipe};
 use crate::outbox::format::{Entry, Group, HEAD, Header, MARK, RECORDS, mark, write_group};
 use crate::outbox::scan::{Contents, Tail, scan, walk};
-use crate::outbox::spare::Spare;
 
 /// How far apart the places are from which reading can begin.
 const STRIDE: usize = 64 * 1024;
@@ -40,9 +39,13 @@ pub(crate) struct Read<'a> {
 }
 
 impl Segment {
-    /// A segment in a file that is blank as far as [`Spare`] says.
-    pub(crate) fn begin(spare: Spare, path: &Path, header: &Header) -> Self {
-        let Spare { mut file, ready } = spare;
+    /// A segment in a file that is blank where its beginning goes, and of which so much is ready.
+    pub(crate) fn begin(
+        mut file: Box<dyn File>,
+        ready: usize,
+        path: &Path,
+        header: &Header,
+    ) -> Self {
         file.write(0, &header.encode_segment());
         Segment { ready, is_own: true, ..Segment::new(file, path, header) }
     }

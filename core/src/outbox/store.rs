@@ -436,7 +436,7 @@ impl Outbox {
             boot: self.disk.boot(),
             eighths: u32::try_from(size / 8).map_err(|_| too_large())?,
         };
-        let segment = Segment::begin(spare, &path, &header);
+        let segment = Segment::begin(spare.file, spare.ready, &path, &header);
         self.asks_for_spare = (false, false);
         self.highest = number;
         let newest = (number, self.next);

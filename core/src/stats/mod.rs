@@ -162,8 +162,6 @@ metrics! {
         sessions: Counter, "session";
         /// Of the accepted writes, those of an earlier life that were found in the outbox.
         recovered: Counter, "write";
-        /// The bytes of these, without framing.
-        recovered_bytes: Counter, "byte";
         /// Accepted writes that stay in the outbox: they are delivered once the producer is opened again.
         kept: Counter, "write";
         /// Of the cancelled and unknown writes, those that waited longer than `delivery_timeout_ms`.
@@ -196,6 +194,8 @@ metrics! {
         oldest_pending_ms: Gauge, "ms";
         /// How long ago a batch was acknowledged; before the first one, since the producer was opened.
         since_acknowledgement_ms: Gauge, "ms";
+        /// The bytes of the `recovered` writes, without framing.
+        recovered_bytes: Counter, "byte";
     }
     distributions {
         /// From the call of a batch's first write to the acknowledgement of the batch, once a batch.
