@@ -112,9 +112,9 @@ fn costs(base: &str) {
 /// Requests that take different times, one at a time.
 fn latencies() {
     let proxy = Proxy::start(server_address()).expect("a port");
-    proxy.add(Rule::new(Fault::Latency { ms: 8 })).expect("it is a rule");
-    let slow = Fault::Delay { ms: 30, before: Moment::Answer };
-    proxy.add(Rule::new(slow).method("POST").probability(0.2)).expect("it is a rule");
+    proxy.add(Rule::new(Fault::Latency { ms: 20 })).expect("it is a rule");
+    let slow = Fault::Delay { ms: 60, before: Moment::Answer };
+    proxy.add(Rule::new(slow).method("POST").times(0).probability(0.2)).expect("it is a rule");
     let producer = open(&proxy.url(), Options::new().max_in_flight(1u64));
     proxy.clear_log();
     for _ in 0..REQUESTS {
