@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::error::amount;
 use crate::outbox::control::{self, Known};
 use crate::outbox::disk::Disk;
 use crate::outbox::format::{Header, VERSION};
@@ -330,12 +331,12 @@ fn list(looks: &[Look], as_json: bool, with_writes: bool, out: &mut dyn Write) -
         writeln!(out, "{}", text("stream"))?;
         writeln!(out, "  producer   {}", text("producer_id"))?;
         writeln!(out, "  folder     {}", look.folder.display())?;
-        let (writes, bytes) = (look.writes.len(), &value["bytes"]);
+        let (writes, bytes) = (look.writes.len() as u64, value["bytes"].as_u64().unwrap_or(0));
         writeln!(
             out,
-            "  waiting    {writes} {}, {bytes} {} ({} bound to a request and unanswered, {} may be stored)",
-            if writes == 1 { "write" } else { "writes" },
-            if *bytes == 1 { "byte" } else { "bytes" },
+            "  waiting    {}, {} ({} bound to a request and unanswered, {} may be stored)",
+            amount(writes, "write"),
+            amount(bytes, "byte"),
             value["unanswered"],
             value["in_doubt"]
         )?;

@@ -141,8 +141,10 @@ pub(crate) struct Outbox {
     syncer: Arc<Syncer>,
     /// The file of the next segment.
     shelf: Arc<Shelf>,
-    /// It was asked whether there is one, in this segment, and for one to be made.
-    asks_for_spare: (bool, bool),
+    /// It was looked, in this segment, whether there is one.
+    looked_for_spare: bool,
+    /// There was none, and one is to be made.
+    wants_spare: bool,
     /// It was said that what is ready runs short, and nothing was done about it yet.
     said_short: bool,
     /// Something was settled since the last look at what can be deleted.
@@ -206,7 +208,8 @@ impl Outbox {
         Outbox {
             disk,
             shelf: Arc::new(Shelf::new(&folder)),
-            asks_for_spare: (false, false),
+            looked_for_spare: false,
+            wants_spare: false,
             said_short: false,
             folder,
             guard,
@@ -437,7 +440,7 @@ impl Outbox {
             eighths: u32::try_from(size / 8).map_err(|_| too_large())?,
         };
         let segment = Segment::begin(spare.file, spare.ready, &path, &header);
-        self.asks_for_spare = (false, false);
+        (self.looked_for_spare, self.wants_spare) = (false, false);
         self.highest = number;
         let newest = (number, self.next);
         self.controls.record(
@@ -464,10 +467,10 @@ impl Outbox {
     #[inline]
     pub(crate) fn runs_short(&mut self) -> bool {
         let Some(segment) = self.segments.last() else { return false };
-        if !self.asks_for_spare.0 && segment.room() < segment.size() / 2 {
-            self.asks_for_spare = (true, self.shelf.is_empty());
+        if !self.looked_for_spare && segment.room() < segment.size() / 2 {
+            (self.looked_for_spare, self.wants_spare) = (true, self.shelf.is_empty());
         }
-        let is_short = !self.said_short && (self.asks_for_spare.1 || segment.runs_short());
+        let is_short = !self.said_short && (self.wants_spare || segment.runs_short());
         self.said_short |= is_short;
         is_short
     }
@@ -586,7 +589,7 @@ impl Outbox {
                 })
                 .collect();
         }
-        let makes = std::mem::take(&mut self.asks_for_spare.1);
+        let makes = std::mem::take(&mut self.wants_spare);
         if spent.is_empty() && !makes && !self.controls.wants_sync() {
             return None;
         }
