@@ -47,15 +47,6 @@ enum Step {
     Drain,
 }
 
-/// What became of a write, as it was reported last.
-#[derive(Debug, Clone)]
-struct Told {
-    outcome: Outcome,
-    times: u64,
-    /// It was told as refused once.
-    was_refused: bool,
-}
-
 /// How the producer of each life is set up.
 #[derive(Clone)]
 struct Setup {
@@ -237,7 +228,8 @@ struct Program<'a> {
     groups: Vec<std::ops::Range<usize>>,
     next: u64,
     rivals: u64,
-    told: Arc<Mutex<BTreeMap<u64, Told>>>,
+    /// What each write was told, life after life.
+    told: Arc<Mutex<BTreeMap<u64, Vec<Outcome>>>>,
     /// The machine crashed.
     has_crashed: bool,
     /// Bytes that were counted behind the end of a life.
@@ -264,16 +256,8 @@ impl<'a> Program<'a> {
 
     fn callbacks(&self) -> Callbacks {
         let (failures, deliveries) = (self.told.clone(), self.told.clone());
-        let note = |told: &Mutex<BTreeMap<u64, Told>>, tag: u64, outcome: Outcome| {
-            // What was kept before is told anew.
-            let mut told = lock(told);
-            let (before, refused) =
-                told.get(&tag).map_or((0, false), |told| (told.times, told.was_refused));
-            let times = before + u64::from(outcome.status != Status::Kept);
-            let was_refused =
-                refused || !matches!(outcome.status, Status::Delivered | Status::Kept);
-            told.insert(tag, Told { outcome, times, was_refused });
-        };
+        type Told = Mutex<BTreeMap<u64, Vec<Outcome>>>;
+        let note = |told: &Told, tag, outcome| lock(told).entry(tag).or_default().push(outcome);
         let on_error = move |failure: Failure| note(&failures, failure.tag, failure.outcome);
         let on_delivery = move |delivery: Delivery| {
             for tag in delivery.tags {
@@ -491,31 +475,45 @@ impl<'a> Program<'a> {
         }
         let stored = lock(&self.server.model).stored.clone();
         let told = lock(&self.told).clone();
+        // What was not sent only the strictest survives a crash of the machine.
+        let may_be_lost = self.has_crashed && self.lives.sync != "write";
         let mut late = Vec::new();
         for (tag, text) in (1..).zip(&self.writes) {
             let copies = stored.iter().filter(|other| *other == text).count();
             // A process that dies may have recorded the outcome, and not have told it.
-            let Some(Told { outcome, times, was_refused }) = told.get(&tag) else {
-                // And what was not sent only the strictest survives a crash of the machine.
-                let may_be_lost = self.has_crashed && self.lives.sync != "write";
-                if copies == 1 || may_be_lost {
-                    continue;
+            let Some((outcome, before)) = told.get(&tag).and_then(|told| told.split_last()) else {
+                if may_be_lost {
+                    // Its request may still come, at a server that forgot what it took since.
+                    late.extend(self.lives.forgets.then_some(text));
+                } else if copies != 1 {
+                    let how = format!("{text}, {copies} times in {stored:?}");
+                    return broken("lost and untold", how);
                 }
-                return broken("lost and untold", format!("{text}, {copies} times in {stored:?}"));
+                continue;
             };
-            // What a crash of the machine forgot is asked again.
-            if *times > 1 && !self.has_crashed {
-                return broken("told once", format!("{text}: {outcome:?}"));
+            let was = |is: fn(&Outcome) -> bool| is(outcome) || before.iter().any(is);
+            // What was kept is told anew, and what a crash of the machine forgot is asked again.
+            let is_told_twice = before.iter().any(|told| told.status != Status::Kept);
+            if is_told_twice && outcome.status != Status::Kept && !self.has_crashed {
+                return broken("told once", format!("{text}: {before:?}, {outcome:?}"));
             }
             // It is asked again where a crash of the machine forgot the refusal.
-            if *was_refused && self.has_crashed {
+            let was_refused = was(|told| !matches!(told.status, Status::Delivered | Status::Kept));
+            if was_refused && self.has_crashed {
                 late.push(text);
             }
             let truthful = match outcome.status {
                 Status::Delivered if outcome.maybe_duplicate => copies > 0,
+                // And where it forgot that this was told.
+                Status::Delivered if self.has_crashed && was(|told| told.maybe_duplicate) => {
+                    copies > 0
+                }
                 Status::Delivered => copies == 1,
                 // It was kept in one life, and its end in a later one was not told.
-                Status::Kept => copies == 1 || self.has_crashed && self.lives.sync != "write",
+                Status::Kept => {
+                    late.extend((may_be_lost && self.lives.forgets).then_some(text));
+                    copies == 1 || may_be_lost
+                }
                 Status::DeliveryUnknown => {
                     late.push(text);
                     true
