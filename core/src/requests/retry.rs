@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::Method;
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -28,7 +29,31 @@ impl Backoff {
         let step = (self.initial.as_secs_f64() * growth).min(self.max.as_secs_f64());
         Duration::from_secs_f64(step * (0.5 + random.clamp(0.0, 1.0) / 2.0))
     }
+
+    /// Whether the pause after another failed attempt is longer.
+    pub(crate) fn grows(&self, attempt: u32) -> bool {
+        self.delay(attempt, 1.0) < self.max
+    }
+
+    /// For a server that is there, and turns away what is too much: whom it turned away while it caught
+    /// up would otherwise be the last by far.
+    fn sooner(self) -> Self {
+        Backoff { max: (self.max / 2).max(self.initial), ..self }
+    }
+
+    /// The longest pause in an outage that lasts so long by now: what the schedule itself would make of
+    /// it. Chance may have made the pauses before short; this one shall not be long beside them.
+    fn most(&self, lasts: Duration) -> Duration {
+        let next = lasts.as_secs_f64() * (self.multiplier - 1.0);
+        Duration::try_from_secs_f64(next).unwrap_or(Duration::MAX).max(SOME * self.initial)
+    }
 }
+
+/// In so many first pauses there is no need to look at how long the outage lasts.
+const SOME: u32 = 4;
+
+/// The status of a server that is there, and has more requests than it can answer.
+const TOO_MANY: u16 = 429;
 
 /// When a request is given up.
 #[derive(Debug, Clone)]
@@ -45,11 +70,28 @@ impl Retries {
     /// The pause after a failed attempt: that of the schedule, and none that is shorter than the server
     /// asked for. It asks all its clients alike, so each adds its own part of up to a quarter: they
     /// would all be there again in the same moment.
-    pub(crate) fn pause(&self, attempt: u32, asked: Option<Duration>, random: f64) -> Duration {
+    pub(crate) fn pause(&self, failed: &Failed<'_>, random: f64) -> Duration {
+        let Failed { attempt, lasts, error, asked } = *failed;
         let asked = asked.unwrap_or_default().min(self.retry_after_max);
         let spread = (asked / 4).min(MOST_SPREAD).mul_f64(random.clamp(0.0, 1.0));
-        self.backoff.delay(attempt, random).max(asked + spread)
+        let own = match error.status() {
+            Some(TOO_MANY) => self.backoff.sooner(),
+            _ => self.backoff,
+        }
+        .delay(attempt, random);
+        own.min(self.backoff.most(lasts)).max(asked + spread)
     }
+}
+
+/// An attempt that failed.
+pub(crate) struct Failed<'a> {
+    /// How many failed before it.
+    pub(crate) attempt: u32,
+    /// How long the first of them is ago.
+    pub(crate) lasts: Duration,
+    pub(crate) error: &'a Error,
+    /// The pause that the server asked for.
+    pub(crate) asked: Option<Duration>,
 }
 
 pub(crate) fn request_timeout(options: &Options) -> Duration {
@@ -88,11 +130,12 @@ pub(crate) async fn send(
     doing: &str,
 ) -> Result<Reply, Error> {
     let mut attempt: u32 = 0;
+    let mut first = None;
     let mut repeated = false;
     let transport = network::of(runtime);
     loop {
         let url = &request.endpoint.shown;
-        let (error, retry_after) = match transport.send(request.again()).await {
+        let (error, asked) = match transport.send(request.again()).await {
             Ok(response) => {
                 let answer = Answer::read(&response, runtime.chance().now());
                 if !is_inconclusive(&request, &answer) {
@@ -109,8 +152,9 @@ pub(crate) async fn send(
         if u64::from(attempt) >= retries.max_retries {
             return Err(error.with_definite(!repeated)); // an earlier attempt counts too
         }
-        let random = runtime.chance().fraction();
-        tokio::time::sleep(retries.pause(attempt, retry_after, random)).await;
+        let lasts = first.get_or_insert_with(Instant::now).elapsed();
+        let failed = Failed { attempt, lasts, error: &error, asked };
+        tokio::time::sleep(retries.pause(&failed, runtime.chance().fraction())).await;
         attempt += 1;
     }
 }
@@ -146,6 +190,7 @@ fn is_inconclusive(request: &Request, answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use proptest::prelude::*;
 
     proptest! {
@@ -162,6 +207,44 @@ mod tests {
         let day = Duration::from_secs(86_400);
         let backoff = Backoff { initial: day, max: day, multiplier: f64::MAX };
         assert!(backoff.delay(u32::MAX, 1.0) <= day && backoff.delay(0, 0.0) >= day / 2);
+        assert_eq!(backoff.most(day), Duration::MAX);
+    }
+
+    fn retries(initial: u64, max: u64) -> Retries {
+        let ms = Duration::from_millis;
+        let backoff = Backoff { initial: ms(initial), max: ms(max), multiplier: 2.0 };
+        Retries { backoff, max_retries: 9, retry_after_max: ms(60_000) }
+    }
+
+    fn failed(status: u16) -> Error {
+        Error::new(ErrorKind::Protocol, "it failed").with_status(status)
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_outage_by_then() {
+        let pause = |attempt, lasts| {
+            let lasts = Duration::from_millis(lasts);
+            let failed = Failed { attempt, lasts, error: &failed(503), asked: None };
+            retries(100, 5_000).pause(&failed, 1.0).as_millis()
+        };
+        assert_eq!(
+            [pause(0, 0), pause(2, 150), pause(3, 350), pause(4, 750)],
+            [100, 400, 400, 750]
+        );
+        assert_eq!([pause(9, 60_000), pause(2, 60_000)], [5_000, 400]);
+    }
+
+    #[test]
+    fn a_server_that_turns_away_is_asked_sooner() {
+        let long = Duration::from_secs(600);
+        let pause = |attempt, initial, asked| {
+            let failed = Failed { attempt, lasts: long, error: &failed(429), asked };
+            retries(initial, 5_000).pause(&failed, 1.0).as_millis()
+        };
+        let full: Vec<_> = (0..8).map(|attempt| pause(attempt, 100, None)).collect();
+        assert_eq!(full, [100, 200, 400, 800, 1_600, 2_500, 2_500, 2_500]);
+        assert_eq!(pause(3, 5_000, None), 5_000); // what was set is the least
+        assert_eq!(pause(9, 100, Some(Duration::from_secs(4))), 5_000); // and a quarter
     }
 
     #[test]

@@ -21,7 +21,8 @@ use crate::transport::request::{SendError, Sending};
 const CLOSED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Over how long the requests that waited for a host are spread once it is back: half as long as it was
-/// away, and at most this. Otherwise all processes that lost it would send all they have at once.
+/// known to be away, and at most this. Otherwise all processes that lost it would send all they have at
+/// once. The pause before the attempt that found it spreads them too.
 const SPREAD: Duration = Duration::from_secs(5);
 /// Requests that come so soon behind its return waited for it elsewhere.
 const SOON: Duration = Duration::from_millis(100);
@@ -101,8 +102,8 @@ struct Door {
     /// Failed connections in a row.
     failures: u32,
     closed_until: Option<Instant>,
-    /// Since when nobody listens.
-    lost: Option<Instant>,
+    /// When nobody listened for the first time, and for the last time.
+    lost: Option<(Instant, Instant)>,
     /// When the host was back, and over how long requests are spread from then on.
     back: Option<(Instant, Duration)>,
     /// A request is trying.
@@ -243,15 +244,17 @@ impl Gate {
             match failure {
                 None => {
                     let now = Instant::now();
-                    let since = |lost: Instant| (now, ((now - lost) / 2).min(SPREAD));
-                    *door = Door { back: door.lost.map(since).or(door.back), ..Door::default() };
+                    let over = |(first, last): (Instant, Instant)| ((last - first) / 2).min(SPREAD);
+                    let back = door.lost.map(|lost| (now, over(lost))).or(door.back);
+                    *door = Door { back, ..Door::default() };
                 }
                 Some(why) => {
                     let step = CLOSED.0 * 2u32.saturating_pow(door.failures.min(16));
                     let pause = step.min(CLOSED.1).mul_f64(0.5 + self.chance.fraction() / 2.0);
+                    let now = Instant::now();
                     door.failures += 1;
-                    door.lost = door.lost.or_else(|| Some(Instant::now()));
-                    door.closed_until = Some(Instant::now() + pause);
+                    door.lost = Some((door.lost.map_or(now, |(first, _)| first), now));
+                    door.closed_until = Some(now + pause);
                     door.why = Some(why.clone());
                 }
             }

@@ -18,6 +18,7 @@ use crate::outcome::{Outcome, Status};
 use crate::protocol::answer::{Answer, Response};
 use crate::reason::Reason;
 use crate::requests::operations::Opened;
+use crate::requests::retry::Failed;
 use crate::transport::request::SendError;
 
 /// How long "there is no such stream", or a success that is not the server's, must persist before
@@ -29,7 +30,7 @@ const GROWS: Duration = Duration::from_secs(30);
 
 /// How many times in a row a new producer is told to wait, without being told how long, before that
 /// is taken for a limit of producers: servers that only limit rates relent.
-const LIMITED: u32 = 8;
+const LIMITED: u32 = 9;
 
 impl Task {
     pub(super) fn on_response(&mut self, answered: Answered) {
@@ -111,7 +112,6 @@ impl Task {
                 }
                 // The host cannot be reached: its gate decides which request tries, and how often.
                 if failure.unreachable {
-                    self.unreached += 1;
                     return self.pause_as(0, error, None);
                 }
                 return self.pause(error, None);
@@ -310,9 +310,10 @@ impl Task {
         self.refused.is_some_and(|refused| self.window[n].seq > refused)
     }
 
-    /// The server answered: an outage is over.
+    /// The server answered: an outage is over. One that turns away soon after has much to catch up
+    /// with, so that not all is forgotten.
     pub(super) fn on_contact(&mut self) {
-        (self.failures, self.unreached) = (0, 0);
+        (self.failures, self.growth) = (0, self.growth / 2);
         // A pause the server asked for stays one, whatever else it answers meanwhile.
         self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
         self.engine.step(|book| book.lifecycle.contact());
@@ -322,23 +323,31 @@ impl Task {
     /// A transient failure: nothing new starts until the pause is over. It grows with those before
     /// it, but for the time in which nobody was there to be spared.
     pub(super) fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
-        self.pause_as(self.failures.saturating_sub(self.unreached), error, retry_after);
+        self.pause_as(self.growth, error, retry_after);
+        let backoff = self.engine.config.retries.backoff;
+        self.growth += u32::from(backoff.grows(self.growth));
     }
 
     pub(super) fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
         let retries = &self.engine.config.retries;
-        let until = Instant::now() + retries.pause(growth, retry_after, self.chance().fraction());
+        let now = Instant::now();
+        if self.failures == 0 {
+            self.failing_since = now;
+        }
+        let lasts = now - self.failing_since;
+        let failed = Failed { attempt: growth, lasts, error: &error, asked: retry_after };
+        let until = now + retries.pause(&failed, self.chance().fraction());
         if retry_after.is_some_and(|asked| !asked.min(retries.retry_after_max).is_zero()) {
             self.asked_until = self.asked_until.max(Some(until));
         }
         self.failures += 1;
-        self.failed_at = Some(Instant::now());
+        self.failed_at = Some(now);
         self.paused_until = self.paused_until.max(Some(until));
         self.tell_refused(&error);
         self.debug(|| {
             format!(
                 "an attempt failed, the next one comes in {} ms: {error}",
-                until.saturating_duration_since(Instant::now()).as_millis()
+                (until - now).as_millis()
             )
         });
         self.engine.step(|book| {

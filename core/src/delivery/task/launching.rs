@@ -146,7 +146,7 @@ impl Task {
         let patience = self.engine.config.retries.backoff.max;
         if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
             // One producer too many is so whatever becomes of its batches.
-            (self.failures, self.unreached, self.limited) = (0, 0, 0);
+            (self.failures, self.growth, self.limited) = (0, 0, 0);
             self.failed_at = None;
         }
     }

@@ -64,8 +64,10 @@ pub(crate) struct Task {
     transition: Option<Transition>,
     /// Failed attempts in a row; while there are any, only the first batch is tried.
     failures: u32,
-    /// Of these, the ones for which nobody was there.
-    unreached: u32,
+    /// When the first of them was.
+    failing_since: Instant,
+    /// How often the pause grew that the next one makes.
+    growth: u32,
     failed_at: Option<Instant>,
     paused_until: Option<Instant>,
     /// Until when the server itself asked for a pause.
@@ -150,7 +152,8 @@ impl Task {
             sent: 0,
             transition: None,
             failures: 0,
-            unreached: 0,
+            failing_since: Instant::now(),
+            growth: 0,
             failed_at: None,
             paused_until: None,
             asked_until: None,

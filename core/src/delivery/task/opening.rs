@@ -75,7 +75,7 @@ impl Task {
                 if self.identified || repeats < self.engine.config.retries.max_retries {
                     return self.pause(error, retry_after);
                 }
-                (self.failures, self.unreached) = (0, 0);
+                (self.failures, self.growth) = (0, 0);
                 self.refuse_waiting(&error); // nothing else bounds how long they wait
             }
             // The server said before that the stream is there.

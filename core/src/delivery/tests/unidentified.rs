@@ -30,7 +30,7 @@ fn full(faults: Vec<Fault>) -> Scripted {
 }
 
 /// How many requests it takes to find out that the server takes no producers.
-const FOUND_OUT: usize = 8;
+const FOUND_OUT: usize = 9;
 
 #[tokio::test(start_paused = true)]
 async fn what_it_took_to_find_out_counts_for_no_repeat() {
