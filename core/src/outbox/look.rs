@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::error::amount;
+use crate::outbox::about::{ABOUT, About};
 use crate::outbox::control::{self, Known};
 use crate::outbox::disk::Disk;
 use crate::outbox::format::{Header, VERSION};
@@ -17,7 +18,6 @@ use crate::outbox::names::segment_number;
 use crate::outbox::owner::{OWNER, Owner};
 use crate::outbox::real::{RealDisk, is_locked};
 use crate::outbox::scan::{Contents, Tail, scan, walk};
-use crate::outbox::store::{ABOUT, About};
 
 const USAGE: &str = "\
 durstream-outbox list DIR [--json]     each outbox below DIR: its stream, its producer, what waits in it

@@ -11,10 +11,12 @@
 //   spare                      the file of the next segment, ready
 //   segment sync               a file of writes; making all of it durable
 //   scan real model            reads a segment's records, pure; the system's disk; one for tests
+//   about                      whose an outbox is
 //   disk owner                 what is asked of a disk; who has an outbox open
 //   format names               the bytes, pure; names of files
 //   ledger                     what is known of the writes, pure
 
+pub(crate) mod about;
 pub(crate) mod control;
 pub(crate) mod disk;
 pub(crate) mod format;
@@ -35,10 +37,11 @@ pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use about::Place;
 pub(crate) use disk::Disk;
 pub(crate) use format::Entry;
 pub(crate) use ledger::{Base, Range, RangeState, Sent, SentFlags, Session};
 pub(crate) use real::RealDisk;
 pub(crate) use recover::Lost;
-pub(crate) use store::{Ahead, Chores, Found, Outbox, Place, Recovery, Sizes, SyncMode};
+pub(crate) use store::{Ahead, Chores, Found, Outbox, Recovery, Sizes, SyncMode};
 pub(crate) use sync::Syncer;

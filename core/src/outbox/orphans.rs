@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{ErrorKind as Kind, Result};
+use crate::outbox::about::{ABOUT, About, Place};
 use crate::outbox::disk::{Disk, failed};
-use crate::outbox::store::{ABOUT, About, Place};
 
 /// The outboxes of the workers that share an id, whoever has them open, in the order of their names;
 /// and the folders of which nobody can say whose they are.

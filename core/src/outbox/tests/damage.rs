@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
+use crate::outbox::about::ABOUT;
 use crate::outbox::disk::Disk;
 use crate::outbox::model::ModelDisk;
-use crate::outbox::store::{ABOUT, Found, Outbox, Recovery, Sizes, SyncMode};
+use crate::outbox::store::{Found, Outbox, Recovery, Sizes, SyncMode};
 use crate::outbox::tests::{all, append, place, sent};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;

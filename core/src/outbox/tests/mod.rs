@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{ErrorKind, Result};
+use crate::outbox::about::Place;
 use crate::outbox::disk::Disk;
 use crate::outbox::format::Entry;
 use crate::outbox::ledger::{Base, RangeState, Sent, SentFlags};
 use crate::outbox::model::ModelDisk;
 use crate::outbox::real::RealDisk;
-use crate::outbox::store::{Found, Outbox, Place, Recovery, Sizes, SyncMode};
+use crate::outbox::store::{Found, Outbox, Recovery, Sizes, SyncMode};
 
 const SMALL: Sizes = Sizes { control: 2048, least: 1024, most: 4096 };
 

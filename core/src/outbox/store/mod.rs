@@ -1,46 +1,25 @@
 //! The outbox of one producer: what was accepted, on disk, until it is settled.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, ErrorKind, Result};
-use crate::outbox::control::{self, CONTROL_BYTES, Controls};
-use crate::outbox::disk::{
-    Disk, File, Guard, Handle, SYNC_FAILED, damaged, failed, is_full, newer, rewrite, sync,
-};
-use crate::outbox::format::{Control, Entry, Header, RECORDS, VERSION, group_size, padded};
+use crate::outbox::control::{CONTROL_BYTES, Controls};
+use crate::outbox::disk::{Disk, Guard, failed, is_full};
+use crate::outbox::format::{Control, Entry, Header, RECORDS, group_size, padded};
 use crate::outbox::ledger::{Base, Ledger, Range, Sent, Session};
-use crate::outbox::names::{folder_name, segment_name, segment_number};
-use crate::outbox::recover::{Lost, Recovered, recover};
+use crate::outbox::names::segment_name;
+use crate::outbox::recover::Lost;
 use crate::outbox::segment::{Read, Segment};
-use crate::outbox::spare::{SPARE, Shelf, Spare};
+use crate::outbox::spare::{Shelf, Spare};
 use crate::outbox::sync::Syncer;
-use crate::runtime::chance::{Chance, random};
-use crate::runtime::fork::{generation, made_in};
+use crate::runtime::chance::random;
+use crate::runtime::fork::generation;
 
-/// What an outbox is of, in a file for people.
-pub(crate) const ABOUT: &str = "outbox.json";
+mod chores;
+mod opening;
 
-/// Where an outbox is, and whose.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    /// The option `outbox_dir`.
-    pub(crate) dir: PathBuf,
-    /// The stream's URL without user info and query.
-    pub(crate) stream: Arc<str>,
-    pub(crate) producer_id: String,
-    /// The id that its producer has in common with other workers.
-    pub(crate) shared: Option<String>,
-}
-
-impl Place {
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.dir.join(folder_name(&self.stream, &self.producer_id))
-    }
-}
+pub(crate) use chores::{Ahead, Chores};
 
 /// What to do about damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,19 +91,6 @@ pub(crate) struct Found {
     pub(crate) lost: Option<Lost>,
 }
 
-/// `outbox.json`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct About {
-    pub(crate) format: u64,
-    pub(crate) stream: String,
-    pub(crate) producer_id: String,
-    /// The id that several workers share, each with a suffix of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) shared: Option<String>,
-    #[serde(default)]
-    pub(crate) created: String,
-}
-
 pub(crate) struct Outbox {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
@@ -160,164 +126,6 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Opens or makes the outbox of a stream's producer, and finds what is not settled. Blocks.
-    pub(crate) fn open_with(
-        disk: Arc<dyn Disk>,
-        place: &Place,
-        mode: SyncMode,
-        recovery: Recovery,
-        sizes: Sizes,
-    ) -> Result<(Self, Found)> {
-        let folder = place.folder();
-        disk.make_folder(&folder).map_err(|error| failed("make", &folder, &error))?;
-        let guard = Arc::from(disk.lock(&folder)?);
-        let names = disk.list(&folder).map_err(|error| failed("read", &folder, &error))?;
-        let salvage = recovery == Recovery::Salvage;
-        let syncer = Arc::new(Syncer::new(disk.clone(), folder.clone()));
-        let outbox = match check_about(disk.as_ref(), place, &names, salvage)? {
-            true => Outbox::reopen(disk, folder, guard, sizes, mode, &names, salvage, syncer),
-            false => Outbox::create(disk, place, guard, sizes, mode, syncer),
-        }?;
-        let found = outbox.found();
-        Ok((outbox, found))
-    }
-
-    fn create(
-        disk: Arc<dyn Disk>,
-        place: &Place,
-        guard: Arc<dyn Guard>,
-        sizes: Sizes,
-        mode: SyncMode,
-        syncer: Arc<Syncer>,
-    ) -> Result<Self> {
-        let folder = place.folder();
-        let controls = Controls::create(&disk, &folder, &syncer, sizes.control, mode.number())?;
-        // Last, and the folder with it: without this file there is no outbox.
-        write_about(disk.as_ref(), place)?;
-        Ok(Outbox::new(disk, folder, guard, sizes, syncer, controls))
-    }
-
-    fn new(
-        disk: Arc<dyn Disk>,
-        folder: PathBuf,
-        guard: Arc<dyn Guard>,
-        sizes: Sizes,
-        syncer: Arc<Syncer>,
-        controls: Controls,
-    ) -> Self {
-        Outbox {
-            disk,
-            shelf: Arc::new(Shelf::new(&folder)),
-            looked_for_spare: false,
-            wants_spare: false,
-            said_short: false,
-            folder,
-            guard,
-            sizes,
-            controls,
-            ledger: Ledger::default(),
-            segments: Vec::new(),
-            newest: (0, 0),
-            highest: 0,
-            next: 1,
-            syncer,
-            is_settled: true,
-            failure: None,
-            may_miss_tuples: false,
-            forgot_last: false,
-            lost: None,
-            made_in: made_in(),
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the steps of one function")]
-    fn reopen(
-        disk: Arc<dyn Disk>,
-        folder: PathBuf,
-        guard: Arc<dyn Guard>,
-        sizes: Sizes,
-        mode: SyncMode,
-        names: &[String],
-        salvage: bool,
-        syncer: Arc<Syncer>,
-    ) -> Result<Self> {
-        let open = |file: usize| {
-            let path = folder.join(control::NAMES[file]);
-            match disk.open(&path) {
-                Ok(file) => Ok(Some(file)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(failed("open", &path, &error)),
-            }
-        };
-        let mut files: [Option<Box<dyn File>>; 2] = [open(0)?, open(1)?];
-        let bytes = [0, 1].map(|file: usize| files[file].as_ref().map(|file| file.bytes()));
-        let mut known = control::read(bytes, &folder, disk.boot(), salvage)?;
-        let mut found = recover(disk.as_ref(), &folder, names, &known, salvage)?;
-        let is_doubtful = found.is_doubtful;
-        if is_doubtful {
-            // Anything may have been sent.
-            found.ledger.unsent(1, found.next, true);
-            found.is_changed = true;
-        }
-        let is_last_forgotten = forget_last(&mut found);
-        for (file, name) in files.iter().zip(control::NAMES).filter(|_| is_doubtful) {
-            // Copied: the file itself is written to again.
-            let path = aside(&folder.join(name));
-            let kept = file.as_ref().map_or(Ok(()), |file| disk.replace(&path, file.bytes()));
-            kept.map_err(|error| failed("write", &path, &error))?;
-        }
-        carry_out(disk.as_ref(), &folder, &mut found)?;
-        let mark = folder.join(SYNC_FAILED);
-        let is_marked = names.iter().any(|name| name == SYNC_FAILED);
-        if is_marked && !known.rebooted {
-            files.iter_mut().flatten().for_each(|file| rewrite(file.as_mut()));
-            found.segments.iter_mut().for_each(Segment::rewrite);
-            found.is_changed = true;
-        }
-        let last = found.segments.last();
-        known.newest = last.map_or((0, 0), |last| (last.number, last.first));
-        known.ledger = found.ledger;
-        known.synced = match known.rebooted {
-            true => found.next,
-            false if is_marked => 0,
-            false => known.synced.min(found.next),
-        };
-        let was_process = known.mode == SyncMode::Process.number();
-        let may_miss = is_doubtful || !known.same_boot && was_process;
-        let controls =
-            Controls::reopen(&disk, &folder, &syncer, sizes.control, mode.number(), files, &known)?;
-        let mut outbox = Outbox::new(disk, folder, guard, sizes, syncer, controls);
-        outbox.may_miss_tuples = may_miss;
-        outbox.forgot_last = is_last_forgotten;
-        outbox.ledger = known.ledger;
-        outbox.newest = known.newest;
-        outbox.highest = found.highest;
-        outbox.lost = found.lost;
-        outbox.next = found.next;
-        outbox.syncer.begin_at(known.synced);
-        outbox.syncer.appended(found.next);
-        for segment in &found.segments {
-            // The life that made it may have ended before the folder was durable.
-            outbox.syncer.add_segment(segment.number, segment.handle(), true);
-        }
-        outbox.segments = found.segments;
-        if names.iter().any(|name| name == SPARE) {
-            // Of a life that ended as it was renamed it may be a segment: no file of another life is reused.
-            let path = outbox.folder.join(SPARE);
-            outbox.disk.remove(&path).map_err(|error| failed("delete", &path, &error))?;
-        }
-        if found.needs_segment {
-            outbox.add_segment(0)?;
-        }
-        if found.is_changed {
-            outbox.syncer.sync()?;
-        }
-        if is_marked {
-            outbox.disk.remove(&mark).map_err(|error| failed("delete", &mark, &error))?;
-        }
-        Ok(outbox)
-    }
-
     /// What is not settled.
     pub(crate) fn found(&self) -> Found {
         let ranges = self.ledger.unsettled(self.first(), self.next);
@@ -609,149 +417,6 @@ impl Outbox {
     }
 }
 
-/// Work outside the lock; see [`Outbox::chores`].
-pub(crate) struct Chores {
-    disk: Arc<dyn Disk>,
-    syncer: Arc<Syncer>,
-    shelf: Arc<Shelf>,
-    spent: Vec<Segment>,
-    /// A file is to be made for the next segment.
-    makes: bool,
-    /// From the usual one on, the sizes that a file for it may have.
-    sizes: RangeInclusive<usize>,
-    /// Whoever opens the folder next waits for this.
-    #[expect(dead_code, reason = "held")]
-    guard: Arc<dyn Guard>,
-}
-
-/// Pages that a writer is about to come to; see [`Outbox::ahead`].
-pub(crate) struct Ahead {
-    handle: Arc<dyn Handle>,
-    from: usize,
-    to: usize,
-}
-
-impl Ahead {
-    pub(crate) fn run(self) {
-        self.handle.prepare(self.from, self.to);
-    }
-}
-
-impl Chores {
-    /// Waits for the disk. Files that are not deleted now are at the next opening.
-    pub(crate) fn run(self) -> Result<()> {
-        if self.makes {
-            self.shelf.make(self.disk.as_ref(), *self.sizes.start());
-        }
-        // What says that a segment is settled has to last longer than the segment.
-        self.syncer.sync_notes()?;
-        for segment in self.spent {
-            let path = segment.path.clone();
-            self.syncer.forget_segment(segment.number);
-            let fits = |own: &Segment| own.is_own() && self.sizes.contains(&own.size());
-            // One that does not is closed here: not every system deletes a file that is mapped.
-            let reused = Some(segment).filter(fits);
-            if reused.is_some_and(|own| self.shelf.put(self.disk.as_ref(), own)) {
-                continue;
-            }
-            self.disk.remove(&path).map_err(|error| failed("delete", &path, &error))?;
-        }
-        Ok(())
-    }
-}
-
 fn too_large() -> Error {
     Error::new(ErrorKind::TooLarge, "the write is larger than an outbox can hold (4 GiB)")
-}
-
-/// Whether there is an outbox in the folder, and it is this one's.
-fn check_about(disk: &dyn Disk, place: &Place, names: &[String], salvage: bool) -> Result<bool> {
-    let path = place.folder().join(ABOUT);
-    let has_segments = names.iter().any(|name| segment_number(name).is_some());
-    let read = match disk.read(&path) {
-        Ok(bytes) => {
-            serde_json::from_slice::<serde_json::Value>(&bytes).map_err(|_| "it is no JSON")
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if !has_segments {
-                return Ok(false);
-            }
-            Err("it is missing")
-        }
-        Err(error) => return Err(failed("read", &path, &error)),
-    };
-    let about = read.and_then(|value| {
-        let format = value.get("format").and_then(serde_json::Value::as_u64);
-        if let Some(format) = format.filter(|format| *format > u64::from(VERSION)) {
-            return Ok(Err(format));
-        }
-        let about: Result<About, _> = serde_json::from_value(value);
-        about.map(Ok).map_err(|_| "it does not say whose outbox this is")
-    });
-    match about {
-        Ok(Err(format)) => Err(newer(&path, format)),
-        Ok(Ok(about))
-            if *about.stream == *place.stream && about.producer_id == place.producer_id =>
-        {
-            Ok(true)
-        }
-        Ok(Ok(_)) if !salvage => Err(damaged(&path, 0, "it names another stream or producer")),
-        Err(why) if !salvage => Err(damaged(&path, 0, why)),
-        _ => write_about(disk, place).map(|()| true),
-    }
-}
-
-fn write_about(disk: &dyn Disk, place: &Place) -> Result<()> {
-    let path = place.folder().join(ABOUT);
-    let created = time::OffsetDateTime::from(Chance::System.now());
-    let about = About {
-        format: VERSION.into(),
-        stream: place.stream.to_string(),
-        producer_id: place.producer_id.clone(),
-        shared: place.shared.clone(),
-        created: created.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
-    };
-    let json = serde_json::to_vec_pretty(&about).expect("text and numbers");
-    disk.replace(&path, &json).map_err(|error| failed("write", &path, &error))
-}
-
-/// Settles the last messages of earlier lives.
-fn forget_last(found: &mut Recovered) -> bool {
-    let lasts = found.segments.iter().flat_map(|segment| segment.contents.last.clone());
-    let lasts: Vec<_> = lasts.filter(|last| !found.ledger.is_settled(*last, last + 1)).collect();
-    lasts.iter().for_each(|last| found.ledger.settled(*last, last + 1));
-    !lasts.is_empty()
-}
-
-/// Makes the files what was found: the first changes, once nothing is wrong.
-fn carry_out(disk: &dyn Disk, folder: &std::path::Path, found: &mut Recovered) -> Result<()> {
-    for path in &found.link {
-        disk.link(path, &aside(path)).map_err(|error| failed("keep", path, &error))?;
-    }
-    for path in &found.rename {
-        disk.rename(path, &aside(path)).map_err(|error| failed("keep", path, &error))?;
-    }
-    for segment in &mut found.segments {
-        segment.lower_mark();
-        if found.wipe.contains(&segment.number) {
-            segment.wipe_tail();
-            let path = &segment.path;
-            sync(disk, folder, segment.handle().as_ref())
-                .map_err(|error| failed("write", path, &error))?;
-        }
-    }
-    for path in &found.remove {
-        disk.remove(path).map_err(|error| failed("delete", path, &error))?;
-    }
-    if !(found.remove.is_empty() && found.rename.is_empty() && found.link.is_empty()) {
-        disk.sync_folder(folder).map_err(|error| failed("write", folder, &error))?;
-    }
-    Ok(())
-}
-
-/// The name under which a damaged file is kept.
-fn aside(path: &std::path::Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".damaged");
-    path.with_file_name(name)
 }
