@@ -18,7 +18,12 @@ const CLAIMS: u32 = 4;
 pub(crate) fn fresh_epoch(last: u64, unix_ms: u64, random: u64) -> u64 {
     let low = random & ((1 << EPOCH_RANDOM_BITS) - 1);
     let epoch = ((unix_ms << EPOCH_RANDOM_BITS) | low).min(MAX_SAFE_INTEGER - (1 << 20));
-    if last == 0 { epoch } else { epoch.max(last + (1 << EPOCH_RANDOM_BITS)).min(MAX_SAFE_INTEGER) }
+    if last == 0 { epoch } else { epoch.max(far_above(last)) }
+}
+
+/// Above an epoch and those of the sessions that may have followed it, each under the next one.
+pub(crate) fn far_above(epoch: u64) -> u64 {
+    (epoch + (1 << EPOCH_RANDOM_BITS)).min(MAX_SAFE_INTEGER)
 }
 
 /// The state of an attempt when its answer came.
@@ -182,6 +187,12 @@ impl Session {
         let epoch = Some(fresh.max(above)).filter(|epoch| *epoch > current)?;
         let claims = self.claims.saturating_sub(1);
         Some(Session { epoch, next_seq: 0, acked: None, claims, replay: false, ..*self })
+    }
+
+    /// This session, once the one before is over: what that learned while it was waited for stays true.
+    pub(crate) fn behind(self, before: &Session) -> Self {
+        let ever_acked = self.ever_acked || before.ever_acked;
+        Session { ever_acked, echoed: self.echoed || before.echoed, ..self }
     }
 
     pub(crate) fn take_seq(&mut self) -> u64 {
@@ -398,6 +409,7 @@ mod tests {
         let c = fresh_epoch(b, now - 5, 0);
         assert!(a + 2048 <= b && b + 2048 <= c && c <= MAX_SAFE_INTEGER);
         assert_eq!(a >> 11, now);
+        assert!(far_above(a) >= a + 2048 && far_above(MAX_SAFE_INTEGER - 1) == MAX_SAFE_INTEGER);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::delivery::buffer::queue::Queued;
 use crate::delivery::config::Opening;
 use crate::delivery::decide::compare::Acked;
 use crate::delivery::decide::pacing::Pacing;
-use crate::delivery::decide::session::{Session, fresh_epoch};
+use crate::delivery::decide::session::{Session, far_above, fresh_epoch};
 use crate::delivery::engine::Engine;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
 use crate::delivery::task::upkeep::Upkeep;
@@ -365,11 +365,14 @@ pub(super) fn another(
     echoed: bool,
 ) -> Result<Session, Error> {
     let config = &engine.config;
-    let epoch = if config.epoch.is_some() { 0 } else { fresh(engine.runtime().chance()) };
-    match Session::above(last) {
-        Some(next) => Ok(Session::again(epoch.max(next), config.auto_claim, acked, echoed)),
-        None => Err(no_more_epochs()),
-    }
+    let next = Session::above(last).ok_or_else(no_more_epochs)?;
+    let epoch = match config.epoch {
+        Some(_) => next,
+        // Behind the last one that is known there may be some that a crash of the machine forgot, and
+        // the clock may be wrong since.
+        None => fresh(engine.runtime().chance()).max(far_above(last)),
+    };
+    Ok(Session::again(epoch, config.auto_claim, acked, echoed))
 }
 
 fn no_more_epochs() -> Error {

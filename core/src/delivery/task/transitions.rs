@@ -18,14 +18,7 @@ impl Task {
     /// old session can still be trusted about the batches before `n`.
     pub(super) fn renew_session_at(&mut self, n: usize, settle_first: bool) {
         let seq = std::mem::replace(&mut self.window[n].seq, NO_TUPLE);
-        let below = if settle_first { seq } else { 0 };
-        match self.transition {
-            Some(Transition::Terminate { .. }) => {}
-            Some(Transition::NewSession { settle_below, .. }) => {
-                self.drain_then_renew(below.min(settle_below))
-            }
-            None => self.drain_then_renew(below),
-        }
+        self.drain_then_renew(if settle_first { seq } else { 0 });
     }
 
     /// A batch left a replay unsent: the next batch must not take its sequence number, under which
@@ -37,9 +30,22 @@ impl Task {
         }
     }
 
-    pub(super) fn drain_then_renew(&mut self, settle_below: u64) {
+    /// Decides to go on in another session, once the batches below are settled under this one. Where that
+    /// is decided already, the session stays: the epoch above this one may be used, in a life that a
+    /// crash of the machine forgot.
+    pub(super) fn drain_then_renew(&mut self, below: u64) {
+        match &mut self.transition {
+            Some(Transition::Terminate { .. }) => return,
+            Some(Transition::NewSession { settle_below, .. }) => {
+                *settle_below = below.min(*settle_below);
+                return;
+            }
+            None => {}
+        }
         match self.session.next() {
-            Some(next) => self.transition = Some(Transition::NewSession { next, settle_below }),
+            Some(next) => {
+                self.transition = Some(Transition::NewSession { next, settle_below: below });
+            }
             None => {
                 let failed = Reason::ProducerFailed;
                 self.end(End::Failed, None, failed, failed, no_more_epochs());
@@ -96,7 +102,7 @@ impl Task {
 
     fn begin(&mut self, session: Session) {
         self.after_replay |= self.session.is_replay();
-        self.session = session;
+        self.session = session.behind(&self.session);
         self.refused = None;
         let resend = self.engine.config.resend_uncertain;
         let mut again = Vec::new();

@@ -95,6 +95,38 @@ async fn what_a_dead_process_had_accepted_is_delivered_once_and_first() {
     assert_eq!(machine.server.stored(), numbers(1..=30));
 }
 
+/// A life that goes on in a session of which the disk knows may have had another one behind it, of which
+/// the disk does not know: a batch must not get a tuple that other bytes had.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_a_crash_of_the_machine_forgot_is_not_begun_again() {
+    let mut resumed = 0;
+    for seed in 0..50 {
+        let own = Machine::new([Fault::None, status(422)]);
+        let machine = Machine { disk: ModelDisk::new(seed), ..own };
+        let life = machine.live();
+        put(&life, 1..=3);
+        life.flush().await.unwrap();
+        let (known, forgotten) = (machine.seen()[0].0, life.snapshot().epoch);
+        assert_ne!(known, forgotten);
+        machine.kill(life).await;
+        machine.disk.crash();
+        // No look at the stream tells more of a batch that was under way, and the server refuses it.
+        let no_look = vec![status(500); 3];
+        machine.server.script([&no_look[..], &[status(413)], &no_look].concat());
+        let before = machine.server.chance.journal().len();
+        let life = machine.live();
+        put(&life, 4..=4);
+        drop(life.flush().await);
+        let asked = machine.server.chance.journal().split_off(before).concat();
+        let has = |epoch: u64| {
+            asked.contains(&format!("\"producer-epoch\": \"{epoch}\", \"producer-seq"))
+        };
+        assert!(!(has(known) && has(forgotten)), "{seed}: {asked}");
+        resumed += usize::from(has(known));
+    }
+    assert!(resumed > 0, "no disk had a batch of the first session alone");
+}
+
 /// The same bytes go out under the same tuple, whose server says that it has them.
 #[tokio::test(start_paused = true)]
 async fn a_batch_under_way_keeps_its_tuple_through_the_death_of_its_process() {
