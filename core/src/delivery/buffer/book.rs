@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use crate::delivery::buffer::batch::{BATCH_OVERHEAD, Batch, Builder, OVERHEAD, Tag};
 use crate::delivery::buffer::budget::{Budget, Reserved};
-use crate::delivery::buffer::flushes::{DueFlush, FlushKind, Flushes, Ticket};
+use crate::delivery::buffer::flushes::{DueFlush, FlushKind, Ticket};
 use crate::delivery::buffer::lifecycle::{End, StateMachine, Stop};
 use crate::delivery::buffer::queue::{Queue, Queued};
-use crate::delivery::buffer::receipts::Ledger;
+use crate::delivery::buffer::record::Record;
 use crate::delivery::buffer::store::Store;
 use crate::error::{Error, ErrorKind, Result};
-use crate::outbox::Base;
 use crate::outcome::{FlushReport, Outcome, Status};
 use crate::reason::Reason;
 use crate::runtime::pending::Completer;
@@ -82,6 +81,16 @@ fn micros(since: Instant) -> u64 {
     since.elapsed().as_micros() as u64
 }
 
+/// What is counted of idle producers, too. All else that is counted is in the record.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    accepted: u64,
+    pending: u64,
+    requests: u64,
+    sessions: u64,
+    answers_2xx: u64,
+}
+
 pub(crate) struct Book {
     /// Changed only by its own methods.
     pub(crate) lifecycle: StateMachine,
@@ -91,12 +100,9 @@ pub(crate) struct Book {
     pub(super) wants: Wants,
     pub(super) queue: Queue,
     pub(super) next_id: u64,
-    ledger: Ledger,
-    flushes: Flushes,
-    /// All but the gauges; see [`Book::counts`].
-    stats: Counts,
-    /// From the first batch on: an idle producer has none.
-    meters: Option<Box<Meters>>,
+    tally: Tally,
+    /// From the first write, flush or failure on: an idle producer has none.
+    record: Option<Box<Record>>,
     /// When the last batch was acknowledged, or the producer opened.
     acknowledged: Instant,
     /// The bytes that its writes hold, overhead included.
@@ -119,8 +125,6 @@ pub(crate) struct Book {
     restarts: Vec<Completer<()>>,
     /// The outbox that its writes are kept in; see `kept`.
     pub(super) store: Option<Box<Store>>,
-    /// For the outbox: from where a look reads once the next batch is settled.
-    recorded_base: Option<Base>,
 }
 
 /// Accepting.
@@ -133,10 +137,8 @@ impl Book {
             wants: Wants::Nothing,
             queue: Queue::new(bounds.json),
             next_id: 1,
-            ledger: Ledger::default(),
-            flushes: Flushes::default(),
-            stats: Counts::default(),
-            meters: None,
+            tally: Tally::default(),
+            record: None,
             acknowledged: Instant::now(),
             reserved: Reserved::new(bounds.batch_bytes as u64),
             budget,
@@ -149,7 +151,6 @@ impl Book {
             ready: Vec::new(),
             restarts: Vec::new(),
             store: None,
-            recorded_base: None,
         }
     }
 
@@ -160,7 +161,7 @@ impl Book {
 
     fn fits_cost(&self, cost: u64, writes: u64) -> Result<(), Reason> {
         let items = self.bounds.buffer_items;
-        if items > 0 && self.stats.pending + self.held + writes > items {
+        if items > 0 && self.tally.pending + self.held + writes > items {
             return Err(Reason::BufferCountExceeded);
         }
         if self.reserved.bytes() + cost > self.bounds.buffer_bytes {
@@ -237,7 +238,7 @@ impl Book {
     /// replay waits for its earlier batches instead: whether they are pending differs each time.
     #[must_use = "the task is to be woken for it"]
     pub(crate) fn make_room(&mut self) -> bool {
-        let alone = self.stats.pending == self.queue.open_items();
+        let alone = self.tally.pending == self.queue.open_items();
         let seals = self.queue.open_items() > 0 && (alone || !self.bounds.is_replay);
         if seals {
             self.seal();
@@ -367,21 +368,24 @@ impl Book {
     /// Counts writes that were accepted, with the next ids.
     pub(super) fn count_accepted(&mut self, writes: u64) {
         self.next_id += writes;
-        self.stats.accepted += writes;
-        self.stats.pending += writes;
+        self.tally.accepted += writes;
+        self.tally.pending += writes;
     }
 
     /// Counts writes of an earlier life, whose ids are given out.
     pub(super) fn count_recovered(&mut self, writes: u64, bytes: u64) {
-        self.stats.accepted += writes;
-        self.stats.pending += writes;
-        self.stats.recovered += writes;
-        self.stats.recovered_bytes += bytes;
+        self.tally.accepted += writes;
+        self.tally.pending += writes;
+        if writes > 0 {
+            let counts = &mut self.record().counts;
+            counts.recovered += writes;
+            counts.recovered_bytes += bytes;
+        }
     }
 
     /// Settles ids that no caller of this life knows.
     pub(super) fn settle_unseen(&mut self, first: u64, count: u64, outcome: &Outcome) {
-        let waiters = self.ledger.settle(first, count, outcome);
+        let waiters = self.record().ledger.settle(first, count, outcome);
         debug_assert!(waiters.is_empty(), "nobody knows them");
     }
 
@@ -403,18 +407,19 @@ impl Book {
 
     /// Counts a call that was turned away.
     pub(crate) fn count_refused(&mut self) {
-        self.stats.refused += 1;
+        self.record().counts.refused += 1;
     }
 
     /// Counts a call that was turned away for its value: a skip, of which no flush fails.
     pub(crate) fn count_invalid(&mut self) {
-        self.stats.refused_invalid += 1;
-        self.flushes.count_invalid();
+        let record = self.record();
+        record.counts.refused_invalid += 1;
+        record.flushes.count_invalid();
     }
 
     /// Counts a call that was turned away, which the next flush has to report as undelivered.
     pub(crate) fn count_turned_away(&mut self, error: &Error) {
-        self.flushes.count_turned_away(error);
+        self.record().flushes.count_turned_away(error);
     }
 }
 
@@ -428,12 +433,12 @@ impl Book {
         if id == 0 || id >= self.next_id {
             return Err(Error::option("id", format!("there is no write with receipt id {id}")));
         }
-        Ok(self.ledger.outcome(id))
+        Ok(self.record.as_deref().and_then(|record| record.ledger.outcome(id)))
     }
 
     /// Registers a wait for the outcome of a write that is not settled; whether to wake the task.
     pub(crate) fn wait(&mut self, id: u64, waiter: Completer<Outcome>) -> bool {
-        self.ledger.wait(id, waiter);
+        self.record().ledger.wait(id, waiter);
         if !self.is_awaited() {
             return false;
         }
@@ -446,12 +451,13 @@ impl Book {
     /// Registers a wait for the outcome of the next write, before it is accepted: a write that
     /// settles before its wait keeps only its status.
     pub(crate) fn wait_for_next(&mut self, waiter: Completer<Outcome>) {
-        self.ledger.wait(self.next_id, waiter);
+        let next = self.next_id;
+        self.record().ledger.wait(next, waiter);
     }
 
     /// Whether a caller waits for a write that still gathers.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.queue.first_open_id().is_some_and(|id| self.ledger.last_awaited() >= Some(id))
+        self.queue.first_open_id().is_some_and(|id| self.last_awaited() >= Some(id))
     }
 
     /// Registers a flush of everything accepted so far.
@@ -459,8 +465,10 @@ impl Book {
         if !matches!(kind, FlushKind::Look) {
             self.seal(); // the flush waits for these writes: they gather no more
         }
-        self.flushes.add(kind, self.next_id - 1, waiter);
-        Due { waiters: Vec::new(), flushes: self.due_flushes() }
+        let up_to = self.next_id - 1;
+        let record = self.record();
+        record.flushes.add(kind, up_to, waiter);
+        Due { waiters: Vec::new(), flushes: record.due_flushes() }
     }
 
     /// The id of the write that comes next.
@@ -468,14 +476,18 @@ impl Book {
         self.next_id
     }
 
-    fn due_flushes(&mut self) -> Vec<DueFlush> {
-        self.flushes.due(self.ledger.settled_to())
+    fn record(&mut self) -> &mut Record {
+        self.record.get_or_insert_default()
+    }
+
+    fn last_awaited(&self) -> Option<u64> {
+        self.record.as_deref()?.ledger.last_awaited()
     }
 
     /// Takes back a report that reached nobody: the next flush reports again what no other report of
     /// its time told.
     pub(crate) fn take_back(&mut self, ticket: &Ticket) {
-        self.flushes.take_back(ticket);
+        self.record().flushes.take_back(ticket);
     }
 
     /// Registers a wait for room.
@@ -509,7 +521,7 @@ impl Book {
 
     /// How many writes are settled.
     pub(crate) fn settled(&self) -> u64 {
-        self.stats.accepted - self.stats.pending
+        self.tally.accepted - self.tally.pending
     }
 
     /// The waits for room that have an answer now.
@@ -538,7 +550,7 @@ impl Book {
     /// How many waits are kept.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
-        self.flushes.waiting() + self.ledger.waiting()
+        self.record.as_deref().map_or(0, |own| own.flushes.waiting() + own.ledger.waiting())
     }
 }
 
@@ -606,19 +618,20 @@ impl Book {
 
     /// Counts a request.
     pub(crate) fn count_request(&mut self) {
-        self.stats.requests += 1;
+        self.tally.requests += 1;
     }
 
     /// Counts a request with a batch.
     pub(crate) fn count_batch_sent(&mut self, queued: &Queued) {
         self.count_request();
-        self.stats.sent_bytes += queued.batch.body.len() as u64;
+        let record = self.record();
+        record.counts.sent_bytes += queued.batch.body.len() as u64;
         match queued.attempts {
             1 if !queued.batch.is_end() => {
-                self.meters().queue_latency_us.record(micros(queued.enqueued.at));
+                record.meters.queue_latency_us.record(micros(queued.enqueued.at));
             }
             1 => {}
-            _ => self.stats.retries += 1,
+            _ => record.counts.retries += 1,
         }
     }
 
@@ -626,35 +639,31 @@ impl Book {
     /// the request had a batch.
     pub(crate) fn count_answer(&mut self, status: Option<u16>, started: Option<Instant>) {
         let count = match status.map(|status| status / 100) {
-            Some(2) => &mut self.stats.answers_2xx,
-            Some(3) => &mut self.stats.answers_3xx,
-            Some(4) => &mut self.stats.answers_4xx,
-            Some(_) => &mut self.stats.answers_5xx,
-            None => &mut self.stats.unanswered,
+            Some(2) => &mut self.tally.answers_2xx,
+            Some(3) => &mut self.record().counts.answers_3xx,
+            Some(4) => &mut self.record().counts.answers_4xx,
+            Some(_) => &mut self.record().counts.answers_5xx,
+            None => &mut self.record().counts.unanswered,
         };
         *count += 1;
         if let (Some(_), Some(started)) = (status, started) {
-            self.meters().request_latency_us.record(micros(started));
+            self.record().meters.request_latency_us.record(micros(started));
         }
     }
 
     /// Counts a look at the stream for what it holds.
     pub(crate) fn count_reconciliation(&mut self) {
         self.count_request();
-        self.stats.reconciliations += 1;
+        self.record().counts.reconciliations += 1;
     }
 
     /// Measures a batch that is about to be settled as delivered: since when it waited.
     pub(crate) fn measure_delivery(&mut self, enqueued: Instant) {
-        self.meters().delivery_latency_us.record(micros(enqueued));
-    }
-
-    fn meters(&mut self) -> &mut Meters {
-        self.meters.get_or_insert_default()
+        self.record().meters.delivery_latency_us.record(micros(enqueued));
     }
 
     pub(crate) fn count_session(&mut self) {
-        self.stats.sessions += 1;
+        self.tally.sessions += 1;
     }
 
     pub(crate) fn note_error(&mut self, error: Error) {
@@ -663,14 +672,11 @@ impl Book {
 
     /// Ends the producer for a reason that no call asked for.
     pub(crate) fn fail(&mut self, end: End, error: Error) {
-        self.stats.fenced += u64::from(end == End::Fenced && self.lifecycle.end().is_none());
+        if end == End::Fenced && self.lifecycle.end().is_none() {
+            self.record().counts.fenced += 1;
+        }
         self.note_error(error.clone());
         self.lifecycle.end_with(end, error);
-    }
-
-    /// From where a look at the stream reads once the next batch is settled, where that is known.
-    pub(crate) fn record_base(&mut self, base: Option<Base>) {
-        self.recorded_base = base;
     }
 
     /// Reserves room for bytes that are held in any case.
@@ -685,85 +691,59 @@ impl Book {
     /// Records the outcome of a batch's writes; `release` gives their room back.
     pub(crate) fn settle(&mut self, batch: &Batch, outcome: Outcome, release: bool) -> Due {
         let count = batch.writes;
-        self.stats.pending -= count;
-        if self.is_kept() && outcome.status != Status::Kept {
-            // What is delivered leaves it unknown where that was not said.
-            let base = self.recorded_base.take();
-            let base = outcome.is_delivered().then_some(base);
-            self.record_settled(batch.first_id, count, base);
+        self.tally.pending -= count;
+        if let Some(store) = self.store().filter(|_| outcome.status != Status::Kept) {
+            store.record_settled(batch.first_id, count, outcome.is_delivered());
         }
-        match outcome.status {
-            Status::Delivered => {
-                self.stats.delivered += count;
-                self.stats.duplicates += if outcome.duplicate { count } else { 0 };
-                self.stats.uncertain += if outcome.maybe_duplicate { count } else { 0 };
-                self.flushes.count_delivered(batch.first_id, count, &outcome);
-                self.count_delivered(batch);
-            }
-            Status::Rejected => self.stats.rejected += count,
-            Status::Cancelled => self.stats.cancelled += count,
-            Status::DeliveryUnknown | Status::Forgotten => self.stats.unknown += count,
-            Status::Kept => self.stats.kept += count,
-        }
-        match &outcome.error {
-            Some(error) if outcome.status == Status::Kept => {
-                self.flushes.count_kept(batch.first_id, count, error);
-            }
-            Some(error) => self.flushes.count_failed(batch.first_id, count, error),
-            None => {}
-        }
-        if let Some(reason) = outcome.reason {
-            self.stats.expired += if reason == Reason::Expired { count } else { 0 };
-            self.meters().count(reason, count);
+        if outcome.is_delivered() {
+            self.acknowledged = Instant::now();
         }
         if release {
             self.release(batch.cost());
         }
-        let waiters = self.ledger.settle(batch.first_id, count, &outcome);
+        let record = self.record();
+        record.count(batch, &outcome);
+        let waiters = record.ledger.settle(batch.first_id, count, &outcome);
         let waiters = waiters.into_iter().map(|w| (w, outcome.clone())).collect();
-        Due { waiters, flushes: self.due_flushes() }
+        Due { waiters, flushes: record.due_flushes() }
     }
 }
 
 /// Snapshots and counters.
 impl Book {
-    fn count_delivered(&mut self, batch: &Batch) {
-        let bytes = batch.payload_bytes();
-        self.acknowledged = Instant::now();
-        self.stats.batches += 1;
-        self.stats.delivered_bytes += bytes;
-        let meters = self.meters();
-        meters.batch_writes.record(batch.writes);
-        meters.batch_bytes.record(bytes);
-    }
-
     /// Everything that is counted and measured, as it is now.
     pub(crate) fn stats(&self) -> Stats {
-        Stats::of(self.counts(), self.meters.as_deref())
+        Stats::of(self.counts(), self.record.as_deref().map(|record| &record.meters))
     }
 
     /// Counters and gauges, as they are now.
     pub(crate) fn counts(&self) -> Counts {
         let oldest = [self.gauges.oldest, self.queue.oldest()].into_iter().flatten().min();
-        let oldest = oldest.filter(|_| self.stats.pending > 0);
+        let oldest = oldest.filter(|_| self.tally.pending > 0);
+        let Tally { accepted, pending, requests, sessions, answers_2xx } = self.tally;
         Counts {
+            accepted,
+            pending,
+            requests,
+            sessions,
+            answers_2xx,
             buffered_bytes: self.reserved.bytes(),
             buffer_limit_bytes: self.bounds.buffer_bytes,
             in_flight: self.gauges.in_flight as u64,
             oldest_pending_ms: oldest.map_or(0, |oldest| oldest.elapsed().as_millis() as u64),
             since_acknowledgement_ms: self.acknowledged.elapsed().as_millis() as u64,
-            ..self.stats
+            ..self.record.as_deref().map_or_else(Counts::default, |record| record.counts)
         }
     }
 
-    /// What is measured, once there was a batch.
+    /// What is measured, once there was something.
     pub(crate) fn measured(&self) -> Option<Box<Meters>> {
-        self.meters.clone()
+        self.record.as_deref().map(|record| Box::new(record.meters.clone()))
     }
 
     /// Writes accepted and not settled.
     pub(crate) fn pending(&self) -> u64 {
-        self.stats.pending
+        self.tally.pending
     }
 
     /// The bytes that pending writes hold, overhead included.
@@ -773,7 +753,7 @@ impl Book {
 
     /// Whether the server acknowledged any write.
     pub(crate) fn has_delivered(&self) -> bool {
-        self.stats.delivered > 0
+        self.record.as_deref().is_some_and(|record| record.counts.delivered > 0)
     }
 
     pub(crate) fn last_error(&self) -> Option<&Error> {

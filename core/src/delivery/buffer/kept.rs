@@ -9,7 +9,7 @@ use crate::delivery::buffer::doubt::Doubt;
 use crate::delivery::buffer::queue::Queued;
 use crate::delivery::buffer::store::{Left, Resume, Store};
 use crate::error::{Error, Result};
-use crate::outbox::{Base, Found, Sent};
+use crate::outbox::{Found, Sent};
 use crate::outcome::{Outcome, Status};
 use crate::protocol::json::check;
 
@@ -337,13 +337,6 @@ impl Book {
         let (batch, doubt): (_, Doubt) = (&queued.batch, queued.doubt);
         if let Some(store) = self.store.as_deref_mut().filter(|_| batch.writes > 0) {
             store.record_unsent(batch.first_id, batch.writes, doubt.is_open());
-        }
-    }
-
-    /// These are settled; a look reads from another place then, where that is said.
-    pub(crate) fn record_settled(&mut self, first: u64, count: u64, base: Option<Option<Base>>) {
-        if let Some(store) = self.store.as_deref_mut() {
-            store.record_settled(first, count, base);
         }
     }
 }

@@ -9,4 +9,5 @@ pub(crate) mod kept;
 pub(crate) mod lifecycle;
 pub(crate) mod queue;
 pub(crate) mod receipts;
+mod record;
 pub(crate) mod store;

@@ -58,6 +58,8 @@ pub(crate) struct Store {
     resume: Option<Resume>,
     /// Ranges of ids that were settled in an earlier life.
     gaps: VecDeque<(u64, u64)>,
+    /// From where a look reads once the next batch is settled.
+    next_base: Option<Base>,
 }
 
 impl Store {
@@ -72,6 +74,7 @@ impl Store {
             in_doubt: VecDeque::new(),
             resume: None,
             gaps: VecDeque::new(),
+            next_base: None,
         }
     }
 
@@ -207,9 +210,17 @@ impl Store {
         self.outbox.unsent(first, count, in_doubt);
     }
 
-    pub(super) fn record_settled(&mut self, first: u64, count: u64, base: Option<Option<Base>>) {
+    /// From where a look at the stream reads once the next batch is settled, where that is known.
+    pub(crate) fn record_base(&mut self, base: Option<Base>) {
+        self.next_base = base;
+    }
+
+    /// These are settled. Where they were delivered a look reads from another place, which is unknown if
+    /// it was not said.
+    pub(super) fn record_settled(&mut self, first: u64, count: u64, is_delivered: bool) {
+        let base = self.next_base.take();
         let first = self.position(first);
-        self.outbox.settled(first, count, base);
+        self.outbox.settled(first, count, is_delivered.then_some(base));
     }
 
     /// Settles all of it for good: how many writes that were.

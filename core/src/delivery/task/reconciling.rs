@@ -102,14 +102,13 @@ impl Task {
     /// Has the outbox know from where a look reads, with the batch that is settled next: where that is the
     /// last one which the base counts as acknowledged.
     pub(super) fn record_base(&self, is_last: bool) {
-        if self.engine.config.outbox.is_none() {
-            return;
-        }
+        let mut book = self.engine.book();
+        let Some(store) = book.store() else { return };
         let base = self.base.clone().filter(|_| is_last).map(|offset| {
             let Acked { messages, bytes } = self.behind;
             Base { offset, messages, bytes }
         });
-        self.engine.book().record_base(base);
+        store.record_base(base);
     }
 
     /// Goes on from the place that an earlier life recorded.
