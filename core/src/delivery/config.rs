@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -117,36 +116,18 @@ impl OutboxConfig {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Create {
     /// The headers of the PUT.
-    pub(crate) headers: Arc<HeaderMap>,
+    pub(crate) headers: HeaderMap,
     /// Before the first batch; else only once its lifetime has run out.
     pub(crate) at_open: bool,
     /// How long the stream outlives its last use.
     pub(crate) ttl: Option<Duration>,
-    pub(crate) seen: Seen,
-}
-
-/// When a stream was last known to be there, which a handle and its producers learn together.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Seen(Arc<AtomicU64>);
-
-impl Seen {
-    /// It is there now, in Unix milliseconds.
-    pub(crate) fn note(&self, now: u64) {
-        self.0.fetch_max(now, Ordering::Relaxed);
-    }
-
-    /// How long that is ago; `None` if it was never known to be there.
-    pub(crate) fn ago(&self, now: u64) -> Option<Duration> {
-        let last = Some(self.0.load(Ordering::Relaxed)).filter(|last| *last > 0)?;
-        Some(Duration::from_millis(now.saturating_sub(last)))
-    }
 }
 
 impl Create {
     pub(crate) fn of(options: &Options, content_type: &str, at_open: bool) -> Result<Self> {
-        let headers = Arc::new(create_headers(options, content_type)?);
+        let headers = create_headers(options, content_type)?;
         let ttl = options.ttl_seconds.map(Duration::from_secs);
-        Ok(Create { headers, at_open, ttl, seen: Seen::default() })
+        Ok(Create { headers, at_open, ttl })
     }
 }
 

@@ -177,23 +177,24 @@ impl Engine {
     /// Starts a producer. Its first request waits for the end of `after`.
     pub(crate) fn start(
         endpoint: Endpoint,
-        config: Config,
+        config: impl Into<Arc<Config>>,
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Result<Arc<Self>> {
         let runtime = lifecycle::runtime()?;
         let (disk, sizes) = (system_disk(), Sizes::USUAL);
+        let (mut config, mut after) = (config.into(), after);
         let mut orphans = orphans(&disk, sizes, &endpoint, &config)?.into_iter();
-        let (mut config, mut after) = (config, after);
+        let of_another = |config: &Config, producer_id| Config { producer_id, ..config.clone() };
         let kept = match orphans.next() {
             Some((id, kept)) => {
-                config.producer_id = id;
+                config = Arc::new(of_another(&config, id));
                 Some(kept)
             }
             None => open_outbox(&disk, sizes, &endpoint, &config, after.as_ref())?,
         };
         let adopted = orphans.filter(|(_, (_, found))| found.writes > 0).map(|(id, kept)| {
-            let config = Config { producer_id: id, ..config.clone() };
+            let config = Arc::new(of_another(&config, id));
             let callbacks = callbacks.as_ref().map(Callbacks::of_another);
             let own = (runtime.clone(), endpoint.clone(), after.take());
             let engine = Self::begin(own.0, own.1, config, callbacks, own.2, Some(kept));
@@ -210,7 +211,7 @@ impl Engine {
     fn begin(
         runtime: Arc<Runtime>,
         endpoint: Endpoint,
-        config: Config,
+        config: Arc<Config>,
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
         kept: Option<Kept>,
@@ -251,7 +252,7 @@ impl Engine {
     pub(crate) fn start_on(
         runtime: Arc<Runtime>,
         endpoint: Endpoint,
-        config: Config,
+        config: impl Into<Arc<Config>>,
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Arc<Self> {
@@ -265,12 +266,12 @@ impl Engine {
     pub(super) fn with_task(
         runtime: Arc<Runtime>,
         endpoint: Endpoint,
-        config: Config,
+        config: impl Into<Arc<Config>>,
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
         kept: Option<Kept>,
     ) -> (Arc<Self>, Task) {
-        let own = runtime.clone();
+        let (own, config) = (runtime.clone(), config.into());
         let engine =
             Arc::new_cyclic(|engine| Engine::new(endpoint, config, callbacks, own, engine.clone()));
         if let Some((outbox, found)) = kept {

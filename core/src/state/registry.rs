@@ -31,10 +31,8 @@ static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 
 /// An open state producer, shared by its holders.
 pub(crate) struct Entry {
-    key: Arc<str>,
     /// The options, but for the place of the stream.
     shared: Arc<Shared>,
-    place: Place,
     schema: Arc<Schema>,
     pub(super) strict: bool,
     /// Each event gets a timestamp.
@@ -45,7 +43,7 @@ pub(crate) struct Entry {
     pub(super) warned_of_trace: AtomicBool,
     /// The keys that were written, with strict operations. Held while an event is accepted, before the
     /// book's lock.
-    pub(super) tracked: Option<Mutex<Tracked>>,
+    pub(super) tracked: Option<Box<Mutex<Tracked>>>,
     /// The threads on which a transaction is open.
     pub(super) transactions: Mutex<Vec<ThreadId>>,
     pub(super) engine: Arc<Engine>,
@@ -56,9 +54,6 @@ pub(crate) struct Entry {
     /// The number of holders now, and of all there were. Changed under the registry's lock alone.
     holders: Mutex<Holders>,
 }
-
-/// `url` and `stream_path`, as they were given.
-type Place = (Option<String>, Option<String>);
 
 struct Holders {
     now: usize,
@@ -156,16 +151,15 @@ impl Registry {
     pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<Opened> {
         let producer_id = check_scope(&options)?;
         let mut endpoint = Endpoint::resolve(&options)?;
-        let key = endpoint.stream.clone();
         // They outlive the lock: dropping the last reference drops the host's callbacks.
         let (live, last);
         let (mut seen, mut seen_schemas) = (Vec::new(), Vec::new());
         let mut slots = lock(&self.slots);
         slots.drop_unused();
         let Slots { shared: alike, schemas, by_stream, .. } = &mut *slots;
-        let slot = by_stream.entry(key.clone()).or_default();
+        let slot = by_stream.entry(endpoint.stream.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
-            entry.check_same(&options, &schema)?;
+            entry.check_same(&endpoint, options, &schema)?;
             let schema = entry.schema_of(&schema)?;
             let holder = {
                 let mut holders = lock(&entry.holders);
@@ -180,15 +174,14 @@ impl Registry {
         }
         let content_type = StreamType::given(CONTENT_TYPE);
         let mut config = Config::new(Scope::State, &options, &producer_id, content_type)?;
-        let create = Create::of(&options, CONTENT_TYPE, true)?;
-        let (place, options) = apart(options);
+        config.create = Some(Create::of(&options, CONTENT_TYPE, true)?);
+        let (config, options) = (Arc::new(config), without_address(options));
         let is_same = |known: &Shared| known.options == options;
         let shared = match alike.find(&mut seen, is_same) {
             Some(known) => known,
-            None => alike.keep(Shared::new(options, &create, &endpoint)),
+            None => alike.keep(Shared::new(options, &config, &endpoint)),
         };
-        config.create = Some(Create { headers: shared.create.clone(), ..create });
-        endpoint.connect = shared.connect.clone();
+        let config = shared.share(config, &mut endpoint);
         let is_same = |known: &Schema| known.source == schema;
         let schema = match schemas.find(&mut seen_schemas, is_same) {
             Some(known) => known,
@@ -202,7 +195,6 @@ impl Registry {
             .or_else(|| last.clone().filter(|last| last.comes_before(&endpoint)));
         let engine = Engine::start(endpoint, config, None, before)?;
         let entry = Arc::new(Entry {
-            key,
             strict: shared.options.strict.unwrap_or(false),
             timestamps: shared.options.timestamps.unwrap_or(false),
             trace: shared.options.trace.unwrap_or(false),
@@ -210,7 +202,6 @@ impl Registry {
             tracked: tracked(&shared.options),
             transactions: Mutex::default(),
             shared,
-            place,
             schema: schema.clone(),
             engine,
             restarting: AtomicU32::new(0),
@@ -262,7 +253,7 @@ impl Registry {
     pub(super) fn restart(&self, entry: &Arc<Entry>) -> Pending<()> {
         {
             let slots = lock(&self.slots);
-            let open = slots.by_stream.get(&entry.key).and_then(|slot| slot.open.as_ref());
+            let open = slots.by_stream.get(entry.key()).and_then(|slot| slot.open.as_ref());
             if !open.is_some_and(|open| Arc::ptr_eq(open, entry)) {
                 let text = "the producer has ended, or another one of its stream was opened since";
                 let error = Error::new(ErrorKind::ProducerClosed, text);
@@ -287,7 +278,7 @@ impl Registry {
     /// Under the same lock, so that a later open of the stream finds that the producer ends.
     fn take_out(slots: &mut Slots, entry: &Arc<Entry>) {
         entry.engine.mark_stopping();
-        if let Some(slot) = slots.by_stream.get_mut(&entry.key)
+        if let Some(slot) = slots.by_stream.get_mut(entry.key())
             && slot.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, entry))
         {
             slot.before = slot.open.take().map(|entry| Arc::downgrade(&entry.engine));
@@ -295,16 +286,17 @@ impl Registry {
     }
 }
 
-/// The place of the stream, and the other options.
-fn apart(mut options: Options) -> (Place, Options) {
-    ((options.url.take(), options.stream_path.take()), options)
+/// The options but for those that name the stream.
+fn without_address(mut options: Options) -> Options {
+    (options.url, options.stream_path) = (None, None);
+    options
 }
 
 /// The keys to remember, with strict operations.
-fn tracked(options: &Options) -> Option<Mutex<Tracked>> {
+fn tracked(options: &Options) -> Option<Box<Mutex<Tracked>>> {
     let most = options.number("max_tracked_keys", options.max_tracked_keys) as usize;
     let is_strict = options.operations.as_deref() == Some("strict");
-    is_strict.then(|| Mutex::new(Tracked::new(most)))
+    is_strict.then(|| Box::new(Mutex::new(Tracked::new(most))))
 }
 
 impl Entry {
@@ -326,9 +318,19 @@ impl Entry {
         self.engine.takes_writes() || self.restarting.load(Ordering::Relaxed) > 0
     }
 
-    fn check_same(&self, options: &Options, schema: &StreamSchema) -> Result<()> {
-        let (place, options) = apart(options.clone());
-        if self.shared.options != options || self.place != place {
+    /// The stream, as the registry knows it.
+    fn key(&self) -> &Arc<str> {
+        &self.engine.endpoint.stream
+    }
+
+    fn check_same(
+        &self,
+        endpoint: &Endpoint,
+        options: Options,
+        schema: &StreamSchema,
+    ) -> Result<()> {
+        if self.shared.options != without_address(options) || !self.engine.endpoint.is_at(endpoint)
+        {
             return Err(Error::option(
                 "options",
                 format!(

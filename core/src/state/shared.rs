@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use http::HeaderMap;
 
-use crate::delivery::config::Create;
+use crate::delivery::config::Config;
 use crate::options::Options;
 use crate::transport::connect::Connect;
 use crate::transport::endpoint::Endpoint;
@@ -12,15 +12,27 @@ use crate::transport::endpoint::Endpoint;
 /// Options without the place of the stream, and what follows from them alone.
 pub(super) struct Shared {
     pub(super) options: Options,
-    /// The headers that create a stream.
-    pub(super) create: Arc<HeaderMap>,
-    pub(super) connect: Arc<Connect>,
+    config: Arc<Config>,
+    headers: Arc<HeaderMap>,
+    connect: Arc<Connect>,
 }
 
 impl Shared {
-    pub(super) fn new(options: Options, create: &Create, endpoint: &Endpoint) -> Self {
-        let (create, connect) = (create.headers.clone(), endpoint.connect.clone());
-        Shared { options, create, connect }
+    pub(super) fn new(options: Options, config: &Arc<Config>, endpoint: &Endpoint) -> Self {
+        let (headers, connect) = (endpoint.headers.clone(), endpoint.connect.clone());
+        Shared { options, config: config.clone(), headers, connect }
+    }
+
+    /// Has a producer hold what it has in common with the others, and nothing of that twice; returns its
+    /// settings.
+    pub(super) fn share(&self, own: Arc<Config>, endpoint: &mut Endpoint) -> Arc<Config> {
+        endpoint.connect = self.connect.clone();
+        // A secret of the environment may be another one by now.
+        if self.headers == endpoint.headers {
+            endpoint.headers = self.headers.clone();
+        }
+        // Workers of a shared id differ in its suffix.
+        if self.config.producer_id == own.producer_id { self.config.clone() } else { own }
     }
 }
 

@@ -102,7 +102,7 @@ impl DurableStream {
                 stream.target().content_type.learn(&found); // a fork's is its source's
             }
             stream.target().set_tail(answer.next_offset);
-            stream.target().seen.note(own.chance().unix_ms());
+            stream.target().endpoint().route.seen.note(own.chance().unix_ms());
             Ok(stream)
         })
     }

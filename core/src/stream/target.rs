@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::delivery::config::{Config, Create, Seen};
+use crate::delivery::config::{Config, Create};
 use crate::error::Result;
 use crate::options::{Options, Scope};
 use crate::protocol::stream_type::{DEFAULT_CONTENT_TYPE, StreamType};
@@ -27,8 +27,6 @@ pub(crate) struct Target {
     pub(super) generation: u64,
     /// Where the stream ended when this handle created it, until a writer takes it.
     tail: Mutex<Option<Arc<str>>>,
-    /// When the stream was last known to be there.
-    pub(super) seen: Seen,
 }
 
 impl Target {
@@ -42,7 +40,6 @@ impl Target {
             content_type,
             generation: made_in(),
             tail: Mutex::default(),
-            seen: Seen::default(),
         }
     }
 
@@ -79,8 +76,7 @@ impl Target {
         let mut config = Config::new(scope, &options, producer_id, content_type)?;
         if self.options.ttl_seconds.is_some() {
             let content_type = self.content_type.text().unwrap_or(DEFAULT_CONTENT_TYPE);
-            let create = Create::of(&self.options, content_type, false)?;
-            config.create = Some(Create { seen: self.seen.clone(), ..create });
+            config.create = Some(Create::of(&self.options, content_type, false)?);
         }
         config.retries.max_retries = self.retries.max_retries; // for `close`
         Ok(config)

@@ -38,7 +38,7 @@ pub(super) struct Writer {
 /// The options that make a difference to appends.
 struct WriterKey {
     url: String,
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
     /// As the handle was given it, not as it learned it.
     given_type: Option<String>,
     content_type: StreamType,

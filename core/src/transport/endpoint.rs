@@ -56,13 +56,13 @@ pub(crate) fn secret_variable(options: &Options) -> Option<&'static str> {
 /// A stream's address and the headers every request to it carries.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    pub(crate) url: Url,
+    pub(crate) url: Arc<Url>,
     /// The identity of the stream: its URL without user info and `params`, which may differ from
     /// caller to caller.
     pub(crate) stream: Arc<str>,
     /// The URL for error texts: without user info and query, where secrets may be.
     pub(crate) shown: Arc<str>,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Arc<HeaderMap>,
     /// Headers whose values are functions; they win over the fixed ones.
     pub(crate) functions: Option<Arc<HeaderFns>>,
     /// Where requests really go.
@@ -94,14 +94,21 @@ impl Endpoint {
             None => Vec::new(),
         };
         let recorder = hosts::find(&urls)?;
-        let url = urls[0].clone();
-        let stream = without_user_info(&url).as_str().into();
+        let (url, shown) = (urls[0].clone(), shown(&urls[0]));
+        let stream = without_user_info(&url);
+        // Thousands of streams may be open: what is the same is held once.
+        let stream = match stream.as_str() == &*shown {
+            true => shown.clone(),
+            false => stream.as_str().into(),
+        };
         let plain = |mut url: Url| {
             url.set_query(None);
-            url
+            Arc::new(url)
         };
         let route = Arc::new(Route::new(urls.into_iter().map(plain).collect(), trusted));
         let url = with_params(url, &route, &options.params)?;
+        let same = route.urls().first().filter(|known| ***known == url).cloned();
+        let url = same.unwrap_or_else(|| Arc::new(url));
         let mut headers = options.header_map()?;
         let functions = options.header_functions()?;
         let authorized = headers.contains_key(header::AUTHORIZATION)
@@ -118,8 +125,7 @@ impl Endpoint {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let shown = shown(&url);
-        let functions = HeaderFns::new(functions);
+        let (headers, functions) = (Arc::new(headers), HeaderFns::new(functions));
         let connect = Arc::new(uncut(|| Connect::of(options))?);
         Ok(Endpoint { url, stream, shown, headers, functions, route, connect, recorder })
     }
@@ -130,15 +136,23 @@ impl Endpoint {
         let known = self.functions.iter().flat_map(|functions| functions.list());
         let mut functions: Vec<_> = known.cloned().collect();
         for (name, value) in &options.header_map()? {
-            endpoint.headers.insert(name.clone(), value.clone());
+            Arc::make_mut(&mut endpoint.headers).insert(name.clone(), value.clone());
             functions.retain(|(known, _)| known != name);
         }
         let own = options.header_functions()?;
         functions.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
         functions.extend(own);
         endpoint.functions = HeaderFns::new(functions);
-        endpoint.url = with_params(endpoint.url, &endpoint.route, &options.params)?;
+        if !options.params.is_empty() {
+            let url = Url::clone(&endpoint.url);
+            endpoint.url = Arc::new(with_params(url, &endpoint.route, &options.params)?);
+        }
         Ok(endpoint)
+    }
+
+    /// Whether requests go to the same addresses.
+    pub(crate) fn is_at(&self, other: &Endpoint) -> bool {
+        self.url == other.url && self.route.urls() == other.route.urls()
     }
 
     /// The stream's URL under each endpoint, for people: without user info and query.
@@ -165,7 +179,7 @@ impl Endpoint {
     /// The address of a read from `offset` on (PROTOCOL.md 5.6).
     pub(crate) fn at_offset(&self, offset: &str) -> Self {
         let mut endpoint = self.clone();
-        endpoint.url.query_pairs_mut().append_pair("offset", offset);
+        Arc::make_mut(&mut endpoint.url).query_pairs_mut().append_pair("offset", offset);
         endpoint
     }
 }
@@ -202,7 +216,8 @@ fn with_params(mut url: Url, route: &Route, params: &[(String, String)]) -> Resu
         let query = query.map_or_else(|| own.clone(), |known| format!("{known}&{own}"));
         url.set_query(Some(&query));
     }
-    for mut used in route.urls().iter().cloned() {
+    for known in route.urls() {
+        let mut used = Url::clone(known);
         used.set_query(url.query());
         check_url(if params.is_empty() { "endpoints" } else { "params" }, &used)?;
     }

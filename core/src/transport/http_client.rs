@@ -85,7 +85,7 @@ async fn timed(lane: &Lane, request: &Request) -> Result<Response, SendError> {
 async fn exchange(lane: &Lane, request: &Request) -> Result<Response, SendError> {
     let progress = &request.progress;
     let mut headers = HeaderMap::clone(&request.headers);
-    for (name, value) in &request.endpoint.headers {
+    for (name, value) in &*request.endpoint.headers {
         if !request.headers.contains_key(name) {
             headers.append(name.clone(), value.clone());
         }
@@ -158,7 +158,7 @@ async fn exchange(lane: &Lane, request: &Request) -> Result<Response, SendError>
 /// The URL to ask for, with the name that servers have to have in TLS, which the lane's names lead
 /// to the URL's own host; that host stands in the headers then.
 fn asked_url(endpoint: &Endpoint, headers: &mut HeaderMap) -> Url {
-    let mut url = endpoint.url.clone();
+    let mut url = Url::clone(&endpoint.url);
     let name = endpoint.connect.server_name.as_deref().filter(|_| url.scheme() == "https");
     let Some(name) = name else { return url };
     let host = url[Position::BeforeHost..Position::AfterPort].parse();

@@ -1,7 +1,8 @@
 //! The route of the requests for one stream: several addresses, a leader they point to, and the
 //! redirects that may be followed.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
@@ -24,12 +25,31 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Route {
     /// The stream's URL under each endpoint, in the order given, without query.
-    urls: Vec<Url>,
+    urls: Vec<Arc<Url>>,
     /// Where else redirects may lead.
     trusted: Vec<Origin>,
     /// Whether these are more than one server.
     has_others: bool,
-    place: Mutex<Place>,
+    pub(crate) seen: Seen,
+    /// `None` until something has happened: a stream with one server never has any.
+    place: Mutex<Option<Box<Place>>>,
+}
+
+/// When a stream was last known to be there, which a handle and its producers learn together.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(AtomicU64);
+
+impl Seen {
+    /// It is there now, in Unix milliseconds.
+    pub(crate) fn note(&self, now: u64) {
+        self.0.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// How long that is ago; `None` if it was never known to be there.
+    pub(crate) fn ago(&self, now: u64) -> Option<Duration> {
+        let last = Some(self.0.load(Ordering::Relaxed)).filter(|last| *last > 0)?;
+        Some(Duration::from_millis(now.saturating_sub(last)))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,30 +71,36 @@ struct Place {
 }
 
 impl Route {
-    pub(crate) fn new(urls: Vec<Url>, trusted: Vec<Origin>) -> Self {
-        let mut origins = urls.iter().map(Url::origin).chain(trusted.iter().cloned());
+    pub(crate) fn new(urls: Vec<Arc<Url>>, trusted: Vec<Origin>) -> Self {
+        let mut origins = urls.iter().map(|url| url.origin()).chain(trusted.iter().cloned());
         let first = origins.next();
         let has_others = origins.any(|origin| Some(&origin) != first.as_ref());
-        Route { urls, trusted, has_others, place: Mutex::default() }
+        Route { urls, trusted, has_others, seen: Seen::default(), place: Mutex::default() }
     }
 
     /// Whether one address alone has answered for the stream, as far as is known.
     pub(crate) fn is_sole(&self) -> bool {
-        self.urls.len() == 1 && !self.place(|place| place.moved)
+        self.urls.len() == 1 && !self.known(|place| place.moved)
     }
 
     /// A handle that came through `fork` has the parent's place: no fork meets it locked.
     fn place<T>(&self, work: impl FnOnce(&mut Place) -> T) -> T {
-        uncut(|| work(&mut lock(&self.place)))
+        uncut(|| work(lock(&self.place).get_or_insert_default()))
+    }
+
+    /// What is known of the place; by default nothing is.
+    fn known<T: Default>(&self, look: impl FnOnce(&Place) -> T) -> T {
+        uncut(|| lock(&self.place).as_deref().map(look).unwrap_or_default())
     }
 
     /// The stream's URL under each endpoint, without query.
-    pub(crate) fn urls(&self) -> &[Url] {
+    pub(crate) fn urls(&self) -> &[Arc<Url>] {
         &self.urls
     }
 
     pub(super) fn target(&self) -> Url {
-        self.place(|place| place.leader.clone().unwrap_or_else(|| self.urls[place.current].clone()))
+        let (leader, current) = self.known(|place| (place.leader.clone(), place.current));
+        leader.unwrap_or_else(|| Url::clone(&self.urls[current]))
     }
 
     pub(super) fn may_follow(&self, url: &Url) -> bool {
@@ -95,11 +121,11 @@ impl Route {
 
     /// The server in use does not answer: back to the list, and on in it.
     pub(super) fn leave(&self, failed: &Url) {
-        if self.depose(failed) {
+        if self.depose(failed) || self.urls.len() == 1 {
             return;
         }
         self.place(|place| {
-            if place.leader.is_none() && self.urls[place.current] == without_query(failed) {
+            if place.leader.is_none() && *self.urls[place.current] == without_query(failed) {
                 place.current = (place.current + 1) % self.urls.len();
             }
         });
@@ -112,10 +138,10 @@ impl Route {
 
     /// The servers of the list beside one, in the order to ask them.
     pub(super) fn others_than(&self, not_there: &Origin) -> Vec<Url> {
-        let from = self.place(|place| place.current);
+        let from = self.known(|place| place.current);
         let (before, behind) = self.urls.split_at(from);
         let others = behind.iter().chain(before).filter(|url| url.origin() != *not_there);
-        others.cloned().collect()
+        others.map(|url| Url::clone(url)).collect()
     }
 
     /// How long a server may make no progress before another one is asked as well. One that was only
@@ -163,15 +189,15 @@ impl Route {
             if method == Method::POST {
                 place.moves += 1;
                 place.current =
-                    self.urls.iter().position(|own| *own == url).unwrap_or(place.current);
-                place.leader = Some(url).filter(|url| *url != self.urls[place.current]);
+                    self.urls.iter().position(|own| **own == url).unwrap_or(place.current);
+                place.leader = Some(url).filter(|url| *url != *self.urls[place.current]);
             }
         });
     }
 
     /// How often another server was found.
     pub(super) fn moves(&self) -> u64 {
-        self.place(|place| place.moves)
+        self.known(|place| place.moves)
     }
 
     /// The turn to ask the others, for a while, unless another request has it. A process that was forked off gets it when the while is over.
@@ -197,7 +223,8 @@ impl Route {
     /// Back to the list if the stream's leader was asked; whether it was.
     pub(super) fn depose(&self, asked: &Url) -> bool {
         let asked = without_query(asked);
-        self.place(|place| place.leader.take_if(|leader| *leader == asked).is_some())
+        self.known(|place| place.leader.as_ref() == Some(&asked))
+            && self.place(|place| place.leader.take_if(|leader| *leader == asked).is_some())
     }
 }
 

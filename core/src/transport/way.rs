@@ -52,7 +52,7 @@ impl<T: Transport> Way<T> {
         };
         let url = with_query(self.route.target());
         // The leader's URL with the parameters of this request: nothing has checked them together.
-        if url != request.endpoint.url
+        if url != *request.endpoint.url
             && !can_be_asked(&url, &request.method)
             && self.route.depose(&url)
         {
@@ -70,8 +70,9 @@ impl<T: Transport> Way<T> {
         let (route, leg) = (&self.route, leg.borrow());
         for _ in 0..HOPS {
             let url = leg.at();
-            if url != request.endpoint.url {
-                let moved = Endpoint { url: url.clone(), ..Endpoint::clone(&request.endpoint) };
+            if url != *request.endpoint.url {
+                let moved =
+                    Endpoint { url: Arc::new(url.clone()), ..Endpoint::clone(&request.endpoint) };
                 request.endpoint = Arc::new(moved);
             }
             let result = self.inner.send(request.clone()).await;

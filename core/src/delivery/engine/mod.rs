@@ -37,7 +37,7 @@ use tokio::sync::Notify;
 /// Any thread may call it; see `delivery/task` for what the I/O thread alone may do.
 pub(crate) struct Engine {
     pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     generation: u64,
     /// Itself, for callbacks that are called later.
     own: Weak<Engine>,
@@ -79,7 +79,7 @@ pub(crate) struct Closes {
 impl Engine {
     pub(crate) fn new(
         endpoint: Endpoint,
-        config: Config,
+        config: Arc<Config>,
         callbacks: Option<Callbacks>,
         runtime: Arc<Runtime>,
         own: Weak<Engine>,

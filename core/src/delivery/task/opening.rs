@@ -54,7 +54,7 @@ impl Task {
     /// The headers that create the stream. Its type may have been asked for meanwhile; a fork has its
     /// source's.
     fn create_headers(&self, create: &Create) -> HeaderMap {
-        let mut headers = HeaderMap::clone(&create.headers);
+        let mut headers = create.headers.clone();
         let known = self.engine.config.content_type.text().map(HeaderValue::from_str);
         if let (Some(Ok(known)), false) = (known, headers.contains_key(STREAM_FORKED_FROM)) {
             headers.insert(header::CONTENT_TYPE, known);
@@ -141,8 +141,8 @@ impl Task {
 
     /// The stream is there, and this is a use of it.
     pub(super) fn note_seen(&self) {
-        if let Some(create) = &self.engine.config.create {
-            create.seen.note(self.chance().unix_ms());
+        if self.engine.config.create.is_some() {
+            self.engine.endpoint.route.seen.note(self.chance().unix_ms());
         }
     }
 
@@ -153,7 +153,7 @@ impl Task {
         let now = self.chance().unix_ms();
         let tried = Duration::from_millis(now.saturating_sub(self.created_at));
         // Not again at once; and a stream that nobody ever saw has not ended by itself.
-        let idle = create.seen.ago(now).map(|ago| ago.min(tried));
+        let idle = self.engine.endpoint.route.seen.ago(now).map(|ago| ago.min(tried));
         let has_lapsed = create.ttl.zip(idle).is_some_and(|(ttl, idle)| idle >= ttl);
         if has_lapsed {
             self.created_at = now;

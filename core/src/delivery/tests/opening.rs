@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::Method;
 
 use crate::delivery::closing::{CloseWith, close};
-use crate::delivery::config::Seen;
 use crate::delivery::engine::accept::{Checked, WriteOptions};
 use crate::delivery::tests::*;
 use crate::stream::handle::DurableStream;
@@ -115,22 +114,21 @@ async fn without_an_identity_the_question_is_repeated_as_often_as_a_write() {
 
 /// A producer whose stream lives for so long without a write.
 fn open_mortal(server: &Scripted, seconds: u64, at_open: bool) -> Arc<Engine> {
-    open_mortal_as("p", server, seconds, at_open, &Seen::default())
+    open_mortal_as("p", server, seconds, at_open, Endpoint::resolve(&model()).unwrap())
 }
 
-/// One of several of a handle that has seen the stream.
+/// One of several of a handle, whose endpoint it has.
 fn open_mortal_as(
     id: &str,
     server: &Scripted,
     seconds: u64,
     at_open: bool,
-    seen: &Seen,
+    endpoint: Endpoint,
 ) -> Arc<Engine> {
-    let (ttl, seen) = (Some(Duration::from_secs(seconds)), seen.clone());
-    let create = Create { at_open, ttl, seen, ..Create::default() };
+    let ttl = Some(Duration::from_secs(seconds));
+    let create = Create { at_open, ttl, ..Create::default() };
     let config = config(Scope::Producer, &single());
     let config = Config { producer_id: id.to_owned(), create: Some(create), ..config };
-    let endpoint = Endpoint::resolve(&model()).unwrap();
     Engine::start_on(runtime(server), endpoint, config, None, None)
 }
 
@@ -383,15 +381,15 @@ async fn a_stream_that_never_was_there_is_not_created() {
 /// Each producer of a handle knows how long the stream was not used by the others either.
 #[tokio::test(start_paused = true)]
 async fn the_producers_of_a_handle_know_one_last_use() {
-    let (server, seen) = (mortal(), Seen::default());
-    seen.note(server.chance.unix_ms()); // the handle created it
+    let (server, endpoint) = (mortal(), Endpoint::resolve(&model()).unwrap());
+    endpoint.route.seen.note(server.chance.unix_ms()); // the handle created it
     sleep(40_000).await;
-    let one = open_mortal_as("one", &server, 60, false, &seen);
+    let one = open_mortal_as("one", &server, 60, false, endpoint.clone());
     sleep(30_000).await;
     write(&one, 1..=1);
     assert_eq!(one.flush().await.unwrap().delivered, 1, "its minute was over, not the producer's");
     sleep(61_000).await;
-    let other = open_mortal_as("other", &server, 60, false, &seen);
+    let other = open_mortal_as("other", &server, 60, false, endpoint);
     write(&other, 1..=1);
     assert_eq!(other.flush().await.unwrap().delivered, 1);
     assert_eq!(lock(&server.model).created, 2);
