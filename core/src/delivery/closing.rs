@@ -44,7 +44,8 @@ pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pendin
     let (completer, result) = pending();
     let result = engine.hindering(result);
     let (flushed, due) = {
-        let mut closes = engine.closes();
+        let mut guard = engine.closes();
+        let closes = guard.get_or_insert_default();
         let is_others = closes.by != by;
         if let Some(end) = closes.result.clone() {
             return Pending::ready(if is_others { last.behind(engine, end) } else { Ok(end) });
@@ -52,7 +53,7 @@ pub(crate) fn close_by(by: u64, engine: &Arc<Engine>, last: CloseWith) -> Pendin
         closes.waiters.push(completer);
         let mut book = engine.book();
         if book.lifecycle.is_closing() {
-            drop((book, closes));
+            drop((book, guard));
             return if is_others { close_behind(result, by, engine, last) } else { result };
         }
         closes.by = by;
@@ -103,7 +104,8 @@ impl Closing {
         self.ended = true; // a close begun by a caller that is told of this one is a new one
         let engine = &self.engine;
         let waiters = {
-            let mut closes = engine.closes();
+            let mut guard = engine.closes();
+            let closes = guard.get_or_insert_default();
             if let Ok(done) = &outcome {
                 closes.result = Some(done.clone());
             }

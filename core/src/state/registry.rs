@@ -56,7 +56,7 @@ pub(crate) struct Entry {
 }
 
 struct Holders {
-    now: usize,
+    now: u32,
     ever: u32,
 }
 

@@ -84,7 +84,7 @@ impl Writer {
     pub(super) fn append(&self, message: &[u8], seq: Option<&str>) -> Result<Pending<Outcome>> {
         check_seq(seq)?;
         let checked = self.engine.check_message(message)?;
-        if let Some(end) = self.engine.closes().result.clone() {
+        if let Some(end) = self.engine.closes().as_ref().and_then(|closes| closes.result.clone()) {
             return Err(is_closed(&self.engine, end));
         }
         self.engine.accept_awaited(message, checked, seq)
@@ -124,8 +124,10 @@ impl Writer {
     /// through it.
     pub(super) fn is_open_to(&self, handle: u64) -> bool {
         let closes = self.engine.closes();
-        closes.by == handle
-            || (closes.result.is_none() && !self.engine.book().lifecycle.is_closing())
+        closes.as_ref().is_none_or(|closes| {
+            closes.by == handle
+                || (closes.result.is_none() && !self.engine.book().lifecycle.is_closing())
+        })
     }
 
     #[cfg(all(test, unix))]

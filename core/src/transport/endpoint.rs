@@ -91,7 +91,7 @@ impl Endpoint {
         };
         let trusted = match &options.endpoints {
             Some(list) => bases(list)?.iter().map(Url::origin).collect(),
-            None => Vec::new(),
+            None => Box::default(),
         };
         let recorder = hosts::find(&urls)?;
         let (url, shown) = (urls[0].clone(), shown(&urls[0]));

@@ -25,9 +25,9 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Route {
     /// The stream's URL under each endpoint, in the order given, without query.
-    urls: Vec<Arc<Url>>,
+    urls: Box<[Arc<Url>]>,
     /// Where else redirects may lead.
-    trusted: Vec<Origin>,
+    trusted: Box<[Origin]>,
     /// Whether these are more than one server.
     has_others: bool,
     pub(crate) seen: Seen,
@@ -71,7 +71,7 @@ struct Place {
 }
 
 impl Route {
-    pub(crate) fn new(urls: Vec<Arc<Url>>, trusted: Vec<Origin>) -> Self {
+    pub(crate) fn new(urls: Box<[Arc<Url>]>, trusted: Box<[Origin]>) -> Self {
         let mut origins = urls.iter().map(|url| url.origin()).chain(trusted.iter().cloned());
         let first = origins.next();
         let has_others = origins.any(|origin| Some(&origin) != first.as_ref());

@@ -504,7 +504,7 @@ impl Engine {
         if let Some(error) = book.lifecycle.error() {
             return Err(error.clone());
         }
-        closes.end = Some(completer);
+        closes.get_or_insert_default().end = Some(completer);
         book.accept_end();
         drop((book, closes));
         self.wake.notify_one();

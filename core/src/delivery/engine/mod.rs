@@ -48,10 +48,11 @@ pub(crate) struct Engine {
     /// Reasons already logged, as bits, where there is no `on_error`.
     pub(super) logged: AtomicU64,
     pub(crate) wake: Notify,
-    closes: Mutex<Closes>,
+    /// `None` until one begins.
+    closes: Mutex<Option<Box<Closes>>>,
     has_ended: AtomicBool,
     /// Those that deliver what other workers left, before this one.
-    adopted: OnceLock<Vec<Arc<Engine>>>,
+    adopted: OnceLock<Box<[Arc<Engine>]>>,
     /// It is watched whether calls wait for room in vain.
     watches_room: AtomicBool,
     /// What is left in its outbox is dropped, and not kept.
@@ -209,7 +210,7 @@ impl Engine {
     }
 
     /// Takes over those that deliver what workers left that died.
-    pub(crate) fn adopt(&self, orphans: Vec<Arc<Engine>>) {
+    pub(crate) fn adopt(&self, orphans: Box<[Arc<Engine>]>) {
         let epoch = self.book().gauges.epoch;
         for orphan in &orphans {
             let count = orphan.stats().pending;
@@ -462,12 +463,12 @@ impl Engine {
             if !self.book().lifecycle.is_closing() {
                 return;
             }
-            closes.waiters.push(completer);
+            closes.get_or_insert_default().waiters.push(completer);
         }
         let _ = waiting.await;
     }
 
-    pub(crate) fn closes(&self) -> MutexGuard<'_, Closes> {
+    pub(crate) fn closes(&self) -> MutexGuard<'_, Option<Box<Closes>>> {
         lock(&self.closes)
     }
 }

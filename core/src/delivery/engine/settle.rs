@@ -30,7 +30,7 @@ impl Engine {
         #[cfg(test)]
         self.runtime().chance().note(|| format!("{}+{} {outcome:?}", batch.first_id, batch.writes));
         if batch.is_end() {
-            let end = self.closes().end.take();
+            let end = self.closes().as_mut().and_then(|closes| closes.end.take());
             end.into_iter().for_each(|completer| completer.complete(Ok(outcome.clone())));
             return;
         }
