@@ -1,6 +1,7 @@
 //! Opening: a producer is started, waits for its predecessor, and may start over.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -133,9 +134,11 @@ static ENGINES: PerProcess<Mutex<Engines>> = PerProcess::new(Mutex::default);
 /// could meet.
 #[derive(Default)]
 struct Engines {
-    by_identity: BTreeMap<(Arc<str>, String), Vec<Weak<Engine>>>,
-    /// How many there are, ended ones included.
-    count: usize,
+    /// By the hash of that, and in the order in which they were opened. There may be thousands, and
+    /// each of them has its names itself.
+    by_identity: BTreeMap<(u64, u64), Weak<Engine>>,
+    /// How many there ever were.
+    opened: u64,
     /// At how many the ended engines are removed.
     full: usize,
 }
@@ -145,32 +148,38 @@ impl Engines {
     const LEAST: usize = 64;
 
     fn add(&mut self, engine: &Arc<Engine>) {
-        if self.count >= self.full.max(Self::LEAST) {
-            self.by_identity.retain(|_, engines| {
-                engines.retain(|engine| engine.strong_count() > 0);
-                !engines.is_empty()
-            });
-            self.count = self.by_identity.values().map(Vec::len).sum();
-            self.full = 2 * self.count;
+        if self.by_identity.len() >= self.full.max(Self::LEAST) {
+            self.by_identity.retain(|_, engine| engine.strong_count() > 0);
+            self.full = 2 * self.by_identity.len();
         }
-        let identity = (engine.endpoint.stream.clone(), engine.config.producer_id.clone());
-        self.by_identity.entry(identity).or_default().push(Arc::downgrade(engine));
-        self.count += 1;
+        let hash = hash_of(&engine.endpoint.stream, &engine.config.producer_id);
+        self.by_identity.insert((hash, self.opened), Arc::downgrade(engine));
+        self.opened += 1;
     }
 }
 
+fn hash_of(stream: &str, id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (stream, id).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The engines that write to a stream under an id, in the order in which they were opened.
-pub(crate) fn writers_of(stream: &Arc<str>, id: &str) -> Vec<Arc<Engine>> {
-    let identity = (stream.clone(), id.to_owned());
-    let engines = lock(ENGINES.get());
-    let known = engines.by_identity.get(&identity);
-    known.into_iter().flatten().filter_map(Weak::upgrade).collect()
+pub(crate) fn writers_of(stream: &str, id: &str) -> Vec<Arc<Engine>> {
+    let hash = hash_of(stream, id);
+    let mut found: Vec<_> = {
+        let engines = lock(ENGINES.get());
+        let alike = engines.by_identity.range((hash, 0)..=(hash, u64::MAX));
+        alike.filter_map(|(_, engine)| engine.upgrade()).collect()
+    };
+    found.retain(|own| *own.endpoint.stream == *stream && own.config.producer_id == id);
+    found
 }
 
 /// The engines of this process, those of one stream and id in the order in which they were opened.
 pub(crate) fn all() -> Vec<Arc<Engine>> {
     let engines = lock(ENGINES.get());
-    engines.by_identity.values().flatten().filter_map(Weak::upgrade).collect()
+    engines.by_identity.values().filter_map(Weak::upgrade).collect()
 }
 
 impl Engine {
@@ -278,7 +287,7 @@ impl Engine {
             let memory = engine.config.max_buffer_bytes;
             engine.book().keep_in(Store::new(outbox, memory), found);
         }
-        let task = Task::new(engine.clone(), engine.transport(), after);
+        let task = Task::new(engine.clone(), after);
         (engine, task)
     }
 
@@ -324,7 +333,7 @@ impl Engine {
             Ok(Some(session))
         })?;
         let Some(session) = session else { return Ok(()) };
-        let task = Task::resumed(self.clone(), self.transport(), session);
+        let task = Task::resumed(self.clone(), session);
         self.runtime().spawn(task.run());
         Ok(())
     }

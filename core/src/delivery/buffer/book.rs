@@ -547,6 +547,14 @@ impl Book {
         std::mem::take(&mut self.restarts)
     }
 
+    /// Gives back the memory that waits and batches have left.
+    pub(crate) fn rest(&mut self) {
+        self.queue.rest();
+        if let Some(record) = &mut self.record {
+            record.flushes.rest();
+        }
+    }
+
     /// How many waits are kept.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {

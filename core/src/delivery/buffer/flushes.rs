@@ -183,6 +183,10 @@ impl Flushes {
         due
     }
 
+    pub(super) fn rest(&mut self) {
+        self.waiting.shrink_to_fit();
+    }
+
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()

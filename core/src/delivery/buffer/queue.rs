@@ -165,6 +165,11 @@ impl Queue {
         self.sealed.push_back(queued);
     }
 
+    /// Gives back the memory that batches have left.
+    pub(super) fn rest(&mut self) {
+        self.sealed.shrink_to_fit();
+    }
+
     /// Whether writes are framed as JSON.
     pub(super) fn is_framed(&self) -> bool {
         self.open.is_framed()

@@ -11,7 +11,7 @@ use crate::delivery::buffer::queue::SplitBudget;
 use crate::delivery::config::Opening;
 use crate::delivery::decide::session::{Attempt, Decision};
 use crate::delivery::engine::settle::Room;
-use crate::delivery::task::slot::{Answered, NO_TUPLE, Slot, Transition};
+use crate::delivery::task::slot::{Answered, NO_TUPLE, Slot};
 use crate::delivery::task::{Task, fresh};
 use crate::error::{Detail, Error, ErrorKind};
 use crate::outcome::{Outcome, Status};
@@ -101,7 +101,10 @@ impl Task {
         let response = match result {
             Ok(response) => response,
             Err(failure) => {
-                (self.vanished_since, self.unechoed_since, self.limited) = (None, None, 0);
+                self.trouble.forget(|known| {
+                    (known.vanished_since, known.unechoed_since) = (None, None);
+                    known.limited = 0;
+                });
                 let error = failure.error("append", url);
                 if failure.sent {
                     self.on_unanswered(n, failure.late);
@@ -137,18 +140,20 @@ impl Task {
     fn apply(&mut self, n: usize, decision: Decision, answer: &Answer) {
         let engine = self.engine.clone();
         let error = || answer.error("append", &engine.endpoint.shown);
-        if !matches!(decision, Decision::Vanished(_)) {
-            self.vanished_since = None;
-        }
-        if decision != Decision::Unechoed {
-            self.unechoed_since = None;
-        }
-        if decision != Decision::Ungrown {
-            self.ungrown_since = None;
-        }
-        if decision != Decision::Limited {
-            self.limited = 0;
-        }
+        self.trouble.forget(|known| {
+            if !matches!(decision, Decision::Vanished(_)) {
+                known.vanished_since = None;
+            }
+            if decision != Decision::Unechoed {
+                known.unechoed_since = None;
+            }
+            if decision != Decision::Ungrown {
+                known.ungrown_since = None;
+            }
+            if decision != Decision::Limited {
+                known.limited = 0;
+            }
+        });
         match decision {
             Decision::Delivered { up_to, duplicate } => {
                 self.on_delivered(up_to, duplicate, answer);
@@ -184,7 +189,7 @@ impl Task {
                         self.debug(|| {
                             format!("the server has epoch {current}, which {} outbids", next.epoch)
                         });
-                        self.transition = Some(Transition::NewSession { next, settle_below: 0 })
+                        self.go_on_in(next, 0)
                     }
                     None => self.on_fenced(n, current, answer),
                 }
@@ -307,15 +312,19 @@ impl Task {
 
     /// Whether slot `n` can never be stored under its tuple.
     pub(super) fn is_dead(&self, n: usize) -> bool {
-        self.refused.is_some_and(|refused| self.window[n].seq > refused)
+        self.trouble.refused.is_some_and(|refused| self.window[n].seq > refused)
     }
 
     /// The server answered: an outage is over. One that turns away soon after has much to catch up
     /// with, so that not all is forgotten.
     pub(super) fn on_contact(&mut self) {
-        (self.failures, self.growth) = (0, self.growth / 2);
-        // A pause the server asked for stays one, whatever else it answers meanwhile.
-        self.paused_until = self.asked_until.filter(|until| *until > Instant::now());
+        self.failures = 0;
+        self.trouble.forget(|known| {
+            (known.growth, known.failing_since) = (known.growth / 2, None);
+            // A pause the server asked for stays one, whatever else it answers meanwhile.
+            known.asked_until = known.asked_until.filter(|until| *until > Instant::now());
+            known.paused_until = known.asked_until;
+        });
         self.engine.step(|book| book.lifecycle.contact());
         self.tell_going_on();
     }
@@ -323,26 +332,25 @@ impl Task {
     /// A transient failure: nothing new starts until the pause is over. It grows with those before
     /// it, but for the time in which nobody was there to be spared.
     pub(super) fn pause(&mut self, error: Error, retry_after: Option<Duration>) {
-        self.pause_as(self.growth, error, retry_after);
-        let backoff = self.engine.config.retries.backoff;
-        self.growth += u32::from(backoff.grows(self.growth));
+        self.pause_as(self.trouble.growth, error, retry_after);
+        let grows = self.engine.config.retries.backoff.grows(self.trouble.growth);
+        self.trouble.note().growth += u32::from(grows);
     }
 
     pub(super) fn pause_as(&mut self, growth: u32, error: Error, retry_after: Option<Duration>) {
         let retries = &self.engine.config.retries;
         let now = Instant::now();
-        if self.failures == 0 {
-            self.failing_since = now;
-        }
-        let lasts = now - self.failing_since;
+        let random = self.chance().fraction();
+        let trouble = self.trouble.note();
+        let lasts = now - *trouble.failing_since.get_or_insert(now);
         let failed = Failed { attempt: growth, lasts, error: &error, asked: retry_after };
-        let until = now + retries.pause(&failed, self.chance().fraction());
+        let until = now + retries.pause(&failed, random);
         if retry_after.is_some_and(|asked| !asked.min(retries.retry_after_max).is_zero()) {
-            self.asked_until = self.asked_until.max(Some(until));
+            trouble.asked_until = trouble.asked_until.max(Some(until));
         }
+        trouble.failed_at = Some(now);
+        trouble.paused_until = trouble.paused_until.max(Some(until));
         self.failures += 1;
-        self.failed_at = Some(now);
-        self.paused_until = self.paused_until.max(Some(until));
         self.tell_refused(&error);
         self.debug(|| {
             format!(
@@ -370,7 +378,7 @@ impl Task {
     }
 
     pub(super) fn on_vanished(&mut self, n: Option<usize>, reason: Reason, error: Error) {
-        let since = *self.vanished_since.get_or_insert_with(Instant::now);
+        let since = *self.trouble.note().vanished_since.get_or_insert_with(Instant::now);
         if since.elapsed() < PERSISTS {
             return self.pause(error, None);
         }
@@ -380,7 +388,7 @@ impl Task {
     /// Something in between answered for the server, which may have stored the batch.
     fn on_unechoed(&mut self, n: usize, error: Error) {
         self.on_unanswered(n, false);
-        let since = *self.unechoed_since.get_or_insert_with(Instant::now);
+        let since = *self.trouble.note().unechoed_since.get_or_insert_with(Instant::now);
         if since.elapsed() < PERSISTS {
             return self.pause(error, None);
         }
@@ -408,9 +416,9 @@ impl Task {
         if !self.is_dead(n) {
             self.window[n].queued.doubt.stored_unseen();
         }
-        let since = *self.ungrown_since.get_or_insert_with(Instant::now);
+        let since = *self.trouble.note().ungrown_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= GROWS {
-            self.ungrown_since = None;
+            self.trouble.forget(|known| known.ungrown_since = None);
             // It may grow by this batch after all.
             self.on_unanswered(n, true);
             self.renew_session_at(n, false);
@@ -419,8 +427,8 @@ impl Task {
     }
 
     fn on_limited(&mut self, n: usize, error: Error) {
-        self.limited += 1;
-        if self.limited < LIMITED {
+        self.trouble.note().limited += 1;
+        if self.trouble.limited < LIMITED {
             return self.pause(error, None);
         }
         let text =
@@ -447,7 +455,8 @@ impl Task {
             return; // no refusal makes it certain that an earlier attempt was not stored
         }
         // Neither this batch nor those behind it can be stored, now or ever, under this session.
-        self.refused = Some(self.refused.unwrap_or(seq).min(seq));
+        let trouble = self.trouble.note();
+        trouble.refused = Some(trouble.refused.unwrap_or(seq).min(seq));
         self.window.iter_mut().skip(n).for_each(|slot| slot.queued.doubt.ruled_out());
         let slot = &mut self.window[n];
         let groups = slot.queued.batch.group_count();

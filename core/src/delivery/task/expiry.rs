@@ -122,7 +122,7 @@ impl Task {
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let book = self.engine.book();
-        let mut timers = [self.paused_until, None, None, None];
+        let mut timers = [self.trouble.paused_until, None, None, None];
         if let Some(limit) = self.time_limit() {
             let slots = self.window.iter().filter(|slot| !slot.expired);
             timers[1] = slots.map(|slot| slot.queued.enqueued.at + limit).min();

@@ -47,8 +47,7 @@ impl Task {
         if resume.is_over {
             match another(&self.engine, resume.epoch, acked, echoed) {
                 Ok(next) => {
-                    let settle_below = u64::MAX;
-                    self.transition = Some(Transition::NewSession { next, settle_below });
+                    self.go_on_in(next, u64::MAX);
                 }
                 Err(error) => {
                     let failed = Reason::ProducerFailed;
@@ -104,7 +103,8 @@ impl Task {
 
     /// Whether writes of the outbox are to be read: none, once the producer ends.
     pub(super) fn wants_reading(&self, book: &Book) -> bool {
-        book.wants_reading() && !matches!(self.transition, Some(Transition::Terminate { .. }))
+        book.wants_reading()
+            && !matches!(self.transition.as_deref(), Some(Transition::Terminate { .. }))
     }
 
     /// Reads writes of the outbox into memory.
@@ -233,7 +233,7 @@ impl Task {
 
     /// The outbox cannot be read or written: nothing more is sent, and what it holds stays there.
     pub(super) fn on_outbox_failed(&mut self, error: Error) {
-        if matches!(self.transition, Some(Transition::Terminate { .. })) {
+        if matches!(self.transition.as_deref(), Some(Transition::Terminate { .. })) {
             return;
         }
         let error = error.with_url(&self.engine.endpoint.shown);

@@ -73,7 +73,7 @@ impl Task {
             && self.transition.is_none()
             && !self.restarting
             && self.reconcile != Reconcile::Wanted
-            && self.paused_until.is_none()
+            && self.trouble.paused_until.is_none()
             && self.window.len() < limit
             && !self.is_base_far()
             // The request of a batch acknowledged through a later one may still be under way.
@@ -82,10 +82,10 @@ impl Task {
     }
 
     pub(super) fn launch(&mut self) {
-        if self.paused_until.is_some_and(|until| Instant::now() >= until) {
-            self.paused_until = None;
+        if self.trouble.paused_until.is_some_and(|until| Instant::now() >= until) {
+            self.trouble.forget(|known| known.paused_until = None);
         }
-        if self.paused_until.is_some() {
+        if self.trouble.paused_until.is_some() {
             return;
         }
         if self.must_reconcile() {
@@ -142,13 +142,20 @@ impl Task {
     /// The last failure was about batches that are settled, and after a while it says nothing about
     /// now.
     fn forget_failures(&mut self) {
-        (self.vanished_since, self.unechoed_since, self.ungrown_since) = (None, None, None);
         let patience = self.engine.config.retries.backoff.max;
-        if self.failed_at.is_some_and(|at| at.elapsed() > patience) {
-            // One producer too many is so whatever becomes of its batches.
-            (self.failures, self.growth, self.limited) = (0, 0, 0);
-            self.failed_at = None;
+        let is_long_ago = self.trouble.failed_at.is_some_and(|at| at.elapsed() > patience);
+        if is_long_ago {
+            self.failures = 0;
         }
+        self.trouble.forget(|known| {
+            (known.vanished_since, known.unechoed_since) = (None, None);
+            known.ungrown_since = None;
+            if is_long_ago {
+                // One producer too many is so whatever becomes of its batches.
+                (known.growth, known.limited) = (0, 0);
+                (known.failing_since, known.failed_at) = (None, None);
+            }
+        });
     }
 
     /// The next batch to send, unless it still gathers.
@@ -197,7 +204,7 @@ impl Task {
         let departure = request.departure.clone();
         let own = departure.clone();
         let (runtime, ask) = (self.engine.runtime().clone(), request.clone());
-        let sending = self.transport.send(request);
+        let sending = self.engine.transport().send(request);
         let sync = self.syncing(n);
         let task = self.requests.spawn(async move {
             if let Some(Err(error)) = match sync {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::delivery::buffer::lifecycle::{End, Stop};
@@ -18,13 +18,14 @@ use crate::delivery::decide::compare::Acked;
 use crate::delivery::decide::pacing::Pacing;
 use crate::delivery::decide::session::{Session, far_above, fresh_epoch};
 use crate::delivery::engine::Engine;
-use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
+use crate::delivery::task::slot::{Reconcile, Slot, Transition};
+use crate::delivery::task::trouble::Remembered;
+use crate::delivery::task::under_way::UnderWay;
 use crate::delivery::task::upkeep::Upkeep;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Status;
 use crate::reason::Reason;
 use crate::runtime::chance::Chance;
-use crate::transport::request::Transport;
 
 mod answers;
 mod expiry;
@@ -35,6 +36,8 @@ mod reconciling;
 mod slot;
 mod telling;
 mod transitions;
+mod trouble;
+mod under_way;
 mod unidentified;
 mod upkeep;
 
@@ -53,25 +56,17 @@ fn behind(before: Arc<Engine>, has_own_id: bool) -> Before {
 
 pub(crate) struct Task {
     engine: Arc<Engine>,
-    transport: Arc<dyn Transport>,
     session: Session,
     window: VecDeque<Slot>,
-    requests: JoinSet<Answered>,
+    requests: UnderWay,
     /// Requests carry the identity; never again once one was sent without.
     identified: bool,
     /// How many requests with batches have been sent.
     sent: u64,
-    transition: Option<Transition>,
+    transition: Option<Box<Transition>>,
     /// Failed attempts in a row; while there are any, only the first batch is tried.
     failures: u32,
-    /// When the first of them was.
-    failing_since: Instant,
-    /// How often the pause grew that the next one makes.
-    growth: u32,
-    failed_at: Option<Instant>,
-    paused_until: Option<Instant>,
-    /// Until when the server itself asked for a pause.
-    asked_until: Option<Instant>,
+    trouble: Remembered,
     /// The end of the producer before this one, which the first request waits for.
     before: Option<Before>,
     /// What comes before the next batch.
@@ -80,31 +75,18 @@ pub(crate) struct Task {
     created_at: u64,
     /// The stream was created anew since; that happens once.
     recreated: bool,
-    vanished_since: Option<Instant>,
-    unechoed_since: Option<Instant>,
-    /// When an attempt last ended without a word of the server.
-    unanswered_at: Option<Instant>,
-    /// Since when the server has had a batch by which its stream did not grow.
-    ungrown_since: Option<Instant>,
     /// A batch was stored and did not move the end of the stream: this server's offsets say nothing.
     offsets_stand_still: bool,
     /// The log was told that its requests are refused.
     is_refusal_told: bool,
-    /// Answers in a row that may mean that there are too many producers.
-    limited: u32,
     /// When a batch may follow another that is under way.
     pacing: Pacing,
     reconcile: Reconcile,
-    /// Looks in a row that got no usable answer.
-    failed_looks: u32,
     /// An end of this producer may have been stored before it was given up: closed then means
     /// closed.
     end_in_doubt: bool,
     /// The server forgot a replay half way: batches sent from here on may be stored already.
     after_replay: bool,
-    /// Nothing above this sequence number can be stored any more in this session: the server
-    /// refused the batch that had it.
-    refused: Option<u64>,
     /// A caller asked for a fresh session: nothing new starts before it.
     restarting: bool,
     /// An end of the stream with nothing of this producer behind it but what is in doubt, and what was
@@ -130,11 +112,7 @@ impl Drop for Task {
 }
 
 impl Task {
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        transport: Arc<dyn Transport>,
-        before: Option<Arc<Engine>>,
-    ) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, before: Option<Arc<Engine>>) -> Self {
         let config = &engine.config;
         let epoch = config.epoch.unwrap_or_else(|| fresh(engine.runtime().chance()));
         let session = Session::first(epoch, config.auto_claim, config.is_replay);
@@ -144,36 +122,24 @@ impl Task {
             book.gauges.epoch = epoch;
         }
         let mut task = Task {
-            transport,
             session,
             window: VecDeque::new(),
-            requests: JoinSet::new(),
+            requests: UnderWay::default(),
             identified: config.identified,
             sent: 0,
             transition: None,
             failures: 0,
-            failing_since: Instant::now(),
-            growth: 0,
-            failed_at: None,
-            paused_until: None,
-            asked_until: None,
+            trouble: Remembered::default(),
             before: before.map(|before| behind(before, config.awaited)),
             opening: config.opening(),
             created_at: 0,
             recreated: false,
-            vanished_since: None,
-            unechoed_since: None,
-            unanswered_at: None,
-            ungrown_since: None,
             offsets_stand_still: false,
             is_refusal_told: false,
-            limited: 0,
             pacing: Pacing::new(config.max_in_flight, config.delivery_timeout),
             reconcile: Reconcile::NotNeeded,
-            failed_looks: 0,
             end_in_doubt: false,
             after_replay: false,
-            refused: None,
             restarting: false,
             base: config.opened_at.clone(),
             behind: Acked::default(),
@@ -186,12 +152,8 @@ impl Task {
     }
 
     /// The task of a producer that had ended and starts over.
-    pub(crate) fn resumed(
-        engine: Arc<Engine>,
-        transport: Arc<dyn Transport>,
-        session: Session,
-    ) -> Self {
-        let mut task = Task::new(engine, transport, None);
+    pub(crate) fn resumed(engine: Arc<Engine>, session: Session) -> Self {
+        let mut task = Task::new(engine, None);
         task.session = session;
         task.set_base(None); // other producers have written since
         task
@@ -216,40 +178,12 @@ impl Task {
             self.launch();
             self.show();
             let timer = self.next_timer();
-            let sleep = async {
-                match timer {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let predecessor = async {
-                match &mut self.before {
-                    Some(before) => before.await,
-                    None => std::future::pending().await,
-                }
-            };
-            let engine = self.engine.clone();
-            let answered = tokio::select! {
-                biased;
-                Some(answered) = self.requests.join_next_with_id(), if !self.requests.is_empty() => {
-                    Some(answered)
-                }
-                () = predecessor => {
-                    self.before = None;
-                    None
-                }
-                () = engine.wake.notified() => None,
-                () = sleep => None,
-                done = self.upkeep.done() => {
-                    self.on_chores(done);
-                    None
-                }
-            };
-            self.notice_oversleep(timer);
-            match answered {
-                Some(Ok((_, answered))) => self.on_response(answered),
-                Some(Err(lost)) => self.on_lost_request(&lost),
-                None => {}
+            if self.is_idle(timer) {
+                self.rest();
+                self.engine.wake.notified().await;
+            } else {
+                // Idle producers do not hold what this takes.
+                Box::pin(self.wait(timer)).await;
             }
         }
         // The next one opens the outbox that this one lets go.
@@ -257,6 +191,57 @@ impl Task {
         // The next producer waits for this one alone: it must not end before its predecessor.
         if let Some(before) = self.before.take() {
             before.await;
+        }
+    }
+
+    /// Whether only a wake-up gives it something to do.
+    fn is_idle(&self, timer: Option<Instant>) -> bool {
+        timer.is_none()
+            && self.requests.is_empty()
+            && self.before.is_none()
+            && !self.upkeep.is_under_way()
+    }
+
+    /// Gives back what only a producer with something to do needs: there may be thousands.
+    fn rest(&mut self) {
+        self.requests.rest();
+        self.window.shrink_to_fit();
+        self.engine.book().rest();
+    }
+
+    /// Waits for an answer, a wake-up or the timer.
+    async fn wait(&mut self, timer: Option<Instant>) {
+        let sleep = async {
+            match timer {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let predecessor = async {
+            match &mut self.before {
+                Some(before) => before.await,
+                None => std::future::pending().await,
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            Some(answered) = self.requests.next() => Some(answered),
+            () = predecessor => {
+                self.before = None;
+                None
+            }
+            () = self.engine.wake.notified() => None,
+            () = sleep => None,
+            done = self.upkeep.done() => {
+                self.on_chores(done);
+                None
+            }
+        };
+        self.notice_oversleep(timer);
+        match answered {
+            Some(Ok((_, answered))) => self.on_response(answered),
+            Some(Err(lost)) => self.on_lost_request(&lost),
+            None => {}
         }
     }
 

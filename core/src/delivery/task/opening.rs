@@ -75,7 +75,8 @@ impl Task {
                 if self.identified || repeats < self.engine.config.retries.max_retries {
                     return self.pause(error, retry_after);
                 }
-                (self.failures, self.growth) = (0, 0);
+                self.failures = 0;
+                self.trouble.forget(|known| (known.growth, known.failing_since) = (0, None));
                 self.refuse_waiting(&error); // nothing else bounds how long they wait
             }
             // The server said before that the stream is there.
@@ -106,7 +107,7 @@ impl Task {
         } else if self.opening == Opening::Create {
             self.set_base(None);
         }
-        self.vanished_since = None;
+        self.trouble.forget(|known| known.vanished_since = None);
         self.note_seen();
         self.on_contact();
         match self.opening {

@@ -37,7 +37,7 @@ impl Task {
             return;
         }
         self.window[n].queued.doubt.unanswered(late);
-        self.unanswered_at = Some(Instant::now());
+        self.trouble.note().unanswered_at = Some(Instant::now());
         self.reconcile = self.if_possible();
     }
 
@@ -130,9 +130,9 @@ impl Task {
 
     /// Below which sequence number the server still tells what it stored under the present session.
     fn known_below(&self) -> u64 {
-        match self.transition {
+        match self.transition.as_deref() {
             None => u64::MAX,
-            Some(Transition::NewSession { settle_below, .. }) => settle_below,
+            Some(Transition::NewSession { settle_below, .. }) => *settle_below,
             // A late request finds the stream closed, or a newer epoch.
             Some(Transition::Terminate {
                 reason: Reason::StreamClosed | Reason::Fenced, ..
@@ -146,7 +146,7 @@ impl Task {
     fn looks_again_at(&self, stored: usize) -> Option<Instant> {
         let is_over = self.known_below() == 0;
         let lacks = self.window.iter().skip(stored).any(|slot| slot.doubt().maybe_stored());
-        let shown = self.unanswered_at? + SHOWS;
+        let shown = self.trouble.unanswered_at? + SHOWS;
         Some(shown).filter(|at| is_over && lacks && *at > Instant::now())
     }
 
@@ -166,13 +166,19 @@ impl Task {
         Ok(stored)
     }
 
+    /// No further look is needed.
+    fn has_looked(&mut self) {
+        self.reconcile = Reconcile::Done;
+        self.trouble.forget(|known| known.failed_looks = 0);
+    }
+
     pub(super) fn on_look(&mut self, sent: u64, result: Result<Look, (Error, Option<Duration>)>) {
         if sent != self.sent {
             return; // a batch sent since may have been stored since
         }
         if self.if_possible() == Reconcile::NotNeeded {
             // The server redirected the look, perhaps in circles, perhaps to one that is behind.
-            (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
+            self.has_looked();
             return self.debug(|| undecided("the server redirected the request"));
         }
         let look = match result {
@@ -180,21 +186,23 @@ impl Task {
             Err((error, retry_after)) => {
                 // A server that answers everything but this must not hold the writes for ever; a
                 // server that nobody reaches holds them by itself.
-                self.failed_looks += u32::from(error.status().is_some() || !error.definite());
-                if self.failed_looks >= FAILED_LOOKS {
-                    (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
+                let counts = error.status().is_some() || !error.definite();
+                self.trouble.note().failed_looks += u32::from(counts);
+                if self.trouble.failed_looks >= FAILED_LOOKS {
+                    self.has_looked();
                     self.debug(|| undecided("it cannot be read"));
                 }
                 return self.pause(error, retry_after);
             }
         };
-        (self.reconcile, self.failed_looks) = (Reconcile::Done, 0);
+        self.has_looked();
         let stored = match self.stored(&look) {
             Ok(stored) => stored,
             Err(why) => return self.debug(|| undecided(why)),
         };
         if let Some(at) = self.looks_again_at(stored) {
-            (self.reconcile, self.paused_until) = (Reconcile::Wanted, Some(at));
+            self.reconcile = Reconcile::Wanted;
+            self.trouble.note().paused_until = Some(at);
             return self.debug(|| undecided("it may not show yet what it took"));
         }
         self.debug(|| {

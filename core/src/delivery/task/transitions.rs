@@ -34,7 +34,7 @@ impl Task {
     /// is decided already, the session stays: the epoch above this one may be used, in a life that a
     /// crash of the machine forgot.
     pub(super) fn drain_then_renew(&mut self, below: u64) {
-        match &mut self.transition {
+        match self.transition.as_deref_mut() {
             Some(Transition::Terminate { .. }) => return,
             Some(Transition::NewSession { settle_below, .. }) => {
                 *settle_below = below.min(*settle_below);
@@ -43,14 +43,17 @@ impl Task {
             None => {}
         }
         match self.session.next() {
-            Some(next) => {
-                self.transition = Some(Transition::NewSession { next, settle_below: below });
-            }
+            Some(next) => self.go_on_in(next, below),
             None => {
                 let failed = Reason::ProducerFailed;
                 self.end(End::Failed, None, failed, failed, no_more_epochs());
             }
         }
+    }
+
+    /// Goes on in this session once nothing is under way.
+    pub(super) fn go_on_in(&mut self, next: Session, settle_below: u64) {
+        self.transition = Some(Box::new(Transition::NewSession { next, settle_below }));
     }
 
     /// Decides to end, after an answer about slot `n` if there was one.
@@ -63,7 +66,8 @@ impl Task {
         error: Error,
     ) {
         let about = n.map(|n| self.window[n].queued.batch.first_id);
-        self.transition = Some(Transition::Terminate { state, about, reason, rest, error });
+        let end = Transition::Terminate { state, about, reason, rest, error };
+        self.transition = Some(Box::new(end));
     }
 
     /// Takes the transition once no request is under way and nothing is left to settle first.
@@ -77,7 +81,7 @@ impl Task {
         if self.wants_reconciling() {
             return;
         }
-        match self.transition.take() {
+        match self.transition.take().map(|own| *own) {
             Some(Transition::NewSession { next, .. }) => self.begin(next),
             Some(Transition::Terminate { state, about, reason, rest, error }) => {
                 let engine = self.engine.clone();
@@ -92,18 +96,18 @@ impl Task {
 
     /// Whether the transition has to wait for the first batch to be settled under the old session.
     pub(super) fn unsettled(&self) -> bool {
-        let Some(Transition::NewSession { settle_below, .. }) = self.transition else {
+        let Some(Transition::NewSession { settle_below, .. }) = self.transition.as_deref() else {
             return false;
         };
         self.window
             .front()
-            .is_some_and(|slot| slot.doubt().maybe_stored() && slot.seq < settle_below)
+            .is_some_and(|slot| slot.doubt().maybe_stored() && slot.seq < *settle_below)
     }
 
     fn begin(&mut self, session: Session) {
         self.after_replay |= self.session.is_replay();
         self.session = session.behind(&self.session);
-        self.refused = None;
+        self.trouble.forget(|known| known.refused = None);
         let resend = self.engine.config.resend_uncertain;
         let mut again = Vec::new();
         for mut slot in std::mem::take(&mut self.window) {
