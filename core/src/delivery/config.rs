@@ -24,7 +24,7 @@ const SHARED_SUFFIX: usize = 12;
 const REPLAY_LINGER: Duration = Duration::from_secs(5);
 
 /// The checked settings of a producer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     pub(crate) producer_id: String,
     pub(crate) content_type: StreamType,
@@ -62,6 +62,14 @@ pub(crate) struct Config {
     pub(crate) outbox: Option<Arc<OutboxConfig>>,
     /// A request carries the context of the first event that has one.
     pub(crate) trace: bool,
+}
+
+impl PartialEq for Retries {
+    fn eq(&self, other: &Self) -> bool {
+        let Retries { backoff, max_retries, retry_after_max } = self;
+        (*backoff, *max_retries, *retry_after_max)
+            == (other.backoff, other.max_retries, other.retry_after_max)
+    }
 }
 
 /// The settings of an outbox.
@@ -113,7 +121,7 @@ impl OutboxConfig {
 }
 
 /// How a producer creates its stream.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Create {
     /// The headers of the PUT.
     pub(crate) headers: HeaderMap,

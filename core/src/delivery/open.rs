@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, amount};
 use crate::outbox::about::ABOUT;
 use crate::outbox::orphans::{if_free, of_workers};
 use crate::outbox::{Disk, Found, Lost, Outbox, Place, RealDisk, Sizes};
+use crate::runtime::alike::Alike;
 use crate::runtime::fork::PerProcess;
 use crate::runtime::io::Runtime;
 use crate::runtime::lifecycle::{self, Waiting, Work};
@@ -128,6 +129,7 @@ pub(super) fn orphans(
     Ok(full)
 }
 
+static CONFIGS: Alike<Config> = Alike::new();
 static ENGINES: PerProcess<Mutex<Engines>> = PerProcess::new(Mutex::default);
 
 /// The engines of a process by stream and producer id: opening a producer checks only those that it
@@ -186,24 +188,23 @@ impl Engine {
     /// Starts a producer. Its first request waits for the end of `after`.
     pub(crate) fn start(
         endpoint: Endpoint,
-        config: impl Into<Arc<Config>>,
+        config: Config,
         callbacks: Option<Callbacks>,
         after: Option<Arc<Engine>>,
     ) -> Result<Arc<Self>> {
         let runtime = lifecycle::runtime()?;
         let (disk, sizes) = (system_disk(), Sizes::USUAL);
-        let (mut config, mut after) = (config.into(), after);
+        let (mut config, mut after) = (config, after);
         let mut orphans = orphans(&disk, sizes, &endpoint, &config)?.into_iter();
-        let of_another = |config: &Config, producer_id| Config { producer_id, ..config.clone() };
         let kept = match orphans.next() {
             Some((id, kept)) => {
-                config = Arc::new(of_another(&config, id));
+                config.producer_id = id;
                 Some(kept)
             }
             None => open_outbox(&disk, sizes, &endpoint, &config, after.as_ref())?,
         };
         let adopted = orphans.filter(|(_, (_, found))| found.writes > 0).map(|(id, kept)| {
-            let config = Arc::new(of_another(&config, id));
+            let config = Arc::new(Config { producer_id: id, ..config.clone() });
             let callbacks = callbacks.as_ref().map(Callbacks::of_another);
             let own = (runtime.clone(), endpoint.clone(), after.take());
             let engine = Self::begin(own.0, own.1, config, callbacks, own.2, Some(kept));
@@ -212,6 +213,7 @@ impl Engine {
             engine
         });
         let adopted = adopted.collect();
+        let config = CONFIGS.one(config);
         let engine = Self::begin(runtime, endpoint, config, callbacks, after, kept);
         engine.adopt(adopted);
         Ok(engine)

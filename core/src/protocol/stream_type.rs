@@ -16,6 +16,14 @@ pub(crate) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StreamType(Arc<OnceBox<Known>>);
 
+/// Two are equal if they are one, or if nothing is left to learn and both know the same.
+impl PartialEq for StreamType {
+    fn eq(&self, other: &Self) -> bool {
+        let is_known_alike = || self.0.get().is_some_and(|own| Some(own) == other.0.get());
+        Arc::ptr_eq(&self.0, &other.0) || is_known_alike()
+    }
+}
+
 #[derive(Debug, PartialEq)]
 struct Known {
     text: String,
@@ -53,5 +61,20 @@ impl StreamType {
     /// Whether both may be of one stream: neither knows what the other one denies.
     pub(crate) fn agrees_with(&self, other: &StreamType) -> bool {
         self.0.get().zip(other.0.get()).is_none_or(|(own, others)| own == others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_still_be_learned_is_nobody_elses() {
+        let (own, other) = (StreamType::default(), StreamType::default());
+        assert!(own == own.clone() && own != other);
+        own.learn("text/plain");
+        assert!(own != other);
+        other.learn("text/plain");
+        assert!(own == other && own != StreamType::given("application/json"));
     }
 }

@@ -1,6 +1,7 @@
 //! The hidden runtime: threads, what a fork leaves of them, chance, and results on their way to
 //! callers. It knows neither HTTP nor producers.
 
+pub(crate) mod alike;
 pub(crate) mod chance;
 pub(crate) mod dispatcher;
 pub(crate) mod exit;

@@ -8,6 +8,5 @@ pub(crate) mod inspect;
 pub(crate) mod producer;
 mod registry;
 pub(crate) mod schema;
-mod shared;
 mod tracked;
 pub(crate) mod transaction;

@@ -12,11 +12,11 @@ use crate::delivery::open::writers_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, Scope};
 use crate::protocol::stream_type::StreamType;
+use crate::runtime::alike::Recent;
 use crate::runtime::fork::PerProcess;
 use crate::runtime::pending::{Pending, pending};
 use crate::runtime::threads::lock;
 use crate::state::schema::{Compiled, StreamSchema};
-use crate::state::shared::{Recent, Shared};
 use crate::state::tracked::Tracked;
 use crate::transport::endpoint::Endpoint;
 
@@ -31,8 +31,8 @@ static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 
 /// An open state producer, shared by its holders.
 pub(crate) struct Entry {
-    /// The options, but for the place of the stream.
-    shared: Arc<Shared>,
+    /// The options, but for those that name the stream.
+    options: Arc<Options>,
     schema: Arc<Schema>,
     pub(super) strict: bool,
     /// Each event gets a timestamp.
@@ -105,8 +105,7 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct Slots {
-    /// What producers that are opened alike have in common.
-    shared: Recent<Shared>,
+    options: Recent<Options>,
     schemas: Recent<Schema>,
     /// A hash map keeps its memory by a pointer into the middle of it, which leak checkers take for
     /// none: this one lives as long as the process.
@@ -150,13 +149,13 @@ impl Registry {
     /// The producer of a stream, the open one or a new one, with a new holder.
     pub(super) fn open(&self, options: Options, schema: StreamSchema) -> Result<Opened> {
         let producer_id = check_scope(&options)?;
-        let mut endpoint = Endpoint::resolve(&options)?;
+        let endpoint = Endpoint::resolve(&options)?;
         // They outlive the lock: dropping the last reference drops the host's callbacks.
         let (live, last);
         let (mut seen, mut seen_schemas) = (Vec::new(), Vec::new());
         let mut slots = lock(&self.slots);
         slots.drop_unused();
-        let Slots { shared: alike, schemas, by_stream, .. } = &mut *slots;
+        let Slots { options: alike, schemas, by_stream, .. } = &mut *slots;
         let slot = by_stream.entry(endpoint.stream.clone()).or_default();
         if let Some(entry) = slot.open.clone().filter(|entry| entry.is_open()) {
             entry.check_same(&endpoint, options, &schema)?;
@@ -175,13 +174,11 @@ impl Registry {
         let content_type = StreamType::given(CONTENT_TYPE);
         let mut config = Config::new(Scope::State, &options, &producer_id, content_type)?;
         config.create = Some(Create::of(&options, CONTENT_TYPE, true)?);
-        let (config, options) = (Arc::new(config), without_address(options));
-        let is_same = |known: &Shared| known.options == options;
-        let shared = match alike.find(&mut seen, is_same) {
+        let options = without_address(options);
+        let options = match alike.find(&mut seen, |known| *known == options) {
             Some(known) => known,
-            None => alike.keep(Shared::new(options, &config, &endpoint)),
+            None => alike.keep(options),
         };
-        let config = shared.share(config, &mut endpoint);
         let is_same = |known: &Schema| known.source == schema;
         let schema = match schemas.find(&mut seen_schemas, is_same) {
             Some(known) => known,
@@ -195,13 +192,13 @@ impl Registry {
             .or_else(|| last.clone().filter(|last| last.comes_before(&endpoint)));
         let engine = Engine::start(endpoint, config, None, before)?;
         let entry = Arc::new(Entry {
-            strict: shared.options.strict.unwrap_or(false),
-            timestamps: shared.options.timestamps.unwrap_or(false),
-            trace: shared.options.trace.unwrap_or(false),
+            strict: options.strict.unwrap_or(false),
+            timestamps: options.timestamps.unwrap_or(false),
+            trace: options.trace.unwrap_or(false),
             warned_of_trace: AtomicBool::new(false),
-            tracked: tracked(&shared.options),
+            tracked: tracked(&options),
             transactions: Mutex::default(),
-            shared,
+            options,
             schema: schema.clone(),
             engine,
             restarting: AtomicU32::new(0),
@@ -329,8 +326,7 @@ impl Entry {
         options: Options,
         schema: &StreamSchema,
     ) -> Result<()> {
-        if self.shared.options != without_address(options) || !self.engine.endpoint.is_at(endpoint)
-        {
+        if *self.options != without_address(options) || !self.engine.endpoint.is_at(endpoint) {
             return Err(Error::option(
                 "options",
                 format!(
@@ -375,6 +371,18 @@ mod tests {
         let schema =
             StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));
         crate::state::producer::create_durable_stream_with(options, schema, callbacks).unwrap()
+    }
+
+    /// Where requests go decides.
+    #[test]
+    fn a_url_may_be_spelled_in_two_ways() {
+        let [one, other] =
+            ["spelled", "./a/../spelled"].map(|path| open(path, Callbacks::default()));
+        assert!(one.is_same(&other));
+        let user = Options::new().url("http://u:p@127.0.0.1:1/spelled").producer_id("p");
+        let schema =
+            StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));
+        assert!(crate::state::producer::create_durable_stream(user, schema).is_err());
     }
 
     /// Whether it comes to its end.

@@ -9,6 +9,7 @@ use url::{Host, Url, form_urlencoded};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::protocol::answer::MAX_OFFSET;
+use crate::runtime::alike::Alike;
 use crate::runtime::fork::uncut;
 use crate::transport::connect::Connect;
 use crate::transport::header_values::HeaderFns;
@@ -52,6 +53,9 @@ pub(crate) fn shown_bases(list: &str) -> String {
 pub(crate) fn secret_variable(options: &Options) -> Option<&'static str> {
     SECRET_VARIABLES.into_iter().find(|name| variable(options, name).is_some())
 }
+
+static HEADERS: Alike<HeaderMap> = Alike::new();
+static CONNECTS: Alike<Connect> = Alike::new();
 
 /// A stream's address and the headers every request to it carries.
 #[derive(Debug, Clone)]
@@ -125,8 +129,8 @@ impl Endpoint {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let (headers, functions) = (Arc::new(headers), HeaderFns::new(functions));
-        let connect = Arc::new(uncut(|| Connect::of(options))?);
+        let (headers, functions) = (HEADERS.one(headers), HeaderFns::new(functions));
+        let connect = CONNECTS.one(uncut(|| Connect::of(options))?);
         Ok(Endpoint { url, stream, shown, headers, functions, route, connect, recorder })
     }
 
@@ -135,10 +139,12 @@ impl Endpoint {
         let mut endpoint = self.clone();
         let known = self.functions.iter().flat_map(|functions| functions.list());
         let mut functions: Vec<_> = known.cloned().collect();
+        let mut headers = HeaderMap::clone(&endpoint.headers);
         for (name, value) in &options.header_map()? {
-            Arc::make_mut(&mut endpoint.headers).insert(name.clone(), value.clone());
+            headers.insert(name.clone(), value.clone());
             functions.retain(|(known, _)| known != name);
         }
+        endpoint.headers = HEADERS.one(headers);
         let own = options.header_functions()?;
         functions.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
         functions.extend(own);

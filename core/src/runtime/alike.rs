@@ -1,43 +1,31 @@
-//! What producers that were opened alike have in common: thousands of them hold it once.
+//! What values that are made anew each time have in common: thousands of producers hold it once.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use http::HeaderMap;
+use crate::runtime::fork::PerProcess;
+use crate::runtime::threads::lock;
 
-use crate::delivery::config::Config;
-use crate::options::Options;
-use crate::transport::connect::Connect;
-use crate::transport::endpoint::Endpoint;
+/// The values of a kind that a process holds, of which equal ones are one.
+pub(crate) struct Alike<T: 'static>(PerProcess<Mutex<Recent<T>>>);
 
-/// Options without the place of the stream, and what follows from them alone.
-pub(super) struct Shared {
-    pub(super) options: Options,
-    config: Arc<Config>,
-    headers: Arc<HeaderMap>,
-    connect: Arc<Connect>,
-}
-
-impl Shared {
-    pub(super) fn new(options: Options, config: &Arc<Config>, endpoint: &Endpoint) -> Self {
-        let (headers, connect) = (endpoint.headers.clone(), endpoint.connect.clone());
-        Shared { options, config: config.clone(), headers, connect }
+impl<T: PartialEq + Send + Sync> Alike<T> {
+    pub(crate) const fn new() -> Self {
+        Alike(PerProcess::new(Mutex::default))
     }
 
-    /// Has a producer hold what it has in common with the others, and nothing of that twice; returns its
-    /// settings.
-    pub(super) fn share(&self, own: Arc<Config>, endpoint: &mut Endpoint) -> Arc<Config> {
-        endpoint.connect = self.connect.clone();
-        // A secret of the environment may be another one by now.
-        if self.headers == endpoint.headers {
-            endpoint.headers = self.headers.clone();
+    /// The one that is equal, or this one from here on.
+    pub(crate) fn one(&'static self, value: T) -> Arc<T> {
+        let mut seen = Vec::new();
+        let mut recent = lock(self.0.get());
+        match recent.find(&mut seen, |known| *known == value) {
+            Some(known) => known,
+            None => recent.keep(value),
         }
-        // Workers of a shared id differ in its suffix.
-        if self.config.producer_id == own.producer_id { self.config.clone() } else { own }
     }
 }
 
 /// The last values of a kind that were kept and are still in use.
-pub(super) struct Recent<T>(Vec<Weak<T>>);
+pub(crate) struct Recent<T>(Vec<Weak<T>>);
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
@@ -51,7 +39,7 @@ impl<T> Recent<T> {
 
     /// One that is as wanted. `seen` outlives the caller's lock: what was looked at may be let go by
     /// everybody else meanwhile, and holds functions of the host's.
-    pub(super) fn find(
+    pub(crate) fn find(
         &self,
         seen: &mut Vec<Arc<T>>,
         mut is_wanted: impl FnMut(&T) -> bool,
@@ -62,7 +50,7 @@ impl<T> Recent<T> {
     }
 
     /// Keeps one more, and none that nobody uses.
-    pub(super) fn keep(&mut self, value: T) -> Arc<T> {
+    pub(crate) fn keep(&mut self, value: T) -> Arc<T> {
         self.0.retain(|known| known.strong_count() > 0);
         self.0.truncate(Self::MOST - 1);
         let value = Arc::new(value);
