@@ -1,10 +1,14 @@
 //! What many producers in one process cost: opening them, a write of each, memory, connections and
-//! the processor's time while all are idle:
+//! the processor's time while all are idle. Held is what is allocated for them once they are open and
+//! once each has written; resident is what the process has grown by, with what opening all of them at
+//! once took and the allocator kept:
 //! `cargo xtask with-server -- cargo bench -p durstream-core --bench many`.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what it measures")]
 #![allow(clippy::print_stdout, reason = "its output is what it is run for")]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use durstream_core::{
@@ -13,6 +17,36 @@ use durstream_core::{
 
 const COUNTS: [usize; 5] = [1, 100, 1_000, 5_000, 10_000];
 const IDLE: Duration = Duration::from_secs(2);
+
+/// The system's allocator, with the bytes that are allocated.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is the one this needs.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is the one this needs.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        HELD.fetch_add(size, Ordering::Relaxed);
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is the one this needs.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
 
 fn open(name: &str) -> StateProducer {
     let schema = StreamSchema::new().collection("c", Collection::new("c", "id", Validator::Any));
@@ -50,11 +84,21 @@ fn main() {
         return; // there is nothing to check without a server
     }
     println!(
-        "{:>9} {:>9} {:>10} {:>11} {:>13} {:>8} {:>11}",
-        "producers", "open ms", "opened ms", "a write ms", "KiB each", "sockets", "idle cpu ms"
+        "{:>9} {:>9} {:>10} {:>11} {:>9} {:>12} {:>13} {:>8} {:>11}",
+        "producers",
+        "open ms",
+        "opened ms",
+        "a write ms",
+        "held KiB",
+        "written KiB",
+        "resident KiB",
+        "sockets",
+        "idle cpu ms"
     );
     for count in COUNTS {
-        let memory = status("VmRSS");
+        let (memory, held) = (status("VmRSS"), HELD.load(Ordering::Relaxed));
+        let held_each =
+            || (HELD.load(Ordering::Relaxed) as f64 - held as f64) / 1024.0 / count as f64;
         let started = Instant::now();
         let name = |n| format!("/bench/many-{}-{count}-{n}", std::process::id());
         let producers: Vec<_> = (0..count).map(|n| open(&name(n))).collect();
@@ -63,7 +107,7 @@ fn main() {
             producer.ready().wait().expect("the stream is there");
         }
         let opened = started.elapsed();
-        let each = (status("VmRSS") - memory) as f64 / count as f64;
+        let (each, opened_each) = ((status("VmRSS") - memory) as f64 / count as f64, held_each());
         let started = Instant::now();
         for producer in &producers {
             producer
@@ -78,10 +122,11 @@ fn main() {
         std::thread::sleep(IDLE);
         let idle = processor() - before;
         println!(
-            "{count:>9} {:>9} {:>10} {:>11} {each:>13.1} {:>8} {idle:>11}",
+            "{count:>9} {:>9} {:>10} {:>11} {opened_each:>9.2} {:>12.2} {each:>13.1} {:>8} {idle:>11}",
             open.as_millis(),
             opened.as_millis(),
             written.as_millis(),
+            held_each(),
             sockets(),
         );
         drop(producers);
