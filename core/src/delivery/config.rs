@@ -64,14 +64,6 @@ pub(crate) struct Config {
     pub(crate) trace: bool,
 }
 
-impl PartialEq for Retries {
-    fn eq(&self, other: &Self) -> bool {
-        let Retries { backoff, max_retries, retry_after_max } = self;
-        (*backoff, *max_retries, *retry_after_max)
-            == (other.backoff, other.max_retries, other.retry_after_max)
-    }
-}
-
 /// The settings of an outbox.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutboxConfig {

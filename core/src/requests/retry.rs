@@ -56,7 +56,7 @@ const SOME: u32 = 4;
 const TOO_MANY: u16 = 429;
 
 /// When a request is given up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Retries {
     pub(crate) backoff: Backoff,
     pub(crate) max_retries: u64,
