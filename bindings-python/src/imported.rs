@@ -1,4 +1,4 @@
-//! The names that the Rust half takes from Python, looked up when the package is imported.
+//! The names that the Rust half takes from Python, looked up when the package is first used.
 //!
 //! Looked up at its first use, a name would be looked up in the middle of anything: an import lets go
 //! of the GIL, and a child forked meanwhile would wait for the end of it for ever.
@@ -27,7 +27,7 @@ macro_rules! imported {
     ($($constant:ident = $module:literal $name:literal;)*) => {
         $(pub(crate) static $constant: Imported = Imported::new($module, $name);)*
 
-        /// Looks everything up; the last thing an import of the package does.
+        /// Looks everything up, before anything is opened.
         #[pyfunction]
         pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
             crate::gil::note_interpreter(py);

@@ -110,3 +110,34 @@ def test_no_child_hangs(url, json_stream, kind):
     assert out.strip().endswith("none hung")
     if kind == "publish":
         assert read_json(url) == [{"by": "fork"}] * 2 * forks
+
+
+LOADING = """
+import os, signal, sys, threading, time, durstream
+
+begun = threading.Event()
+
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name == "json":
+            begun.set()
+            time.sleep(0.2)
+
+assert "json" not in sys.modules
+sys.meta_path.insert(0, Slow())
+opening = threading.Thread(target=durstream.DurableStream, args=("http://127.0.0.1:1/nowhere",))
+opening.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    durstream.DurableStream("http://127.0.0.1:1/nowhere")
+    os._exit(0)
+opening.join()
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_fork_waits_for_what_the_first_open_loads():
+    out, _ = run_python(LOADING)
+    assert out == "0\n"

@@ -127,3 +127,36 @@ def test_an_outage_is_told_with_its_end(caplog):
     assert "secret" not in caplog.text
     producer.detach()
     server.end()
+
+
+WITHOUT = """
+import sys, durstream
+
+def fail(producer_id):
+    stream = durstream.DurableStream.connect(sys.argv[1])
+    producer = durstream.IdempotentProducer(stream, producer_id, delivery_timeout_ms=1)
+    producer.append("x")
+    try: producer.flush(20)
+    except durstream.DeliveryError: pass
+
+fail("early")
+assert "logging" not in sys.modules
+import logging
+lines = []
+class Kept(logging.Handler):
+    def emit(self, record): lines.append(record.getMessage())
+logging.getLogger().addHandler(Kept())
+fail("late")
+durstream.shutdown(5)
+assert any("late" in line for line in lines), lines
+logging.getLogger("durstream").setLevel(logging.DEBUG)
+lines.clear()
+fail("last")
+durstream.shutdown(5)
+assert any("last: connecting" in line for line in lines), lines
+"""
+
+
+def test_a_program_that_loads_logging_later_has_the_log_from_then_on(nowhere):
+    _, err = run_python(WITHOUT, nowhere)
+    assert "early" in err and "late" not in err and "last" not in err

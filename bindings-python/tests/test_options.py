@@ -7,14 +7,14 @@ import sys
 
 import durstream
 import pytest
-from durstream import InvalidArgumentError, _durstream, _errors, _options
+from durstream import InvalidArgumentError, _durstream, _errors, _option_types
 
 
 def test_options_are_the_cores():
     declared = {
-        "stream": set(_options.StreamOptions.__annotations__) | {"url"},
-        "producer": set(_options.ProducerOptions.__annotations__),
-        "state": set(_options.StateOptions.__annotations__) | {"url", "producer_id"},
+        "stream": set(_option_types.StreamOptions.__annotations__) | {"url"},
+        "producer": set(_option_types.ProducerOptions.__annotations__),
+        "state": set(_option_types.StateOptions.__annotations__) | {"url", "producer_id"},
     }
     for scope, names in declared.items():
         table = {row[0] for row in _durstream.options_table() if scope in row[3]}

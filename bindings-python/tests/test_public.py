@@ -4,12 +4,14 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import subprocess
+import sys
 import traceback
 import typing
+from pathlib import Path
 
 import durstream
 import pytest
-from conftest import run_python
 from durstream import _errors
 
 PUBLIC = [getattr(durstream, name) for name in durstream.__all__]
@@ -87,17 +89,43 @@ def test_a_value_may_be_a_base():
     }
 
 
-SLOW = ["asyncio", "dataclasses", "datetime", "decimal", "inspect", "platform", "uuid"]
+def fresh(program):
+    """What a program prints in a Python that has loaded next to nothing, and finds the package alone."""
+    start = f"import sys; sys.path.insert(0, {str(Path(durstream.__file__).parent.parent)!r})\n"
+    command = [sys.executable, "-I", "-S", "-c", start + program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_importing_loads_nothing_that_takes_long():
-    program = """
-import sys
-before = set(sys.modules)
-import durstream
-print(sorted((set(sys.modules) - before) & set(sys.argv[1:])))
-dataclasses = __import__("dataclasses")
+SLOW = {"asyncio", "dataclasses", "datetime", "decimal", "enum", "functools", "inspect", "json", "logging",
+        "platform", "re", "threading", "typing", "uuid"}
+
+
+@pytest.mark.parametrize("statement", ["import durstream", "from durstream import DurableStream"])
+def test_importing_loads_nothing_that_takes_long(statement):
+    loaded = fresh(f"{statement}\nprint(*sys.modules)").split()
+    assert "durstream._stream" in loaded
+    assert SLOW.isdisjoint(loaded)
+
+
+def test_what_was_not_loaded_is_there_once_it_is_asked_for():
+    assert fresh("""
+import durstream, dataclasses, typing
 assert dataclasses.asdict(durstream.CloseResult("1")) == {"final_offset": "1"}
-"""
-    out, _ = run_python(program, *SLOW)
-    assert out.strip() == "[]"
+for found in durstream.CloseResult, durstream.CloseResult.__init__:
+    assert typing.get_type_hints(found)["final_offset"] == typing.Optional[str]
+assert typing.get_type_hints(durstream.flush_all)["timeout"] == typing.Optional[float]
+assert typing.get_type_hints(durstream.DurableStream.append)["message"] is typing.Any
+assert typing.get_type_hints(durstream.ValidationError)["issues"] == typing.Tuple[durstream.Issue, ...]
+shipments = durstream.Collection[int]
+assert typing.get_origin(shipments) is durstream.Collection and typing.get_args(shipments) == (int, int)
+assert typing.get_args(durstream.StateProducer[int]) == (int,)
+from durstream import *
+assert Stats is durstream.Stats and Stats.__module__ == "durstream"
+assert typing.get_type_hints(Stats)["batch_bytes"] is Distribution
+print("all")
+""") == "all\n"
+
+
+def test_what_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'durstream' has no attribute 'Statistics'"):
+        durstream.Statistics

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from . import _loading as _loading  # before what an old Python cannot load
 from . import _interpreter as _interpreter  # before anything native
-from . import _durstream as _core
+from . import _typing as typing  # of annotations, which are resolved here
 from ._durstream import Chunk as Chunk
 from ._durstream import Receipt as Receipt
 from ._durstream import __version__ as __version__
@@ -45,7 +45,7 @@ from ._errors import (
     UnauthorizedError,
     ValidationError,
 )
-from ._inspect import Inspection, inspect
+from ._inspect import inspect
 from ._process import (
     flush_all,
     pending_count,
@@ -60,7 +60,8 @@ from ._schema import Collection, StreamSchema, define_stream_schema
 from ._state import StateProducer, create_durable_stream
 from ._transaction import Transaction
 from ._stream import DurableStream
-from ._types import CloseResult, Distribution, FlushReport, Metadata, Stats
+from ._types import CloseResult, FlushReport, Metadata
+from ._typing import TYPE_CHECKING
 
 __all__ = [
     "BufferFullError",
@@ -118,16 +119,25 @@ __all__ = [
     "stats_prometheus",
 ]
 
+if TYPE_CHECKING:
+    from ._dicts import Distribution, Inspection, Stats
+else:
+
+    def __getattr__(name):
+        """Types that need ``typing``, once somebody asks for one."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import _dicts
+
+        return globals().setdefault(name, _named_as_imported(getattr(_dicts, name)))
 
 
-def _name_as_imported() -> None:
+def _named_as_imported(public: typing.Any) -> typing.Any:
     """Has tracebacks, pickles and documentation name what is public as users import it."""
-    for name in __all__:
-        public = globals()[name]
-        if public.__module__.startswith("durstream."):
-            public.__module__ = "durstream"
+    if public.__module__.startswith("durstream."):
+        public.__module__ = "durstream"
+    return public
 
 
-_name_as_imported()
-# A child that is forked in the middle of a later import would wait for its end for ever.
-_core.prepare()
+for _name in set(__all__).intersection(globals()):
+    _named_as_imported(globals()[_name])

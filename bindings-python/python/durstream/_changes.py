@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Generic, Iterable, List, Optional, Tuple, TypeVar, Union
-
 from . import _json, _trace
+from . import _typing as typing
 from ._event import Unfit, event
 from ._keys import NoKey, is_entity, key_of, key_text
 from ._refused import Refused
 from ._schema import Collection, E, StreamSchema, V
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._event import Event, EventHeaders, Timestamp
@@ -17,42 +16,43 @@ if TYPE_CHECKING:
     from ._keys import Key
     from ._schema import Kept
 
-#: What a change returns.
-R = TypeVar("R")
+    #: What a change returns.
+    R = typing.TypeVar("R")
+else:
+    R = object
 
 
-class Changes(Generic[R, E]):
+class Changes(typing.Generic[R, E]):
     """Validates and writes changes. The native half beside it takes them."""
 
-    _schema: StreamSchema[Any]
+    _schema: StreamSchema[typing.Any]
     _default: Default = None
     #: Whether events carry the context of their trace.
     _is_traced: bool = False
 
     if TYPE_CHECKING:
+
         def _upsert(self, collection: str, value: bytes) -> R: ...
-        def _upsert_value(self, collection: str, value: object) -> Optional[R]: ...
+        def _upsert_value(self, collection: str, value: object) -> typing.Optional[R]: ...
         def _delete(self, collection: str, key: str) -> R: ...
-        def _change(
-            self, operation: str, collection: str, value: bytes, event: Event
-        ) -> R: ...
+        def _change(self, operation: str, collection: str, value: bytes, event: Event) -> R: ...
         def _refuse(
             self,
             collection: str,
             reason: str,
-            key: Optional[str],
-            issues: List[Tuple[str, str]],
+            key: typing.Optional[str],
+            issues: typing.List[typing.Tuple[str, str]],
         ) -> R: ...
 
     def upsert(
         self,
-        collection: Union[Collection[V, E], str],
+        collection: typing.Union[Collection[V, E], str],
         value: V,
         *,
-        txid: Optional[str] = None,
-        timestamp: Optional[Timestamp] = None,
-        headers: Optional[EventHeaders] = None,
-        key: Optional[Key] = None,
+        txid: typing.Optional[str] = None,
+        timestamp: typing.Optional[Timestamp] = None,
+        headers: typing.Optional[EventHeaders] = None,
+        key: typing.Optional[Key] = None,
     ) -> R:
         """Publishes an entity's whole new state. Waits for nothing but room in a full buffer.
 
@@ -75,13 +75,13 @@ class Changes(Generic[R, E]):
 
     def insert(
         self,
-        collection: Union[Collection[V, E], str],
+        collection: typing.Union[Collection[V, E], str],
         value: V,
         *,
-        txid: Optional[str] = None,
-        timestamp: Optional[Timestamp] = None,
-        headers: Optional[EventHeaders] = None,
-        key: Optional[Key] = None,
+        txid: typing.Optional[str] = None,
+        timestamp: typing.Optional[Timestamp] = None,
+        headers: typing.Optional[EventHeaders] = None,
+        key: typing.Optional[Key] = None,
     ) -> R:
         """Publishes an entity that is new, otherwise as ``upsert`` does. Whether it is new is the
         caller's word.
@@ -90,31 +90,29 @@ class Changes(Generic[R, E]):
 
     def update(
         self,
-        collection: Union[Collection[V, E], str],
+        collection: typing.Union[Collection[V, E], str],
         value: V,
         *,
-        txid: Optional[str] = None,
-        timestamp: Optional[Timestamp] = None,
-        headers: Optional[EventHeaders] = None,
-        key: Optional[Key] = None,
-        old_value: Union[V, str, bytes, None] = None,
+        txid: typing.Optional[str] = None,
+        timestamp: typing.Optional[Timestamp] = None,
+        headers: typing.Optional[EventHeaders] = None,
+        key: typing.Optional[Key] = None,
+        old_value: typing.Union[V, str, bytes, None] = None,
     ) -> R:
         """Publishes the whole new state of an entity that is there, otherwise as ``upsert`` does.
         Whether it is there is the caller's word. ``old_value`` is its state before.
         """
-        return self._say(
-            "update", collection, value, txid, timestamp, headers, key, old_value
-        )
+        return self._say("update", collection, value, txid, timestamp, headers, key, old_value)
 
     def upsert_many(
         self,
-        collection: Union[Collection[V, E], str],
-        values: Iterable[V],
+        collection: typing.Union[Collection[V, E], str],
+        values: typing.Iterable[V],
         *,
-        txid: Optional[str] = None,
-        timestamp: Optional[Timestamp] = None,
-        headers: Optional[EventHeaders] = None,
-    ) -> List[R]:
+        txid: typing.Optional[str] = None,
+        timestamp: typing.Optional[Timestamp] = None,
+        headers: typing.Optional[EventHeaders] = None,
+    ) -> typing.List[R]:
         """Publishes entities' whole new states in order, each as ``upsert`` does; their receipts.
         With ``strict``, the entities behind a refused one are not written.
         """
@@ -126,13 +124,13 @@ class Changes(Generic[R, E]):
     def _say(
         self,
         verb: str,
-        collection: Union[Collection[Any, Any], str],
-        value: Any,
-        txid: Optional[str],
-        timestamp: Optional[Timestamp],
-        headers: Optional[EventHeaders],
-        key: Optional[Key],
-        old_value: Any,
+        collection: typing.Union[Collection[typing.Any, typing.Any], str],
+        value: typing.Any,
+        txid: typing.Optional[str],
+        timestamp: typing.Optional[Timestamp],
+        headers: typing.Optional[EventHeaders],
+        key: typing.Optional[Key],
+        old_value: typing.Any,
     ) -> R:
         """Publishes a change with all that is said beside its entity."""
         name = self._schema._name(collection)
@@ -158,13 +156,15 @@ class Changes(Generic[R, E]):
         return txid, timestamp, headers, key, old_value
 
     def _put(
-        self, verb: str, collection: str, value: Any, said: Optional[Event]
+        self, verb: str, collection: str, value: typing.Any, said: typing.Optional[Event]
     ) -> R:
         kept = self._schema._collections.get(collection)
         if kept is None:
             return self._refuse(collection, "invalid-entity", None, [])  # the core names them
-        text: Optional[bytes] = None
+        text: typing.Optional[bytes] = None
         if isinstance(value, (str, bytes, bytearray, memoryview)):
+            import json
+
             try:
                 text = value.encode() if isinstance(value, str) else bytes(value)
                 value = json.loads(text) if kept.validator is not None else None
@@ -180,9 +180,7 @@ class Changes(Generic[R, E]):
             return self._written(verb, collection, kept, published, text, said)
         except Refused as refused:
             told = None if said is None else said[3]
-            return self._invalid(
-                "invalid-value", collection, kept, value, refused.issues, told
-            )
+            return self._invalid("invalid-value", collection, kept, value, refused.issues, told)
         except RecursionError as error:
             return self._unwritable(collection, kept, value, error)
 
@@ -191,9 +189,9 @@ class Changes(Generic[R, E]):
         verb: str,
         collection: str,
         kept: Kept,
-        value: Any,
-        text: Optional[bytes],
-        said: Optional[Event],
+        value: typing.Any,
+        text: typing.Optional[bytes],
+        said: typing.Optional[Event],
     ) -> R:
         """Writes a valid value, or the text that it came as."""
         if text is None:
@@ -213,9 +211,7 @@ class Changes(Generic[R, E]):
             return self._upsert(collection, text)
         return self._change(verb, collection, text, said)
 
-    def _unwritable(
-        self, collection: str, kept: Kept, value: Any, error: Exception
-    ) -> R:
+    def _unwritable(self, collection: str, kept: Kept, value: typing.Any, error: Exception) -> R:
         wrong = _json.ENDLESS if isinstance(error, RecursionError) else str(error)
         return self._invalid("serialization-failed", collection, kept, value, [("", wrong)])
 
@@ -225,8 +221,8 @@ class Changes(Generic[R, E]):
         collection: str,
         kept: Kept,
         value: object,
-        issues: List[Tuple[str, str]],
-        told: Optional[str] = None,
+        issues: typing.List[typing.Tuple[str, str]],
+        told: typing.Optional[str] = None,
     ) -> R:
         """Refuses a value. What is wrong with its key comes first."""
         key = told or None
@@ -241,13 +237,13 @@ class Changes(Generic[R, E]):
 
     def delete(
         self,
-        collection: Union[Collection[V, E], str],
-        key: Union[Key, V],
+        collection: typing.Union[Collection[V, E], str],
+        key: typing.Union[Key, V],
         *,
-        txid: Optional[str] = None,
-        timestamp: Optional[Timestamp] = None,
-        headers: Optional[EventHeaders] = None,
-        old_value: Union[V, str, bytes, None] = None,
+        txid: typing.Optional[str] = None,
+        timestamp: typing.Optional[Timestamp] = None,
+        headers: typing.Optional[EventHeaders] = None,
+        old_value: typing.Union[V, str, bytes, None] = None,
     ) -> R:
         """Publishes that an entity is gone. Refuses as ``upsert`` does. A key is what ``upsert``
         takes as one: text, an int, True or False, a UUID, a date or time, a Decimal, or a member

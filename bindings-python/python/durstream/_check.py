@@ -7,13 +7,16 @@ import enum
 import sys
 import types
 from functools import lru_cache
-from typing import Any, Dict, FrozenSet, Iterable, Literal, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Iterable, Literal, Tuple, TypeVar, Union
 from typing import get_args, get_origin, get_type_hints
 
-from ._json import Default
 from ._models import model
-from ._refused import Issues, Refused, Validator
+from ._refused import Refused, Validator
 from ._values import fields, is_dataclass
+
+if TYPE_CHECKING:
+    from ._json import Default
+    from ._refused import Issues
 
 UNIONS = (Union, getattr(types, "UnionType", Union))
 LISTS = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)

@@ -18,7 +18,8 @@ from typing_extensions import Self, disjoint_base
 from ._errors import Delivery, DurstreamError, Outcome, StateChange
 from ._event import Event as _Event
 from ._json import Default
-from ._types import CloseResult, FlushReport, Metadata, Stats
+from ._dicts import Stats
+from ._types import CloseResult, FlushReport, Metadata
 
 __all__ = [
     "__version__",

@@ -6,9 +6,9 @@ Each error is built from what the core says about itself.
 from __future__ import annotations
 
 import builtins
-import json
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Type
 
+from . import _typing as typing
+from ._typing import TYPE_CHECKING
 from ._values import dataclass
 
 if TYPE_CHECKING:
@@ -40,19 +40,19 @@ class DurstreamError(Exception):
     #: Whether it is certain that the data is *not* in the stream.
     definite: bool = True
     #: The HTTP status, where there was an answer.
-    status: Optional[int] = None
+    status: typing.Optional[int] = None
     #: The stream's URL, without user info and query.
-    url: Optional[str] = None
+    url: typing.Optional[str] = None
     #: Why a write was refused at the call, e.g. ``invalid-key``.
-    reason: Optional[str] = None
+    reason: typing.Optional[str] = None
     #: The write that was not delivered, where ``on_error`` receives this error.
-    failure: Optional[Failure] = None
+    failure: typing.Optional[Failure] = None
     #: The failure behind this one, if there is one.
-    __cause__: Optional[BaseException]
+    __cause__: typing.Optional[BaseException]
     #: The receipts of the messages that ``append_many`` accepted before this error.
-    receipts: Sequence[Receipt] = ()
+    receipts: typing.Sequence[Receipt] = ()
 
-    def __init__(self, message: str = "", **details: Any) -> None:
+    def __init__(self, message: str = "", **details: typing.Any) -> None:
         super().__init__(message)
         self.message = message
         self._details = details
@@ -64,13 +64,15 @@ class DurstreamError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.url})" if self.url else self.message
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> typing.Tuple[typing.Any, ...]:
         # Receipts are of this process.
         added = {name: value for name, value in vars(self).items() if name != "receipts"}
         return _rebuilt, (type(self), self.message, self._details), added
 
 
-def _rebuilt(kind: Type[DurstreamError], message: str, details: Dict[str, Any]) -> DurstreamError:
+def _rebuilt(
+    kind: typing.Type[DurstreamError], message: str, details: typing.Dict[str, typing.Any]
+) -> DurstreamError:
     return kind(message, **details)
 
 
@@ -82,7 +84,7 @@ class Outcome:
     #: in the outbox, and delivered once the producer is opened again.
     status: str
     #: Why it was not delivered, e.g. ``invalid-key`` or ``expired``; None if it was.
-    reason: Optional[str] = None
+    reason: typing.Optional[str] = None
     #: Delivered, and the server said that it had the write already.
     duplicate: bool = False
     #: Delivered, and possibly twice: see ``on_uncertain``.
@@ -91,9 +93,9 @@ class Outcome:
     attempts: int = 0
     #: An offset behind the write, if it was delivered: that after its own batch where it is still
     #: known, else a later one. A reader that has come that far has the write.
-    offset: Optional[str] = None
+    offset: typing.Optional[str] = None
     #: The error; None if it was delivered.
-    error: Optional[DurstreamError] = None
+    error: typing.Optional[DurstreamError] = None
 
     @property
     def delivered(self) -> bool:
@@ -134,7 +136,7 @@ class StateChange:
     #: The state from here on.
     to: str
     #: The failure that is the reason; None where none is.
-    error: Optional[DurstreamError] = None
+    error: typing.Optional[DurstreamError] = None
 
 
 class InvalidArgumentError(DurstreamError, ValueError):
@@ -142,7 +144,7 @@ class InvalidArgumentError(DurstreamError, ValueError):
 
     code = "INVALID_ARGUMENT"
     #: The option or argument.
-    option: Optional[str] = None
+    option: typing.Optional[str] = None
 
 
 class ValidationError(DurstreamError, ValueError):
@@ -152,9 +154,9 @@ class ValidationError(DurstreamError, ValueError):
     #: The collection, empty for plain appends.
     collection: str = ""
     #: The entity's key, where it was known.
-    key: Optional[str] = None
+    key: typing.Optional[str] = None
     #: The findings of the validator.
-    issues: Tuple[Issue, ...] = ()
+    issues: typing.Tuple[Issue, ...] = ()
 
 
 class TooLargeError(DurstreamError):
@@ -205,7 +207,7 @@ class StreamClosedError(DurstreamError):
 
     code = "STREAM_CLOSED"
     #: Where the stream ended, if the server said so.
-    final_offset: Optional[str] = None
+    final_offset: typing.Optional[str] = None
 
 
 class StreamNotFoundError(DurstreamError):
@@ -220,7 +222,7 @@ class StreamGoneError(DurstreamError):
 
     code = "STREAM_GONE"
     #: The earliest offset that can still be read, if the server said so.
-    earliest_offset: Optional[str] = None
+    earliest_offset: typing.Optional[str] = None
 
 
 class StreamExistsError(DurstreamError):
@@ -268,7 +270,7 @@ class TimeoutError(DurstreamError, builtins.TimeoutError):
     retryable = True
     definite = False
     #: The failure that the producer is in, if it is in one; ``__cause__`` too.
-    cause: Optional[DurstreamError] = None
+    cause: typing.Optional[DurstreamError] = None
 
 
 class DeliveryError(DurstreamError):
@@ -283,7 +285,7 @@ class DeliveryError(DurstreamError):
     #: Of these, the writes that stay in the outbox: they are delivered once the producer is opened again.
     kept: int = 0
     #: The first failure; ``__cause__`` too.
-    cause: Optional[DurstreamError] = None
+    cause: typing.Optional[DurstreamError] = None
 
 
 class ForkedError(DurstreamError):
@@ -317,7 +319,7 @@ class OutboxFailedError(DurstreamError):
     code = "OUTBOX_FAILED"
 
 
-LEAVES: Dict[str, Type[DurstreamError]] = {
+LEAVES: typing.Dict[str, typing.Type[DurstreamError]] = {
     leaf.__name__: leaf
     for leaf in (
         InvalidArgumentError,
@@ -350,16 +352,18 @@ LEAVES: Dict[str, Type[DurstreamError]] = {
 
 def from_json(text: str) -> DurstreamError:
     """The exception of an error of the core, given in its JSON form."""
+    import json
+
     return _from_fields(json.loads(text))
 
 
-def _from_fields(fields: Dict[str, Any]) -> DurstreamError:
+def _from_fields(fields: typing.Dict[str, typing.Any]) -> DurstreamError:
     kind = LEAVES.get(fields.pop("name"), DurstreamError)
     message = fields.pop("message")
     if "cause" in fields:
         fields["cause"] = _from_fields(fields["cause"])
     if "issues" in fields:
-        issues: List[Dict[str, str]] = fields["issues"]
+        issues: typing.List[typing.Dict[str, str]] = fields["issues"]
         fields["issues"] = tuple(Issue(issue["path"], issue["message"]) for issue in issues)
     return kind(message, **fields)
 

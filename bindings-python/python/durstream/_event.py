@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Literal, Mapping, Optional, Tuple, Union
+from collections.abc import Mapping
 
 from . import _json
+from ._typing import TYPE_CHECKING
 from ._values import classes
 
 if TYPE_CHECKING:
     import datetime
+    from typing import Any, List, Literal, Optional, Tuple, Union
 
     from ._json import Default
 
     #: When a change happened: an aware ``datetime``, a time in RFC 3339, or True for now.
     Timestamp = Union[str, datetime.datetime, bool]
 
-#: Further headers by name.
-EventHeaders = Mapping[str, str]
+    #: Further headers by name.
+    EventHeaders = Mapping[str, str]
 
-#: A message about the stream.
-Control = Literal["snapshot-start", "snapshot-end", "reset"]
+    #: A message about the stream.
+    Control = Literal["snapshot-start", "snapshot-end", "reset"]
 
-#: As the native half takes it: txid, timestamp, headers, key, old value.
-Event = Tuple[
-    Optional[str], Optional[str], List[Tuple[str, str]], Optional[str], Optional[bytes]
-]
+    #: As the native half takes it: txid, timestamp, headers, key, old value.
+    Event = Tuple[
+        Optional[str], Optional[str], List[Tuple[str, str]], Optional[str], Optional[bytes]
+    ]
 
 
 class Unfit(Exception):
@@ -66,8 +68,10 @@ def _pairs(headers: object) -> List[Tuple[str, str]]:
     if not isinstance(headers, Mapping):
         why = f"the event has `headers` that are no mapping: {headers!r:.60}"
         raise Unfit("invalid-headers", why)
-    return [(_text("a header's name", name), _text(f"a header `{name:.60}`", value))
-            for name, value in headers.items()]
+    return [
+        (_text("a header's name", name), _text(f"a header `{name:.60}`", value))
+        for name, value in headers.items()
+    ]
 
 
 def _time(timestamp: Any) -> Optional[str]:

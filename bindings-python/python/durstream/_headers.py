@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Callable, Union
 
 from . import _wait
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
-    from typing import Coroutine, Optional
+    from typing import Any, Callable, Coroutine, Optional, Union
 
     from ._durstream import HeaderAnswer
 
-#: Gives a header's value for one request.
-HeaderFunction = Callable[[], Union[str, Awaitable[str]]]
+    #: Gives a header's value for one request.
+    HeaderFunction = Callable[[], Union[str, Awaitable[str]]]
 
 
 def asked(function: HeaderFunction) -> Callable[[HeaderAnswer], None]:
@@ -36,9 +36,7 @@ def asked(function: HeaderFunction) -> Callable[[HeaderAnswer], None]:
     return ask
 
 
-def _run(
-    settling: Coroutine[Any, Any, None], loop: Optional[asyncio.AbstractEventLoop]
-) -> None:
+def _run(settling: Coroutine[Any, Any, None], loop: Optional[asyncio.AbstractEventLoop]) -> None:
     """Runs it on that loop while there is one, else on a loop of its own."""
     import asyncio
 

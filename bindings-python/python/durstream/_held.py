@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Mapping, Optional, Type
 
 from . import _options, _wait
+from . import _typing as typing
 from ._errors import DurstreamError, Outcome
 from ._types import FlushReport
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,7 +23,7 @@ _GRACE = 5.0
 _WITHOUT_LIMIT = 120.0
 
 
-def bound(options: Mapping[str, object]) -> float:
+def bound(options: typing.Mapping[str, object]) -> float:
     """How long leaving a context may wait."""
     given = options.get("delivery_timeout_ms")
     if given is None and options.get("outbox_dir") is not None:
@@ -43,10 +44,10 @@ class Held:
         def _ready(self) -> Pending[None]: ...
         def _restart(self) -> Pending[None]: ...
         def _discard_outbox(self) -> Pending[int]: ...
-        def _last(self) -> Optional[Pending[Outcome]]: ...
+        def _last(self) -> typing.Optional[Pending[Outcome]]: ...
         def _left_pending(self) -> int: ...
 
-    def flush(self, timeout: Optional[float] = None) -> FlushReport:
+    def flush(self, timeout: typing.Optional[float] = None) -> FlushReport:
         """Waits until everything accepted before this call is settled, not for later writes.
 
         Raises ``DeliveryError`` with counts and first cause if any call since the last flush
@@ -62,7 +63,7 @@ class Held:
         pending = self._flush()
         return await _wait.reported(pending, self._last())
 
-    def detach(self, timeout: Optional[float] = None) -> FlushReport:
+    def detach(self, timeout: typing.Optional[float] = None) -> FlushReport:
         """Flushes and lets the producer go without ending the stream. Raises as ``flush`` does."""
         return _wait.within(timeout, self._detach)
 
@@ -73,7 +74,7 @@ class Held:
         pending = self._detach()
         return await _wait.reported(pending, self._last())
 
-    def wait_ready(self, timeout: Optional[float] = None) -> None:
+    def wait_ready(self, timeout: typing.Optional[float] = None) -> None:
         """Waits until writes are taken at once: the buffer has room for the write that last found
         none, or for any other. A ``StateProducer`` also waits until its stream exists.
 
@@ -88,7 +89,7 @@ class Held:
         """
         await _wait.result(self._ready())
 
-    def restart(self, timeout: Optional[float] = None) -> None:
+    def restart(self, timeout: typing.Optional[float] = None) -> None:
         """Begins a fresh session, which may claim the id, once everything accepted so far is
         settled; what is in the outbox of a fenced producer is delivered then. It is the way back after
         another producer took over (``StaleEpochError``).
@@ -105,7 +106,7 @@ class Held:
         """
         await _wait.result(self._restart())
 
-    def discard_outbox(self, timeout: Optional[float] = None) -> int:
+    def discard_outbox(self, timeout: typing.Optional[float] = None) -> int:
         """Ends now, for all holders, and drops what the outbox holds: how many writes that were. They
         settle as ``cancelled``, or as ``delivery-unknown`` if they were under way. It is the other way
         out, beside ``restart``, for a producer that was fenced.
@@ -125,9 +126,9 @@ class Held:
 
     def __exit__(
         self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: typing.Optional[typing.Type[BaseException]],
+        error: typing.Optional[BaseException],
+        trace: typing.Optional[TracebackType],
     ) -> None:
         if error is not None and not isinstance(error, Exception):
             self._detach()  # Ctrl-C and exits are not held up
@@ -143,9 +144,9 @@ class Held:
 
     async def __aexit__(
         self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: typing.Optional[typing.Type[BaseException]],
+        error: typing.Optional[BaseException],
+        trace: typing.Optional[TracebackType],
     ) -> None:
         if error is not None and not isinstance(error, Exception):
             self._detach()

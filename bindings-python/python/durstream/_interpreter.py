@@ -5,11 +5,13 @@ The library is one per process: the end of another interpreter would end the pro
 
 from __future__ import annotations
 
-import importlib
 import sys
-from typing import Any
 
 from ._loading import why_not
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _TEXT = (
     "durstream works in the main interpreter of a process alone, not in a sub-interpreter: with "
@@ -22,7 +24,7 @@ def _is_main() -> bool:
         return True  # the import of the native half fails where it is not
     try:
         # The only way to ask, in versions that do not change any more.
-        interpreters: Any = importlib.import_module("_xxsubinterpreters")
+        interpreters: Any = __import__("_xxsubinterpreters")
     except ImportError:
         return True
     return int(interpreters.get_current()) == int(interpreters.get_main())

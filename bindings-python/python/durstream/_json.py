@@ -5,15 +5,16 @@ Usual values are written natively, byte for byte as here (``json.rs``).
 
 from __future__ import annotations
 
-import enum
-import json
 import sys
-from typing import Any, Callable, Dict, Optional
 
+from ._typing import TYPE_CHECKING
 from ._values import classes, fields, is_dataclass
 
-#: Gives what to write for a value of a type that JSON does not know, or raises TypeError.
-Default = Optional[Callable[[Any], Any]]
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Optional
+
+    #: Gives what to write for a value of a type that JSON does not know, or raises TypeError.
+    Default = Optional[Callable[[Any], Any]]
 
 #: Why a value that no recursion gets to the end of is refused.
 ENDLESS = "it contains itself, or is nested too deeply"
@@ -25,7 +26,7 @@ def encode(value: object, default: Default = None) -> bytes:
     Raises ValueError or TypeError for what JSON cannot say: NaN, bytes, sets, cycles, lone
     surrogates.
     """
-    write = _write if default is None else _writer(default)
+    write = _writer(default)
     try:
         try:
             return write(value).encode("utf-8")
@@ -53,7 +54,7 @@ def plain(value: object, default: Default = None) -> object:
     """A value as something nearer to what ``json`` can write: an instance of a model, struct or
     dataclass as its fields, a member of an Enum as its value, a date as text.
     """
-    if isinstance(value, enum.Enum):
+    if isinstance(value, classes("enum", "Enum")):
         return value.value
     text = text_of(value)
     if text is not None:
@@ -85,7 +86,7 @@ def pydantic_takes_names() -> bool:
 
 def key_of(value: object) -> object:
     """A key of a dict as ``json`` takes it."""
-    if isinstance(value, enum.Enum) and not isinstance(value, (str, int, float)):
+    if isinstance(value, classes("enum", "Enum")) and not isinstance(value, (str, int, float)):
         return key_of(value.value)
     if value is None or isinstance(value, (str, int, float)):
         return value
@@ -106,12 +107,11 @@ def _with_text_keys(value: Any, default: Default) -> Any:
 
 
 def _writer(default: Default) -> Callable[[object], str]:
+    import json
+
     return json.JSONEncoder(
         allow_nan=False,
         ensure_ascii=False,
         separators=(",", ":"),
         default=lambda value: plain(value, default),
     ).encode
-
-
-_write = _writer(None)

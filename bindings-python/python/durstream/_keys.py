@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Union
-
 from . import _durstream, _json
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime
     import decimal
     import enum
     import uuid
+    from typing import Union
 
     #: What a primary key may be. A member of an Enum counts as its value.
     Key = Union[str, int, uuid.UUID, datetime.date, datetime.time, decimal.Decimal, enum.Enum]
@@ -63,6 +62,8 @@ def _of_json(text: str) -> str:
 
 def _as_json(key: object) -> str:
     """A key as JSON in ASCII; what JSON cannot say as Python writes it, or as an object."""
+    import json
+
     try:
         return json.dumps(_json.key_of(key))
     except (TypeError, ValueError, RecursionError):

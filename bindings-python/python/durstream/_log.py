@@ -1,21 +1,26 @@
-"""Where the library's log goes: the logger ``durstream``."""
+"""Where the library's log goes: the logger ``durstream``, in a program that has loaded ``logging``."""
 
 from __future__ import annotations
 
-import logging
-from typing import Optional, Union
+import sys
 
 from . import _durstream
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+    from typing import Any, Optional, Tuple, Union
+
+    Fields = Tuple[Optional[str], Optional[str], Optional[int], Optional[int]]
 
 TRACE = 5
 """The level of ``logging`` for lines about single requests, below ``DEBUG``."""
 
-_logger = logging.getLogger("durstream")
-# The core's numbers from 1 on: error, warn, info, debug, trace.
-_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, TRACE)
+# The core's numbers from 1 on, as levels of ``logging``: error, warn, info, debug, trace.
+_LEVELS = (40, 30, 20, 10, TRACE)
 _INFO = 3
 
-Fields = tuple[Optional[str], Optional[str], Optional[int], Optional[int]]
+_logger: Optional[logging.Logger] = None
 
 
 def log(level: int, text: str, target: str, fields: Fields) -> bool:
@@ -25,7 +30,7 @@ def log(level: int, text: str, target: str, fields: Fields) -> bool:
     there holds a lock while it waits for somebody to read, which the interpreter's end needs too.
     """
     follow_level()
-    if not _logger.hasHandlers():
+    if _logger is None or not _logger.hasHandlers():
         return False
     stream, producer_id, epoch, attempt = fields
     extra = {
@@ -41,19 +46,26 @@ def log(level: int, text: str, target: str, fields: Fields) -> bool:
 
 def follow_level() -> None:
     """Has the core make the lines that the logger takes, and no others."""
-    if _logger.level == logging.NOTSET and not _logger.hasHandlers():
+    if _logger is None:
+        _follow()
+    if _logger is None or not (_logger.level or _logger.hasHandlers()):
         _durstream.set_log_level(_INFO)
         return
     taken = [n for n, level in enumerate(_LEVELS, 1) if _logger.isEnabledFor(level)]
     _durstream.set_log_level(max(taken, default=0))
 
 
-def follow() -> None:
-    """Follows the logger's own level from now on, also where it is set later."""
+def _follow() -> None:
+    """Follows the logger's own level once the program has loaded ``logging``: there is no handler before."""
+    global _logger
+    module: Any = sys.modules.get("logging")
+    if not hasattr(module, "lastResort"):  # missing also while another thread still loads it
+        return
+    logger: logging.Logger = module.getLogger("durstream")
 
     def set_level(level: Union[int, str]) -> None:
-        logging.Logger.setLevel(_logger, level)
+        module.Logger.setLevel(logger, level)
         follow_level()
 
-    _logger.setLevel = set_level  # type: ignore[method-assign]
-    follow_level()
+    logger.setLevel = set_level  # type: ignore[method-assign]
+    _logger = logger

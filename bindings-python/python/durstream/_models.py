@@ -6,11 +6,15 @@ import importlib
 import re
 import sys
 from functools import lru_cache
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
-from ._json import Default, fallback, pydantic_takes_names
-from ._refused import Issues, Refused, Validator, pointer
+from ._json import fallback, pydantic_takes_names
+from ._refused import Refused, Validator, pointer
 from ._values import fields, is_dataclass
+
+if TYPE_CHECKING:
+    from ._json import Default
+    from ._refused import Issues
 
 
 def model(kind: Any) -> Optional[Validator]:

@@ -1,124 +1,34 @@
-"""Options by name: the core's table as types, and values on their way there as text."""
+"""Options by name: values on their way to the core's table as text."""
 
 from __future__ import annotations
 
 import os
-from functools import lru_cache
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Dict,
-    List,
-    Literal,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-    TypeVar,
-    TypedDict,
-    Union,
-)
+from collections.abc import Mapping
 
 from . import _durstream, _headers
 from ._errors import invalid
 from ._refused import is_async
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
+
     from ._durstream import HeaderAnswer
     from ._producer import OnDelivery, OnError, OnState
 
     Callbacks = Tuple[Optional[OnError], Optional[OnDelivery], Optional[OnState]]
+    Headers = Mapping[str, Union[str, _headers.HeaderFunction]]
+    Params = Mapping[str, str]
+    Pairs = List[Tuple[str, str]]
+    F = TypeVar("F", bound=Callable[..., Any])
 
-Headers = Mapping[str, Union[str, _headers.HeaderFunction]]
-Params = Mapping[str, str]
-Pairs = List[Tuple[str, str]]
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Limits(TypedDict, total=False):
-    """Options of everything that sends requests."""
-
-    request_timeout_ms: int
-    retry_initial_delay_ms: int
-    retry_max_delay_ms: int
-    retry_multiplier: float
-    retry_after_max_ms: int
-
-
-class Place(TypedDict, total=False):
-    """Options of everything that finds or creates a stream."""
-
-    stream_path: Optional[str]
-    endpoints: Union[str, Sequence[str]]
-    path_prefix: str
-    ca_pem: str
-    client_cert_pem: str
-    client_key_pem: str
-    tls_server_name: str
-    proxy: str
-    max_connections: int
-    ttl_seconds: int
-    expires_at: str
-
-
-class Writing(TypedDict, total=False):
-    """Options of producers."""
-
-    epoch: int
-    auto_claim: bool
-    shared: bool
-    linger_ms: int
-    max_batch_bytes: int
-    max_batch_items: int
-    max_in_flight: int
-    max_write_bytes: int
-    max_buffer_bytes: int
-    max_buffer_items: int
-    max_block_ms: int
-    delivery_timeout_ms: int
-    outbox_dir: Union[str, os.PathLike[str]]
-    outbox_max_bytes: int
-    outbox_sync: Literal["process", "batch", "write"]
-    outbox_recovery: Literal["refuse", "salvage"]
-    on_uncertain: str
-
-
-class StreamOptions(Limits, Place, total=False):
-    """Options of ``DurableStream``."""
-
-    content_type: str
-    closed: bool
-    fork_from: str
-    fork_offset: str
-    fork_sub_offset: int
-    idempotent: bool
-    max_retries: int
-    max_read_bytes: int
-
-
-class ProducerOptions(Limits, Writing, total=False):
-    """Options of ``IdempotentProducer``."""
-
-
-class StateOptions(Limits, Place, Writing, total=False):
-    """Options of ``create_durable_stream``."""
-
-    timestamps: bool
-    operations: Literal["upsert", "strict"]
-    max_tracked_keys: int
-    trace: bool
-    strict: bool
-
-
-@lru_cache(maxsize=None)
-def _kinds() -> Dict[str, str]:
-    return {name: kind for name, kind, *_ in _durstream.options_table()}
+_TABLE = _durstream.options_table()
+_KINDS = {name: kind for name, kind, *_ in _TABLE}
 
 
 def default(name: str) -> str:
     """The default of an option, as text."""
-    return next(default for known, _, default, *_ in _durstream.options_table() if known == name)
+    return next(default for known, _, default, *_ in _TABLE if known == name)
 
 
 def documented(scope: str) -> Callable[[F], F]:
@@ -126,7 +36,7 @@ def documented(scope: str) -> Callable[[F], F]:
 
     def add(target: F) -> F:
         if target.__doc__ is not None:  # it is with -OO
-            rows = [row for row in _durstream.options_table() if scope in row[3]]
+            rows = [row for row in _TABLE if scope in row[3]]
             lines = [
                 f"``{name}``" + (f" ({default})" if default else "") + f": {meaning}"
                 for name, _, default, _, meaning in rows
@@ -145,7 +55,7 @@ def texts(options: Mapping[str, object]) -> Pairs:
 
 
 def _text(name: str, value: object) -> str:
-    kind = _kinds().get(name)
+    kind = _KINDS.get(name)
     if name == "outbox_dir" and isinstance(value, os.PathLike):
         value = os.fspath(value)
     if name == "endpoints" and isinstance(value, (list, tuple)):
@@ -170,7 +80,7 @@ def _digits(value: float) -> str:
 
 def _not_taken(name: str, value: object) -> str:
     words = {"number": "a whole number", "factor": "a number", "flag": "True or False"}
-    takes = words.get(_kinds()[name])
+    takes = words.get(_KINDS[name])
     if takes is None:  # a URL or a key, which may be a secret
         raise invalid(name, f"`{name}` takes text, not {type(value).__name__}")
     raise invalid(name, f"`{name}` takes {takes}, not {value!r:.60}")

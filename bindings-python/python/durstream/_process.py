@@ -6,26 +6,26 @@ import atexit
 import math
 import os
 import sys
-from typing import Optional
 
-from . import _durstream, _log, _wait
+from . import _durstream, _later, _log, _wait
+from . import _typing as typing
 from ._errors import DurstreamError, invalid
 
 _exit_timeout = 3.0
-_started_in: Optional[int] = None
+_started_in: typing.Optional[int] = None
 _told_of_children = False
 
 
 def start() -> None:
     """Prepares the process for its first open, and a forked child for its own."""
     global _started_in
+    _later.load()
     _log.follow_level()
     pid = os.getpid()
     if _started_in == pid:
         return
     if _started_in is None:
         _durstream.start()
-        _log.follow()
         atexit.register(end)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_durstream.in_forked_child)
@@ -84,7 +84,7 @@ def shutdown(timeout: float = 3.0) -> None:
     _durstream.shutdown(_wait.seconds_of("timeout", timeout))
 
 
-def flush_all(timeout: Optional[float] = None) -> None:
+def flush_all(timeout: typing.Optional[float] = None) -> None:
     """Waits until every write accepted so far, by any producer of this process, is settled, or for
     ``timeout`` seconds: then it raises ``TimeoutError``.
 

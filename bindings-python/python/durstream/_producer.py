@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional
-
 from . import _durstream, _options, _process, _wait
+from . import _typing as typing
 from ._errors import Delivery, DurstreamError, StateChange, invalid
 from ._held import Held, bound
 from ._stream import DurableStream
 from ._types import CloseResult
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._json import Default
-    from ._options import Headers, Params, ProducerOptions
+    from ._option_types import ProducerOptions
+    from ._options import Headers, Params
 
-#: Called on the library's thread for callbacks with the error of a write that was not delivered;
-#: the write itself is the error's ``failure``.
-OnError = Callable[[DurstreamError], Any]
-#: Called on that thread with writes that were delivered, a batch at a time in the order of the calls.
-#: Reports that wait count against the buffer.
-OnDelivery = Callable[[Delivery], Any]
-#: Called on that thread with each change of the producer's state, in their order.
-OnState = Callable[[StateChange], Any]
+    #: Called on the library's thread for callbacks with the error of a write that was not delivered;
+    #: the write itself is the error's ``failure``.
+    OnError = typing.Callable[[DurstreamError], typing.Any]
+    #: Called on that thread with writes that were delivered, a batch at a time in the order of the calls.
+    #: Reports that wait count against the buffer.
+    OnDelivery = typing.Callable[[Delivery], typing.Any]
+    #: Called on that thread with each change of the producer's state, in their order.
+    OnState = typing.Callable[[StateChange], typing.Any]
 
 
 @_options.documented("producer")
@@ -60,11 +61,11 @@ class IdempotentProducer(Held, _durstream.Producer):
         stream: DurableStream,
         producer_id: str,
         *,
-        on_error: Optional[OnError] = None,
-        on_delivery: Optional[OnDelivery] = None,
-        on_state: Optional[OnState] = None,
-        headers: Optional[Headers] = None,
-        params: Optional[Params] = None,
+        on_error: typing.Optional[OnError] = None,
+        on_delivery: typing.Optional[OnDelivery] = None,
+        on_state: typing.Optional[OnState] = None,
+        headers: typing.Optional[Headers] = None,
+        params: typing.Optional[Params] = None,
         default: Default = None,
         **options: Unpack[ProducerOptions],
     ) -> Self:
@@ -82,7 +83,7 @@ class IdempotentProducer(Held, _durstream.Producer):
         self._bound = bound(options)
         return self
 
-    def append_many(self, messages: Iterable[Any]) -> List[_durstream.Receipt]:
+    def append_many(self, messages: typing.Iterable[typing.Any]) -> typing.List[_durstream.Receipt]:
         """Appends messages in order, each as ``append`` does.
 
         If a message is refused, those behind it are not appended and those before it stay accepted:
@@ -93,7 +94,7 @@ class IdempotentProducer(Held, _durstream.Producer):
         except TypeError:
             text = f"`messages` takes an iterable, not {messages!r:.60}"
             raise invalid("messages", text) from None
-        receipts: List[_durstream.Receipt] = []
+        receipts: typing.List[_durstream.Receipt] = []
         try:
             for message in each:
                 receipts.append(self.append(message))
@@ -102,7 +103,9 @@ class IdempotentProducer(Held, _durstream.Producer):
             raise
         return receipts
 
-    def append_group(self, messages: Iterable[Any]) -> Optional[_durstream.Receipt]:
+    def append_group(
+        self, messages: typing.Iterable[typing.Any]
+    ) -> typing.Optional[_durstream.Receipt]:
         """Accepts messages as one group: they travel in one request, nothing else of this producer
         stands between them, and all of them are stored or none is. Each is taken as ``append`` takes
         it.
@@ -119,7 +122,9 @@ class IdempotentProducer(Held, _durstream.Producer):
             raise invalid("messages", text) from None
         return self._append_group(group)
 
-    def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
+    def close(
+        self, message: typing.Any = None, timeout: typing.Optional[float] = None
+    ) -> CloseResult:
         """Flushes, then ends the *stream* for everybody, a last message in the same request.
 
         If the flush fails, the stream is not ended, and close may be called again. Repeats return
@@ -127,6 +132,6 @@ class IdempotentProducer(Held, _durstream.Producer):
         """
         return _wait.within(timeout, lambda: self._close(message))
 
-    async def aclose(self, message: Any = None) -> CloseResult:
+    async def aclose(self, message: typing.Any = None) -> CloseResult:
         """Flushes, then ends the *stream* for everybody, as ``close`` does, for asyncio."""
         return await _wait.result(self._close(message))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
-
 from . import _durstream, _wait
+from . import _typing as typing
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,7 +26,7 @@ class StreamReader(_durstream.Reader):
     no longer keeps what was at the offset (``offset-gone``).
     """
 
-    async def anext_chunk(self) -> Optional[Chunk]:
+    async def anext_chunk(self) -> typing.Optional[Chunk]:
         """The next chunk, or None at the present end, as ``next_chunk`` gives it, for asyncio. May
         be cancelled.
         """

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import collections.abc
-import functools
 import sys
 import types
-from typing import Any, Callable, List, Tuple
+from collections.abc import Awaitable
 
 from ._errors import invalid
-from ._json import Default
+from ._typing import TYPE_CHECKING
+from ._values import classes
 
-#: Findings as (JSON Pointer, text).
-Issues = List[Tuple[str, str]]
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, Tuple
+
+    from ._json import Default
+
+    #: Findings as (JSON Pointer, text).
+    Issues = List[Tuple[str, str]]
 
 
 class Refused(Exception):
@@ -51,7 +55,7 @@ class Function(Validator):
             returned = self._function(value)
         except (TypeError, ValueError) as error:
             raise Refused.for_error([], error) from error
-        if isinstance(returned, collections.abc.Awaitable):
+        if isinstance(returned, Awaitable):
             getattr(returned, "close", lambda: None)()  # nobody awaits it
             raise invalid("schema", f"the validator {self._function!r:.60} is asynchronous")
         if returned is False:
@@ -64,7 +68,7 @@ class Function(Validator):
 
 def is_async(function: Any) -> bool:
     """Whether calling this gives something to await, as far as its definition shows."""
-    while isinstance(function, functools.partial):
+    while isinstance(function, classes("functools", "partial")):
         function = function.func
     return _is_async(function) or _is_async(getattr(type(function), "__call__", None))
 

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import typing
-from typing import TYPE_CHECKING, Any, Dict, Generic, Mapping, NamedTuple, Optional, Tuple, Type
-from typing import Union, overload
+from collections.abc import Mapping
 
-from . import _durstream, _json
+from . import _durstream, _json, _later
+from . import _typing as typing
 from ._errors import invalid
-from ._validators import validator
+from ._typing import TYPE_CHECKING
+from ._values import dataclass
 
 if TYPE_CHECKING:
-    from typing import Callable, TypedDict
-
     from typing_extensions import TypeVar
 
     from ._refused import Validator
 
-    class CollectionDict(TypedDict):
+    class CollectionDict(typing.TypedDict):
         """A collection of entities as a dict. Its values have no type that a checker knows."""
 
-        schema: Any
+        schema: typing.Any
         type: str
         primary_key: str
 
     #: The type of a collection's values.
-    V = TypeVar("V", default=Any)
+    V = TypeVar("V", default=typing.Any)
     #: The types of the values of a schema's collections. Without one anything goes.
-    E = TypeVar("E", contravariant=True, default=Any)
+    E = TypeVar("E", contravariant=True, default=typing.Any)
     #: The type of a collection's values once more, by which a schema has it among its own.
     Own = TypeVar("Own", covariant=True, default=V)
     #: As ``E``, where a schema is declared.
-    S = TypeVar("S", default=Any)
+    S = TypeVar("S", default=typing.Any)
 else:
-    CollectionDict = Dict[str, Any]
-    V, E, Own, S = map(typing.TypeVar, ("V", "E", "Own", "S"))
+    CollectionDict = dict
+    V = E = Own = S = object  # for whoever resolves a type
 
 
-class Collection(Generic[V, Own]):
+class Collection(typing.Generic[V, Own]):
     """A collection of entities, whose values have a type. Made once, it declares a schema and is named
     in writes, where type checkers compare its values with it:
 
@@ -53,26 +51,28 @@ class Collection(Generic[V, Own]):
 
     __slots__ = ("schema", "type", "primary_key")
 
-    @overload
+    @typing.overload
     def __init__(
-        self: Collection[V, V], schema: Type[V], *, type: str, primary_key: str
+        self: Collection[V, V], schema: typing.Type[V], *, type: str, primary_key: str
     ) -> None: ...
-    @overload
+    @typing.overload
     def __init__(
-        self: Collection[Any, Any],
-        schema: Union[Mapping[str, Any], bool, Callable[[Any], Any], object],
+        self: Collection[typing.Any, typing.Any],
+        schema: typing.Union[
+            typing.Mapping[str, typing.Any], bool, typing.Callable[[typing.Any], typing.Any], object
+        ],
         *,
         type: str,
         primary_key: str,
     ) -> None: ...
-    def __init__(self, schema: Any, *, type: str, primary_key: str) -> None:
-        self.schema: Any = schema
+    def __init__(self, schema: typing.Any, *, type: str, primary_key: str) -> None:
+        self.schema: typing.Any = schema
         self.type: str = type
         self.primary_key: str = primary_key
 
-    def __class_getitem__(cls, values: Any) -> Any:
+    def __class_getitem__(cls, values: typing.Any) -> typing.Any:
         # Its users name one type; the second is the checkers' alone.
-        own: Any = super()
+        own: typing.Any = super()
         return own.__class_getitem__(values if isinstance(values, tuple) else (values, values))
 
     def __repr__(self) -> str:
@@ -80,15 +80,16 @@ class Collection(Generic[V, Own]):
         return f"Collection({shown}, {self.type})"
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True)
+class Kept:
     """A collection as its writers need it."""
 
     primary_key: str
     #: None where the core validates.
-    validator: Optional[Validator]
+    validator: typing.Optional[Validator]
 
 
-class StreamSchema(Generic[S]):
+class StreamSchema(typing.Generic[S]):
     """The collections of a stream, by name. Made by ``define_stream_schema``.
 
     Of several collections pyright infers the types of their values, mypy none: with ``schema:
@@ -98,10 +99,18 @@ class StreamSchema(Generic[S]):
 
     __slots__ = ("_native", "_collections", "_names")
 
-    def __init__(self, collections: Mapping[str, Union[Collection[Any, Any], CollectionDict]]) -> None:
+    def __init__(
+        self,
+        collections: typing.Mapping[
+            str, typing.Union[Collection[typing.Any, typing.Any], CollectionDict]
+        ],
+    ) -> None:
+        _later.load()
+        from ._validators import validator
+
         self._native = _durstream.Schema()
-        self._collections: Dict[str, Kept] = {}
-        self._names: Dict[Collection[Any, Any], str] = {}
+        self._collections: typing.Dict[str, Kept] = {}
+        self._names: typing.Dict[Collection[typing.Any, typing.Any], str] = {}
         for name, collection in collections.items():
             schema, entity_type, primary_key = _fields(name, collection)
             if isinstance(schema, (Mapping, bool)):
@@ -125,7 +134,7 @@ class StreamSchema(Generic[S]):
         raise invalid("collection", text)
 
     @property
-    def collections(self) -> Tuple[str, ...]:
+    def collections(self) -> typing.Tuple[str, ...]:
         """The names of the collections."""
         return tuple(self._collections)
 
@@ -133,19 +142,23 @@ class StreamSchema(Generic[S]):
         return f"StreamSchema({', '.join(self._collections)})"
 
 
-@overload
-def define_stream_schema(**named: Collection[Any, S]) -> StreamSchema[S]: ...
-@overload
+@typing.overload
+def define_stream_schema(**named: Collection[typing.Any, S]) -> StreamSchema[S]: ...
+@typing.overload
 def define_stream_schema(
-    collections: Optional[Mapping[str, Union[Collection[Any, Any], CollectionDict]]] = None,
+    collections: typing.Optional[
+        typing.Mapping[str, typing.Union[Collection[typing.Any, typing.Any], CollectionDict]]
+    ] = None,
     /,
-    **named: Union[Collection[Any, Any], CollectionDict],
-) -> StreamSchema[Any]: ...
+    **named: typing.Union[Collection[typing.Any, typing.Any], CollectionDict],
+) -> StreamSchema[typing.Any]: ...
 def define_stream_schema(
-    collections: Optional[Mapping[str, Union[Collection[Any, Any], CollectionDict]]] = None,
+    collections: typing.Optional[
+        typing.Mapping[str, typing.Union[Collection[typing.Any, typing.Any], CollectionDict]]
+    ] = None,
     /,
-    **named: Union[Collection[Any, Any], CollectionDict],
-) -> StreamSchema[Any]:
+    **named: typing.Union[Collection[typing.Any, typing.Any], CollectionDict],
+) -> StreamSchema[typing.Any]:
     """Declares the collections of a stream, by keyword or as a dict by name.
 
     Each is a ``Collection``, or a dict with ``schema``, ``type`` and ``primary_key``. A ``schema`` is a JSON Schema as a dict, True
@@ -166,7 +179,7 @@ def define_stream_schema(
     return StreamSchema({**(collections or {}), **named})
 
 
-def _fields(name: object, collection: object) -> Tuple[Any, str, str]:
+def _fields(name: object, collection: object) -> typing.Tuple[typing.Any, str, str]:
     if not isinstance(name, str):
         raise invalid("schema", f"a collection's name has to be text, not {name!r:.60}")
     known = ("schema", "type", "primary_key")
@@ -188,7 +201,7 @@ def _fields(name: object, collection: object) -> Tuple[Any, str, str]:
     return collection["schema"], collection["type"], collection["primary_key"]
 
 
-def _schema_text(name: str, schema: Union[Mapping[str, Any], bool]) -> str:
+def _schema_text(name: str, schema: typing.Union[typing.Mapping[str, typing.Any], bool]) -> str:
     try:
         return _json.encode(schema if isinstance(schema, bool) else dict(schema)).decode()
     except (TypeError, ValueError, RecursionError) as error:

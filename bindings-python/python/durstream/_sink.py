@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import time
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    AsyncIterable,
-    AsyncIterator,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-    Optional,
-    Type,
-    TypeVar,
-    Union,
-)
+from collections.abc import AsyncIterable, Mapping
 
 from . import _wait
 from ._errors import DeliveryError, invalid
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import (
+        Any,
+        AsyncIterator,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Optional,
+        Type,
+        TypeVar,
+        Union,
+    )
+
     from ._durstream import AppendSink, Pending
     from ._types import FlushReport
 
+    T = TypeVar("T")
+
 #: How long a source that never waits may keep an event loop's others waiting, in seconds.
 _SLICE = 0.005
-
-T = TypeVar("T")
 
 
 def iterator(source: Iterable[Any]) -> AsyncIterator[Any]:
@@ -150,8 +150,7 @@ class _Watched:
         return left > self._before
 
     def _is_stopped(self) -> bool:
-        """Whether a message was not delivered; if all were, `_woken` checks again when one is not.
-        """
+        """Whether a message was not delivered; if all were, `_woken` checks again when one is not."""
         if self._watch is None:
             watch = self._sink.stopped()
             if watch.watch(self._wake) is None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Optional, Union, overload
-
 from . import _durstream, _options, _process, _wait
+from . import _typing as typing
 from ._changes import Changes
 from ._errors import invalid
 from ._held import Held, bound
 from ._schema import E, S, StreamSchema
 from ._transaction import Transaction
 from ._types import CloseResult, FlushReport
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._durstream import Receipt
     from ._event import Control
-    from ._options import Callbacks, Headers, Params, StateOptions
     from ._json import Default
+    from ._option_types import StateOptions
+    from ._options import Callbacks, Headers, Params
     from ._producer import OnDelivery, OnError, OnState
 
 
@@ -27,12 +28,12 @@ def create_durable_stream(
     *,
     schema: StreamSchema[S],
     producer_id: str,
-    url: Optional[str] = None,
-    on_error: Optional[OnError] = None,
-    on_delivery: Optional[OnDelivery] = None,
-    on_state: Optional[OnState] = None,
-    headers: Optional[Headers] = None,
-    params: Optional[Params] = None,
+    url: typing.Optional[str] = None,
+    on_error: typing.Optional[OnError] = None,
+    on_delivery: typing.Optional[OnDelivery] = None,
+    on_state: typing.Optional[OnState] = None,
+    headers: typing.Optional[Headers] = None,
+    params: typing.Optional[Params] = None,
     default: Default = None,
     **options: Unpack[StateOptions],
 ) -> StateProducer[S]:
@@ -90,10 +91,10 @@ class StateProducer(Held, _durstream.State, Changes["Receipt", E]):
     @classmethod
     def _open(
         cls,
-        schema: StreamSchema[Any],
-        options: Any,
-        headers: Optional[Headers],
-        params: Optional[Params],
+        schema: StreamSchema[typing.Any],
+        options: typing.Any,
+        headers: typing.Optional[Headers],
+        params: typing.Optional[Params],
         called: Callbacks,
     ) -> Self:
         own = _options.header_pairs(headers), _options.param_pairs(params)
@@ -102,7 +103,7 @@ class StateProducer(Held, _durstream.State, Changes["Receipt", E]):
         self._bound = bound(options)
         return self
 
-    def control(self, control: Control, *, offset: Optional[str] = None) -> Receipt:
+    def control(self, control: Control, *, offset: typing.Optional[str] = None) -> Receipt:
         """Publishes a message about the stream, in order with the changes: ``snapshot-start``,
         ``snapshot-end`` or ``reset``. ``offset`` is the place in the stream that it speaks of.
         """
@@ -112,7 +113,7 @@ class StateProducer(Held, _durstream.State, Changes["Receipt", E]):
             raise invalid("offset", f"`offset` takes text, not {offset!r:.60}")
         return self._control(control, offset)
 
-    def transaction(self, txid: Optional[str] = None) -> Transaction[E]:
+    def transaction(self, txid: typing.Optional[str] = None) -> Transaction[E]:
         """Begins a transaction: its changes reach the stream together, or not at all. Use it as a
         context: it is committed at the end, and rolled back where the block raises.
 
@@ -128,17 +129,17 @@ class StateProducer(Held, _durstream.State, Changes["Receipt", E]):
             raise invalid("txid", f"`txid` takes text, not {txid!r:.60}")
         return Transaction(self, txid)
 
-    @overload
+    @typing.overload
     def close(
-        self, *, end_stream: Literal[False] = False, timeout: Optional[float] = None
+        self, *, end_stream: typing.Literal[False] = False, timeout: typing.Optional[float] = None
     ) -> FlushReport: ...
-    @overload
+    @typing.overload
     def close(
-        self, *, end_stream: Literal[True], timeout: Optional[float] = None
+        self, *, end_stream: typing.Literal[True], timeout: typing.Optional[float] = None
     ) -> CloseResult: ...
     def close(
-        self, *, end_stream: bool = False, timeout: Optional[float] = None
-    ) -> Union[FlushReport, CloseResult]:
+        self, *, end_stream: bool = False, timeout: typing.Optional[float] = None
+    ) -> typing.Union[FlushReport, CloseResult]:
         """Flushes and stops the producer, for all holders. The stream itself goes on: it outlives a
         deploy. ``end_stream=True`` ends it for everybody.
 
@@ -148,11 +149,11 @@ class StateProducer(Held, _durstream.State, Changes["Receipt", E]):
             return _wait.within(timeout, self._close_stream)
         return _wait.within(timeout, self._close)
 
-    @overload
-    async def aclose(self, *, end_stream: Literal[False] = False) -> FlushReport: ...
-    @overload
-    async def aclose(self, *, end_stream: Literal[True]) -> CloseResult: ...
-    async def aclose(self, *, end_stream: bool = False) -> Union[FlushReport, CloseResult]:
+    @typing.overload
+    async def aclose(self, *, end_stream: typing.Literal[False] = False) -> FlushReport: ...
+    @typing.overload
+    async def aclose(self, *, end_stream: typing.Literal[True]) -> CloseResult: ...
+    async def aclose(self, *, end_stream: bool = False) -> typing.Union[FlushReport, CloseResult]:
         """Flushes and stops the producer, for all holders, as ``close`` does, for asyncio."""
         if end_stream:
             return await _wait.result(self._close_stream())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, AsyncIterable, Iterable, Optional, Tuple, Union
-
 from . import _durstream, _options, _process, _sink, _wait
+from . import _typing as typing
 from ._errors import Outcome
 from ._reader import StreamReader
 from ._types import CloseResult, FlushReport, Metadata
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._json import Default
-    from ._options import Headers, Params, StreamOptions
+    from ._option_types import StreamOptions
+    from ._options import Headers, Params
 
 
 @_options.documented("stream")
@@ -48,10 +49,10 @@ class DurableStream:
 
     def __init__(
         self,
-        url: Optional[str] = None,
+        url: typing.Optional[str] = None,
         *,
-        headers: Optional[Headers] = None,
-        params: Optional[Params] = None,
+        headers: typing.Optional[Headers] = None,
+        params: typing.Optional[Params] = None,
         default: Default = None,
         **options: Unpack[StreamOptions],
     ) -> None:
@@ -70,10 +71,10 @@ class DurableStream:
     @classmethod
     def connect(
         cls,
-        url: Optional[str] = None,
+        url: typing.Optional[str] = None,
         *,
-        headers: Optional[Headers] = None,
-        params: Optional[Params] = None,
+        headers: typing.Optional[Headers] = None,
+        params: typing.Optional[Params] = None,
         default: Default = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
@@ -87,13 +88,13 @@ class DurableStream:
     @classmethod
     def create(
         cls,
-        url: Optional[str] = None,
+        url: typing.Optional[str] = None,
         *,
-        body: Any = None,
-        headers: Optional[Headers] = None,
-        params: Optional[Params] = None,
+        body: typing.Any = None,
+        headers: typing.Optional[Headers] = None,
+        params: typing.Optional[Params] = None,
         default: Default = None,
-        timeout: Optional[float] = None,
+        timeout: typing.Optional[float] = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
         """Creates the stream with ``body`` as its first content. A stream that exists with the same
@@ -107,11 +108,11 @@ class DurableStream:
     @classmethod
     async def acreate(
         cls,
-        url: Optional[str] = None,
+        url: typing.Optional[str] = None,
         *,
-        body: Any = None,
-        headers: Optional[Headers] = None,
-        params: Optional[Params] = None,
+        body: typing.Any = None,
+        headers: typing.Optional[Headers] = None,
+        params: typing.Optional[Params] = None,
         default: Default = None,
         **options: Unpack[StreamOptions],
     ) -> DurableStream:
@@ -125,12 +126,12 @@ class DurableStream:
         return self._native.url
 
     @property
-    def content_type(self) -> Optional[str]:
+    def content_type(self) -> typing.Optional[str]:
         """The stream's content type, as given or as the server said it; ``None`` while it is
         unknown."""
         return self._native.content_type
 
-    def head(self, timeout: Optional[float] = None) -> Metadata:
+    def head(self, timeout: typing.Optional[float] = None) -> Metadata:
         """Asks whether the stream exists, what it is and where it ends. Transient failures are
         repeated up to ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
 
@@ -145,7 +146,11 @@ class DurableStream:
         return await _wait.result(self._native.head())
 
     def append(
-        self, message: Any, timeout: Optional[float] = None, *, seq: Optional[str] = None
+        self,
+        message: typing.Any,
+        timeout: typing.Optional[float] = None,
+        *,
+        seq: typing.Optional[str] = None,
     ) -> Outcome:
         """Appends one message and waits for its outcome. Text and bytes are taken as they are: on
         a JSON stream as one JSON value. Any other value is written as JSON there.
@@ -159,23 +164,31 @@ class DurableStream:
         """
         return _wait.within(timeout, lambda: self._appending(message, seq))
 
-    async def aappend(self, message: Any, *, seq: Optional[str] = None) -> Outcome:
+    async def aappend(self, message: typing.Any, *, seq: typing.Optional[str] = None) -> Outcome:
         """Appends one message and waits for its outcome, as ``append`` does, for asyncio.
         Concurrent calls travel together.
         """
         return await _wait.result(self._appending(message, seq))
 
     def append_json(
-        self, value: Any, timeout: Optional[float] = None, *, seq: Optional[str] = None
+        self,
+        value: typing.Any,
+        timeout: typing.Optional[float] = None,
+        *,
+        seq: typing.Optional[str] = None,
     ) -> Outcome:
         """Writes a value as JSON, text too, and appends it as ``append`` does."""
         given = _options.argument("seq", seq)
         return _wait.within(timeout, lambda: self._native.append_json(value, given))
 
-    def _appending(self, message: Any, seq: Optional[str]) -> _durstream.Pending[Outcome]:
+    def _appending(
+        self, message: typing.Any, seq: typing.Optional[str]
+    ) -> _durstream.Pending[Outcome]:
         return self._native.append(message, _options.argument("seq", seq))
 
-    def append_stream(self, source: Iterable[Any], *, seq: Optional[str] = None) -> FlushReport:
+    def append_stream(
+        self, source: typing.Iterable[typing.Any], *, seq: typing.Optional[str] = None
+    ) -> FlushReport:
         """Appends every message that an iterable yields, in order: many travel in one request, and
         the source is asked for more as fast as they are delivered. On a stream that is not JSON,
         empty messages are skipped. ``seq`` is for the first message; the others follow once the
@@ -192,7 +205,10 @@ class DurableStream:
         return _sink.blocking(_sink.run(sink, messages, _sink.Blocking))
 
     async def aappend_stream(
-        self, source: Union[Iterable[Any], AsyncIterable[Any]], *, seq: Optional[str] = None
+        self,
+        source: typing.Union[typing.Iterable[typing.Any], typing.AsyncIterable[typing.Any]],
+        *,
+        seq: typing.Optional[str] = None,
     ) -> FlushReport:
         """Appends every message that an iterable yields, plain or async, as ``append_stream`` does,
         for asyncio. Cancelled, it takes no more from the source; messages already taken are still
@@ -204,7 +220,7 @@ class DurableStream:
         return await _sink.run(sink, messages, _sink.Awaiting)
 
     def read(
-        self, offset: Optional[str] = None, *, live: Union[bool, str] = False
+        self, offset: typing.Optional[str] = None, *, live: typing.Union[bool, str] = False
     ) -> StreamReader:
         """Reads from ``offset``, or from the start, to the present end. Following the stream beyond
         that, which ``live`` asks for, is not supported yet. The offset is one that this stream
@@ -213,17 +229,19 @@ class DurableStream:
         offset = _options.argument("offset", offset)
         return StreamReader(self._native, offset, _options.live(live))
 
-    def close(self, message: Any = None, timeout: Optional[float] = None) -> CloseResult:
+    def close(
+        self, message: typing.Any = None, timeout: typing.Optional[float] = None
+    ) -> CloseResult:
         """Ends the stream: nothing can be appended any more. Messages appended before are
         delivered first; a last ``message`` is appended in the same request.
         """
         return _wait.within(timeout, lambda: self._native.close(message))
 
-    async def aclose(self, message: Any = None) -> CloseResult:
+    async def aclose(self, message: typing.Any = None) -> CloseResult:
         """Ends the stream as ``close`` does, for asyncio."""
         return await _wait.result(self._native.close(message))
 
-    def delete(self, timeout: Optional[float] = None) -> None:
+    def delete(self, timeout: typing.Optional[float] = None) -> None:
         """Deletes the stream with everything in it. Transient failures are repeated up to
         ``max_retries`` times; ``timeout`` is in seconds. Ctrl-C interrupts the wait.
 
@@ -240,10 +258,10 @@ class DurableStream:
 
 
 def _creating(
-    url: Optional[str],
-    body: Any,
-    headers: Optional[Headers],
-    params: Optional[Params],
+    url: typing.Optional[str],
+    body: typing.Any,
+    headers: typing.Optional[Headers],
+    params: typing.Optional[Params],
     default: Default,
     options: StreamOptions,
 ) -> _durstream.Pending[_durstream.Stream]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from typing import List, Tuple
 
-_log = logging.getLogger("durstream")
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import List, Tuple
+
 _is_said = False
 
 
@@ -29,5 +31,7 @@ def current() -> List[Tuple[str, str]]:
         global _is_said
         if not _is_said:
             _is_said = True
-            _log.warning("events go without a `traceparent`: %r", error)
+            import logging  # OpenTelemetry has loaded it
+
+            logging.getLogger("durstream").warning("events go without a `traceparent`: %r", error)
         return []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Type
-
-from . import _durstream, _event
+from . import _durstream
+from . import _typing as typing
 from ._changes import Changes
 from ._schema import E
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._durstream import Receipt
+    from ._event import Event
     from ._state import StateProducer
 
 
@@ -27,16 +28,16 @@ class Transaction(_durstream.Transaction, Changes[None, E]):
 
     #: The receipt of the last change once it is committed, whose outcome is that of all: the others have
     #: the ids before it, without a gap. None before, and where there were no changes.
-    receipt: Optional[Receipt] = None
+    receipt: typing.Optional[Receipt] = None
 
-    def __new__(cls, producer: StateProducer[E], txid: Optional[str]) -> Self:
+    def __new__(cls, producer: StateProducer[E], txid: typing.Optional[str]) -> Self:
         self = super().__new__(cls, producer, txid)
         self._schema = producer._schema
         self._default = producer._default
         self._is_traced = producer._is_traced
         return self
 
-    def commit(self) -> Optional[Receipt]:
+    def commit(self) -> typing.Optional[Receipt]:
         """Sends the changes as one group, and ends the transaction. Waits for nothing but room in a full
         buffer.
 
@@ -63,9 +64,9 @@ class Transaction(_durstream.Transaction, Changes[None, E]):
 
     def __exit__(
         self,
-        error_type: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        error_type: typing.Optional[typing.Type[BaseException]],
+        error: typing.Optional[BaseException],
+        traceback: typing.Optional[TracebackType],
     ) -> None:
         try:
             if error_type is None and not self._ended:
@@ -84,4 +85,4 @@ class Transaction(_durstream.Transaction, Changes[None, E]):
 
 
 #: An event that says nothing beside its entity.
-_NOTHING: _event.Event = (None, None, [], None, None)
+_NOTHING: Event = (None, None, [], None, None)

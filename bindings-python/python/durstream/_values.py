@@ -7,24 +7,23 @@ and gets its fields from the module once somebody asks for them, as ``dataclasse
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, NoReturn, Tuple, Type
+
+from . import _typing as typing
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
 else:
 
-    def dataclass(*, frozen: bool) -> Callable[[type], type]:
+    def dataclass(*, frozen: bool) -> typing.Callable[[type], type]:
         assert frozen, "every value is"
         return _made
 
 
-def _made(cls: Type[Any]) -> Type[Any]:
-    module = vars(sys.modules[cls.__module__])
-    # Resolved here: what is public says later that it is of another module.
-    types = {name: eval(text, module) for name, text in cls.__annotations__.items()}
+def _made(cls: typing.Type[typing.Any]) -> typing.Type[typing.Any]:
+    types = cls.__annotations__
     defaults = {name: getattr(cls, name) for name in types if hasattr(cls, name)}
-    own: Dict[str, Any] = {
-        "annotations": types,
+    own: typing.Dict[str, typing.Any] = {
         "match_args": tuple(types),
         "init": _init(cls, types, defaults),
         "repr": _repr,
@@ -39,58 +38,59 @@ def _made(cls: Type[Any]) -> Type[Any]:
     return cls
 
 
-def _init(cls: Type[Any], types: Dict[str, Any], defaults: Dict[str, Any]) -> Any:
+def _init(cls: typing.Type[typing.Any], types: typing.Dict[str, typing.Any], defaults: typing.Dict[str, typing.Any]) -> typing.Any:
     given = [f"{name}=defaults[{name!r}]" if name in defaults else name for name in types]
     kept = ", ".join(f"{name}={name}" for name in types)
-    scope: Dict[str, Any] = {"defaults": defaults, "__name__": cls.__module__}
-    exec(f"def __init__(self, {', '.join(given)}):\n    self.__dict__.update({kept})", scope)
-    init = scope["__init__"]
+    made: typing.Dict[str, typing.Any] = {"defaults": defaults}
+    body = f"def __init__(self, {', '.join(given)}):\n    self.__dict__.update({kept})"
+    exec(body, vars(sys.modules[cls.__module__]), made)
+    init = made["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__annotations__ = {**types, "return": None}
     return init
 
 
-def _values(self: Any) -> Tuple[Any, ...]:
+def _values(self: typing.Any) -> typing.Tuple[typing.Any, ...]:
     return tuple([getattr(self, name) for name in self.__match_args__])
 
 
-def _repr(self: Any) -> str:
+def _repr(self: typing.Any) -> str:
     shown = zip(self.__match_args__, _values(self))
     return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
 
-def _eq(self: Any, other: object) -> Any:
+def _eq(self: typing.Any, other: object) -> typing.Any:
     return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
 
 
-def _hash(self: Any) -> int:
+def _hash(self: typing.Any) -> int:
     return hash(_values(self))
 
 
-def _setattr(self: Any, name: str, value: object) -> NoReturn:
+def _setattr(self: typing.Any, name: str, value: object) -> typing.NoReturn:
     from dataclasses import FrozenInstanceError
 
     raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
-def _delattr(self: Any, name: str) -> NoReturn:
+def _delattr(self: typing.Any, name: str) -> typing.NoReturn:
     from dataclasses import FrozenInstanceError
 
     raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
-def is_dataclass(kind: Any) -> bool:
+def is_dataclass(kind: typing.Any) -> bool:
     """Whether this is a dataclass, and not an instance of one."""
     return isinstance(kind, type) and hasattr(kind, "__dataclass_fields__")
 
 
-def fields(kind: Any) -> Tuple[Any, ...]:
+def fields(kind: typing.Any) -> typing.Tuple[typing.Any, ...]:
     """The fields of a dataclass."""
-    found: Tuple[Any, ...] = sys.modules["dataclasses"].fields(kind)
+    found: typing.Tuple[typing.Any, ...] = sys.modules["dataclasses"].fields(kind)
     return found
 
 
-def classes(module: str, *names: str) -> Tuple[Any, ...]:
+def classes(module: str, *names: str) -> typing.Tuple[typing.Any, ...]:
     """Classes of a module of Python's; none where it is not loaded, since no value is of them then."""
     found = sys.modules.get(module)
     return tuple(getattr(found, name) for name in names if hasattr(found, name))
@@ -99,16 +99,16 @@ def classes(module: str, *names: str) -> Tuple[Any, ...]:
 class _Fields:
     """The fields of a class, found out when they are asked for."""
 
-    def __init__(self, cls: Type[Any], defaults: Dict[str, Any]) -> None:
+    def __init__(self, cls: typing.Type[typing.Any], defaults: typing.Dict[str, typing.Any]) -> None:
         self._cls = cls
         self._defaults = defaults
 
-    def __get__(self, instance: object, owner: Type[Any]) -> Any:
+    def __get__(self, instance: object, owner: typing.Type[typing.Any]) -> typing.Any:
         import dataclasses
 
         cls = self._cls
         body = {"__annotations__": cls.__annotations__, **self._defaults}
-        same: Any = dataclasses.dataclass(frozen=True)(type(cls.__name__, (), body))
+        same: typing.Any = dataclasses.dataclass(frozen=True)(type(cls.__name__, (), body))
         for name in ("__dataclass_params__", "__replace__"):  # the second from Python 3.13 on
             if hasattr(same, name):
                 setattr(cls, name, getattr(same, name))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple, TypeVar
 
 from ._errors import DurstreamError, Outcome, invalid
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any, Callable, Optional, Tuple, TypeVar
 
     from ._durstream import Pending
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 
 def running_loop() -> Optional[asyncio.AbstractEventLoop]:

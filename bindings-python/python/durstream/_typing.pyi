@@ -1,0 +1,3 @@
+"""``typing``, as type checkers know it."""
+
+from typing import *
