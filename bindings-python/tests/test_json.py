@@ -237,7 +237,7 @@ def test_usual_values_do_without_python(json_stream, monkeypatch):
         **{"tuple": (Level.TWO, Grade.GOOD), 1: {"deep": [[{}]]}, None: -1, False: 0, 0.5: ""},
     }
     schema = define_stream_schema(things={"schema": {}, "type": "thing", "primary_key": "text"})
-    monkeypatch.setattr(_json, "_writer", no_encoder)
+    monkeypatch.setattr(_json, "_write", no_encoder)
     with IdempotentProducer(json_stream, "quick") as producer:
         producer.append(value)
         producer.append_json(value)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Why a value that no recursion gets to the end of is refused.
 ENDLESS = "it contains itself, or is nested too deeply"
 
+#: The usual writer, once there is one.
+_write: Optional[Callable[[object], str]] = None
+
 
 def encode(value: object, default: Default = None) -> bytes:
     """A value as JSON in UTF-8; ``default`` is asked about values of unknown types.
@@ -26,7 +29,10 @@ def encode(value: object, default: Default = None) -> bytes:
     Raises ValueError or TypeError for what JSON cannot say: NaN, bytes, sets, cycles, lone
     surrogates.
     """
-    write = _writer(default)
+    global _write
+    write = _write if default is None else _writer(default)
+    if write is None:
+        write = _write = _writer(None)
     try:
         try:
             return write(value).encode("utf-8")

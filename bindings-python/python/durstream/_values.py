@@ -93,7 +93,7 @@ def fields(kind: typing.Any) -> typing.Tuple[typing.Any, ...]:
 def classes(module: str, *names: str) -> typing.Tuple[typing.Any, ...]:
     """Classes of a module of Python's; none where it is not loaded, since no value is of them then."""
     found = sys.modules.get(module)
-    return tuple(getattr(found, name) for name in names if hasattr(found, name))
+    return tuple([getattr(found, name) for name in names if hasattr(found, name)])
 
 
 class _Fields:
