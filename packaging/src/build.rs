@@ -29,7 +29,7 @@ const MOST_OF_TOOL: u64 = 1_000_000;
 /// The addon within its npm package.
 pub(crate) const ADDON: &str = "durstream.node";
 /// The most that a library without symbols may take. The goal is 6 MB: `core/docs/adr/size.md`.
-pub(crate) const MOST_BYTES: u64 = 9_000_000;
+pub(crate) const MOST_BYTES: u64 = 8_700_000;
 
 /// Named beside what is built, as for the tests: one choice of features for every product.
 const ONE_BUILD: &str = "durstream-one-build";

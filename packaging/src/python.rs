@@ -15,7 +15,7 @@ use crate::texts;
 use crate::tools::{self, Builder};
 
 /// The goal is 3.5 MB: `core/docs/adr/size.md`.
-const MOST_BYTES: u64 = 4_100_000;
+const MOST_BYTES: u64 = 4_050_000;
 const MODULE: &str = "_durstream.abi3.so";
 
 /// The wheel that the Python suite tests.
