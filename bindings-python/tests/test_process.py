@@ -459,3 +459,48 @@ def test_a_producer_may_start_before_its_server():
     assert receipt.wait().delivered
     producer.detach()
     server.end()
+
+
+#: A thread stands still half way through loading a module, while another one writes.
+HALF_LOADED = """
+import sys, threading, durstream
+
+url, module, first = sys.argv[1:]
+begun, written = threading.Event(), threading.Event()
+
+def stand_still(frame, event, argument):
+    names = frame.f_globals
+    if names.get("__name__") == module and first in names:
+        begun.set()
+        written.wait()
+    return stand_still
+
+def load():
+    sys.settrace(stand_still)
+    __import__(module)
+
+assert module not in sys.modules
+threading.Thread(target=load).start()
+begun.wait()
+try:
+    stream = durstream.DurableStream(url, content_type="text/plain")
+    producer = durstream.IdempotentProducer(stream, "p", max_buffer_items=1, max_block_ms=1)
+    producer.append("x")
+    try: producer.append("y")
+    except durstream.BufferFullError: pass
+    producer.stop()
+finally:
+    written.set()
+"""
+
+
+@pytest.mark.parametrize(
+    "module, first",
+    [
+        ("asyncio.events", "__name__"),
+        ("logging", "lastResort"),
+        ("multiprocessing.util", "__name__"),
+    ],
+)
+def test_a_module_that_another_thread_still_loads_is_not_there(nowhere, module, first):
+    run_python(HALF_LOADED, nowhere, module, first)

@@ -59,7 +59,7 @@ def _follow() -> None:
     """Follows the logger's own level once the program has loaded ``logging``: there is no handler before."""
     global _logger
     module: Any = sys.modules.get("logging")
-    if not hasattr(module, "lastResort"):  # missing also while another thread still loads it
+    if not hasattr(module, "getLogger"):  # missing also while another thread still loads it
         return
     logger: logging.Logger = module.getLogger("durstream")
 

@@ -38,15 +38,15 @@ def _at_ends_of_children() -> None:
     makes such children is loaded in them already: nothing is imported for it.
     """
     global _told_of_children
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
+    # Missing, as Celery's signal, also while another thread still loads them.
+    util: typing.Any = sys.modules.get("multiprocessing.util")
+    if hasattr(util, "Finalize"):
         _at_end_of_child()
         if not _told_of_children:
             # One that opens while it is still being prepared, by an import, is a child only later,
             # and forgets then what was to be done at its end. Children inherit this.
             util.register_after_fork(_at_end_of_child, lambda at_end: at_end())
             _told_of_children = True
-    # Missing also while another thread still imports it.
     ending = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
     if ending is not None:
         ending.connect(end, weak=False, dispatch_uid="durstream")

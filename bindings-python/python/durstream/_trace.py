@@ -16,11 +16,12 @@ def current() -> List[Tuple[str, str]]:
     """The context as headers; none where no span is the current one. What is traced has imported
     OpenTelemetry: nothing is imported here.
     """
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    # Missing also while another thread still loads it.
+    span = getattr(sys.modules.get("opentelemetry.trace"), "get_current_span", None)
+    if span is None:
         return []
     try:
-        context = trace.get_current_span().get_span_context()
+        context = span().get_span_context()
         if not context.is_valid:
             return []
         ids = f"{context.trace_id:032x}-{context.span_id:016x}"

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 def running_loop() -> Optional[asyncio.AbstractEventLoop]:
     """The event loop this thread runs."""
-    events: Any = sys.modules.get("asyncio.events")
-    return None if events is None else events._get_running_loop()
+    # Missing also while another thread still loads it.
+    running: Any = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if running is None else running()
 
 
 def in_event_loop() -> bool:
