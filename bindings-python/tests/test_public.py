@@ -109,7 +109,9 @@ def test_importing_loads_nothing_that_takes_long(statement):
 
 def test_what_was_not_loaded_is_there_once_it_is_asked_for():
     assert fresh("""
-import durstream, dataclasses, typing
+import durstream
+assert set(durstream.__all__) <= set(dir(durstream))
+import dataclasses, typing
 assert dataclasses.asdict(durstream.CloseResult("1")) == {"final_offset": "1"}
 for found in durstream.CloseResult, durstream.CloseResult.__init__:
     assert typing.get_type_hints(found)["final_offset"] == typing.Optional[str]

@@ -131,6 +131,9 @@ else:
 
         return globals().setdefault(name, _named_as_imported(getattr(_dicts, name)))
 
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 def _named_as_imported(public: typing.Any) -> typing.Any:
     """Has tracebacks, pickles and documentation name what is public as users import it."""
