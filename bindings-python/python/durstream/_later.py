@@ -1,7 +1,7 @@
 """Loads what ``import durstream`` leaves out, since it takes longer than all of this package.
 
 A child that is forked in the middle of an import would wait for its end for ever. So all of it is loaded
-where something is opened or a schema is made, and a fork waits for that: no write loads anything.
+where something is opened or a schema is made, and before a fork: no write loads anything, and no child.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ def load() -> None:
 
 
 def _before_fork() -> None:
-    _loading.acquire(timeout=_LONGEST)
+    """Another thread may be in the middle of it, or the program's own in that of a module of it."""
+    if _loading.acquire(timeout=_LONGEST):
+        try:
+            load()
+        except Exception:
+            pass  # who opens something is told
 
 
 def _in_parent() -> None:
