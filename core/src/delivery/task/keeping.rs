@@ -217,7 +217,7 @@ impl Task {
         Some(Box::pin(async move {
             if syncer.is_instant() {
                 return syncer.sync_batch(end).and_then(|()| match goes_on {
-                    true => syncer.sync_writes(),
+                    true => syncer.sync_ahead(end),
                     false => Ok(()),
                 });
             }
@@ -225,7 +225,7 @@ impl Task {
             tokio::task::spawn_blocking(move || own.sync_batch(end)).await.map_err(died)??;
             if goes_on {
                 // A failure is kept, and meets whoever comes next.
-                drop(tokio::task::spawn_blocking(move || syncer.sync_writes()));
+                drop(tokio::task::spawn_blocking(move || syncer.sync_ahead(end)));
             }
             Ok(())
         }))
