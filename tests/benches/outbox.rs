@@ -16,7 +16,8 @@ const ROUNDS: usize = 9;
 const WRITES: usize = 1_000_000;
 const MESSAGE: &str = r#"{"type":"shipment","key":"shp_000000001","value":{"state":"in-transit","eta":"2031-01-01"},"n":1234}"#;
 const BLOCKING: WriteOptions = WriteOptions { tag: 0, block: true };
-const TYPES: [(&str, &str); 2] = [("JSON", "application/json"), ("bytes", "application/octet-stream")];
+const TYPES: [(&str, &str); 2] =
+    [("JSON", "application/json"), ("bytes", "application/octet-stream")];
 /// The first is what the others are compared with.
 const WAYS: [Option<&str>; 3] = [None, Some("process"), Some("batch")];
 

@@ -11,6 +11,7 @@ use crate::delivery::buffer::queue::SplitBudget;
 use crate::delivery::config::Opening;
 use crate::delivery::decide::session::{Attempt, Decision};
 use crate::delivery::engine::settle::Room;
+use crate::delivery::task::reconciling::pass;
 use crate::delivery::task::slot::{Answered, NO_TUPLE, Slot};
 use crate::delivery::task::{Task, fresh};
 use crate::error::{Detail, Error, ErrorKind};
@@ -259,6 +260,7 @@ impl Task {
             |slot: &Slot| slot.queued.absent_at.is_some() && slot.queued.absent_at == known;
         self.offsets_stand_still |= !duplicate && self.window.front().is_some_and(is_ungrown);
         let count = self.acknowledged(up_to);
+        let mut passed = self.known_base();
         self.note_end(known, count);
         if let Some(offset) = &answer.next_offset {
             self.engine.book().gauges.last_offset = Some(offset.clone());
@@ -266,6 +268,7 @@ impl Task {
         self.show_in_flight(count); // before any caller receives their outcomes
         for n in 1..=count {
             let Some(slot) = self.window.pop_front() else { break };
+            pass(&mut passed, &slot.queued.batch);
             if let Some(started) = slot.started {
                 self.pacing.answered(started.elapsed());
             }
@@ -295,8 +298,8 @@ impl Task {
                 offset: answer.next_offset.clone(),
                 ..Outcome::delivered()
             };
-            // What it counts as acknowledged includes all of these.
-            self.record_base(n == count);
+            // What is known now counts all of these as acknowledged.
+            self.record_base(if n == count { self.known_base() } else { passed.clone() });
             self.deliver(&slot, outcome);
         }
     }

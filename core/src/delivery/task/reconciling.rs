@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::delivery::buffer::batch::Batch;
 use crate::delivery::decide::compare::{Acked, Verdict, verdict};
 use crate::delivery::task::Task;
 use crate::delivery::task::slot::{Answered, Reconcile, Slot, Transition};
@@ -24,6 +25,16 @@ const FAR_TIMES: u64 = 16;
 
 /// How many looks in a row without a usable answer decide that nothing can be learned.
 const FAILED_LOOKS: u32 = 3;
+
+/// A look passes over one more batch. A process may die between the records of two that one answer
+/// acknowledges, and each of them says from where the next life reads.
+pub(super) fn pass(base: &mut Option<Base>, batch: &Batch) {
+    if let Some(Base { messages, bytes, .. }) = base {
+        let mut acked = Acked { messages: *messages, bytes: *bytes };
+        acked.add(batch);
+        (*messages, *bytes) = (acked.messages, acked.bytes);
+    }
+}
 
 fn undecided(why: &str) -> String {
     format!("asked the stream itself, which decides nothing: {why}")
@@ -99,16 +110,18 @@ impl Task {
         }
     }
 
-    /// Has the outbox know from where a look reads, with the batch that is settled next: where that is the
-    /// last one which the base counts as acknowledged.
-    pub(super) fn record_base(&self, is_last: bool) {
-        let mut book = self.engine.book();
-        let Some(store) = book.store() else { return };
-        let base = self.base.clone().filter(|_| is_last).map(|offset| {
-            let Acked { messages, bytes } = self.behind;
-            Base { offset, messages, bytes }
-        });
-        store.record_base(base);
+    /// From where a look reads, for the outbox, where there is one.
+    pub(super) fn known_base(&self) -> Option<Base> {
+        self.engine.config.outbox.as_ref()?;
+        let Acked { messages, bytes } = self.behind;
+        Some(Base { offset: self.base.clone()?, messages, bytes })
+    }
+
+    /// Has the outbox know that with the batch that is settled next.
+    pub(super) fn record_base(&self, base: Option<Base>) {
+        if let Some(store) = self.engine.book().store() {
+            store.record_base(base);
+        }
     }
 
     /// Goes on from the place that an earlier life recorded.
@@ -209,10 +222,12 @@ impl Task {
             let batches = self.window.len();
             format!("asked the stream itself: {stored} of {batches} batches are in it")
         });
+        let mut passed = self.known_base();
         self.set_base(look.tail.clone());
         let mut ended = false;
         for n in 1..=stored {
             let Some(slot) = self.window.pop_front() else { break };
+            pass(&mut passed, &slot.queued.batch);
             self.session.found(slot.seq);
             ended |= slot.queued.closes;
             if slot.doubt().is_late() {
@@ -230,7 +245,7 @@ impl Task {
                 offset: look.tail.clone(),
                 ..Outcome::delivered()
             };
-            self.record_base(n == stored);
+            self.record_base(if n == stored { self.known_base() } else { passed.clone() });
             self.deliver(&slot, outcome);
         }
         // The batches behind are absent, or only late. Under the same tuple the server tells the

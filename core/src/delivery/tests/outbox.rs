@@ -278,6 +278,36 @@ async fn what_was_acknowledged_beside_a_batch_that_is_under_way_is_passed_over()
     assert_eq!(life.stats().uncertain, 0);
 }
 
+/// One answer acknowledges several batches, and the process dies between any two of the records of that.
+#[tokio::test(start_paused = true)]
+async fn a_death_among_the_records_of_one_acknowledgement_leaves_no_doubt() {
+    let mut died = 0;
+    for steps in 1.. {
+        let late = |ms| delay(Fault::None, 0, ms);
+        let machine = Machine::new([Fault::None, late(9_000), late(100)]);
+        let life = machine.live();
+        put(&life, 1..=1);
+        life.flush().await.unwrap();
+        put(&life, 2..=3);
+        sleep(50).await;
+        assert_eq!(machine.server.stored(), numbers(1..=3), "no answer came");
+        machine.disk.die_in(steps);
+        sleep(100).await;
+        let is_dead = machine.disk.is_dead();
+        died += u32::from(is_dead);
+        machine.kill(life).await;
+        lock(&machine.server.model).producers.clear();
+        let life = machine.live();
+        life.flush().await.unwrap();
+        assert_eq!(machine.server.stored(), numbers(1..=3), "{steps}");
+        assert_eq!(life.stats().uncertain, 0, "{steps}");
+        if !is_dead {
+            break;
+        }
+    }
+    assert!(died > 1, "each batch has a record");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_was_fenced_while_dead_delivers_when_it_is_told_to() {
     let machine = Machine::new([Fault::None, Fault::Refuse]);
