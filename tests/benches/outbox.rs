@@ -3,7 +3,6 @@
 //! Writes accepted, sent and acknowledged, without an outbox and with one that survives the process or the
 //! machine, in turn. `cargo bench -p durstream-core --bench outbox` has a server that takes no time.
 
-#![expect(clippy::disallowed_methods, reason = "real time is what it measures")]
 #![allow(clippy::print_stdout, reason = "its output is what it is run for")]
 
 use std::path::{Path, PathBuf};
