@@ -2,7 +2,8 @@
 //! returned, and whose number had left the process, is in the stream once; the one that was in its call
 //! when the process died is there once or not.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
@@ -80,16 +81,22 @@ pub(crate) fn parted(stream: &[Found]) -> usize {
     (0..stream.len()).filter(is_wrong).count()
 }
 
-/// Says where the writes are that are there twice, if there are any.
-pub(crate) fn copies(stream: &[Found]) -> Option<String> {
-    let mut places: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (place, found) in stream.iter().enumerate() {
-        found.iter().for_each(|(_, write)| places.entry(*write).or_default().push(place));
+/// The writes that are there twice, in runs of numbers that follow each other.
+pub(crate) fn copies(stream: &[Found]) -> Vec<RangeInclusive<usize>> {
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for (_, write) in stream.iter().flatten() {
+        if !seen.insert(*write) {
+            twice.insert(*write);
+        }
     }
-    places.retain(|_, places| places.len() > 1);
-    let (first, last) = (places.keys().min()?, places.keys().max()?);
-    let (begins, ends) = (&places[first], &places[last]);
-    Some(format!("there twice: {first} at {begins:?} to {last} at {ends:?}"))
+    let mut runs: Vec<RangeInclusive<usize>> = Vec::new();
+    for write in twice {
+        match runs.last_mut() {
+            Some(run) if *run.end() + 1 == write => *run = *run.start()..=write,
+            _ => runs.push(write..=write),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -135,9 +142,8 @@ mod tests {
 
     #[test]
     fn what_is_there_twice_is_named() {
-        assert_eq!(copies(&found(&[1, 2, 3])), None);
-        let said = copies(&found(&[1, 2, 3, 2, 3])).unwrap();
-        assert_eq!(said, "there twice: 2 at [1, 3] to 3 at [2, 4]");
+        assert!(copies(&found(&[1, 2, 3])).is_empty());
+        assert_eq!(copies(&found(&[1, 2, 3, 2, 3, 5, 5, 6])), [2..=3, 5..=5]);
     }
 
     #[test]
