@@ -413,6 +413,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_session_before_learned_while_it_was_waited_for_stays() {
+        let waiting = || Session::again(EPOCH + 1, true, false, false);
+        let mut before = Session::first(EPOCH, true, false);
+        assert!(!waiting().behind(&before).has_acks());
+        let _ = before.take_seq();
+        before.found(0);
+        let next = waiting().behind(&before);
+        assert!(next.has_acks() && next.epoch == EPOCH + 1 && next.acked().is_none());
+    }
+
+    #[test]
     fn success_needs_the_echo() {
         let on = |answer: Answer| session(Some(2)).on_answer(at(3), &answer);
         assert_eq!(on(echo(200, EPOCH, 3)), Decision::Delivered { up_to: 3, duplicate: false });
